@@ -1,0 +1,1 @@
+"""Emphysema quantification of chest CT: numeric core, MRML logic and Slicer widget."""

@@ -1,0 +1,1 @@
+"""Kernel normalization of chest CT: numeric core, MRML logic and Slicer widget."""

@@ -1,0 +1,1 @@
+"""Numeric core (numpy, torch, SimpleITK); never imports slicer, qt, ctk or vtk."""

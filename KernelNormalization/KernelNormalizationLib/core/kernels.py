@@ -1,0 +1,140 @@
+"""What reconstruction kernels do to spatial frequencies, and how one kernel's image becomes another's.
+
+Kernels of one reconstruction family are radial linear filters of each other. Two sources are combined: gains measured
+between Siemens reconstructions of the same raw data (:mod:`.measured_gains`), and a model of each kernel's modulation
+transfer function for the kernels that were not measured.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .errors import InputError
+from .measured_gains import FIRST_FREQUENCY, FREQUENCY_STEP, MEASURED_GAINS
+
+Curve = NDArray[np.float64]
+
+# B20f was not among the measured series. It lies between B10f and B30f; the weight is where its MTF 50 % frequency
+# (2.95 lp/cm) stands between theirs (2.706 and 3.5 lp/cm).
+B20F_WEIGHT_OF_B30F = (2.95 - 2.706) / (3.5 - 2.706)
+# Smallest modelled transfer that is divided by; below it the sharp kernel carries no signal worth restoring.
+MINIMUM_MTF = 1e-3
+
+
+@dataclass(frozen=True)
+class KernelModel:
+    """Radial modulation transfer function of a reconstruction kernel.
+
+    M(f) = exp(-ln2 (f/f50)^p) (1 + b (f/f1)^2 exp(1 - (f/f1)^2)), f in lp/cm in the slice plane.
+
+    Attributes:
+        number: sharpness number of the Siemens B family (80 for B80f).
+        f50: frequency at which the roll-off alone is 50 %, lp/cm.
+        p: steepness of the roll-off.
+        b: height of the edge-enhancing peak.
+        f1: frequency of that peak, lp/cm.
+    """
+
+    number: int
+    f50: float
+    p: float
+    b: float = 0.0
+    f1: float = 1.0
+
+    def mtf(self, frequency: ArrayLike) -> Curve:
+        """Transfer at ``frequency`` (lp/cm), 1 at zero."""
+        f = np.asarray(frequency, dtype=np.float64)
+        hump = (f / self.f1) ** 2 * np.exp(1.0 - (f / self.f1) ** 2)
+        result: Curve = np.exp(-np.log(2.0) * (f / self.f50) ** self.p) * (1.0 + self.b * hump)
+        return result
+
+
+# B10f, B50f, B70f were fitted to measured series; B30f reproduces published 50 % and 10 % points (3.5 and 5.9 lp/cm);
+# B20f is placed between B10f and B30f; B40f, B60f and B80f are assumptions and are randomized in training.
+KERNELS: dict[int, KernelModel] = {
+    10: KernelModel(10, 2.706, 2.329),
+    20: KernelModel(20, 2.95, 2.2),
+    30: KernelModel(30, 3.5, 2.30),
+    40: KernelModel(40, 4.2, 2.3),
+    50: KernelModel(50, 6.176, 5.0, -0.021, 2.5),
+    60: KernelModel(60, 6.9, 3.0, 0.15, 4.0),
+    70: KernelModel(70, 7.07, 5.0, 0.885, 7.0),
+    80: KernelModel(80, 9.3, 4.2, 0.12, 5.0),
+}
+TARGET_NUMBER = 20
+_TAG = re.compile(r"^\s*B(\d{2})[a-z]?\s*$", re.IGNORECASE)
+
+
+def kernel_number(tag: str | None) -> int | None:
+    """Sharpness number of a Siemens B-family kernel tag (``"B70f"`` gives 70), ``None`` for every other kernel."""
+    match = _TAG.match(tag) if tag else None
+    if match is None:
+        return None
+    number = int(match.group(1))
+    return number if min(KERNELS) <= number <= max(KERNELS) else None
+
+
+def kernel_mtf(number: float, frequency: ArrayLike) -> Curve:
+    """Modelled transfer of the B-family kernel ``number`` (10 to 80) at ``frequency`` (lp/cm).
+
+    Between the modelled kernels the logarithms of the two neighbours are interpolated.
+
+    Raises:
+        InputError: ``number`` outside 10 .. 80.
+    """
+    numbers = sorted(KERNELS)
+    if not numbers[0] <= number <= numbers[-1]:
+        raise InputError(f"Kernel number {number} is outside {numbers[0]} to {numbers[-1]} (B10f to B80f).")
+    upper = next(n for n in numbers if n >= number)
+    lower = max(n for n in numbers if n <= number)
+    if upper == lower:
+        return KERNELS[lower].mtf(frequency)
+    weight = (number - lower) / (upper - lower)
+    low, high = KERNELS[lower].mtf(frequency), KERNELS[upper].mtf(frequency)
+    blended: Curve = np.maximum(low, 1e-12) ** (1.0 - weight) * np.maximum(high, 1e-12) ** weight
+    return blended
+
+
+def measured_gain(source: str, target: str, frequency: ArrayLike) -> Curve:
+    """Measured gain from kernel ``source`` to ``target`` (names such as ``"B70f"``) at ``frequency`` (lp/cm).
+
+    Linear between samples, 1 at zero frequency, 0 beyond the last sample (7.2 lp/cm).
+
+    Raises:
+        InputError: the pair was not measured.
+    """
+    try:
+        gains = np.asarray(MEASURED_GAINS[(source, target)])
+    except KeyError:
+        known = ", ".join(f"{a} to {b}" for a, b in MEASURED_GAINS)
+        raise InputError(f"No measured gain from {source} to {target}; measured pairs: {known}.") from None
+    samples = FIRST_FREQUENCY + FREQUENCY_STEP * np.arange(gains.size)
+    f = np.asarray(frequency, dtype=np.float64)
+    result: Curve = np.interp(f, np.r_[0.0, samples], np.r_[1.0, gains], right=0.0)
+    return result
+
+
+def gain_to_b20f(number: float, frequency: ArrayLike) -> Curve:
+    """Gain from the B-family kernel ``number`` (10 to 80) to B20f at ``frequency`` (lp/cm).
+
+    From B70f: the measured gains to B10f and B30f, interpolated in the logarithm. From other kernels: the same curve
+    times the modelled ratio of B70f to that kernel down to B50f, so that the measured low-frequency shape is kept; below
+    B50f the modelled ratio alone, since the smooth kernels share that shape (measured B30f to B10f: within 1.5 %).
+    """
+    f = np.asarray(frequency, dtype=np.float64)
+    modelled = kernel_mtf(TARGET_NUMBER, f) / np.maximum(kernel_mtf(number, f), MINIMUM_MTF)
+    if number < 50:
+        return np.minimum(modelled, _SMOOTH_GAIN_LIMIT)
+    to_b10, to_b30 = (np.maximum(measured_gain("B70f", k, f), 1e-6) for k in ("B10f", "B30f"))
+    from_b70 = to_b10 ** (1.0 - B20F_WEIGHT_OF_B30F) * to_b30**B20F_WEIGHT_OF_B30F
+    ratio = kernel_mtf(70, f) / np.maximum(kernel_mtf(number, f), MINIMUM_MTF)
+    result: Curve = np.minimum(from_b70 * ratio, _SMOOTH_GAIN_LIMIT)
+    return result
+
+
+# A kernel smoother than B20f is not sharpened: amplifying its noise would invent detail.
+_SMOOTH_GAIN_LIMIT = 1.08

@@ -1,0 +1,45 @@
+"""The one way to normalize: a protocol, its result and the registry of methods."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, get_args
+
+from .progress import Progress
+from .volume import CTVolume
+
+Method = Literal["unet", "bands", "heuristic", "linear"]
+METHODS: tuple[Method, ...] = get_args(Method)
+TARGET_KERNEL = "B20f"
+
+
+@dataclass(frozen=True)
+class NormalizationResult:
+    """A synthetic smooth-kernel volume and the record of how it was made.
+
+    Attributes:
+        volume: same geometry as the input, padding bit-exact, ``synthetic`` true.
+        record: provenance, JSON-serializable: method, parameters, model hash, device, versions, seconds, warnings.
+    """
+
+    volume: CTVolume
+    record: dict[str, Any]
+
+
+class Normalizer(Protocol):
+    """Turns a sharp-kernel CT volume into what the smooth reference kernel (B20f) would have shown."""
+
+    method: Method
+
+    def normalize(self, volume: CTVolume, progress: Progress) -> NormalizationResult:
+        """Normalize ``volume``; the input is never modified.
+
+        Raises:
+            InputError: the volume cannot be processed.
+            Cancelled: the user stopped the run.
+        """
+
+
+def synthetic_name(name: str) -> str:
+    """Name of the normalized volume made from the volume called ``name``."""
+    return f"{name} {TARGET_KERNEL} (synthetic)"

@@ -1,0 +1,1 @@
+"""The product without the desktop application: command line, demo and figures."""
