@@ -1,0 +1,154 @@
+"""One quantification, from volumes to numbers and masks; no scene, so it can run anywhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from KernelNormalizationLib.core.errors import InputError
+from KernelNormalizationLib.core.progress import Progress
+from KernelNormalizationLib.core.volume import BoolArray, CTVolume
+
+from .core.agreement import Agreement, compare_volumes, require_same_grid
+from .core.emphysema import EMPHYSEMA_THRESHOLD_HU, emphysema_mask
+from .core.indices import RegionIndices, compute_indices
+from .core.lungs import LungMask, segment_lungs
+from .core.quality import MaskQuality
+
+HISTOGRAM_EDGES_HU = np.arange(-1100.0, -395.0, 5.0)
+THRESHOLD_RANGE_HU = (-1000.0, -800.0)
+RIGHT_LABEL, LEFT_LABEL = 1, 2
+
+
+@dataclass(frozen=True)
+class VolumeResult:
+    """What was measured on one volume.
+
+    Attributes:
+        name: the volume's name.
+        synthetic: whether a normalization drew it.
+        indices: one entry a region: whole, right, left.
+        emphysema: bool (k, j, i), lung voxels strictly below the threshold.
+        histogram: share of lung voxels (%) in each bin of :data:`HISTOGRAM_EDGES_HU`.
+    """
+
+    name: str
+    synthetic: bool
+    indices: tuple[RegionIndices, ...]
+    emphysema: BoolArray
+    histogram: NDArray[np.float64]
+
+    @property
+    def whole(self) -> RegionIndices:
+        """Indices of both lungs together."""
+        return next(entry for entry in self.indices if entry.region == "whole")
+
+
+@dataclass(frozen=True)
+class Quantification:
+    """Emphysema of one volume, or of two on the same lung mask.
+
+    Attributes:
+        threshold_hu: HU of the emphysema index.
+        lung_mask: the mask all numbers are measured on.
+        volume: the first volume.
+        compared: the second volume, if there is one.
+        agreement: the second volume against the first, if there is one.
+    """
+
+    threshold_hu: float
+    lung_mask: LungMask
+    volume: VolumeResult
+    compared: VolumeResult | None = None
+    agreement: Agreement | None = None
+
+    @property
+    def results(self) -> tuple[VolumeResult, ...]:
+        """The one or two measured volumes."""
+        return (self.volume,) if self.compared is None else (self.volume, self.compared)
+
+    @property
+    def kept(self) -> BoolArray:
+        """Emphysema in both volumes, bool (k, j, i)."""
+        return self.volume.emphysema & self._second.emphysema
+
+    @property
+    def removed(self) -> BoolArray:
+        """Emphysema in the first volume only, bool (k, j, i)."""
+        return self.volume.emphysema & ~self._second.emphysema
+
+    @property
+    def _second(self) -> VolumeResult:
+        if self.compared is None:
+            raise InputError("Only one volume was measured; choose a second one to compare.")
+        return self.compared
+
+
+def quantify(
+    volume: CTVolume,
+    compared: CTVolume | None = None,
+    lung_mask: LungMask | None = None,
+    threshold_hu: float = EMPHYSEMA_THRESHOLD_HU,
+    progress: Progress | None = None,
+) -> Quantification:
+    """Measure emphysema on ``volume`` and, on the same lung mask, on ``compared``.
+
+    The automatic mask is made on the smoother volume when one of the two is synthetic, because noise frays its border.
+
+    Args:
+        volume: chest CT.
+        compared: second volume on the same grid, or ``None``.
+        lung_mask: mask to use; made automatically if ``None``.
+        threshold_hu: HU, within :data:`THRESHOLD_RANGE_HU`.
+        progress: told of the steps of the automatic mask.
+
+    Raises:
+        InputError: threshold out of range, grids differ, or the mask is empty.
+        LungNotFoundError: no lung for the automatic mask.
+        Cancelled: the user stopped the run.
+    """
+    low, high = THRESHOLD_RANGE_HU
+    if not low <= threshold_hu <= high:
+        raise InputError(f"The threshold is {threshold_hu:g} HU; choose one from {low:g} to {high:g} HU.")
+    if lung_mask is None:
+        easier = compared if compared is not None and compared.synthetic else volume
+        lung_mask = segment_lungs(easier, progress)
+    if compared is None:
+        return Quantification(threshold_hu, lung_mask, _measured(volume, lung_mask, threshold_hu))
+    require_same_grid(volume, compared, lung_mask)
+    return Quantification(
+        threshold_hu,
+        lung_mask,
+        _measured(volume, lung_mask, threshold_hu),
+        _measured(compared, lung_mask, threshold_hu),
+        compare_volumes(volume, compared, lung_mask, threshold_hu),
+    )
+
+
+def supplied_mask(right: BoolArray, left: BoolArray) -> LungMask:
+    """A lung mask from the user's own right and left lung, bool (k, j, i) each; voxels in both count as right.
+
+    Raises:
+        InputError: both are empty.
+    """
+    labels = np.zeros(right.shape, dtype=np.uint8)
+    labels[left] = LEFT_LABEL
+    labels[right] = RIGHT_LABEL
+    if not labels.any():
+        raise InputError("The lung segments are empty; paint the lungs or choose the automatic lung mask.")
+    reasons = tuple(f"The {side} lung is empty." for side, part in (("right", right), ("left", left)) if not part.any())
+    return LungMask(labels, np.zeros(right.shape, dtype=bool), MaskQuality("look" if reasons else "ok", reasons))
+
+
+def _measured(volume: CTVolume, lung_mask: LungMask, threshold_hu: float) -> VolumeResult:
+    values = volume.hu[lung_mask.mask]
+    counts = np.histogram(values, bins=HISTOGRAM_EDGES_HU)[0]
+    return VolumeResult(
+        name=volume.name,
+        synthetic=volume.synthetic,
+        indices=tuple(compute_indices(volume, lung_mask, threshold_hu)),
+        emphysema=emphysema_mask(volume.hu, lung_mask.mask, threshold_hu),
+        histogram=100.0 * counts / max(1, values.size),
+    )

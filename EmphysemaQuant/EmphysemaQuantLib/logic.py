@@ -1,0 +1,148 @@
+"""Emphysema quantification on MRML nodes; nodes are written only once everything is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import slicer
+
+from KernelNormalizationLib import attributes
+from KernelNormalizationLib.core.errors import InputError
+from KernelNormalizationLib.core.progress import Progress
+from KernelNormalizationLib.core.volume import CTVolume
+from KernelNormalizationLib.volumenodes import TagReader, databaseTagReader, volumeFromNode, whyNotCt
+
+from .analysis import Quantification, quantify
+from .core.emphysema import EMPHYSEMA_THRESHOLD_HU
+from .segments import VOLUME_REFERENCE_ROLE, lungMaskFromSegmentation, newSegmentationNode, writeSegments
+from .tables import ownedNodes, writeHistogram, writeIndices
+
+Quantify = Callable[..., Quantification]
+
+
+@dataclass
+class OutputNodes:
+    """Where a quantification is shown; ``None`` is made on the first run and reused afterwards."""
+
+    segmentation: Any | None = None
+    table: Any | None = None
+    chart: Any | None = None
+
+
+class EmphysemaLogic:
+    """Volume nodes in; segmentation, table and plot nodes out.
+
+    Args:
+        compute: what measures the volumes (the project's own :func:`quantify` by default).
+        readTag: how to look up DICOM tags; the application's DICOM database by default, if there is one.
+    """
+
+    def __init__(self, compute: Quantify = quantify, readTag: TagReader | None = None) -> None:
+        super().__init__()
+        self._compute = compute
+        self._readTag = readTag
+
+    def volumeFromNode(self, node: Any) -> CTVolume:
+        """A validated copy of the node's voxels, HU float32 (k, j, i).
+
+        Raises:
+            InputError: the node is not a chest CT volume in HU; the message says what to do.
+        """
+        return volumeFromNode(node, self._readTag or databaseTagReader())
+
+    def quantify(
+        self,
+        volumeNode: Any,
+        comparedNode: Any | None = None,
+        maskNode: Any | None = None,
+        thresholdHu: float = EMPHYSEMA_THRESHOLD_HU,
+        outputs: OutputNodes | None = None,
+        progress: Progress | None = None,
+    ) -> tuple[Quantification, OutputNodes]:
+        """Measure emphysema and show it in the scene.
+
+        Args:
+            volumeNode: chest CT.
+            comparedNode: second volume on the same grid (sharp against its synthetic partner), or ``None``.
+            maskNode: segmentation whose lung segments are used; ``None`` makes the lung mask automatically.
+            thresholdHu: HU of the emphysema index.
+            outputs: nodes of an earlier run to write into.
+            progress: told of the steps, asked for cancellation.
+
+        Returns:
+            The numbers and masks, and the nodes that show them.
+
+        Raises:
+            InputError: volumes or mask cannot be used.
+            LungNotFoundError: the automatic mask found no lung.
+            Cancelled: the user stopped the run.
+        """
+        if comparedNode is volumeNode:
+            raise InputError("Both volumes are the same; choose another second volume, or none.")
+        volume = self.volumeFromNode(volumeNode)
+        compared = self.volumeFromNode(comparedNode) if comparedNode is not None else None
+        mask = lungMaskFromSegmentation(maskNode, volumeNode) if maskNode is not None else None
+        result = self._compute(volume, compared, mask, thresholdHu, progress)
+        return result, self._show(result, volumeNode, outputs or OutputNodes())
+
+    def partnerOf(self, volumeNode: Any) -> Any | None:
+        """The other half of a sharp and synthetic pair: the newest synthetic volume of an original, or its original."""
+        if volumeNode is None:
+            return None
+        if attributes.isSynthetic(volumeNode):
+            return attributes.inputOf(volumeNode)
+        nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+        return next((n for n in reversed(nodes) if attributes.inputOf(n) is volumeNode), None)
+
+    def preferredVolume(self) -> Any | None:
+        """The volume a user most likely wants measured: the newest original that has a partner, else the newest CT."""
+        nodes = [n for n in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if whyNotCt(n) is None]
+        originals = [n for n in nodes if not attributes.isSynthetic(n)]
+        paired = [n for n in originals if self.partnerOf(n) is not None]
+        return next(iter((paired or originals or nodes)[::-1]), None)
+
+    @staticmethod
+    def remove(outputs: OutputNodes) -> None:
+        """Take the output nodes, and the nodes that belong to them, out of the scene."""
+        extra = ownedNodes(outputs.chart) if outputs.chart is not None else []
+        if outputs.segmentation is not None:
+            shown = outputs.segmentation
+            extra += [shown.GetNthDisplayNode(n) for n in range(shown.GetNumberOfDisplayNodes())]
+        for node in [*extra, outputs.segmentation, outputs.table, outputs.chart]:
+            if node is not None and slicer.mrmlScene.IsNodePresent(node):
+                slicer.mrmlScene.RemoveNode(node)
+
+    def _show(self, result: Quantification, volumeNode: Any, outputs: OutputNodes) -> OutputNodes:
+        name = volumeNode.GetName()
+        made = OutputNodes()
+        try:
+            if outputs.segmentation is None:
+                made.segmentation = newSegmentationNode(f"{name} emphysema")
+            if outputs.table is None:
+                made.table = _newNode("vtkMRMLTableNode", f"{name} emphysema indices")
+            if outputs.chart is None:
+                made.chart = _newNode("vtkMRMLPlotChartNode", f"{name} lung histogram")
+            shown = OutputNodes(
+                outputs.segmentation or made.segmentation, outputs.table or made.table, outputs.chart or made.chart
+            )
+            writeSegments(shown.segmentation, volumeNode, result)
+            writeIndices(shown.table, result)
+            shown.table.SetNodeReferenceID(VOLUME_REFERENCE_ROLE, volumeNode.GetID())
+            writeHistogram(shown.chart, result)
+        except Exception:
+            self.remove(made)
+            raise
+        return shown
+
+
+def sliceOfMost(mask: np.ndarray) -> int | None:
+    """Index of the slice (first axis of ``mask``, bool (k, j, i)) with most voxels; ``None`` if the mask is empty."""
+    counts = np.count_nonzero(mask, axis=(1, 2))
+    return int(counts.argmax()) if counts.any() else None
+
+
+def _newNode(className: str, name: str) -> Any:
+    return slicer.mrmlScene.AddNewNodeByClass(className, slicer.mrmlScene.GetUniqueNameByString(name))

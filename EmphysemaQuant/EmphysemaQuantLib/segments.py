@@ -1,0 +1,195 @@
+"""Lungs and emphysema as segments: written with colours and terminology, found again by tags rather than names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import slicer
+import vtk
+from vtk.util import numpy_support
+
+from KernelNormalizationLib.core.errors import InputError
+from KernelNormalizationLib.core.volume import BoolArray
+
+from .analysis import LEFT_LABEL, RIGHT_LABEL, Quantification, supplied_mask
+from .core.lungs import LungMask
+
+ROLE_TAG = "EmphysemaQuant.Role"
+VOLUME_REFERENCE_ROLE = "EmphysemaQuantVolume"
+_CATEGORY_LIST = "Segmentation category and type - DICOM master list"
+_ANATOMY = "SCT^123037004^Anatomical Structure"
+_ALTERED = "SCT^49755003^Morphologically Altered Structure"
+_LUNG = "SCT^39607008^Lung"
+_SIDES = {"right": "SCT^24028007^Right", "left": "SCT^7771000^Left"}
+_EMPHYSEMA = "SCT^87433001^Pulmonary emphysema"
+
+
+@dataclass(frozen=True)
+class SegmentStyle:
+    """How one segment looks and what it means.
+
+    Attributes:
+        role: value of the :data:`ROLE_TAG` tag; stays when the user renames the segment.
+        name: name shown.
+        color: red, green, blue, each 0 to 1; distinguishable with the common colour-vision deficiencies.
+        fill: opacity of the 2D fill, 0 to 1.
+        terminology: Slicer's terminology entry.
+    """
+
+    role: str
+    name: str
+    color: tuple[float, float, float]
+    fill: float
+    terminology: str
+
+
+def _entry(category: str, kind: str, modifier: str = "^^") -> str:
+    return f"{_CATEGORY_LIST}~{category}~{kind}~{modifier}~Anatomic codes - DICOM master list~^^~^^"
+
+
+RIGHT = SegmentStyle("rightLung", "Right lung", (0.34, 0.71, 0.91), 0.12, _entry(_ANATOMY, _LUNG, _SIDES["right"]))
+LEFT = SegmentStyle("leftLung", "Left lung", (0.94, 0.89, 0.26), 0.12, _entry(_ANATOMY, _LUNG, _SIDES["left"]))
+EMPHYSEMA = SegmentStyle("emphysema", "Emphysema", (0.84, 0.15, 0.10), 0.60, _entry(_ALTERED, _EMPHYSEMA))
+REMOVED = SegmentStyle("removed", "Removed by normalization", (0.80, 0.47, 0.65), 0.60, _entry(_ALTERED, _EMPHYSEMA))
+KEPT = SegmentStyle("kept", "Kept", (0.84, 0.15, 0.10), 0.60, _entry(_ALTERED, _EMPHYSEMA))
+STYLES = (RIGHT, LEFT, EMPHYSEMA, REMOVED, KEPT)
+
+
+def newSegmentationNode(name: str) -> Any:
+    """An empty segmentation node with a display node, in the scene."""
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", slicer.mrmlScene.GetUniqueNameByString(name))
+    node.CreateDefaultDisplayNodes()
+    return node
+
+
+def writeSegments(node: Any, volumeNode: Any, result: Quantification) -> None:
+    """Put the lungs and the emphysema of ``result`` into the segmentation ``node``, in the place of ``volumeNode``.
+
+    Segments of an earlier run are replaced and keep the name and colour that the user gave them; other segments stay.
+    """
+    node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+    node.SetNodeReferenceID(VOLUME_REFERENCE_ROLE, volumeNode.GetID())
+    node.SetNodeReferenceID(node.GetReferenceImageGeometryReferenceRole(), volumeNode.GetID())
+    labels = result.lung_mask.labels
+    masks = {RIGHT: labels == RIGHT_LABEL, LEFT: labels == LEFT_LABEL, EMPHYSEMA: result.volume.emphysema}
+    if result.compared is not None:
+        masks |= {REMOVED: result.removed, KEPT: result.kept}
+    for style in STYLES:
+        if style in masks:
+            _writeSegment(node, volumeNode, style, masks[style])
+        elif segmentIds(node, style.role):
+            node.GetSegmentation().RemoveSegment(segmentIds(node, style.role)[0])
+    # With two volumes "removed" and "kept" together are the first volume's emphysema: showing it too would hide them.
+    node.GetDisplayNode().SetSegmentVisibility(segmentIds(node, EMPHYSEMA.role)[0], result.compared is None)
+
+
+def segmentIds(node: Any, role: str) -> list[str]:
+    """IDs of the segments with this role."""
+    segmentation = node.GetSegmentation()
+    ids = [segmentation.GetNthSegmentID(n) for n in range(segmentation.GetNumberOfSegments())]
+    return [i for i in ids if _tag(segmentation.GetSegment(i), ROLE_TAG) == role]
+
+
+def lungMaskFromSegmentation(node: Any, volumeNode: Any) -> LungMask:
+    """The lung mask that the segments of ``node`` describe, on the grid of ``volumeNode``.
+
+    Raises:
+        InputError: no segment is recognizably a right or left lung, or they are empty.
+    """
+    if node.GetParentTransformNode() is not None:
+        raise InputError(f"“{node.GetName()}” is under a transform; harden it or remove it before using its lungs.")
+    right, left = lungSegmentIds(node, "right"), lungSegmentIds(node, "left")
+    if not right and not left:
+        raise InputError(
+            f"“{node.GetName()}” has no segment that is recognizably a lung. Name two segments “Right lung” and "
+            "“Left lung”, or set their terminology to Lung, Right and Lung, Left."
+        )
+    return supplied_mask(_union(node, right, volumeNode), _union(node, left, volumeNode))
+
+
+def lungSegmentIds(node: Any, side: str) -> list[str]:
+    """Segments that make up the lung of ``side`` ("right" or "left"): by our tag, by terminology, else by name."""
+    tagged = segmentIds(node, f"{side}Lung")
+    if tagged:
+        return tagged
+    segmentation = node.GetSegmentation()
+    ids = [segmentation.GetNthSegmentID(n) for n in range(segmentation.GetNumberOfSegments())]
+    coded = [i for i in ids if _isLungBy(_tag(segmentation.GetSegment(i), _terminologyTag()), side)]
+    return coded or [i for i in ids if _isLungName(segmentation.GetSegment(i).GetName(), side)]
+
+
+def _isLungBy(terminology: str, side: str) -> bool:
+    return _LUNG.rsplit("^", 1)[0] in terminology and _SIDES[side].rsplit("^", 1)[0] in terminology
+
+
+def _isLungName(name: str, side: str) -> bool:
+    words = name.lower().replace("_", " ").split()
+    return side in words and bool({"lung", "lungs", "lobe"} & set(words))
+
+
+def _writeSegment(node: Any, volumeNode: Any, style: SegmentStyle, mask: BoolArray) -> None:
+    segmentation = node.GetSegmentation()
+    existing = segmentIds(node, style.role)
+    segmentId = existing[0] if existing else segmentation.AddEmptySegment(style.role, style.name, style.color)
+    writeMask(node, segmentId, volumeNode, mask)
+    if not existing:
+        segment = segmentation.GetSegment(segmentId)
+        segment.SetTag(ROLE_TAG, style.role)
+        segment.SetTag(_terminologyTag(), style.terminology)
+        node.GetDisplayNode().SetSegmentOpacity2DFill(segmentId, style.fill)
+        node.GetDisplayNode().SetSegmentOpacity2DOutline(segmentId, 1.0)
+
+
+def writeMask(node: Any, segmentId: str, volumeNode: Any, mask: BoolArray) -> None:
+    """Make ``mask``, bool (k, j, i) on the grid of ``volumeNode``, the voxels of a segment.
+
+    Unlike ``slicer.util.updateSegmentBinaryLabelmapFromArray`` this needs no temporary volume node, whose display node
+    would stay in the scene.
+    """
+    labelmap = slicer.vtkOrientedImageData()
+    labelmap.SetDimensions(mask.shape[::-1])
+    scalars = numpy_support.numpy_to_vtk(mask.astype(np.uint8).reshape(-1), deep=True)
+    labelmap.GetPointData().SetScalars(scalars)
+    matrix = vtk.vtkMatrix4x4()
+    volumeNode.GetIJKToRASMatrix(matrix)
+    labelmap.SetImageToWorldMatrix(matrix)
+    if not slicer.vtkSlicerSegmentationsModuleLogic.SetBinaryLabelmapToSegment(labelmap, node, segmentId):
+        raise RuntimeError(f"The segment {segmentId} of “{node.GetName()}” could not be written.")
+
+
+def readMask(node: Any, segmentId: str, volumeNode: Any) -> BoolArray:
+    """Voxels of a segment, bool (k, j, i), on the grid of ``volumeNode``."""
+    shape = slicer.util.arrayFromVolume(volumeNode).shape
+    labelmap = slicer.vtkOrientedImageData()
+    if not node.GetBinaryLabelmapRepresentation(segmentId, labelmap) or labelmap.IsEmpty():
+        return np.zeros(shape, dtype=bool)
+    grid = slicer.vtkOrientedImageData()
+    grid.SetDimensions(shape[::-1])
+    matrix = vtk.vtkMatrix4x4()
+    volumeNode.GetIJKToRASMatrix(matrix)
+    grid.SetImageToWorldMatrix(matrix)
+    resampled = slicer.vtkOrientedImageData()
+    resample = slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage
+    if not resample(labelmap, grid, resampled):
+        raise RuntimeError(f"The segment {segmentId} of “{node.GetName()}” could not be put on the volume's grid.")
+    voxels = numpy_support.vtk_to_numpy(resampled.GetPointData().GetScalars())
+    inside: BoolArray = voxels.reshape(shape) > 0
+    return inside
+
+
+def _union(node: Any, segments: list[str], volumeNode: Any) -> BoolArray:
+    union = np.zeros(slicer.util.arrayFromVolume(volumeNode).shape, dtype=bool)
+    for segmentId in segments:
+        union |= readMask(node, segmentId, volumeNode)
+    return union
+
+
+def _tag(segment: Any, name: str) -> str:
+    value = vtk.reference("")
+    return str(value) if segment.GetTag(name, value) else ""
+
+
+def _terminologyTag() -> str:
+    return slicer.vtkSegment.GetTerminologyEntryTagName()

@@ -1,0 +1,137 @@
+"""Indices and histograms as table and plot nodes, with units, ready for export."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import slicer
+import vtk
+
+from KernelNormalizationLib.attributes import RESEARCH_USE_TEXT
+
+from .analysis import HISTOGRAM_EDGES_HU, Quantification
+
+THRESHOLD_ATTRIBUTE = "EmphysemaQuant.ThresholdHU"
+REGION_NAMES = {"whole": "Both lungs", "right": "Right lung", "left": "Left lung"}
+SERIES_COLORS = ((0.0, 0.45, 0.70), (0.84, 0.37, 0.0))
+
+
+@dataclass(frozen=True)
+class Column:
+    """One index of the table.
+
+    Attributes:
+        field: attribute of RegionIndices.
+        title: column name, unit included.
+        unit: unit alone, for the column's unit label.
+        meaning: description for tool tips and exports.
+    """
+
+    field: str
+    title: str
+    unit: str
+    meaning: str
+
+
+COLUMNS = (
+    Column("ei_percent", "EI (%)", "%", "Emphysema index: share of lung voxels strictly below the threshold"),
+    Column("ev_ml", "EV (mL)", "mL", "Emphysema volume"),
+    Column("tlv_ml", "TLV (mL)", "mL", "Lung volume of the mask"),
+    Column("perc15_hu", "Perc15 (HU)", "HU", "HU below which 15 % of the lung voxels lie"),
+    Column("mld_hu", "MLD (HU)", "HU", "Mean lung density"),
+)
+
+
+def writeIndices(node: Any, result: Quantification) -> None:
+    """Replace the rows of the table ``node``: one a volume and region, values in the columns' units."""
+    rows = [(volume, entry) for volume in result.results for entry in volume.indices]
+    table = vtk.vtkTable()
+    table.AddColumn(_texts("Volume", [volume.name for volume, _ in rows]))
+    table.AddColumn(_texts("Region", [REGION_NAMES.get(entry.region, entry.region) for _, entry in rows]))
+    for column in COLUMNS:
+        table.AddColumn(_numbers(column.title, [float(getattr(entry, column.field)) for _, entry in rows]))
+    wasModified = node.StartModify()
+    node.SetAndObserveTable(table)
+    for column in COLUMNS:
+        node.SetColumnUnitLabel(column.title, column.unit)
+        node.SetColumnDescription(column.title, f"{column.meaning}. {RESEARCH_USE_TEXT}")
+    node.SetAttribute(THRESHOLD_ATTRIBUTE, f"{result.threshold_hu:g}")
+    node.SetDescription(f"Threshold {result.threshold_hu:g} HU. {RESEARCH_USE_TEXT}")
+    node.EndModify(wasModified)
+
+
+def writeHistogram(chartNode: Any, result: Quantification) -> None:
+    """Fill the chart with the lung histogram of each volume and a line at the threshold."""
+    table = _ownedNode(chartNode, "EmphysemaQuantHistogram", "vtkMRMLTableNode", "Lung histogram")
+    centres = (HISTOGRAM_EDGES_HU[:-1] + HISTOGRAM_EDGES_HU[1:]) / 2.0
+    data = vtk.vtkTable()
+    data.AddColumn(_numbers("HU", centres))
+    highest = max(float(volume.histogram.max()) for volume in result.results)
+    names = [f"{n + 1}: {volume.name}" for n, volume in enumerate(result.results)]
+    for name, volume in zip(names, result.results, strict=True):
+        data.AddColumn(_numbers(name, volume.histogram))
+    table.SetAndObserveTable(data)
+    line = _ownedNode(chartNode, "EmphysemaQuantThresholdLine", "vtkMRMLTableNode", "Lung histogram threshold")
+    lineData = vtk.vtkTable()
+    lineData.AddColumn(_numbers("HU", [result.threshold_hu] * 2))
+    lineData.AddColumn(_numbers("Threshold", [0.0, highest]))
+    line.SetAndObserveTable(lineData)
+
+    chartNode.RemoveAllPlotSeriesNodeIDs()
+    for n, name in enumerate(names):
+        series = _series(chartNode, n, table, name, result.results[n].name)
+        series.SetColor(*SERIES_COLORS[n])
+        series.SetLineStyle(slicer.vtkMRMLPlotSeriesNode.LineStyleSolid)
+    threshold = _series(chartNode, 2, line, "Threshold", f"{result.threshold_hu:g} HU")
+    threshold.SetColor(0.5, 0.5, 0.5)
+    threshold.SetLineStyle(slicer.vtkMRMLPlotSeriesNode.LineStyleDash)
+    chartNode.SetTitle("Lung voxels – research use only")
+    chartNode.SetXAxisTitle("HU")
+    chartNode.SetYAxisTitle("Share of lung voxels (%)")
+    chartNode.SetLegendVisibility(True)
+    chartNode.Modified()
+
+
+def ownedNodes(chartNode: Any) -> list[Any]:
+    """Table and series nodes that belong to the chart (all are removed with it)."""
+    roles = ["EmphysemaQuantHistogram", "EmphysemaQuantThresholdLine", *(f"EmphysemaQuantSeries{n}" for n in range(3))]
+    return [node for role in roles if (node := chartNode.GetNodeReference(role)) is not None]
+
+
+def _series(chartNode: Any, number: int, table: Any, yColumn: str, title: str) -> Any:
+    series = _ownedNode(chartNode, f"EmphysemaQuantSeries{number}", "vtkMRMLPlotSeriesNode", title)
+    series.SetName(title)
+    series.SetAndObserveTableNodeID(table.GetID())
+    series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
+    series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleNone)
+    series.SetXColumnName("HU")
+    series.SetYColumnName(yColumn)
+    chartNode.AddAndObservePlotSeriesNodeID(series.GetID())
+    return series
+
+
+def _ownedNode(owner: Any, role: str, className: str, name: str) -> Any:
+    node = owner.GetNodeReference(role)
+    if node is None:
+        node = slicer.mrmlScene.AddNewNodeByClass(className, slicer.mrmlScene.GetUniqueNameByString(name))
+        node.SetHideFromEditors(True)
+        owner.SetNodeReferenceID(role, node.GetID())
+    return node
+
+
+def _texts(name: str, values: list[str]) -> Any:
+    array = vtk.vtkStringArray()
+    array.SetName(name)
+    for value in values:
+        array.InsertNextValue(value)
+    return array
+
+
+def _numbers(name: str, values: Any) -> Any:
+    array = vtk.vtkDoubleArray()
+    array.SetName(name)
+    for value in np.asarray(values, dtype=float):
+        array.InsertNextValue(value)
+    return array

@@ -1,0 +1,27 @@
+"""Names of the MRML node attributes that carry provenance, and how to read them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+PREFIX = "CTKernelNormalization."
+SYNTHETIC = PREFIX + "Synthetic"
+RESEARCH_USE_ONLY = PREFIX + "ResearchUseOnly"
+INPUT_NODE_ID = PREFIX + "InputNodeID"
+RECORD = PREFIX + "Record"
+KERNEL = PREFIX + "Kernel"
+MANUFACTURER = PREFIX + "Manufacturer"
+# A node reference survives saving and reloading the scene, when node IDs may change; the plain ID is for the reader.
+INPUT_REFERENCE_ROLE = "CTKernelNormalizationInput"
+
+RESEARCH_USE_TEXT = "Research use only – not for diagnosis or treatment."
+
+
+def isSynthetic(volumeNode: Any) -> bool:
+    """Whether a normalization drew the voxels of ``volumeNode`` (a vtkMRMLVolumeNode)."""
+    return str(volumeNode.GetAttribute(SYNTHETIC)).lower() == "true"
+
+
+def inputOf(volumeNode: Any) -> Any | None:
+    """The original volume node that the synthetic ``volumeNode`` was made from, if it is still in the scene."""
+    return volumeNode.GetNodeReference(INPUT_REFERENCE_ROLE) if isSynthetic(volumeNode) else None

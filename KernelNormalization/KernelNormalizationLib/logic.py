@@ -1,0 +1,74 @@
+"""Kernel normalization on MRML nodes; a failed or cancelled run leaves the scene as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import slicer
+
+from . import attributes
+from .core.normalizers import Method, NormalizationResult, Normalizer
+from .core.progress import Progress, ProgressTracker
+from .core.volume import CTVolume
+from .volumenodes import TagReader, addSyntheticVolumeNode, databaseTagReader, volumeFromNode, whyNotCt
+
+NormalizerFactory = Callable[[Method], Normalizer]
+
+
+class NormalizationLogic:
+    """Volume node in, synthetic smooth-kernel volume node out.
+
+    Args:
+        makeNormalizer: gives the normalizer of a method; needed only to normalize in this process.
+        readTag: how to look up DICOM tags; the application's DICOM database by default, if there is one.
+    """
+
+    def __init__(self, makeNormalizer: NormalizerFactory | None = None, readTag: TagReader | None = None) -> None:
+        super().__init__()
+        self._makeNormalizer = makeNormalizer
+        self._readTag = readTag
+
+    def volumeFromNode(self, node: Any) -> CTVolume:
+        """A validated copy of the node's voxels, HU float32 (k, j, i).
+
+        Raises:
+            InputError: the node is not a chest CT volume in HU; the message says what to do.
+        """
+        return volumeFromNode(node, self._readTag or databaseTagReader())
+
+    def normalize(self, node: Any, method: Method = "unet", progress: Progress | None = None) -> Any:
+        """Normalize ``node`` in this process and add the result to the scene.
+
+        Returns:
+            The new vtkMRMLScalarVolumeNode ``<input> B20f (synthetic)``.
+
+        Raises:
+            InputError: the volume cannot be used.
+            Cancelled: the user stopped the run.
+        """
+        if self._makeNormalizer is None:
+            raise RuntimeError(
+                "No normalizer was given; construct NormalizationLogic(makeNormalizer=…) to run in process."
+            )
+        result = self._makeNormalizer(method).normalize(self.volumeFromNode(node), progress or ProgressTracker())
+        return self.addResult(result, node)
+
+    def addResult(self, result: NormalizationResult, inputNode: Any) -> Any:
+        """Add a finished normalization of ``inputNode`` to the scene and return its node."""
+        return addSyntheticVolumeNode(result, inputNode)
+
+    def candidates(self) -> list[Any]:
+        """Volume nodes of the scene that can be normalized, oldest first: CT-like scalar volumes, none synthetic."""
+        nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+        return [node for node in nodes if whyNotCt(node) is None and not attributes.isSynthetic(node)]
+
+    def newestCandidate(self) -> Any | None:
+        """The volume a user most likely wants to normalize next."""
+        found = self.candidates()
+        return found[-1] if found else None
+
+    def syntheticPartner(self, node: Any) -> Any | None:
+        """The newest synthetic volume made from ``node``, if one is in the scene."""
+        nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+        return next((n for n in reversed(nodes) if attributes.inputOf(n) is node), None)

@@ -1,0 +1,206 @@
+"""MRML scalar volume nodes in, validated CT volumes out, and the way back; never changes an input node."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import slicer
+import vtk
+from numpy.typing import NDArray
+
+from . import attributes
+from .core.errors import InputError
+from .core.floor import detect_padding
+from .core.normalizers import NormalizationResult, synthetic_name
+from .core.read import KERNEL_KEY, MANUFACTURER_KEY, SYNTHETIC_KEY
+from .core.volume import Acquisition, CTVolume, Geometry
+
+TagReader = Callable[[str, str], str]
+"""(SOP instance UID, tag as ``gggg,eeee``) -> value, empty when the header does not have it."""
+
+MAXIMUM_SHEAR = 1e-3  # cosine between index axes; 0.06 degrees, below what scanners round directions to
+_RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_TAGS = {
+    "kernel": "0018,1210",
+    "manufacturer": "0008,0070",
+    "scanner_model": "0008,1090",
+    "slice_thickness_mm": "0018,0050",
+    "tube_voltage_kv": "0018,0060",
+    "contrast_agent": "0018,0010",
+    "body_part": "0018,0015",
+    "modality": "0008,0060",
+    "study_instance_uid": "0020,000D",
+    "series_instance_uid": "0020,000E",
+    "frame_of_reference_uid": "0020,0052",
+}
+_NUMBERS = {"slice_thickness_mm", "tube_voltage_kv"}
+_IMAGE_TYPE = "0008,0008"
+
+
+def databaseTagReader() -> TagReader | None:
+    """Reads tags from the application's DICOM database; ``None`` where there is none."""
+    database = getattr(slicer, "dicomDatabase", None)
+    return database.instanceValue if database is not None else None
+
+
+def whyNotCt(node: Any) -> str | None:
+    """Why ``node`` cannot be a chest CT volume, in words for the user; ``None`` if it can be. Reads no voxels."""
+    if node is None:
+        return "No volume is selected. Load a chest CT and choose it as the input volume."
+    name = node.GetName()
+    if not node.IsA("vtkMRMLScalarVolumeNode") or node.IsA("vtkMRMLLabelMapVolumeNode"):
+        return f"“{name}” is not a scalar volume (labels and segmentations hold no HU). Choose a CT volume."
+    image = node.GetImageData()
+    if image is None or not image.GetPointData().GetScalars():
+        return f"“{name}” holds no voxels. Load the volume again."
+    if image.GetNumberOfScalarComponents() != 1:
+        return f"“{name}” has {image.GetNumberOfScalarComponents()} components a voxel (colour or vector); CT has one."
+    if node.GetParentTransformNode() is not None:
+        return (
+            f"“{name}” is under the transform “{node.GetParentTransformNode().GetName()}”. Harden the transform "
+            "(right-click the volume in the Data module, “Harden transform”) or remove it."
+        )
+    return None
+
+
+def geometryFromNode(node: Any) -> Geometry:
+    """Geometry of a volume node, RAS turned into LPS.
+
+    Raises:
+        InputError: the index axes are not perpendicular.
+    """
+    matrix = vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(matrix)
+    ijkToLps = _RAS_TO_LPS @ slicer.util.arrayFromVTKMatrix(matrix)
+    spacing = np.linalg.norm(ijkToLps[:3, :3], axis=0)
+    if not np.all(spacing > 0):
+        raise InputError(f"“{node.GetName()}” has the spacing {tuple(spacing[::-1])} mm; all three must be positive.")
+    directions = ijkToLps[:3, :3] / spacing
+    shear = float(np.abs(directions.T @ directions - np.eye(3)).max())
+    if shear > MAXIMUM_SHEAR:
+        raise InputError(
+            f"The slices of “{node.GetName()}” are not perpendicular to their stacking direction (cosine {shear:.3f}); "
+            "resample the volume to straight axes first (Resample Scalar Volume)."
+        )
+    return Geometry(
+        spacing=tuple(float(s) for s in spacing[::-1]),  # type: ignore[arg-type]
+        origin=tuple(float(v) for v in ijkToLps[:3, 3]),  # type: ignore[arg-type]
+        direction=tuple(tuple(float(v) for v in row) for row in directions),
+    )
+
+
+def acquisitionFromNode(node: Any, readTag: TagReader | None) -> Acquisition:
+    """What is known of how the series was made; absent tags stay ``None``.
+
+    Args:
+        node: volume node; tags are looked up only if it names its DICOM instances.
+        readTag: how to read a tag, or ``None`` without a DICOM database.
+
+    Node attributes fill what DICOM does not say.
+    """
+    values: dict[str, Any] = {}
+    instances = (node.GetAttribute("DICOM.instanceUIDs") or "").split()
+    if instances and readTag is not None:
+        for field, tag in _TAGS.items():
+            values[field] = _converted(field, readTag(instances[0], tag))
+        imageType = readTag(instances[0], _IMAGE_TYPE) or ""
+        values["image_type"] = tuple(part for part in imageType.split("\\") if part)
+    values["kernel"] = values.get("kernel") or _attribute(node, attributes.KERNEL, KERNEL_KEY)
+    values["manufacturer"] = values.get("manufacturer") or _attribute(node, attributes.MANUFACTURER, MANUFACTURER_KEY)
+    return Acquisition(**values)
+
+
+def volumeFromNode(node: Any, readTag: TagReader | None = None) -> CTVolume:
+    """A validated copy of the node's voxels as HU float32 (k, j, i).
+
+    Raises:
+        InputError: not a CT volume in HU, transformed, sheared, fewer than 8 slices, or another modality.
+    """
+    reason = whyNotCt(node)
+    if reason is not None:
+        raise InputError(reason)
+    acquisition = acquisitionFromNode(node, readTag)
+    if acquisition.modality not in (None, "CT"):
+        raise InputError(
+            f"“{node.GetName()}” is {acquisition.modality}, not CT; only CT can be normalized and measured."
+        )
+    hu = slicer.util.arrayFromVolume(node).astype(np.float32)
+    synthetic = attributes.isSynthetic(node) or str(node.GetAttribute(SYNTHETIC_KEY)).lower() == "true"
+    return CTVolume(hu, geometryFromNode(node), acquisition, detect_padding(hu), node.GetName(), synthetic)
+
+
+def addVolumeNode(hu: NDArray[np.float32], like: Any, name: str) -> Any:
+    """A new scalar volume node with the voxels ``hu`` (k, j, i) in the place of ``like``, shown the same way.
+
+    The node joins the scene complete, so that no observer ever sees it half made.
+    """
+    node = slicer.vtkMRMLScalarVolumeNode()
+    node.SetName(slicer.mrmlScene.GetUniqueNameByString(name))
+    node.CopyOrientation(like)
+    slicer.util.updateVolumeFromArray(node, np.ascontiguousarray(hu, dtype=np.float32))
+    node = slicer.mrmlScene.AddNode(node)
+    node.CreateDefaultDisplayNodes()
+    _copyDisplay(like, node)
+    _joinStudyOf(like, node)
+    return node
+
+
+def addSyntheticVolumeNode(result: NormalizationResult, inputNode: Any) -> Any:
+    """The normalized volume as a node next to ``inputNode``, with its provenance in the node attributes."""
+    node = addVolumeNode(result.volume.hu, inputNode, synthetic_name(inputNode.GetName()))
+    acquisition = result.volume.acquisition
+    for name, value in {
+        attributes.SYNTHETIC: "true",
+        attributes.RESEARCH_USE_ONLY: "true",
+        attributes.INPUT_NODE_ID: inputNode.GetID(),
+        attributes.RECORD: json.dumps(result.record, ensure_ascii=False, sort_keys=True),
+        attributes.KERNEL: acquisition.kernel,
+        attributes.MANUFACTURER: acquisition.manufacturer,
+        # Slicer writes node attributes into the header of a saved NRRD: these names are the ones files are read by.
+        SYNTHETIC_KEY: "true",
+        KERNEL_KEY: acquisition.kernel,
+        MANUFACTURER_KEY: acquisition.manufacturer,
+    }.items():
+        if value is not None:
+            node.SetAttribute(name, value)
+    node.SetNodeReferenceID(attributes.INPUT_REFERENCE_ROLE, inputNode.GetID())
+    node.SetDescription(f"{attributes.RESEARCH_USE_TEXT} Synthetic: drawn by a normalization, not by a scanner.")
+    return node
+
+
+def _converted(field: str, text: str) -> str | float | None:
+    text = (text or "").strip()
+    if not text or field not in _NUMBERS:
+        return text or None
+    try:
+        return float(text)
+    except ValueError:
+        logging.getLogger(__name__).warning("Ignoring the DICOM value %r of %s: not a number", text, field)
+        return None
+
+
+def _attribute(node: Any, *names: str) -> str | None:
+    return next((value for name in names if (value := node.GetAttribute(name))), None)
+
+
+def _copyDisplay(source: Any, target: Any) -> None:
+    fromDisplay, toDisplay = source.GetDisplayNode(), target.GetDisplayNode()
+    if fromDisplay is None or toDisplay is None:
+        return
+    toDisplay.SetAndObserveColorNodeID(fromDisplay.GetColorNodeID() or "vtkMRMLColorTableNodeGrey")
+    toDisplay.SetAutoWindowLevel(0)
+    toDisplay.SetWindowLevel(fromDisplay.GetWindow(), fromDisplay.GetLevel())
+
+
+def _joinStudyOf(source: Any, target: Any) -> None:
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    sourceItem = hierarchy.GetItemByDataNode(source) if hierarchy is not None else 0
+    if not sourceItem:
+        return
+    parent = hierarchy.GetItemParent(sourceItem)
+    targetItem = hierarchy.GetItemByDataNode(target) or hierarchy.CreateItem(parent, target)
+    hierarchy.SetItemParent(targetItem, parent)

@@ -1,0 +1,285 @@
+"""Emphysema quantification on real MRML nodes, on a made chest whose emphysema index is known by construction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import slicer
+import vtk
+
+from EmphysemaQuantLib import analysis, segments, tables
+from EmphysemaQuantLib.logic import EmphysemaLogic, OutputNodes, sliceOfMost
+from KernelNormalizationLib import attributes
+from KernelNormalizationLib.core.errors import InputError, LungNotFoundError
+
+SHAPE = (16, 40, 48)
+RIGHT_BOX = (slice(2, 14), slice(10, 30), slice(6, 20))
+LEFT_BOX = (slice(2, 14), slice(10, 30), slice(28, 42))
+HOLES = (slice(4, 8), slice(12, 22), slice(8, 15))
+VOXEL_ML = 1.0 * 1.0 * 2.0 / 1000.0
+EI_RIGHT = 100.0 * (4 * 10 * 7) / (12 * 20 * 14)
+
+
+def chest_hu() -> np.ndarray:
+    """Two boxes of lung in soft tissue; a block of emphysema in the right one only."""
+    hu = np.full(SHAPE, 40.0, dtype=np.float32)
+    for box in (RIGHT_BOX, LEFT_BOX):
+        hu[box] = -860.0
+    hu[HOLES] = -980.0
+    return hu
+
+
+def lung_boxes() -> tuple[np.ndarray, np.ndarray]:
+    right, left = np.zeros(SHAPE, bool), np.zeros(SHAPE, bool)
+    right[RIGHT_BOX], left[LEFT_BOX] = True, True
+    return right, left
+
+
+def with_box_mask(volume: Any, compared: Any, mask: Any, threshold: float, progress: Any) -> analysis.Quantification:
+    """The project's own quantification; only the automatic mask is replaced by the boxes' exact one."""
+    return analysis.quantify(volume, compared, mask or analysis.supplied_mask(*lung_boxes()), threshold, progress)
+
+
+@pytest.fixture
+def logic(scene: Any) -> EmphysemaLogic:
+    return EmphysemaLogic(with_box_mask)
+
+
+@pytest.fixture
+def chest(scene: Any) -> Any:
+    node = slicer.util.addVolumeFromArray(chest_hu(), ijkToRAS=np.diag([-1.0, -1.0, 2.0, 1.0]), name="Chest B70f")
+    node.CreateDefaultDisplayNodes()
+    return node
+
+
+@pytest.fixture
+def synthetic(chest: Any) -> Any:
+    from KernelNormalizationLib.volumenodes import addVolumeNode
+
+    hu = chest_hu()
+    hu[4:6, 12:22, 8:15] = -900.0
+    node = addVolumeNode(hu, chest, "Chest B70f B20f (synthetic)")
+    node.SetAttribute(attributes.SYNTHETIC, "true")
+    node.SetNodeReferenceID(attributes.INPUT_REFERENCE_ROLE, chest.GetID())
+    return node
+
+
+def node_ids(scene: Any) -> set[str]:
+    return {scene.GetNthNode(n).GetID() for n in range(scene.GetNumberOfNodes())}
+
+
+def segment_array(outputs: OutputNodes, role: str, volume: Any) -> np.ndarray:
+    (segment,) = segments.segmentIds(outputs.segmentation, role)
+    return slicer.util.arrayFromSegmentBinaryLabelmap(outputs.segmentation, segment, volume) > 0
+
+
+def cell(table: Any, row: int, column: str) -> Any:
+    return table.GetTable().GetValueByName(row, column).ToString()
+
+
+def test_segments_are_the_masks_voxel_by_voxel_although_they_overlap(logic: EmphysemaLogic, chest: Any) -> None:
+    _, outputs = logic.quantify(chest)
+    right, left = lung_boxes()
+    np.testing.assert_array_equal(segment_array(outputs, "rightLung", chest), right)
+    np.testing.assert_array_equal(segment_array(outputs, "leftLung", chest), left)
+    np.testing.assert_array_equal(segment_array(outputs, "emphysema", chest), chest_hu() < -950)
+
+
+def test_segments_have_names_colours_fill_and_terminology(logic: EmphysemaLogic, chest: Any) -> None:
+    _, outputs = logic.quantify(chest)
+    segmentation, display = outputs.segmentation.GetSegmentation(), outputs.segmentation.GetDisplayNode()
+    names = [segmentation.GetNthSegment(n).GetName() for n in range(segmentation.GetNumberOfSegments())]
+    assert names == ["Right lung", "Left lung", "Emphysema"]
+    for style in (segments.RIGHT, segments.LEFT, segments.EMPHYSEMA):
+        (segment_id,) = segments.segmentIds(outputs.segmentation, style.role)
+        segment = segmentation.GetSegment(segment_id)
+        assert segment.GetColor() == pytest.approx(style.color)
+        assert display.GetSegmentOpacity2DFill(segment_id) == pytest.approx(style.fill)
+        entry = slicer.vtkSlicerTerminologyEntry()
+        value = vtk.reference("")
+        assert segment.GetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), value)
+        logic_of_terms = slicer.modules.terminologies.logic()
+        assert logic_of_terms.DeserializeTerminologyEntry(str(value), entry)
+    assert "87433001" in str(value)
+
+
+def test_lung_terminology_is_one_that_slicer_knows(scene: Any) -> None:
+    terms = slicer.modules.terminologies.logic()
+    entry = slicer.vtkSlicerTerminologyEntry()
+    assert terms.DeserializeTerminologyEntry(segments.RIGHT.terminology, entry)
+    assert entry.GetTypeObject().GetCodeMeaning() == "Lung"
+    assert entry.GetTypeModifierObject().GetCodeMeaning() == "Right"
+
+
+def test_table_holds_the_known_index_with_units(logic: EmphysemaLogic, chest: Any) -> None:
+    _, outputs = logic.quantify(chest)
+    table = outputs.table
+    assert [cell(table, row, "Region") for row in range(3)] == ["Both lungs", "Right lung", "Left lung"]
+    assert float(cell(table, 1, "EI (%)")) == pytest.approx(EI_RIGHT)
+    assert float(cell(table, 0, "EI (%)")) == pytest.approx(EI_RIGHT / 2)
+    assert float(cell(table, 2, "EI (%)")) == 0.0
+    assert float(cell(table, 1, "EV (mL)")) == pytest.approx(280 * VOXEL_ML)
+    assert float(cell(table, 0, "TLV (mL)")) == pytest.approx(2 * 12 * 20 * 14 * VOXEL_ML)
+    assert [table.GetColumnUnitLabel(c.title) for c in tables.COLUMNS] == ["%", "mL", "mL", "HU", "HU"]
+    assert table.GetAttribute(tables.THRESHOLD_ATTRIBUTE) == "-950"
+
+
+def test_threshold_changes_the_index(logic: EmphysemaLogic, chest: Any) -> None:
+    at_minus_850, _ = logic.quantify(chest, thresholdHu=-850.0)
+    assert at_minus_850.volume.whole.ei_percent == 100.0
+    strictly_below, _ = logic.quantify(chest, thresholdHu=-980.0)
+    assert strictly_below.volume.whole.ei_percent == 0.0
+
+
+def test_threshold_out_of_range_is_refused(logic: EmphysemaLogic, chest: Any) -> None:
+    with pytest.raises(InputError, match="threshold is -200 HU; choose one from -1000 to -800"):
+        logic.quantify(chest, thresholdHu=-200.0)
+
+
+def test_comparison_splits_emphysema_into_kept_and_removed(logic: EmphysemaLogic, chest: Any, synthetic: Any) -> None:
+    result, outputs = logic.quantify(chest, synthetic)
+    kept, removed = segment_array(outputs, "kept", chest), segment_array(outputs, "removed", chest)
+    assert (kept.sum(), removed.sum()) == (140, 140)
+    assert not (kept & removed).any()
+    np.testing.assert_array_equal(kept | removed, chest_hu() < -950)
+    assert result.agreement is not None
+    assert result.agreement.delta_ei_points == pytest.approx(-EI_RIGHT / 4)
+    assert [cell(outputs.table, row, "Volume") for row in (0, 3)] == ["Chest B70f", "Chest B70f B20f (synthetic)"]
+    display = outputs.segmentation.GetDisplayNode()
+    assert not display.GetSegmentVisibility(segments.segmentIds(outputs.segmentation, "emphysema")[0])
+
+
+def test_second_run_reuses_the_nodes_and_keeps_the_users_names(
+    logic: EmphysemaLogic, chest: Any, synthetic: Any, scene: Any
+) -> None:
+    _, outputs = logic.quantify(chest, synthetic)
+    (emphysema,) = segments.segmentIds(outputs.segmentation, "emphysema")
+    outputs.segmentation.GetSegmentation().GetSegment(emphysema).SetName("Holes")
+    before = node_ids(scene)
+    _, again = logic.quantify(chest, outputs=outputs)
+    assert again == outputs
+    assert node_ids(scene) == before
+    assert outputs.segmentation.GetSegmentation().GetSegment(emphysema).GetName() == "Holes"
+    assert outputs.segmentation.GetSegmentation().GetNumberOfSegments() == 3
+
+
+def test_edited_and_renamed_lung_segments_are_used_as_the_mask(logic: EmphysemaLogic, chest: Any) -> None:
+    _, outputs = logic.quantify(chest)
+    (right,) = segments.segmentIds(outputs.segmentation, "rightLung")
+    edited = lung_boxes()[0]
+    edited[:8] = False
+    segments.writeMask(outputs.segmentation, right, chest, edited)
+    outputs.segmentation.GetSegmentation().GetSegment(right).SetName("Lunge rechts")
+    result, _ = logic.quantify(chest, maskNode=outputs.segmentation, outputs=outputs)
+    np.testing.assert_array_equal(result.lung_mask.labels == 1, edited)
+    assert result.volume.whole.ei_percent == 0.0
+
+
+@pytest.mark.parametrize("names", [("Right Lung", "left lung"), ("lung_upper_lobe_right", "lung_lower_lobe_left")])
+def test_foreign_segmentation_is_recognized_by_its_names(
+    logic: EmphysemaLogic, chest: Any, names: tuple[str, str]
+) -> None:
+    node = segments.newSegmentationNode("Lobes")
+    node.SetReferenceImageGeometryParameterFromVolumeNode(chest)
+    for name, mask in zip(names, lung_boxes(), strict=True):
+        segment = node.GetSegmentation().AddEmptySegment("", name)
+        segments.writeMask(node, segment, chest, mask)
+    result, _ = logic.quantify(chest, maskNode=node)
+    assert result.volume.whole.ei_percent == pytest.approx(EI_RIGHT / 2)
+
+
+def test_segmentation_without_lungs_is_refused(logic: EmphysemaLogic, chest: Any) -> None:
+    node = segments.newSegmentationNode("Heart")
+    node.GetSegmentation().AddEmptySegment("", "Heart")
+    with pytest.raises(InputError, match="“Heart” has no segment that is recognizably a lung"):
+        logic.quantify(chest, maskNode=node)
+
+
+def test_empty_lung_segments_are_refused(logic: EmphysemaLogic, chest: Any) -> None:
+    node = segments.newSegmentationNode("Empty")
+    node.GetSegmentation().AddEmptySegment("", "Right lung")
+    with pytest.raises(InputError, match="lung segments are empty"):
+        logic.quantify(chest, maskNode=node)
+
+
+def test_no_lung_is_an_error_and_leaves_the_scene_as_it_was(scene: Any) -> None:
+    hu = np.full((16, 40, 48), 40.0, dtype=np.float32)
+    hu[:, :4] = -1000.0
+    node = slicer.util.addVolumeFromArray(hu, ijkToRAS=np.diag([-5.0, -5.0, 5.0, 1.0]), name="Abdomen")
+    before = node_ids(scene)
+    with pytest.raises(LungNotFoundError, match="No lung was found in “Abdomen”"):
+        EmphysemaLogic().quantify(node)
+    assert node_ids(scene) == before
+
+
+def test_failure_while_writing_takes_the_new_nodes_out_again(
+    logic: EmphysemaLogic, chest: Any, scene: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any) -> None:
+        raise RuntimeError("disk full")
+
+    monkeypatch.setattr("EmphysemaQuantLib.logic.writeHistogram", fails)
+    before = node_ids(scene)
+    with pytest.raises(RuntimeError, match="disk full"):
+        logic.quantify(chest)
+    assert node_ids(scene) == before
+
+
+def test_volumes_on_different_grids_are_refused(logic: EmphysemaLogic, chest: Any) -> None:
+    moved = slicer.util.addVolumeFromArray(chest_hu(), ijkToRAS=np.diag([-1.0, -1.0, 3.0, 1.0]), name="Other")
+    with pytest.raises(InputError, match="not in the same place"):
+        logic.quantify(chest, moved)
+    with pytest.raises(InputError, match="Both volumes are the same"):
+        logic.quantify(chest, chest)
+
+
+def test_partner_is_found_by_provenance_both_ways(logic: EmphysemaLogic, chest: Any, synthetic: Any) -> None:
+    assert logic.partnerOf(chest) is synthetic
+    assert logic.partnerOf(synthetic) is chest
+    assert logic.preferredVolume() is chest
+    assert logic.partnerOf(None) is None
+
+
+def test_histogram_sums_to_all_lung_voxels_and_marks_the_threshold(
+    logic: EmphysemaLogic, chest: Any, synthetic: Any, scene: Any
+) -> None:
+    result, outputs = logic.quantify(chest, synthetic)
+    for volume in result.results:
+        assert volume.histogram.sum() == pytest.approx(100.0)
+    assert outputs.chart.GetNumberOfPlotSeriesNodes() == 3
+    line = outputs.chart.GetNthPlotSeriesNode(2).GetTableNode().GetTable()
+    assert [line.GetValueByName(row, "HU").ToDouble() for row in (0, 1)] == [-950.0, -950.0]
+    assert "research use only" in outputs.chart.GetTitle()
+
+
+def test_removing_the_outputs_leaves_only_the_volumes(
+    logic: EmphysemaLogic, chest: Any, synthetic: Any, scene: Any
+) -> None:
+    before = node_ids(scene)
+    _, outputs = logic.quantify(chest, synthetic)
+    logic.remove(outputs)
+    assert node_ids(scene) == before
+
+
+def test_outputs_survive_saving_and_reloading_the_scene(
+    logic: EmphysemaLogic, chest: Any, scene: Any, tmp_path: Path
+) -> None:
+    _, outputs = logic.quantify(chest)
+    name = outputs.segmentation.GetName()
+    bundle = tmp_path / "scene.mrb"
+    assert scene.WriteToMRB(str(bundle), None)
+    scene.Clear(0)
+    assert scene.ReadFromMRB(str(bundle))
+    (volume,) = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    (segmentation,) = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+    assert segmentation.GetName() == name
+    mask = segments.lungMaskFromSegmentation(segmentation, volume)
+    np.testing.assert_array_equal(mask.labels == 1, lung_boxes()[0])
+
+
+def test_slice_of_most_names_the_fullest_slice() -> None:
+    assert sliceOfMost(chest_hu() < -950) == 4
+    assert sliceOfMost(np.zeros((3, 4, 5), bool)) is None
