@@ -21,6 +21,10 @@ CLIP_SPIKE = 15.0
 EDGE_SHARE = 1e-4
 MINIMUM_FLOOR_SHARE = 1e-5
 
+# A folded floor spreads its values upwards; this near to it a voxel was more likely truncated than not.
+FOLDED_BAND = 8.0
+NEVER_HU = -1e6
+
 FloorKind = Literal["clipped", "folded", "none"]
 
 
@@ -35,6 +39,13 @@ class HUFloor:
 
     kind: FloorKind
     value: float
+
+    @property
+    def threshold(self) -> float:
+        """HU at or below which a voxel counts as truncated; far below any HU when nothing is."""
+        if self.kind == "none":
+            return NEVER_HU
+        return self.value + (FOLDED_BAND if self.kind == "folded" else 0.5)
 
 
 def detect_padding(hu: FloatArray, declared: float | None = None) -> float | None:

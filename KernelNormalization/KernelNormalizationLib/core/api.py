@@ -1,0 +1,56 @@
+"""File in, file out: the one call behind the command line and Slicer's background process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from .backends import Device
+from .errors import InputError
+from .methods import create_normalizer
+from .normalizers import Method
+from .progress import Progress
+from .read import read_volume
+from .write import require_writable, write_json, write_volume
+
+__all__ = ["create_normalizer", "normalize_file", "provenance_path"]
+
+
+def normalize_file(input_path: Path, output_path: Path, method: Method = "unet", model: str | None = None,
+                   device: Device = "auto", progress: Progress | None = None, series: str | None = None) -> dict[str, Any]:  # fmt: skip
+    """Normalize the scan at ``input_path`` into ``output_path`` and, beside it, a provenance record (``.json``).
+
+    Args:
+        input_path: DICOM folder or file, NRRD, NIfTI or MHA.
+        output_path: NRRD, NIfTI or MHA file to write.
+        method: normalization method.
+        model: model identifier or folder, for ``unet``.
+        device: where the network computes.
+        progress: told of every finished slice.
+        series: which series of a DICOM folder.
+
+    Returns:
+        The provenance record.
+
+    Raises:
+        InputError: the input or the output path cannot be used; nothing is written.
+        ModelError: the model cannot be used.
+        Cancelled: the user stopped the run; nothing is written.
+    """
+    from .progress import ProgressTracker
+
+    require_writable(output_path)
+    if input_path.is_file() and output_path.exists() and input_path.samefile(output_path):
+        raise InputError(f"{output_path} is the input itself; an original is never overwritten. Give another output name.")
+    volume = read_volume(input_path, series)
+    normalizer = create_normalizer(method, model=model, device=device)
+    result = normalizer.normalize(volume, progress or ProgressTracker())
+    write_volume(result.volume, output_path)
+    write_json(result.record, provenance_path(output_path))
+    return result.record
+
+
+def provenance_path(volume_path: Path) -> Path:
+    """Where the provenance record of a written volume lies: ``x.nrrd`` has ``x.json``, ``x.nii.gz`` too."""
+    name = volume_path.name.removesuffix(".gz")
+    return volume_path.with_name(Path(name).stem + ".json")

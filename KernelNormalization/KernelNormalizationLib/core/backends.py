@@ -1,0 +1,234 @@
+"""What computes the network: torch on a GPU, OpenVINO, ONNX Runtime or torch on the CPU."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from .errors import InputError, ModelError
+from .models import CONFORMANCE_HU, ConformanceVector, Model
+from .volume import FloatArray
+
+logger = logging.getLogger(__name__)
+
+Device = Literal["auto", "cuda", "mps", "cpu"]
+
+
+class BackendMemoryError(Exception):
+    """The device ran out of memory; a smaller batch or tile may fit."""
+
+
+class Backend(Protocol):
+    """Runs the network on a batch."""
+
+    name: str
+    device: str
+    precision: str
+
+    def run(self, sharp: FloatArray, base: FloatArray, floor: float) -> FloatArray:
+        """Smooth-kernel images (n, 1, rows, columns), HU, from images of the same shape with sides multiples of 8.
+
+        Raises:
+            BackendMemoryError: out of memory.
+        """
+
+    def free_bytes(self) -> int | None:
+        """Free memory of the device, ``None`` if it cannot be told."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which backend was chosen and why, in words for the user."""
+
+    backend: Backend
+    reason: str
+
+
+def choose_backend(model: Model, device: Device = "auto") -> Choice:
+    """The fastest backend for ``device`` that reproduces the model's conformance vectors.
+
+    ``auto`` takes CUDA, else MPS, else the CPU. On the CPU: OpenVINO, else ONNX Runtime, else torch.
+
+    Raises:
+        InputError: the device asked for is not there.
+        ModelError: no backend is installed, or none reproduces the conformance vectors.
+    """
+    if device in ("auto", "cuda", "mps"):
+        found, why = _gpu(device)
+        if found is not None:
+            return Choice(_checked(lambda: TorchBackend(model, found), model), why)
+        if device != "auto":
+            raise InputError(f"Device {device} was asked for, but {why}. Use --device auto or cpu.")
+    else:
+        why = "the CPU was asked for"
+    return _cpu_choice(model, why)
+
+
+def available_cpu_backends() -> list[str]:
+    """Importable CPU backends, fastest first."""
+    modules = {"openvino": "openvino", "onnxruntime": "onnxruntime", "torch": "torch"}
+    return [name for name, module in modules.items() if importlib.util.find_spec(module) is not None]
+
+
+def create_cpu_backend(name: str, model: Model) -> Backend:
+    """CPU backend by name, not yet checked for conformance."""
+    makers: dict[str, Callable[[], Backend]] = {
+        "openvino": lambda: OpenVinoBackend(model),
+        "onnxruntime": lambda: OnnxBackend(model),
+        "torch": lambda: TorchBackend(model, "cpu"),
+    }
+    return makers[name]()
+
+
+def conformance_error(backend: Backend, vectors: list[ConformanceVector]) -> float:
+    """Largest deviation (HU) of ``backend`` from the expected outputs."""
+    return max(float(np.abs(backend.run(v.sharp, v.base, v.floor) - v.expected).max()) for v in vectors)
+
+
+def _cpu_choice(model: Model, why: str) -> Choice:
+    failures = []
+    for name in available_cpu_backends():
+        try:
+            return Choice(_checked(lambda name=name: create_cpu_backend(name, model), model), f"{why}; {name} computes")  # type: ignore[misc]
+        except (ModelError, RuntimeError, ImportError) as error:
+            logger.warning("Backend %s cannot be used: %s", name, error)
+            failures.append(f"{name}: {error}")
+    if not failures:
+        raise ModelError("No library to run the network is installed; install openvino, onnxruntime or torch.")
+    raise ModelError("No backend runs this model correctly. " + " ".join(failures))
+
+
+def _checked(make: Callable[[], Backend], model: Model) -> Backend:
+    backend = make()
+    error = conformance_error(backend, model.conformance())
+    if error > CONFORMANCE_HU:
+        raise ModelError(
+            f"Model {model.id} does not reproduce its conformance vectors on {backend.name} "
+            f"({error:.2f} HU off, at most {CONFORMANCE_HU} allowed); copy the model folder again."
+        )
+    return backend
+
+
+def _gpu(device: Device) -> tuple[str | None, str]:
+    if importlib.util.find_spec("torch") is None:
+        return None, "torch is not installed, so no GPU can be used"
+    import torch
+
+    if device in ("auto", "cuda") and torch.cuda.is_available():
+        return "cuda", f"CUDA GPU {torch.cuda.get_device_name()} is available"
+    if device in ("auto", "mps") and torch.backends.mps.is_available():
+        return "mps", "the Apple GPU (MPS) is available"
+    if device == "cuda" and torch.version.cuda is None:
+        return None, "this torch is a CPU build"
+    return None, "no GPU was found"
+
+
+class OpenVinoBackend:
+    """OpenVINO in fp32 on the CPU."""
+
+    name, device, precision = "openvino", "cpu", "fp32"
+
+    def __init__(self, model: Model) -> None:
+        import openvino
+
+        core = openvino.Core()
+        # fp16 and bf16, the defaults on newer CPUs, are up to 8 HU off.
+        hints = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        self._compiled = core.compile_model(core.read_model(str(model.onnx)), "CPU", hints)
+
+    def run(self, sharp: FloatArray, base: FloatArray, floor: float) -> FloatArray:
+        request = self._compiled.create_infer_request()
+        result = request.infer([sharp, base, np.float32(floor)], share_inputs=True)
+        return np.array(result[0], np.float32)
+
+    def free_bytes(self) -> int | None:
+        return free_memory()
+
+
+class OnnxBackend:
+    """ONNX Runtime on the CPU."""
+
+    name, device, precision = "onnxruntime", "cpu", "fp32"
+
+    def __init__(self, model: Model) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = os.cpu_count() or 1
+        self._session = onnxruntime.InferenceSession(str(model.onnx), options, providers=["CPUExecutionProvider"])
+
+    def run(self, sharp: FloatArray, base: FloatArray, floor: float) -> FloatArray:
+        feed = {"sharp": sharp, "base": base, "floor": np.float32(floor)}
+        return np.asarray(self._session.run(None, feed)[0], np.float32)
+
+    def free_bytes(self) -> int | None:
+        return free_memory()
+
+
+class TorchBackend:
+    """torch in channels_last: fp16 autocast on CUDA if it passes the conformance vectors, else fp32.
+
+    Args:
+        model: verified model.
+        device: ``cuda``, ``mps`` or ``cpu``.
+        autocast_dtype: reduced precision to try, by name; default: ``float16`` on CUDA, none elsewhere.
+    """
+
+    name = "torch"
+
+    def __init__(self, model: Model, device: str, autocast_dtype: str | None = None) -> None:
+        import torch
+        from safetensors.torch import load_file
+
+        from .unet import UNet, UNetConfig
+
+        self._torch: Any = torch
+        self.device = device
+        self._network = UNet(UNetConfig.from_card(model.card["architecture"]))
+        self._network.load_state_dict(load_file(str(model.weights)))
+        self._network = self._network.eval().to(device, memory_format=torch.channels_last)
+        wanted = autocast_dtype or ("float16" if device == "cuda" else None)
+        self._autocast = getattr(torch, wanted) if wanted else None
+        if self._autocast is not None and conformance_error(self, model.conformance()) > CONFORMANCE_HU:
+            logger.info("%s is more than %.1f HU off on %s; computing in fp32", wanted, CONFORMANCE_HU, device)
+            self._autocast = None
+
+    @property
+    def precision(self) -> str:
+        """``fp32`` or the autocast type."""
+        return "fp32" if self._autocast is None else str(self._autocast).removeprefix("torch.")
+
+    def run(self, sharp: FloatArray, base: FloatArray, floor: float) -> FloatArray:
+        torch = self._torch
+        try:
+            with torch.inference_mode(), torch.autocast(self.device, self._autocast, enabled=self._autocast is not None):
+                inputs = [torch.from_numpy(x).to(self.device, memory_format=torch.channels_last) for x in (sharp, base)]
+                result = self._network(*inputs, torch.tensor(floor, dtype=torch.float32, device=self.device))
+                return np.asarray(result.float().cpu().numpy(), np.float32)
+        except RuntimeError as error:
+            if isinstance(error, torch.OutOfMemoryError) or "memory" in str(error).lower():
+                if self.device == "cuda":
+                    torch.cuda.empty_cache()
+                raise BackendMemoryError(str(error)) from error
+            raise
+
+    def free_bytes(self) -> int | None:
+        if self.device == "cuda":
+            return int(self._torch.cuda.mem_get_info()[0])
+        return free_memory() if self.device == "cpu" else None
+
+
+def free_memory() -> int | None:
+    """Free main memory in bytes, ``None`` where the system does not tell."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:  # noqa: PTH123
+            lines = dict(line.split(":", 1) for line in file)
+        return int(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return None

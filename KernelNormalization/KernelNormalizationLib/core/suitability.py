@@ -1,0 +1,137 @@
+"""Is this scan one that the normalization was made for? Said before the work, with reasons."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from .body import BodyRegion, find_body
+from .floor import HUFloor, detect_floor, floor_share
+from .kernels import kernel_number
+from .sharpness import Sharpness, estimate_sharpness
+from .volume import CTVolume
+
+Verdict = Literal["in domain", "untested kernel", "already smooth", "not a chest CT"]
+
+# Kernel number below which there is nothing to take away: B30f noise reads 30 or less, real B10f to B30f did.
+SMOOTH_NUMBER = 32.0
+# A tag and the noise that disagree by more kernel numbers than this contradict each other (measured: a B70f chest reads 68).
+TAG_TOLERANCE = 20.0
+PIXEL_RANGE_MM = (0.5, 0.95)
+THICK_SLICE_MM = 1.5
+FLOOR_SHARE_LIMIT = 0.35
+# Smallest aerated volume that can be a chest, mL; a collapsed adult lung pair at full expiration holds more.
+MINIMUM_LUNG_ML = 400.0
+ITERATIVE_MARKS = ("SAFIRE", "ADMIRE", "ASIR", "IDOSE", "AIDR", "DLIR", "TRUEFIDELITY")
+
+
+@dataclass(frozen=True)
+class Suitability:
+    """What a scan is, and whether the normalization knows its kind.
+
+    Attributes:
+        verdict: traffic light in words.
+        reasons: sentences for the user, most important first.
+        sharpness: noise colour, if it could be read.
+        floor: kind and value of the HU floor.
+        lung_floor_share: share (0 to 1) of lung voxels stored at the floor.
+        lung_ml: volume of the coarse lung region, mL.
+    """
+
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    sharpness: Sharpness | None
+    floor: HUFloor
+    lung_floor_share: float
+    lung_ml: float
+
+    def as_record(self) -> dict[str, Any]:
+        """For provenance and ``--json``."""
+        sharpness = self.sharpness
+        return {
+            "verdict": self.verdict,
+            "reasons": list(self.reasons),
+            "floor_kind": self.floor.kind,
+            "floor_hu": self.floor.value,
+            "lung_voxels_at_floor_percent": round(100.0 * self.lung_floor_share, 3),
+            "noise_rho1": None if sharpness is None else round(sharpness.rho1, 3),
+            "noise_sd_hu": None if sharpness is None else round(sharpness.noise_sd, 1),
+            "kernel_number_from_noise": None if sharpness is None else round(sharpness.kernel_number, 1),
+        }
+
+
+def assess(volume: CTVolume, region: BodyRegion | None = None) -> Suitability:
+    """Judge ``volume``.
+
+    Args:
+        volume: the scan.
+        region: its body, if already found.
+    """
+    region = region or find_body(volume)
+    sharpness = estimate_sharpness(volume)
+    floor = detect_floor(volume.hu, volume.padding_mask)
+    lungs = region.lungs if region is not None else np.zeros(volume.shape, bool)
+    share = floor_share(volume.hu, floor, lungs)
+    lung_ml = float(np.count_nonzero(lungs)) * volume.geometry.voxel_volume_ml
+    if lung_ml < MINIMUM_LUNG_ML:
+        reason = f"Only {lung_ml:.0f} mL of aerated lung was found; a chest CT shows at least {MINIMUM_LUNG_ML:.0f} mL."
+        return Suitability("not a chest CT", (reason,), sharpness, floor, share, lung_ml)
+    smooth, smooth_reasons = _smoothness(volume, sharpness)
+    kernel_reasons = _kernel_reasons(volume, sharpness)
+    other = _geometry_reasons(volume) + _floor_reasons(floor, share)
+    verdict: Verdict = "already smooth" if smooth else "untested kernel" if kernel_reasons else "in domain"
+    return Suitability(verdict, (*smooth_reasons, *kernel_reasons, *other), sharpness, floor, share, lung_ml)
+
+
+def _smoothness(volume: CTVolume, sharpness: Sharpness | None) -> tuple[bool, tuple[str, ...]]:
+    if volume.synthetic:
+        return True, ("The volume is itself a normalized (synthetic) one; normalizing it again changes nothing of use.",)
+    tag = kernel_number(volume.acquisition.kernel)
+    number = sharpness.kernel_number if sharpness is not None else tag
+    if number is None or number > SMOOTH_NUMBER:
+        return False, ()
+    return True, (f"The noise is that of a smooth kernel (about B{number:.0f}f); normalization is not needed.",)
+
+
+def _kernel_reasons(volume: CTVolume, sharpness: Sharpness | None) -> tuple[str, ...]:
+    facts, reasons = volume.acquisition, []
+    tag = kernel_number(facts.kernel)
+    estimated = f"estimated from noise as sharp as B{sharpness.kernel_number:.0f}f" if sharpness else "not readable from noise"
+    if facts.kernel is None:
+        reasons.append(f"Kernel unknown: {estimated}.")
+    elif tag is None:
+        reasons.append(f"Kernel {facts.kernel} is not of the Siemens B family the method was made for; {estimated}.")
+    elif sharpness is not None and abs(sharpness.kernel_number - tag) > TAG_TOLERANCE:
+        reasons.append(f"The header says {facts.kernel}, but the noise looks like B{sharpness.kernel_number:.0f}f.")
+    if facts.is_siemens is False:
+        reasons.append(f"The scanner is from {facts.manufacturer}; the method was made for Siemens.")
+    marks = " ".join((facts.kernel or "", *facts.image_type)).upper()
+    if any(mark in marks for mark in ITERATIVE_MARKS) or (facts.kernel or "").upper().startswith("I"):
+        reasons.append("The reconstruction is iterative, whose noise is not that of a linear kernel.")
+    return tuple(reasons)
+
+
+def _geometry_reasons(volume: CTVolume) -> tuple[str, ...]:
+    reasons = []
+    pixel = float(np.mean(volume.geometry.spacing[1:]))
+    if not PIXEL_RANGE_MM[0] <= pixel <= PIXEL_RANGE_MM[1]:
+        reasons.append(f"The pixels are {pixel:.2f} mm; {PIXEL_RANGE_MM[0]} to {PIXEL_RANGE_MM[1]} mm were trained.")
+    thickness = volume.acquisition.slice_thickness_mm or volume.geometry.spacing[0]
+    if thickness > THICK_SLICE_MM:
+        reasons.append(f"The slices are {thickness:.1f} mm thick; emphysema indices are defined for thin slices (up to 1.5 mm).")
+    return tuple(reasons)
+
+
+def _floor_reasons(floor: HUFloor, share: float) -> tuple[str, ...]:
+    reasons = []
+    if floor.kind == "none":
+        reasons.append(f"The series is not truncated from below (lowest value {floor.value:.0f} HU).")
+    elif floor.value != -1024.0:
+        reasons.append(f"The HU floor is {floor.value:.0f}, not -1024.")
+    elif floor.kind == "folded":
+        reasons.append("Values below the HU floor were folded back above it, as some scanners do.")
+    if share > FLOOR_SHARE_LIMIT:
+        reasons.append(f"{100 * share:.0f} % of the lung is stored at the HU floor; much of its density is lost.")
+    return tuple(reasons)

@@ -1,0 +1,100 @@
+"""Exact training pairs from one real sharp scan: real noise and anatomy, known truth.
+
+Where no voxel nearby is truncated, the smooth image is the linear transfer of the sharp one. An affine change of HU
+commutes with the transfer, so untruncated tissue is moved down to lung or air density, truncated there, and the transfer
+of the untruncated version is the truth.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+from KernelNormalizationLib.core.floor import HUFloor, detect_floor, floor_mask
+from KernelNormalizationLib.core.kernels import KERNELS
+from KernelNormalizationLib.core.linear import b20f_gain
+from KernelNormalizationLib.core.sharpness import smoothed
+from KernelNormalizationLib.core.volume import BoolArray, CTVolume, FloatArray
+
+from .patches import MARGIN, Patch, crop_corner, filtered, inner, oriented
+from .simulate.floors import Floor, to_integers
+
+# A truncated voxel spoils the truth within the reach of the transfer, about 8 pixels.
+REACH_PIXELS = 8
+# Tissue is moved so that its local mean lands here: from below air, through emphysema, to dense lung.
+LANDING_HU = (-1020.0, -780.0)
+SCALE = (0.35, 1.25)
+MINIMUM_KNOWN_SHARE = 0.35
+FLOOR_HU = np.float32(-1024.0)
+# Nothing in a patient is emptier than air; air itself is calibrated to within some HU.
+AIR_HU = (-1008.0, -992.0)
+AIR_SIGMA = 3.0
+
+
+@dataclass(frozen=True)
+class SelfPairs:
+    """Patches from one real sharp volume.
+
+    Attributes:
+        hu: (k, j, i), HU, padding filled with air.
+        known: (k, j, i), no truncated voxel within reach.
+        centres: (n, 3) voxels (k, j, i) around which patches are drawn.
+        pixel_mm: in-plane spacing, mm.
+        number: kernel number of the scan.
+        floors: floors to impose, one drawn for each patch.
+    """
+
+    hu: FloatArray
+    known: BoolArray
+    centres: np.ndarray[tuple[int, int], np.dtype[np.int32]]
+    pixel_mm: float
+    number: float
+    floors: tuple[Floor, ...]
+
+    @classmethod
+    def from_volume(cls, volume: CTVolume, number: float, floors: tuple[Floor, ...]) -> SelfPairs:
+        """Prepare a scan whose kernel has the given number.
+
+        Args:
+            volume: a real sharp reconstruction.
+            number: its kernel number, 10 to 80; the transfer need not be exact, since truth and base share it.
+            floors: floors to impose.
+        """
+        hu = volume.filled()
+        truncated = floor_mask(hu, detect_floor(volume.hu, volume.padding_mask)) | volume.padding_mask
+        radius = [REACH_PIXELS, REACH_PIXELS, 0]
+        reached = sitk.GetArrayFromImage(sitk.BinaryDilate(sitk.GetImageFromArray(truncated.astype(np.uint8)), radius))
+        known = reached == 0
+        local = smoothed(hu, 3.0)
+        body = known & (local > -980.0) & (local < 300.0)
+        centres = np.argwhere(body[:, ::4, ::4]).astype(np.int32) * np.array([1, 4, 4], np.int32)
+        return cls(hu, known, centres, volume.geometry.spacing[1], number, floors)
+
+    def sample(self, rng: np.random.Generator, size: int) -> Patch:
+        outer = size + 2 * MARGIN
+        for _ in range(20):
+            k, row, column = self.centres[rng.integers(len(self.centres))]
+            top, left = crop_corner(rng, (int(row), int(column)), self.hu.shape[1:], outer)
+            window = (int(k), slice(top, top + outer), slice(left, left + outer))
+            if self.known[window].mean() >= MINIMUM_KNOWN_SHARE:
+                break
+        turn = int(rng.integers(8))
+        image, known = oriented(self.hu[window], turn), oriented(self.known[window].astype(np.float32), turn)
+        moved = self._moved(image, known, rng)
+        floor = self.floors[int(rng.integers(len(self.floors)))]
+        sharp = to_integers(floor.apply(moved)).astype(np.float32)
+        gain = b20f_gain(float(np.clip(self.number + rng.uniform(-10, 10), min(KERNELS), max(KERNELS))))
+        base, target = filtered(sharp, self.pixel_mm, gain), filtered(moved, self.pixel_mm, gain)
+        threshold = HUFloor(floor.kind, floor.value).threshold
+        return Patch(inner(sharp), inner(base), np.maximum(inner(target), FLOOR_HU), inner(known), threshold)
+
+    def _moved(self, image: FloatArray, known: FloatArray, rng: np.random.Generator) -> FloatArray:
+        values = image[known > 0]
+        anchor = float(rng.choice(values)) if values.size else float(image.mean())
+        near = values[np.abs(values - anchor) < 150.0] if values.size else image.reshape(-1)
+        scale = rng.uniform(*SCALE)
+        moved: FloatArray = ((image - near.mean()) * scale + rng.uniform(*LANDING_HU)).astype(np.float32)
+        # Tissue moved below air becomes air that keeps its noise; truth is computed from the same image, so it stays exact.
+        local = smoothed(moved[None], AIR_SIGMA)[0]
+        return np.asarray(moved + np.maximum(np.float32(rng.uniform(*AIR_HU)) - local, 0.0), dtype=np.float32)
