@@ -1,0 +1,146 @@
+"""The verdict on a lung mask: ok, look at it, or failed, with the reasons in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Verdict = Literal["ok", "look", "failed"]
+
+# Adult lungs hold about 1.5 L (expiration, restriction) to 9 L at CT; outside 1 to 10 L a mask is doubtful.
+VOLUME_RANGE_ML = (1000.0, 10000.0)
+# Less than this is no chest CT of an adult with lungs in the field of view.
+FAILED_VOLUME_ML = 300.0
+# The right lung is 1.0 to 1.35 times the left in healthy adults.
+SIDE_RATIO_RANGE = (0.65, 2.0)
+# Mean density: about -870 HU at inspiration, -910 in severe emphysema, -700 at expiration.
+MEAN_RANGE_HU = (-940.0, -550.0)
+CUT_AREA_CM2 = 4.0
+EDGE_AREA_CM2 = 2.0
+# Vessels are 3 to 6 % of the masks of the test chests; more tissue is consolidation, a mass or a bridged gap.
+DENSE_SHARE_PERCENT = 12.0
+GAS_POCKET_ML = 40.0
+LEFT_OUT_GAS_ML = 150.0
+# Undiluted contrast in the great veins of a test chest reaches 4 mL without harm to the mask.
+METAL_ML = 8.0
+
+
+@dataclass(frozen=True)
+class MaskFacts:
+    """What a verdict is based on.
+
+    Attributes:
+        right_ml: mL, right lung.
+        left_ml: mL, left lung.
+        mean_hu: HU over the mask.
+        top_cut_cm2: cm2 of lung in the uppermost slice.
+        bottom_cut_cm2: cm2 of lung in the lowest slice.
+        edge_cm2: cm2 of lung, or of air that may be lung, on the lateral, anterior and posterior edge of the image.
+        dense_percent: % of mask voxels that are tissue (above -400 HU).
+        trachea_found: whether the trachea was found.
+        airways_leaked: whether growing the bronchi leaked at once.
+        gas_pocket_ml: mL, largest pocket of pure gas inside the mask (bulla or pneumothorax).
+        left_out_gas_ml: mL, gas at the level of the lungs that was left out (pneumothorax, bowel).
+        metal_ml: mL above 3000 HU at the level of the lungs.
+    """
+
+    right_ml: float
+    left_ml: float
+    mean_hu: float
+    top_cut_cm2: float = 0.0
+    bottom_cut_cm2: float = 0.0
+    edge_cm2: float = 0.0
+    dense_percent: float = 5.0
+    trachea_found: bool = True
+    airways_leaked: bool = False
+    gas_pocket_ml: float = 0.0
+    left_out_gas_ml: float = 0.0
+    metal_ml: float = 0.0
+
+
+@dataclass(frozen=True)
+class MaskQuality:
+    """What is doubtful about a lung mask.
+
+    Attributes:
+        verdict: "ok", "look" (a person should look before the numbers are used) or "failed" (do not use them).
+        reasons: one sentence for each finding, for the user; empty when the verdict is "ok".
+    """
+
+    verdict: Verdict
+    reasons: tuple[str, ...] = ()
+
+
+def judge(facts: MaskFacts) -> MaskQuality:
+    """Turn the facts about a mask into a verdict; every finding is named."""
+    total = facts.right_ml + facts.left_ml
+    if total < FAILED_VOLUME_ML:
+        return MaskQuality(
+            "failed", (f"Only {total:.0f} mL of lung were found; the lungs are not in this volume or filled.",)
+        )
+    reasons = [*_volume_reasons(facts, total), *_cut_reasons(facts), *_content_reasons(facts)]
+    return MaskQuality("look" if reasons else "ok", tuple(reasons))
+
+
+def _volume_reasons(facts: MaskFacts, total: float) -> list[str]:
+    low, high = VOLUME_RANGE_ML
+    reasons = []
+    if not low <= total <= high:
+        reasons.append(f"The lungs measure {total:.0f} mL, outside {low:.0f} to {high:.0f} mL.")
+    if min(facts.right_ml, facts.left_ml) < 0.05 * total:
+        side = "right" if facts.right_ml < facts.left_ml else "left"
+        reasons.append(f"Hardly any {side} lung was found: removed, collapsed, filled with fluid, or missed.")
+    elif not SIDE_RATIO_RANGE[0] <= facts.right_ml / facts.left_ml <= SIDE_RATIO_RANGE[1]:
+        expected = f"{SIDE_RATIO_RANGE[0]:g} to {SIDE_RATIO_RANGE[1]:g}"
+        reasons.append(
+            f"The right lung is {facts.right_ml / facts.left_ml:.2f} times the left (expected {expected}): "
+            "collapse, effusion, surgery, or a wrong split."
+        )
+    return reasons
+
+
+def _cut_reasons(facts: MaskFacts) -> list[str]:
+    reasons = []
+    for where, area in (("uppermost", facts.top_cut_cm2), ("lowest", facts.bottom_cut_cm2)):
+        if area > CUT_AREA_CM2:
+            reasons.append(f"{area:.0f} cm² of lung lie in the {where} slice: the lungs are cut off there.")
+    if facts.edge_cm2 > EDGE_AREA_CM2:
+        reasons.append(f"{facts.edge_cm2:.0f} cm² of lung touch the edge of the image: the field of view cuts them.")
+    return reasons
+
+
+def _content_reasons(facts: MaskFacts) -> list[str]:
+    low, high = MEAN_RANGE_HU
+    findings = (
+        (
+            not low <= facts.mean_hu <= high,
+            f"The mean of the mask is {facts.mean_hu:.0f} HU, outside {low:.0f} to {high:.0f}.",
+        ),
+        (
+            facts.dense_percent > DENSE_SHARE_PERCENT,
+            f"{facts.dense_percent:.0f} % of the mask is tissue: consolidation, a mass, or a gap bridged by mistake.",
+        ),
+        (
+            not facts.trachea_found,
+            "No trachea was found; air of trachea and bronchi may be counted as lung.",
+        ),
+        (
+            facts.airways_leaked,
+            "The bronchi could not be followed without leaking into the lung; some of their air is counted as lung.",
+        ),
+        (
+            facts.gas_pocket_ml > GAS_POCKET_ML,
+            f"A pocket of {facts.gas_pocket_ml:.0f} mL of pure gas lies in the mask: a bulla (kept in on purpose) "
+            "or a pneumothorax (should be taken out by hand).",
+        ),
+        (
+            facts.left_out_gas_ml > LEFT_OUT_GAS_ML,
+            f"{facts.left_out_gas_ml:.0f} mL of gas without lung tissue beside the lungs were left out: "
+            "pneumothorax, bowel, or a giant bulla.",
+        ),
+        (
+            facts.metal_ml > METAL_ML,
+            f"{facts.metal_ml:.0f} mL of metal at the level of the lungs: streaks may spoil the mask.",
+        ),
+    )
+    return [text for found, text in findings if found]

@@ -1,0 +1,144 @@
+"""Right and left lung: chosen among the air of the body, parted where they touch, named by the side they lie on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from KernelNormalizationLib.core.volume import BoolArray, FloatArray
+
+from .grids import LabelArray, Spacing, components, morphology, to_image
+
+RIGHT, LEFT = 1, 2
+# Lung parenchyma, blurred to 2 mm, lies between pure gas and tissue. Bowel gas and a pneumothorax do not: away from
+# their surface nearly every voxel is below -930 HU.
+PARENCHYMA_HU = (-930.0, -400.0)
+PARENCHYMA_SHARE = 0.10
+MINIMUM_COMPONENT_ML = 20.0
+# A piece of lung cut off by a fissure, consolidation or effusion still has parenchyma; below 20 mL it does not matter.
+SPLIT_SHARE = 0.15
+SPLIT_DISTANCE_MM = 60.0
+SPLIT_STEP_MM = 1.0
+SPLIT_MAXIMUM_MM = 20.0
+
+
+@dataclass(frozen=True)
+class LungPieces:
+    """Lungs on the coarse grid before they are closed.
+
+    Attributes:
+        labels: uint8 (k, j, i): 1 right, 2 left.
+        was_split: whether the lungs touched and were parted along the junction.
+        left_out: bool (k, j, i), gas inside the body that holds no parenchyma (bowel, pneumothorax).
+    """
+
+    labels: LabelArray
+    was_split: bool
+    left_out: BoolArray
+
+
+def find_lungs(hu: FloatArray, air: BoolArray, body: BoolArray, spacing: Spacing) -> LungPieces | None:
+    """Choose the lungs among the air inside the body and tell right from left.
+
+    Args:
+        hu: float32 (k, j, i), canonical order, grid of about 2 mm, HU.
+        air: bool (k, j, i), air inside the body, airways already taken out.
+        body: bool (k, j, i), the body with its cavities.
+        spacing: mm along (k, j, i).
+
+    Returns:
+        ``None`` when no component looks like lung.
+    """
+    voxel_ml = float(np.prod(spacing)) / 1000
+    labels, sizes = components(air, int(MINIMUM_COMPONENT_ML / voxel_ml))
+    kept: list[int] = []
+    for label in range(1, len(sizes) + 1):
+        if _is_parenchyma(hu, labels == label, spacing):
+            kept.append(label)
+    if not kept:
+        return None
+    columns = np.arange(hu.shape[2])
+    midline = float((body.sum(axis=(0, 1)) * columns).sum() / max(1, body.sum()))
+    sides = np.zeros(hu.shape, dtype=np.uint8)
+    was_split = False
+    for label in kept:
+        piece = labels == label
+        halves = _part(hu, piece, spacing)
+        if halves is None:
+            sides[piece] = RIGHT if np.nonzero(piece)[2].mean() < midline else LEFT
+        else:
+            was_split = True
+            sides[piece] = halves[piece]
+    return LungPieces(sides, was_split, (labels > 0) & (sides == 0))
+
+
+def part_binary(hu: FloatArray, mask: BoolArray, spacing: Spacing) -> LabelArray:
+    """Right and left of a mask that does not tell them apart, uint8 (k, j, i).
+
+    Components are named by the side of the mask's midline on which they lie; one that holds both lungs is parted.
+
+    Args:
+        hu: float32 (k, j, i), canonical order, HU.
+        mask: bool (k, j, i), both lungs.
+        spacing: mm along (k, j, i).
+    """
+    sides = np.zeros(mask.shape, dtype=np.uint8)
+    labels, sizes = components(mask)
+    if not sizes:
+        return sides
+    columns = np.nonzero(mask.any(axis=(0, 1)))[0]
+    midline = (float(columns[0]) + float(columns[-1])) / 2
+    for label in range(1, len(sizes) + 1):
+        piece = labels == label
+        halves = _part(hu, piece, spacing) if label == 1 else None
+        if halves is not None:
+            sides[piece] = halves[piece]
+        else:
+            sides[piece] = RIGHT if float(np.nonzero(piece)[2].mean()) < midline else LEFT
+    return sides
+
+
+def _is_parenchyma(hu: FloatArray, piece: BoolArray, spacing: Spacing) -> bool:
+    inside = morphology(piece, spacing, 3.0, "erode")
+    values = hu[inside] if inside.any() else hu[piece]
+    low, high = PARENCHYMA_HU
+    return bool(np.mean((values > low) & (values < high)) >= PARENCHYMA_SHARE)
+
+
+def _part(hu: FloatArray, piece: BoolArray, spacing: Spacing) -> LabelArray | None:
+    """Right and left half of a component that holds both lungs, or ``None`` when it is one lung."""
+    markers = _two_cores(piece, spacing)
+    if markers is None:
+        return None
+    # The junction of the pleurae is a bright line, so flooding the HU from both cores meets there.
+    relief = np.where(piece, hu, np.float32(1000.0))
+    flooded = sitk.MorphologicalWatershedFromMarkers(
+        to_image(relief, spacing), to_image(markers, spacing), markWatershedLine=False, fullyConnected=False
+    )
+    halves: LabelArray = sitk.GetArrayFromImage(flooded).astype(np.uint8)
+    halves[~piece] = 0
+    return halves
+
+
+def _two_cores(piece: BoolArray, spacing: Spacing) -> LabelArray | None:
+    """Markers right = 1 and left = 2: what remains of both lungs after the thinnest erosion that separates them."""
+    inside = sitk.SignedMaurerDistanceMap(
+        to_image(piece, spacing), insideIsPositive=True, squaredDistance=False, useImageSpacing=True
+    )
+    depth: NDArray[np.float32] = sitk.GetArrayFromImage(inside)
+    for radius in np.arange(0.0, SPLIT_MAXIMUM_MM, SPLIT_STEP_MM):
+        core = depth > radius
+        labels, sizes = components(core, 8)
+        if len(sizes) < 2 or sizes[1] < SPLIT_SHARE * sizes[0]:
+            continue
+        first, second = labels == 1, labels == 2
+        x = [float(np.nonzero(m)[2].mean()) * spacing[2] for m in (first, second)]
+        if abs(x[0] - x[1]) >= SPLIT_DISTANCE_MM:
+            markers = np.zeros(piece.shape, dtype=np.uint8)
+            markers[first] = RIGHT if x[0] < x[1] else LEFT
+            markers[second] = LEFT if x[0] < x[1] else RIGHT
+            return markers
+    return None

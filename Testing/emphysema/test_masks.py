@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import nrrd
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from emphysema.phantom import dice, make
+
+from EmphysemaQuantLib.core.lungs import LungMask
+from EmphysemaQuantLib.core.masks import NUMBERINGS, detect_scheme, mask_from_labels, read_mask
+from EmphysemaQuantLib.core.quality import MaskQuality
+from EmphysemaQuantLib.core.segfile import write_segmentation
+from KernelNormalizationLib.core.errors import InputError
+from KernelNormalizationLib.core.volume import CTVolume
+from KernelNormalizationLib.core.write import image_of
+
+
+@pytest.fixture(scope="module")
+def chest():
+    return make()
+
+
+def lobes_of(chest) -> np.ndarray:
+    """1 RUL, 2 RML, 3 RLL, 4 LUL, 5 LLL by horizontal cuts."""
+    k = np.arange(chest.volume.shape[0])[:, None, None]
+    lobes = np.zeros(chest.volume.shape, np.uint8)
+    lobes[chest.right] = 3
+    lobes[chest.right & (k > 30)] = 2
+    lobes[chest.right & (k > 40)] = 1
+    lobes[chest.left] = 5
+    lobes[chest.left & (k > 35)] = 4
+    return lobes
+
+
+def numbered(chest, scheme: str) -> np.ndarray:
+    numbering = NUMBERINGS[scheme]
+    labels = np.zeros(chest.volume.shape, np.int16)
+    if numbering.lobes:
+        lobes = lobes_of(chest)
+        for number, lobe in numbering.lobes.items():
+            labels[lobes == lobe] = number
+    else:
+        labels[chest.right], labels[chest.left] = numbering.right[0], numbering.left[0]
+    return labels
+
+
+@pytest.mark.parametrize("scheme", list(NUMBERINGS))
+def test_every_known_numbering_is_recognised_and_translated(chest, scheme):
+    labels = numbered(chest, scheme)
+    assert detect_scheme(labels, chest.volume.hu) == scheme
+    mask = mask_from_labels(chest.volume, labels)
+    assert np.array_equal(mask.labels == 1, chest.right)
+    assert np.array_equal(mask.labels == 2, chest.left)
+    if NUMBERINGS[scheme].lobes:
+        assert np.array_equal(mask.lobes, lobes_of(chest))
+
+
+def test_organs_of_a_whole_body_map_do_not_confuse_the_version(chest):
+    labels = numbered(chest, "totalsegmentator")
+    labels[30:34, 60:90, 90:100] = 51
+    labels[50:, 78:84, 93:97] = 16
+    mask = mask_from_labels(chest.volume, labels)
+    assert np.array_equal(mask.lobes > 0, (labels >= 10) & (labels <= 14))
+    assert np.array_equal(mask.airways, labels == 16)
+
+
+def test_a_mask_of_one_number_is_parted_by_side(chest):
+    mask = mask_from_labels(chest.volume, chest.lungs.astype(np.uint8))
+    assert dice(mask.labels == 1, chest.right) > 0.999
+    assert dice(mask.labels == 2, chest.left) > 0.999
+
+
+def test_unknown_numbers_are_refused_and_the_choices_named(chest):
+    labels = np.where(chest.lungs, 77, 0)
+    with pytest.raises(InputError, match=r"77.*totalsegmentator"):
+        mask_from_labels(chest.volume, labels)
+
+
+def test_a_missing_side_is_reported(chest):
+    mask = mask_from_labels(chest.volume, chest.right.astype(np.uint8), "lungmask")
+    assert mask.quality.verdict == "look"
+    assert "left" in mask.quality.reasons[0]
+
+
+def test_a_label_file_in_another_axis_order_lands_in_place(chest, tmp_path):
+    image = sitk.Flip(image_of(numbered(chest, "cip"), chest.volume.geometry), [True, False, True])
+    sitk.WriteImage(image, str(tmp_path / "mask.nii.gz"))
+    mask = read_mask(chest.volume, tmp_path / "mask.nii.gz")
+    assert np.array_equal(mask.labels == 1, chest.right)
+
+
+def test_a_label_file_on_another_grid_is_refused_with_the_values(chest, tmp_path):
+    image = image_of(numbered(chest, "cip"), chest.volume.geometry)
+    image.SetOrigin((1.0, 2.0, 50.0))
+    sitk.WriteImage(image, str(tmp_path / "mask.nrrd"))
+    with pytest.raises(InputError, match="50"):
+        read_mask(chest.volume, tmp_path / "mask.nrrd")
+
+
+def test_a_file_that_is_no_mask_is_refused(chest, tmp_path):
+    (tmp_path / "mask.nrrd").write_text("nothing")
+    with pytest.raises(InputError, match=r"mask\.nrrd"):
+        read_mask(chest.volume, tmp_path / "mask.nrrd")
+    with pytest.raises(InputError, match="not a file"):
+        read_mask(chest.volume, tmp_path / "absent.nrrd")
+
+
+@pytest.fixture
+def written(chest, tmp_path):
+    geometry = replace(
+        chest.volume.geometry,
+        origin=(-10.5, 20.25, -300.0),
+        direction=((0.0, 1.0, 0.0), (-1.0, 0.0, 0.0), (0.0, 0.0, 1.0)),
+    )
+    labels = chest.right.astype(np.uint8) + 2 * chest.left.astype(np.uint8)
+    emphysema = chest.lungs & (chest.volume.hu < -870)
+    path = tmp_path / "lungs.seg.nrrd"
+    write_segmentation(path, geometry, LungMask(labels, chest.airways, MaskQuality("ok")), emphysema)
+    return path, replace(chest.volume, geometry=geometry), labels, emphysema
+
+
+def test_a_segmentation_comes_back_as_it_was_written(written):
+    path, volume, labels, _ = written
+    mask = read_mask(volume, path)
+    assert np.array_equal(mask.labels, labels)
+
+
+def test_emphysema_overlaps_the_lungs_in_a_layer_of_its_own(written):
+    path, volume, _, emphysema = written
+    data, header = nrrd.read(str(path))
+    assert data.shape[0] == 2
+    assert np.array_equal(data[1].T.astype(bool), emphysema)
+    matrix = volume.geometry.ijk_to_lps
+    assert np.allclose(np.asarray(header["space directions"][1:], float), matrix[:3, :3].T)
+    assert np.allclose(header["space origin"], volume.geometry.origin)
+    names = {header[f"Segment{n}_Name"]: header[f"Segment{n}_Layer"] for n in range(3)}
+    assert names == {"Left lung": "0", "Right lung": "0", "Emphysema": "1"}
+    assert "SCT^39607008^Lung~SCT^7771000^Left" in header["Segment0_Tags"]
+
+
+def test_a_failed_write_leaves_no_file(chest, tmp_path):
+    mask = LungMask(chest.right.astype(np.uint8), chest.airways, MaskQuality("ok"))
+    with pytest.raises(InputError, match="shape"):
+        write_segmentation(tmp_path / "a.seg.nrrd", chest.volume.geometry, mask, chest.right[1:])
+    with pytest.raises(InputError, match=r"\.seg\.nrrd"):
+        write_segmentation(tmp_path / "a.nrrd", chest.volume.geometry, mask, chest.right)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_segments_of_other_names_are_refused_and_listed(chest, written):
+    path, volume, _, _ = written
+    data, header = nrrd.read(str(path))
+    header["Segment1_Name"] = "Liver"
+    nrrd.write(str(path), data, header)
+    with pytest.raises(InputError, match="liver"):
+        read_mask(volume, path)
+
+
+def test_the_volume_type_is_untouched_by_reading(chest, written):
+    path, volume, _, _ = written
+    before = volume.hu.copy()
+    read_mask(volume, path)
+    assert isinstance(volume, CTVolume)
+    assert np.array_equal(volume.hu, before)
