@@ -9,9 +9,10 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
+
 from KernelNormalizationLib.core.linear import apply_gain
 from KernelNormalizationLib.core.volume import FloatArray
-from torch import Tensor
 
 # Around each patch this margin is filtered too, so that the mirrored edge of the crop never reaches the patch.
 MARGIN = 32
@@ -104,7 +105,7 @@ def oriented(image: FloatArray, turn: int) -> FloatArray:
 
 def filtered(image: FloatArray, pixel_mm: float, gain: Any) -> FloatArray:
     """Linear transfer of one crop (rows, columns), HU."""
-    return apply_gain(image[None], (pixel_mm, pixel_mm), gain)[0]
+    return np.asarray(apply_gain(image[None], (pixel_mm, pixel_mm), gain)[0])
 
 
 def inner(image: FloatArray) -> FloatArray:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import SimpleITK as sitk
+
 from KernelNormalizationLib.core.floor import HUFloor, detect_floor, floor_mask
 from KernelNormalizationLib.core.kernels import KERNELS
 from KernelNormalizationLib.core.linear import b20f_gain

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.floor import HUFloor
 from KernelNormalizationLib.core.linear import b20f_gain, source_kernel

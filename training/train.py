@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from KernelNormalizationLib.core.unet import HU_UNIT, UNet, UNetConfig
 from lightning_fabric import Fabric
 from torch import Tensor
+
+from KernelNormalizationLib.core.unet import HU_UNIT, UNet, UNetConfig
 
 from .patches import Batch, PatchSource, draw_batch
 from .sources import SourceConfig, build_source
@@ -70,7 +71,8 @@ class State:
 def loss_of(network: torch.nn.Module, batch: Batch) -> Tensor:
     """Weighted mean absolute error (L1, as in the paper, section 2.2), HU."""
     error = (network(batch.sharp, batch.base, batch.floor) - batch.target).abs() * batch.weight
-    return error.sum() / batch.weight.sum().clamp(min=1.0)
+    mean: Tensor = error.sum() / batch.weight.sum().clamp(min=1.0)
+    return mean
 
 
 def learning_rate_at(config: TrainConfig, step: int) -> float:
@@ -96,10 +98,11 @@ def train(config: TrainConfig, out: Path, source: PatchSource | None = None, fab
     fabric = fabric or Fabric(accelerator="auto", devices=1)
     torch.manual_seed(config.seed)
     source = source or build_source(config.sources)
-    network = UNet(config.network).to(memory_format=torch.channels_last)
+    network = UNet(config.network)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = UNet(config.network)
     average.load_state_dict(network.state_dict())
-    average = fabric.to_device(average)
+    fabric.to_device(average)
     optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
     wrapped, optimizer = fabric.setup(network, optimizer)
     state = State(network, average, optimizer)

@@ -9,15 +9,22 @@ from .backends import Device
 from .errors import InputError
 from .methods import create_normalizer
 from .normalizers import Method
-from .progress import Progress
+from .progress import Progress, ProgressTracker
 from .read import read_volume
 from .write import require_writable, write_json, write_volume
 
 __all__ = ["create_normalizer", "normalize_file", "provenance_path"]
 
 
-def normalize_file(input_path: Path, output_path: Path, method: Method = "unet", model: str | None = None,
-                   device: Device = "auto", progress: Progress | None = None, series: str | None = None) -> dict[str, Any]:  # fmt: skip
+def normalize_file(
+    input_path: Path,
+    output_path: Path,
+    method: Method = "unet",
+    model: str | None = None,
+    device: Device = "auto",
+    progress: Progress | None = None,
+    series: str | None = None,
+) -> dict[str, Any]:
     """Normalize the scan at ``input_path`` into ``output_path`` and, beside it, a provenance record (``.json``).
 
     Args:
@@ -37,8 +44,6 @@ def normalize_file(input_path: Path, output_path: Path, method: Method = "unet",
         ModelError: the model cannot be used.
         Cancelled: the user stopped the run; nothing is written.
     """
-    from .progress import ProgressTracker
-
     require_writable(output_path)
     if input_path.is_file() and output_path.exists() and input_path.samefile(output_path):
         raise InputError(f"{output_path} is the input itself; an original is never overwritten. Give another output name.")

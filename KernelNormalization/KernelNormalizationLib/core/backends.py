@@ -29,7 +29,10 @@ class Backend(Protocol):
 
     name: str
     device: str
-    precision: str
+
+    @property
+    def precision(self) -> str:
+        """``fp32``, or the reduced type in use."""
 
     def run(self, sharp: FloatArray, base: FloatArray, floor: float) -> FloatArray:
         """Smooth-kernel images (n, 1, rows, columns), HU, from images of the same shape with sides multiples of 8.
@@ -144,7 +147,7 @@ class OpenVinoBackend:
 
     def run(self, sharp: FloatArray, base: FloatArray, floor: float) -> FloatArray:
         request = self._compiled.create_infer_request()
-        result = request.infer([sharp, base, np.float32(floor)], share_inputs=True)
+        result = request.infer([sharp, base, np.array(floor, np.float32)], share_inputs=True)
         return np.array(result[0], np.float32)
 
     def free_bytes(self) -> int | None:
@@ -164,7 +167,7 @@ class OnnxBackend:
         self._session = onnxruntime.InferenceSession(str(model.onnx), options, providers=["CPUExecutionProvider"])
 
     def run(self, sharp: FloatArray, base: FloatArray, floor: float) -> FloatArray:
-        feed = {"sharp": sharp, "base": base, "floor": np.float32(floor)}
+        feed = {"sharp": sharp, "base": base, "floor": np.array(floor, np.float32)}
         return np.asarray(self._session.run(None, feed)[0], np.float32)
 
     def free_bytes(self) -> int | None:
@@ -192,7 +195,7 @@ class TorchBackend:
         self.device = device
         self._network = UNet(UNetConfig.from_card(model.card["architecture"]))
         self._network.load_state_dict(load_file(str(model.weights)))
-        self._network = self._network.eval().to(device, memory_format=torch.channels_last)
+        self._network = self._network.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         wanted = autocast_dtype or ("float16" if device == "cuda" else None)
         self._autocast = getattr(torch, wanted) if wanted else None
         if self._autocast is not None and conformance_error(self, model.conformance()) > CONFORMANCE_HU:

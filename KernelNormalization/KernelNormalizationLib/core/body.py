@@ -34,13 +34,13 @@ class BodyRegion:
 
 def find_body(volume: CTVolume) -> BodyRegion | None:
     """Body region of ``volume``; ``None`` if nothing denser than lung is in the image."""
-    k, rows, columns = volume.shape
+    _, rows, columns = volume.shape
     blocks = _block_means(volume)
     body = _largest_component(blocks > TISSUE_HU)
     if not body.any():
         return None
     filled = np.stack([_filled(image) for image in body])
-    lungs = filled & (blocks < LUNG_HU)
+    lungs: BoolArray = filled & (blocks < LUNG_HU)
     for _ in range(EROSION_BLOCKS):
         lungs = sitk.GetArrayFromImage(sitk.BinaryErode(sitk.GetImageFromArray(lungs.astype(np.uint8)), [1, 1, 0])) > 0
     used_rows, used_columns = (np.flatnonzero(filled.any(axis=axes)) for axes in ((0, 2), (0, 1)))
@@ -49,7 +49,7 @@ def find_body(volume: CTVolume) -> BodyRegion | None:
         slice(int(used_columns[0]) * BLOCK, min(columns, (int(used_columns[-1]) + 1) * BLOCK)),
     )
     full = np.repeat(np.repeat(lungs, BLOCK, axis=1), BLOCK, axis=2)[:, :rows, :columns]
-    return BodyRegion(box, filled.any(axis=(1, 2)), full)
+    return BodyRegion(box, np.asarray(filled.any(axis=(1, 2))), full)
 
 
 def _block_means(volume: CTVolume) -> np.ndarray[tuple[int, int, int], np.dtype[np.float32]]:

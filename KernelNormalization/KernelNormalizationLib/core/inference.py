@@ -116,7 +116,8 @@ class NetworkRun:
             self.backend, self.cpu_fallback, self.batch, self.tile = self.cpu_fallback(), None, 1, 0
         else:
             raise CTKernelError(
-                f"There is not enough memory even for tiles of {SMALLEST_TILE} pixels ({error}); close other programs and retry."
+                f"There is not enough memory even for tiles of {SMALLEST_TILE} pixels ({error}); "
+                "close other programs and try again."
             ) from error
 
 
@@ -155,8 +156,7 @@ def aligned_crop(box: tuple[slice, slice], shape: tuple[int, int]) -> tuple[slic
 
 def reaches(truncated: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Which slices (n,) of ``truncated`` (n, rows, columns) hold a truncated voxel, so that a gated network acts there."""
-    result: NDArray[np.bool_] = truncated.any(axis=(1, 2))
-    return result
+    return np.asarray(truncated.any(axis=(1, 2)))
 
 
 def _extent(start: int, tile: int, size: int) -> tuple[slice, slice]:

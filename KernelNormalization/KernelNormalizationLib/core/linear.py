@@ -97,7 +97,7 @@ def _response(shape: tuple[int, ...], pixel_mm: tuple[float, float], gain: Gain)
     radius = np.hypot(rows[:, None], columns[None, :])
     # The gain is smooth: a table finer than its samples saves evaluating it on every frequency.
     table = np.linspace(0.0, float(radius.max()), 2048)
-    return np.interp(radius, table, gain(table)).astype(np.float32)
+    return np.asarray(np.interp(radius, table, gain(table)), np.float32)
 
 
 def _fast_size(minimum: int) -> int:
@@ -111,4 +111,3 @@ def _fast_size(minimum: int) -> int:
         if rest == 1:
             return size
         size += 1
-

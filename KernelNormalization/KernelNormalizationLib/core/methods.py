@@ -10,21 +10,23 @@ from typing import Any
 
 import numpy as np
 
-from .backends import Choice, Device, choose_backend, create_cpu_backend, available_cpu_backends
+from .backends import Choice, Device, available_cpu_backends, choose_backend, create_cpu_backend
 from .bands import normalize_bands
 from .body import BodyRegion, find_body
-from .floor import HUFloor, NEVER_HU, detect_floor
+from .floor import HUFloor
 from .heuristic import heuristic_filter
 from .inference import NetworkRun, aligned_crop, reaches
 from .linear import SourceKernel, apply_gain, b20f_gain, source_kernel
 from .models import Model, load_model
-from .normalizers import TARGET_KERNEL, Method, NormalizationResult, synthetic_name
+from .normalizers import TARGET_KERNEL, Method, NormalizationResult, Normalizer, synthetic_name
 from .progress import Progress
 from .suitability import Suitability, assess
 from .volume import CTVolume, FloatArray
 
 VERSION = "0.1.0"
 TARGET_FLOOR_HU = -1024.0
+# Bounds the copies made of a long series; the batches inside follow the device's memory.
+COPIED_SLICES = 32
 
 
 @dataclass(frozen=True)
@@ -103,19 +105,17 @@ class UNetNormalizer:
         indices = np.flatnonzero(needed)
         progress.start("Network", len(indices))
         out = base.copy()
-        chunk = 16  # bounds the copies of a long series; batches inside follow the device's memory
-        for first in range(0, len(indices), chunk):
-            part = indices[first : first + chunk]
-            window = (part[:, None, None], np.arange(*rows.indices(1 << 30))[None, :, None], np.arange(*columns.indices(1 << 30)))
-            result = run.over_slices(sharp[window], base[window], floor.threshold, progress)
-            out[part[:, None, None], window[1], window[2]] = result
+        for first in range(0, len(indices), COPIED_SLICES):
+            part = indices[first : first + COPIED_SLICES]
+            near, linear = (x[part][:, rows, columns] for x in (sharp, base))
+            out[part, rows, columns] = run.over_slices(near, linear, floor.threshold, progress)
         return out
 
     def _cpu_backend(self) -> Any:
         return create_cpu_backend(available_cpu_backends()[0], self.model)
 
 
-def create_normalizer(method: Method, *, model: str | None = None, device: Device = "auto") -> FilterNormalizer | UNetNormalizer:
+def create_normalizer(method: Method, *, model: str | None = None, device: Device = "auto") -> Normalizer:
     """The normalizer of that name.
 
     Args:

@@ -108,7 +108,8 @@ def load_model(identifier_or_folder: str | Path | None = None) -> Model:
     if missing:
         raise ModelError(f"{folder / CARD} lacks {', '.join(missing)}; choose a folder made by training.export.")
     if card.get("format") != CARD_FORMAT:
-        raise ModelError(f"{folder / CARD} has format {card.get('format')}, this version reads {CARD_FORMAT}; update one of them.")
+        found = card.get("format")
+        raise ModelError(f"{folder / CARD} has format {found}, this version reads {CARD_FORMAT}; update one of them.")
     for name in (WEIGHTS, ONNX):
         _verify(folder / name, card["sha256"].get(name))
     return Model(folder, card)
@@ -143,5 +144,5 @@ def _verify(path: Path, expected: str | None) -> None:
         raise ModelError(f"{path} has SHA-256 {actual}, its card says {expected}; the file was damaged or changed.")
 
 
-def _image(values: list[list[float]]) -> FloatArray:
-    return np.asarray(values, np.float32)[None, None]
+def _image(rows: list[str]) -> FloatArray:
+    return np.asarray([[float(value) for value in row.split()] for row in rows], np.float32)[None, None]

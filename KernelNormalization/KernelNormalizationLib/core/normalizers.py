@@ -29,7 +29,9 @@ class NormalizationResult:
 class Normalizer(Protocol):
     """Turns a sharp-kernel CT volume into what the smooth reference kernel (B20f) would have shown."""
 
-    method: Method
+    @property
+    def method(self) -> Method:
+        """Name of the method."""
 
     def normalize(self, volume: CTVolume, progress: Progress) -> NormalizationResult:
         """Normalize ``volume``; the input is never modified.

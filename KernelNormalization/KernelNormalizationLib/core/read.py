@@ -71,8 +71,9 @@ def volume_from_image(image: sitk.Image, *, name: str, acquisition: Acquisition 
 def geometry_of(image: sitk.Image) -> Geometry:
     """Geometry of a three-dimensional SimpleITK image."""
     x, y, z = image.GetSpacing()
-    direction = np.reshape(image.GetDirection(), (3, 3))
-    return Geometry((z, y, x), tuple(image.GetOrigin()), tuple(tuple(float(v) for v in row) for row in direction))  # type: ignore[arg-type]
+    xx, yx, zx, xy, yy, zy, xz, yz, zz = (float(v) for v in image.GetDirection())
+    left, posterior, superior = image.GetOrigin()
+    return Geometry((z, y, x), (left, posterior, superior), ((xx, yx, zx), (xy, yy, zy), (xz, yz, zz)))
 
 
 def _from_dicom(folder: Path, series: str | None) -> CTVolume:

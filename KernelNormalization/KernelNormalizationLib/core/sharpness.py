@@ -113,14 +113,6 @@ def noise_power(number: float, pixel_mm: float, size: int = 64) -> NDArray[np.fl
 
 
 def _lag_one(noise: FloatArray, tissue: BoolArray, axis: int) -> float:
-    first, second = _shifted(noise, axis)
-    left, right = _shifted(tissue, axis)
-    both = left & right
-    return float(np.mean(first[both] * second[both])) if both.any() else 0.0
-
-
-def _shifted(array: NDArray[np.generic], axis: int) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
-    head, tail = [slice(None)] * 3, [slice(None)] * 3
-    head[axis], tail[axis] = slice(None, -1), slice(1, None)
-    return array[tuple(head)], array[tuple(tail)]
-
+    head, tail = (tuple(part if n == axis else slice(None) for n in range(3)) for part in (slice(None, -1), slice(1, None)))
+    both = tissue[head] & tissue[tail]
+    return float(np.mean(noise[head][both] * noise[tail][both])) if both.any() else 0.0

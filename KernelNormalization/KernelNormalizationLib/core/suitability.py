@@ -120,7 +120,7 @@ def _geometry_reasons(volume: CTVolume) -> tuple[str, ...]:
         reasons.append(f"The pixels are {pixel:.2f} mm; {PIXEL_RANGE_MM[0]} to {PIXEL_RANGE_MM[1]} mm were trained.")
     thickness = volume.acquisition.slice_thickness_mm or volume.geometry.spacing[0]
     if thickness > THICK_SLICE_MM:
-        reasons.append(f"The slices are {thickness:.1f} mm thick; emphysema indices are defined for thin slices (up to 1.5 mm).")
+        reasons.append(f"The slices are {thickness:.1f} mm thick; emphysema indices are made for thin ones (up to 1.5 mm).")
     return tuple(reasons)
 
 

@@ -45,7 +45,7 @@ class UNetConfig:
     @property
     def multiple(self) -> int:
         """Rows and columns must be multiples of this (one pooling by 2 a level)."""
-        return 2 ** (len(self.features) - 1)
+        return 1 << (len(self.features) - 1)
 
 
 class UNet(nn.Module):
@@ -69,8 +69,8 @@ class UNet(nn.Module):
         self.decoders = nn.ModuleList(_double_convolution(2 * fine, fine) for fine in maps[-2::-1])
         self.head = nn.Conv2d(maps[0], 1, 1)
         self.pool = nn.MaxPool2d(2)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        for parameter in self.head.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, sharp: Tensor, base: Tensor, floor: Tensor) -> Tensor:
         """Smooth-kernel image in HU.
