@@ -1,9 +1,10 @@
-"""Frequency bands: each band's energy in the lungs is brought to that of the reference kernel.
+"""Frequency bands: each band's energy in the lungs is brought down to that of the reference kernel.
 
 After Gallardo-Estrella et al. 2013 and 2016 (known to us from their abstracts): hierarchical unsharp masking with Gaussians
 of 1, 2, 4, 8 and 16 pixels, energy = standard deviation of a band inside the lungs, each band scaled to the reference
-kernel's mean energy, low-pass left alone, repeated until all are within 5 %. The reference energies, the coarse lung
-region and the limit of repetitions are this project's.
+kernel's mean energy, low-pass left alone, repeated until all are within 5 %. Ours are: the reference energies, the coarse
+lung region with its surroundings set to the lungs' mean before energies are read (else the chest wall's edge fills the low
+bands), and that no band is amplified (a sharp kernel never has less energy than the smooth one of the same data).
 """
 
 from __future__ import annotations
@@ -22,16 +23,20 @@ from .volume import BoolArray, CTVolume, FloatArray
 
 SIGMAS = (1.0, 2.0, 4.0, 8.0, 16.0)
 TOLERANCE = 0.05
-MAXIMUM_PASSES = 5
+MAXIMUM_PASSES = 6
+# Energies are read from at most this many slices, evenly spread; the factors then hold for all.
+MEASURED_SLICES = 24
 # Mean band energies (HU) in the lungs of simulated B20f volumes: python -m training.band_energies
 REFERENCE_ENERGIES = (14.0, 17.0, 22.0, 30.0, 32.0)
+
+Factors = NDArray[np.float64]
 
 
 def normalize_bands(volume: CTVolume, progress: Progress) -> tuple[FloatArray, dict[str, Any]]:
     """Scale the frequency bands of ``volume`` to the energies of B20f lungs.
 
     Returns:
-        float32 (k, j, i), HU, and the energies, factors and passes.
+        float32 (k, j, i), HU, and the energies before and after, factors and passes.
 
     Raises:
         InputError: no lung to measure energies in.
@@ -40,63 +45,56 @@ def normalize_bands(volume: CTVolume, progress: Progress) -> tuple[FloatArray, d
     if region is None or not region.lungs.any():
         raise InputError("No aerated lung was found, so band energies cannot be measured; use another method.")
     hu = volume.filled()
-    lungs = region.lungs
-    factors = np.ones(len(SIGMAS))
-    passes = 0
-    progress.start("Frequency bands", len(hu) * (MAXIMUM_PASSES + 1))
-    while passes < MAXIMUM_PASSES:
-        energies = _energies(hu, lungs, progress)
-        step = np.asarray(REFERENCE_ENERGIES) / np.maximum(energies, 1e-6)
-        if passes == 0:
-            measured = energies
-        if np.abs(step - 1.0).max() <= TOLERANCE:
-            break
-        hu = _scaled(hu, step, progress if passes == 0 else None)
-        factors *= step
-        passes += 1
+    passes, before, after = _find_passes(hu, region.lungs)
+    out = np.empty_like(hu)
+    progress.start("Frequency bands", len(hu))
+    for k in range(len(hu)):
+        out[k] = _scaled(hu[k : k + 1], passes)[0]
+        progress.advance()
     record = {
         "band_sigmas_pixels": list(SIGMAS),
-        "band_energies_hu": [round(float(e), 3) for e in measured],
-        "band_factors": [round(float(f), 4) for f in factors],
-        "passes": passes,
+        "band_energies_hu": [round(float(e), 3) for e in before],
+        "band_energies_after_hu": [round(float(e), 3) for e in after],
+        "band_factors": [round(float(f), 4) for f in np.prod(passes, axis=0)] if passes else [1.0] * len(SIGMAS),
+        "passes": len(passes),
     }
-    return hu, record
+    return out, record
 
 
 def band_energies(hu: FloatArray, lungs: BoolArray) -> NDArray[np.float64]:
     """Standard deviation (HU) of each band of ``hu`` (k, j, i) inside ``lungs`` (k, j, i), finest band first."""
-    return _energies(hu, lungs, None)
+    alone = np.where(lungs, hu, np.float32(hu[lungs].mean()))
+    return np.array([float(band[lungs].std()) for band in _bands(alone)])
 
 
-def _energies(hu: FloatArray, lungs: BoolArray, progress: Progress | None) -> NDArray[np.float64]:
-    count, total, squares = 0, np.zeros(len(SIGMAS)), np.zeros(len(SIGMAS))
-    for k in range(len(hu)):
-        inside = lungs[k]
-        if inside.any():
-            count += int(inside.sum())
-            for n, band in enumerate(_bands(hu[k : k + 1])):
-                values = band[0][inside].astype(np.float64)
-                total[n] += values.sum()
-                squares[n] += (values**2).sum()
-        if progress is not None:
-            progress.advance()
-    return np.sqrt(np.maximum(squares / count - (total / count) ** 2, 0.0))
+def _find_passes(hu: FloatArray, lungs: BoolArray) -> tuple[list[Factors], Factors, Factors]:
+    with_lung = np.flatnonzero(lungs.any(axis=(1, 2)))
+    chosen = with_lung[:: max(1, -(-len(with_lung) // MEASURED_SLICES))]
+    sample, inside = hu[chosen], lungs[chosen]
+    before = energies = band_energies(sample, inside)
+    passes: list[Factors] = []
+    while len(passes) < MAXIMUM_PASSES:
+        factors = np.minimum(np.asarray(REFERENCE_ENERGIES) / np.maximum(energies, 1e-6), 1.0)
+        if factors.min() >= 1.0 - TOLERANCE:
+            break
+        passes.append(factors)
+        sample = _scaled(sample, [factors])
+        energies = band_energies(sample, inside)
+    return passes, before, energies
 
 
-def _scaled(hu: FloatArray, factors: NDArray[np.float64], progress: Progress | None) -> FloatArray:
-    out = np.empty_like(hu)
-    for k in range(len(hu)):
-        low = hu[k : k + 1]
-        bands = list(_bands(low))
-        out[k] = low[0] + sum(np.float32(f - 1.0) * band[0] for f, band in zip(factors, bands, strict=True))
-        if progress is not None:
-            progress.advance()
-    return out
+def _scaled(hu: FloatArray, passes: list[Factors]) -> FloatArray:
+    for factors in passes:
+        change = np.zeros_like(hu)
+        for factor, band in zip(factors, _bands(hu), strict=True):
+            change += np.float32(factor - 1.0) * band
+        hu = hu + change
+    return hu
 
 
-def _bands(image: FloatArray) -> Iterator[FloatArray]:
-    finer = image
+def _bands(hu: FloatArray) -> Iterator[FloatArray]:
+    finer = hu
     for sigma in SIGMAS:
-        coarser = smoothed(image, sigma)
+        coarser = smoothed(hu, sigma)
         yield finer - coarser
         finer = coarser

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import SimpleITK as sitk
+from numpy.typing import NDArray
 from pydicom.errors import InvalidDicomError
 
 from .errors import InputError
@@ -24,16 +26,23 @@ _TAGS = [
     "ContrastBolusAgent", "BodyPartExamined", "ImageType", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber",
     "SeriesDescription", "FrameOfReferenceUID", "ImagePositionPatient", "ImageOrientationPatient", "SamplesPerPixel",
     "NumberOfFrames", "RescaleSlope", "RescaleIntercept", "PixelPaddingValue", "PixelSpacing", "Rows", "Columns",
-    "InstanceNumber",
+    "InstanceNumber", "BitsAllocated", "PixelRepresentation",
 ]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class DicomSlice:
-    """One image file of a series and its header without pixels."""
+    """One image file of a series and its header without pixels.
+
+    Attributes:
+        path: the file.
+        header: tags the product uses.
+        bytes_left: size of the rest of the file, from the pixel element on.
+    """
 
     path: Path
     header: pydicom.Dataset
+    bytes_left: int
 
     @property
     def position(self) -> float:
@@ -53,9 +62,9 @@ def find_series(folder: Path) -> dict[str, Series]:
     """
     series: dict[str, Series] = defaultdict(list)
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        header = read_header(path)
-        if header is not None and "Rows" in header:
-            series[str(header.get("SeriesInstanceUID", ""))].append(DicomSlice(path, header))
+        item = _read_slice(path)
+        if item is not None and "Rows" in item.header:
+            series[str(item.header.get("SeriesInstanceUID", ""))].append(item)
     if not series:
         raise InputError(f"No DICOM image was found in {folder}; give the folder that holds the series' files.")
     return dict(series)
@@ -63,9 +72,16 @@ def find_series(folder: Path) -> dict[str, Series]:
 
 def read_header(path: Path) -> pydicom.Dataset | None:
     """The header tags the product uses, or ``None`` if ``path`` is not DICOM."""
+    item = _read_slice(path)
+    return None if item is None else item.header
+
+
+def _read_slice(path: Path) -> DicomSlice | None:
     try:
-        return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
-    except (InvalidDicomError, EOFError):
+        with path.open("rb") as file:
+            header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_TAGS)
+            return DicomSlice(path, header, path.stat().st_size - file.tell())
+    except (InvalidDicomError, EOFError, NotImplementedError):
         return None
 
 
@@ -172,20 +188,59 @@ def _check_headers(slices: Series) -> None:
             "Give the folder of a whole chest series, not of a scout or single images."
         )
     for item in slices:
-        header, where = item.header, item.path.name
-        if int(header.get("SamplesPerPixel", 1)) != 1:
-            raise InputError(f"{where} has {header.SamplesPerPixel} colour channels; a CT image has one.")
-        if header.get("RescaleSlope") is None or header.get("RescaleIntercept") is None:
-            raise InputError(f"{where} has no rescale slope and intercept, so its values are not HU; export it again.")
-        if header.get("ImagePositionPatient") is None or header.get("ImageOrientationPatient") is None:
-            raise InputError(f"{where} states no position or orientation; export the series with its geometry.")
-        if (header.Rows, header.Columns) != (first.Rows, first.Columns):
-            raise InputError(
-                f"{where} is {header.Rows} x {header.Columns} pixels, the first image {first.Rows} x {first.Columns}; "
-                "a series has one size."
-            )
-        if not np.allclose(header.ImageOrientationPatient, first.ImageOrientationPatient, atol=1e-3):
-            raise InputError(f"{where} is oriented differently from the first image; remove scouts and reformats.")
+        _check_values(item)
+        _check_place(item)
+        _check_same_grid(item, slices[0])
+
+
+def _check_values(item: DicomSlice) -> None:
+    header, where = item.header, item.path.name
+    if int(header.get("SamplesPerPixel", 1)) != 1:
+        raise InputError(f"{where} has {header.SamplesPerPixel} colour channels; a CT image has one.")
+    if not header.get("RescaleSlope") or header.get("RescaleIntercept") is None:
+        raise InputError(f"{where} has no rescale slope and intercept, so its values are not HU; export it again.")
+    syntax = header.file_meta.get("TransferSyntaxUID")
+    expected = int(header.Rows) * int(header.Columns) * int(header.get("BitsAllocated", 16)) // 8
+    if syntax is not None and not syntax.is_compressed and item.bytes_left < expected:
+        raise InputError(f"{where} holds {item.bytes_left} bytes of pixels instead of {expected}; copy the series again.")
+
+
+def _check_place(item: DicomSlice) -> None:
+    header, where = item.header, item.path.name
+    corner, axes = header.get("ImagePositionPatient"), header.get("ImageOrientationPatient")
+    if corner is None or axes is None:
+        raise InputError(f"{where} states no position or orientation; export the series with its geometry.")
+    if len(corner) != 3 or len(axes) != 6 or not np.allclose(_products(axes), np.eye(2), atol=1e-3):
+        raise InputError(
+            f"{where} has position {list(corner)} and orientation {list(axes)}, which place no image; "
+            "export the series with its geometry."
+        )
+    spacing = header.get("PixelSpacing")
+    if spacing is None or len(spacing) != 2 or not all(float(s) > 0.0 for s in spacing):
+        stated = "no pixel spacing" if spacing is None else f"pixel spacing {list(spacing)} mm"
+        raise InputError(f"{where} has {stated}; two positive lengths are needed. Export the series again.")
+
+
+def _products(axes: Sequence[float]) -> NDArray[np.float64]:
+    """Scalar products (2, 2) of the direction cosines of rows and columns; the identity if they are valid."""
+    vectors = np.reshape(np.asarray(axes, dtype=float), (2, 3))
+    return vectors @ vectors.T
+
+
+def _check_same_grid(item: DicomSlice, reference: DicomSlice) -> None:
+    header, first, where = item.header, reference.header, item.path.name
+    if (header.Rows, header.Columns) != (first.Rows, first.Columns):
+        raise InputError(
+            f"{where} is {header.Rows} x {header.Columns} pixels, the first image {first.Rows} x {first.Columns}; "
+            "a series has one size."
+        )
+    if not np.allclose(header.PixelSpacing, first.PixelSpacing, rtol=0.0, atol=1e-4):
+        raise InputError(
+            f"{where} has pixel spacing {list(header.PixelSpacing)} mm, the first image {list(first.PixelSpacing)}; "
+            "a series has one spacing."
+        )
+    if not np.allclose(header.ImageOrientationPatient, first.ImageOrientationPatient, atol=1e-3):
+        raise InputError(f"{where} is oriented differently from the first image; remove scouts and reformats.")
 
 
 def _check_positions(ordered: Series) -> None:

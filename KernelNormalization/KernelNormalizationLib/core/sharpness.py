@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 import SimpleITK as sitk
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from .kernels import KERNELS, kernel_mtf
@@ -18,6 +19,12 @@ TISSUE_HU = (0.0, 80.0)
 FLAT_HU = 12.0
 MINIMUM_TISSUE_VOXELS = 2000
 MAXIMUM_SLICES = 24
+# The spectrum is read from patches of 32 pixels, four fifths of them homogeneous, above the frequencies that anatomy fills.
+# On three real series it gave 74 (B70f), 62 (Philips L) and 30 (Philips B); rho1 alone gave 68, 46 and 19.
+PATCH, PATCH_STEP = 32, 16
+PATCH_TISSUE_SHARE = 0.8
+MINIMUM_PATCHES, MAXIMUM_PATCHES = 20, 300
+ANATOMY_LP_PER_CM = 1.5
 
 
 @dataclass(frozen=True)
@@ -27,7 +34,8 @@ class Sharpness:
     Attributes:
         rho1: lag-1 autocorrelation of the high-passed noise, mean of rows and columns; falls with sharpness.
         noise_sd: standard deviation of that noise, HU.
-        kernel_number: number of the Siemens B kernel whose modelled noise has this rho1 at this pixel size (10 to 80).
+        kernel_number: number of the Siemens B kernel (10 to 80) whose modelled noise spectrum is most like this one's;
+            where flat tissue is scarce, the one with the same rho1.
         voxels: how many voxels it was read from.
     """
 
@@ -50,7 +58,9 @@ def estimate_sharpness(volume: CTVolume) -> Sharpness | None:
         return None
     rho1 = float(np.mean([_lag_one(noise, tissue, axis) for axis in (1, 2)])) / variance
     pixel = float(np.mean(volume.geometry.spacing[1:]))
-    return Sharpness(rho1, variance**0.5, kernel_number_of_rho1(rho1, pixel), voxels)
+    spectrum = noise_spectrum(hu, tissue)
+    number = kernel_number_of_rho1(rho1, pixel) if spectrum is None else kernel_number_of_spectrum(spectrum, pixel)
+    return Sharpness(rho1, variance**0.5, number, voxels)
 
 
 def high_passed(hu: FloatArray) -> FloatArray:
@@ -73,6 +83,40 @@ def homogeneous_tissue(hu: FloatArray) -> BoolArray:
     narrow, wide = smoothed(hu, HIGH_PASS_SIGMA), smoothed(hu, 2.0 * HIGH_PASS_SIGMA)
     mask: BoolArray = (narrow > TISSUE_HU[0]) & (narrow < TISSUE_HU[1]) & (np.abs(narrow - wide) < FLAT_HU)
     return mask
+
+
+def noise_spectrum(hu: FloatArray, tissue: BoolArray) -> NDArray[np.float64] | None:
+    """Mean noise power (32, 32), FFT order, of flat patches inside homogeneous tissue; ``None`` if there are too few.
+
+    Args:
+        hu: (k, j, i), HU.
+        tissue: (k, j, i), homogeneous tissue.
+    """
+    window = np.hanning(PATCH + 2)[1:-1]
+    taper = np.outer(window, window)
+    basis, fit = _trend()
+    power = np.zeros((PATCH, PATCH))
+    inside = sliding_window_view(tissue, (PATCH, PATCH), axis=(1, 2))[:, ::PATCH_STEP, ::PATCH_STEP].mean(axis=(3, 4))
+    places = np.argwhere(inside > PATCH_TISSUE_SHARE)
+    if len(places) < MINIMUM_PATCHES:
+        return None
+    places = places[:: max(1, len(places) // MAXIMUM_PATCHES)]
+    for k, row, column in places:
+        top, left = row * PATCH_STEP, column * PATCH_STEP
+        patch = hu[k, top : top + PATCH, left : left + PATCH].astype(np.float64).reshape(-1)
+        power += np.abs(np.fft.fft2((patch - basis @ (fit @ patch)).reshape(PATCH, PATCH) * taper)) ** 2
+    return power / len(places)
+
+
+def kernel_number_of_spectrum(spectrum: NDArray[np.float64], pixel_mm: float) -> float:
+    """Kernel number (10 to 80) whose modelled noise power is closest in shape to ``spectrum`` (32, 32), FFT order."""
+    frequency = np.fft.fftfreq(PATCH, pixel_mm / 10.0)
+    radius = np.hypot(frequency[:, None], frequency[None, :])
+    used = (radius > ANATOMY_LP_PER_CM) & (radius < 0.95 * 5.0 / pixel_mm)
+    measured = np.log(spectrum[used])
+    numbers = np.arange(min(KERNELS), max(KERNELS) + 1)
+    misfits = [np.std(measured - np.log(noise_power(float(n), pixel_mm, PATCH)[used])) for n in numbers]
+    return float(numbers[int(np.argmin(misfits))])
 
 
 def kernel_number_of_rho1(rho1: float, pixel_mm: float) -> float:
@@ -116,3 +160,10 @@ def _lag_one(noise: FloatArray, tissue: BoolArray, axis: int) -> float:
     head, tail = (tuple(part if n == axis else slice(None) for n in range(3)) for part in (slice(None, -1), slice(1, None)))
     both = tissue[head] & tissue[tail]
     return float(np.mean(noise[head][both] * noise[tail][both])) if both.any() else 0.0
+
+
+@lru_cache(maxsize=1)
+def _trend() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    rows, columns = np.mgrid[:PATCH, :PATCH].reshape(2, -1) / PATCH - 0.5
+    basis = np.stack([np.ones_like(rows), rows, columns, rows**2, columns**2, rows * columns], axis=1)
+    return basis, np.linalg.pinv(basis)
