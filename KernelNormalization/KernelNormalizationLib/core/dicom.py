@@ -29,6 +29,8 @@ _TAGS = [
     "InstanceNumber", "BitsAllocated", "PixelRepresentation",
 ]  # fmt: skip
 
+_ELEMENT_HEADER = 8  # bytes before the pixels themselves, at least
+
 
 @dataclass(frozen=True)
 class DicomSlice:
@@ -201,7 +203,7 @@ def _check_values(item: DicomSlice) -> None:
         raise InputError(f"{where} has no rescale slope and intercept, so its values are not HU; export it again.")
     syntax = header.file_meta.get("TransferSyntaxUID")
     expected = int(header.Rows) * int(header.Columns) * int(header.get("BitsAllocated", 16)) // 8
-    if syntax is not None and not syntax.is_compressed and item.bytes_left < expected:
+    if syntax is not None and not syntax.is_compressed and item.bytes_left < expected + _ELEMENT_HEADER:
         raise InputError(f"{where} holds {item.bytes_left} bytes of pixels instead of {expected}; copy the series again.")
 
 
@@ -212,13 +214,17 @@ def _check_place(item: DicomSlice) -> None:
         raise InputError(f"{where} states no position or orientation; export the series with its geometry.")
     if len(corner) != 3 or len(axes) != 6 or not np.allclose(_products(axes), np.eye(2), atol=1e-3):
         raise InputError(
-            f"{where} has position {list(corner)} and orientation {list(axes)}, which place no image; "
+            f"{where} has position {_numbers(corner)} and orientation {_numbers(axes)}, which place no image; "
             "export the series with its geometry."
         )
     spacing = header.get("PixelSpacing")
     if spacing is None or len(spacing) != 2 or not all(float(s) > 0.0 for s in spacing):
-        stated = "no pixel spacing" if spacing is None else f"pixel spacing {list(spacing)} mm"
+        stated = "no pixel spacing" if spacing is None else f"pixel spacing {_numbers(spacing)} mm"
         raise InputError(f"{where} has {stated}; two positive lengths are needed. Export the series again.")
+
+
+def _numbers(values: Sequence[float]) -> list[float]:
+    return [float(v) for v in values]
 
 
 def _products(axes: Sequence[float]) -> NDArray[np.float64]:
@@ -236,8 +242,8 @@ def _check_same_grid(item: DicomSlice, reference: DicomSlice) -> None:
         )
     if not np.allclose(header.PixelSpacing, first.PixelSpacing, rtol=0.0, atol=1e-4):
         raise InputError(
-            f"{where} has pixel spacing {list(header.PixelSpacing)} mm, the first image {list(first.PixelSpacing)}; "
-            "a series has one spacing."
+            f"{where} has pixel spacing {_numbers(header.PixelSpacing)} mm, the first image "
+            f"{_numbers(first.PixelSpacing)}; a series has one spacing."
         )
     if not np.allclose(header.ImageOrientationPatient, first.ImageOrientationPatient, atol=1e-3):
         raise InputError(f"{where} is oriented differently from the first image; remove scouts and reformats.")
@@ -246,7 +252,7 @@ def _check_same_grid(item: DicomSlice, reference: DicomSlice) -> None:
 def _check_positions(ordered: Series) -> None:
     positions = np.array([s.position for s in ordered])
     gaps = np.diff(positions)
-    doubled = [f"{p:.2f}" for p, g in zip(positions[1:], gaps, strict=True) if g < 1e-3]
+    doubled = list(dict.fromkeys(f"{p:.2f}" for p, g in zip(positions[1:], gaps, strict=True) if g < 1e-3))
     if doubled:
         raise InputError(f"Doubled slices at {', '.join(doubled[:8])} mm along the slice axis; keep one image a position.")
     step = float(np.median(gaps))

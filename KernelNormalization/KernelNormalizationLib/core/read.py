@@ -45,7 +45,7 @@ def read_volume(path: Path | str, series: str | None = None) -> CTVolume:
     header = read_header(path)
     if header is None:
         raise InputError(f"{path.name} is neither DICOM nor one of {', '.join(VOLUME_SUFFIXES)}.")
-    return _from_dicom(path.parent, str(header.get("SeriesInstanceUID", "")))
+    return _from_dicom(path.parent, str(header.get("SeriesInstanceUID", "")) or None)
 
 
 def volume_from_image(image: sitk.Image, *, name: str, acquisition: Acquisition | None = None,
