@@ -10,6 +10,7 @@ import SimpleITK as sitk
 from .dicom import find_series, pick_series, read_header, read_series
 from .errors import InputError
 from .floor import detect_padding
+from .nifti import NIFTI_SUFFIXES, check_nifti
 from .volume import Acquisition, CTVolume, Geometry
 
 VOLUME_SUFFIXES = (".nrrd", ".nhdr", ".nii", ".nii.gz", ".mha", ".mhd")
@@ -56,14 +57,17 @@ def volume_from_image(image: sitk.Image, *, name: str, acquisition: Acquisition 
         InputError: not three-dimensional, colour or complex voxels, or values that are not HU.
     """
     if image.GetDimension() != 3:
-        raise InputError(f"The image has {image.GetDimension()} dimensions; a chest CT volume has 3.")
+        raise InputError(
+            f"The image has {image.GetDimension()} dimensions; a chest CT volume has 3. "
+            "Load the whole series (its DICOM folder) as one volume."
+        )
     if image.GetNumberOfComponentsPerPixel() != 1:
         raise InputError(f"Each voxel has {image.GetNumberOfComponentsPerPixel()} components (colour or vector); CT has one.")
     if image.GetPixelID() in _COMPLEX:
         raise InputError("The voxels are complex numbers; a CT in Hounsfield units has one real number a voxel.")
     hu = sitk.GetArrayFromImage(image).astype(np.float32)
     acquisition = acquisition or _acquisition_from_metadata(image)
-    synthetic = _states(image, SYNTHETIC_KEY, "true") or _states(image, NOTES_KEY, SYNTHETIC_NOTE.lower())
+    synthetic = _text(image, SYNTHETIC_KEY).lower() == "true" or _text(image, NOTES_KEY).startswith(SYNTHETIC_NOTE)
     padding = detect_padding(hu, declared_padding) if hu.size else None
     return CTVolume(hu, geometry_of(image), acquisition, padding, name, synthetic)
 
@@ -84,21 +88,22 @@ def _from_dicom(folder: Path, series: str | None) -> CTVolume:
 
 
 def _read_image(path: Path) -> sitk.Image:
+    if path.name.lower().endswith(NIFTI_SUFFIXES):
+        check_nifti(path)
     try:
         return sitk.ReadImage(str(path))
     except RuntimeError as error:
+        if "spacing" in str(error).lower():
+            raise InputError(f"{path.name} states a spacing that is zero; correct its header, all must be positive.") from error
         raise InputError(f"{path.name} cannot be read; the file is damaged or not the format its name says.") from error
 
 
 def _acquisition_from_metadata(image: sitk.Image) -> Acquisition:
-    def text(key: str) -> str | None:
-        return image.GetMetaData(key).strip() or None if image.HasMetaDataKey(key) else None
-
-    return Acquisition(kernel=text(KERNEL_KEY), manufacturer=text(MANUFACTURER_KEY))
+    return Acquisition(kernel=_text(image, KERNEL_KEY) or None, manufacturer=_text(image, MANUFACTURER_KEY) or None)
 
 
-def _states(image: sitk.Image, key: str, value: str) -> bool:
-    return bool(image.HasMetaDataKey(key)) and image.GetMetaData(key).strip().lower() == value
+def _text(image: sitk.Image, key: str) -> str:
+    return image.GetMetaData(key).strip() if image.HasMetaDataKey(key) else ""
 
 
 def _stem(path: Path) -> str:

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from .errors import InputError
+from .errors import CTKernelError, InputError
+from .nifti import NIFTI_SUFFIXES, check_nifti
 from .read import KERNEL_KEY, MANUFACTURER_KEY, NOTES_KEY, SYNTHETIC_KEY, SYNTHETIC_NOTE, VOLUME_SUFFIXES
 from .volume import CTVolume, Geometry
 
@@ -40,7 +41,8 @@ def require_writable(path: Path) -> None:
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path`` with the same suffix, renamed over it on success and removed on failure."""
-    suffix = "".join(path.suffixes[-2:]) if path.name.lower().endswith((".nii.gz", ".seg.nrrd")) else path.suffix
+    # Lower case: SimpleITK knows no .NII.
+    suffix = "".join(path.suffixes[-2:] if path.name.lower().endswith((".nii.gz", ".seg.nrrd")) else path.suffixes[-1:]).lower()
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".partial-", suffix=suffix)
     os.close(handle)
     temporary = Path(name)
@@ -59,6 +61,7 @@ def write_volume(volume: CTVolume, path: Path) -> None:
 
     Raises:
         InputError: the path cannot be written.
+        CTKernelError: writing failed half-way; nothing is left of it.
     """
     require_writable(path)
     image = image_of(volume.hu, volume.geometry)
@@ -69,9 +72,14 @@ def write_volume(volume: CTVolume, path: Path) -> None:
     image.SetMetaData("CTKernelNormalization.use", RESEARCH_USE)
     if volume.synthetic:
         image.SetMetaData(SYNTHETIC_KEY, "true")
-        image.SetMetaData(NOTES_KEY, SYNTHETIC_NOTE)
+    image.SetMetaData(NOTES_KEY, f"{SYNTHETIC_NOTE}. {RESEARCH_USE}" if volume.synthetic else RESEARCH_USE)
     with atomic_path(path) as temporary:
-        sitk.WriteImage(image, str(temporary), useCompression=True)
+        try:
+            sitk.WriteImage(image, str(temporary), useCompression=True)
+            if path.name.lower().endswith(NIFTI_SUFFIXES):
+                check_nifti(temporary)
+        except (RuntimeError, InputError) as error:
+            raise CTKernelError(f"{path} could not be written completely; is the disk full? An older file was kept.") from error
 
 
 def write_json(content: Any, path: Path) -> None:
