@@ -90,8 +90,8 @@ def create_cpu_backend(name: str, model: Model) -> Backend:
 
 
 def conformance_error(backend: Backend, vectors: list[ConformanceVector]) -> float:
-    """Largest deviation (HU) of ``backend`` from the expected outputs."""
-    return max(float(np.abs(backend.run(v.sharp, v.base, v.floor) - v.expected).max()) for v in vectors)
+    """Largest deviation (HU) of ``backend`` from the expected outputs; NaN if one of its outputs is not a number."""
+    return float(np.max([np.abs(backend.run(v.sharp, v.base, v.floor) - v.expected).max() for v in vectors]))
 
 
 def _cpu_choice(model: Model, why: str) -> Choice:
@@ -99,7 +99,7 @@ def _cpu_choice(model: Model, why: str) -> Choice:
     for name in available_cpu_backends():
         try:
             return Choice(_checked(lambda name=name: create_cpu_backend(name, model), model), f"{why}; {name} computes")  # type: ignore[misc]
-        except (ModelError, RuntimeError, ImportError) as error:
+        except (ModelError, BackendMemoryError, RuntimeError, ImportError) as error:
             logger.warning("Backend %s cannot be used: %s", name, error)
             failures.append(f"{name}: {error}")
     if not failures:
@@ -110,7 +110,7 @@ def _cpu_choice(model: Model, why: str) -> Choice:
 def _checked(make: Callable[[], Backend], model: Model) -> Backend:
     backend = make()
     error = conformance_error(backend, model.conformance())
-    if error > CONFORMANCE_HU:
+    if not error <= CONFORMANCE_HU:  # NaN is off, too
         raise ModelError(
             f"Model {model.id} does not reproduce its conformance vectors on {backend.name} "
             f"({error:.2f} HU off, at most {CONFORMANCE_HU} allowed); copy the model folder again."
@@ -147,7 +147,10 @@ class OpenVinoBackend:
 
     def run(self, sharp: FloatArray, base: FloatArray, floor: float) -> FloatArray:
         request = self._compiled.create_infer_request()
-        result = request.infer([sharp, base, np.array(floor, np.float32)], share_inputs=True)
+        try:
+            result = request.infer([sharp, base, np.array(floor, np.float32)], share_inputs=True)
+        except RuntimeError as error:
+            raise _out_of_memory(error) or error from error
         return np.array(result[0], np.float32)
 
     def free_bytes(self) -> int | None:
@@ -164,11 +167,17 @@ class OnnxBackend:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = os.cpu_count() or 1
-        self._session = onnxruntime.InferenceSession(str(model.onnx), options, providers=["CPUExecutionProvider"])
+        try:
+            self._session = onnxruntime.InferenceSession(str(model.onnx), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its errors have no common base
+            raise RuntimeError(str(error)) from error
 
     def run(self, sharp: FloatArray, base: FloatArray, floor: float) -> FloatArray:
         feed = {"sharp": sharp, "base": base, "floor": np.array(floor, np.float32)}
-        return np.asarray(self._session.run(None, feed)[0], np.float32)
+        try:
+            return np.asarray(self._session.run(None, feed)[0], np.float32)
+        except Exception as error:  # its errors have no common base
+            raise _out_of_memory(error) or RuntimeError(str(error)) from error
 
     def free_bytes(self) -> int | None:
         return free_memory()
@@ -198,7 +207,7 @@ class TorchBackend:
         self._network = self._network.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         wanted = autocast_dtype or ("float16" if device == "cuda" else None)
         self._autocast = getattr(torch, wanted) if wanted else None
-        if self._autocast is not None and conformance_error(self, model.conformance()) > CONFORMANCE_HU:
+        if self._autocast is not None and not conformance_error(self, model.conformance()) <= CONFORMANCE_HU:
             logger.info("%s is more than %.1f HU off on %s; computing in fp32", wanted, CONFORMANCE_HU, device)
             self._autocast = None
 
@@ -215,16 +224,20 @@ class TorchBackend:
                 result = self._network(*inputs, torch.tensor(floor, dtype=torch.float32, device=self.device))
                 return np.asarray(result.float().cpu().numpy(), np.float32)
         except RuntimeError as error:
-            if isinstance(error, torch.OutOfMemoryError) or "memory" in str(error).lower():
-                if self.device == "cuda":
-                    torch.cuda.empty_cache()
-                raise BackendMemoryError(str(error)) from error
-            raise
+            if self.device == "cuda" and _out_of_memory(error):
+                torch.cuda.empty_cache()
+            raise _out_of_memory(error) or error from error
 
     def free_bytes(self) -> int | None:
         if self.device == "cuda":
             return int(self._torch.cuda.mem_get_info()[0])
         return free_memory() if self.device == "cpu" else None
+
+
+def _out_of_memory(error: Exception) -> BackendMemoryError | None:
+    """The error to raise if a library's ``error`` means that memory ran out, which each of them words differently."""
+    words = ("memory", "bad_alloc", "bad allocation", "failed to allocate")
+    return BackendMemoryError(str(error)) if any(word in str(error).lower() for word in words) else None
 
 
 def free_memory() -> int | None:

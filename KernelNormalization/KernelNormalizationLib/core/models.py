@@ -110,9 +110,18 @@ def load_model(identifier_or_folder: str | Path | None = None) -> Model:
     if card.get("format") != CARD_FORMAT:
         found = card.get("format")
         raise ModelError(f"{folder / CARD} has format {found}, this version reads {CARD_FORMAT}; update one of them.")
-    for name in (WEIGHTS, ONNX):
-        _verify(folder / name, card["sha256"].get(name))
-    return Model(folder, card)
+    model = Model(folder, card)
+    try:
+        hashes = {name: card["sha256"].get(name) for name in (WEIGHTS, ONNX)}
+        vectors, _ = model.conformance(), model.residual
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        problem = f"{type(error).__name__}: {error}"
+        raise ModelError(f"{folder / CARD} is damaged ({problem}); copy the model folder again.") from error
+    if not vectors:
+        raise ModelError(f"{folder / CARD} has no conformance vector, so nothing shows that the model computes correctly.")
+    for name, expected in hashes.items():
+        _verify(folder / name, expected)
+    return model
 
 
 def sha256_of(path: Path) -> str:
