@@ -1,0 +1,200 @@
+"""``ctkernel``: normalize, quantify and describe chest CT from the command line."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+from EmphysemaQuantLib.core.emphysema import EMPHYSEMA_THRESHOLD_HU
+from KernelNormalizationLib.core.api import normalize_file, provenance_path
+from KernelNormalizationLib.core.backends import Device
+from KernelNormalizationLib.core.errors import InputError
+from KernelNormalizationLib.core.methods import VERSION
+from KernelNormalizationLib.core.normalizers import METHODS
+from KernelNormalizationLib.core.read import read_volume
+from KernelNormalizationLib.core.suitability import assess
+from KernelNormalizationLib.core.volume import CTVolume
+from KernelNormalizationLib.core.write import RESEARCH_USE
+
+from .console import cancellable, print_json, print_lines, run_command
+from .quantify import agreement_lines, indices_table, lung_mask_for, quantify
+
+DESCRIPTION = f"""Turn a sharp-kernel chest CT (such as Siemens B80f or B70f) into the smooth-kernel (B20f) volume on which
+emphysema is measured, and measure it. {RESEARCH_USE}"""
+EXIT_CODES = "Exit codes: 0 done, 2 the input cannot be used (the message says why), 3 cancelled with Ctrl+C, 1 other failure."
+SCAN_HELP = "scan: a DICOM folder, one DICOM file of the series, or a .nrrd, .nii, .nii.gz or .mha file"
+
+Command = Callable[[argparse.Namespace], None]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format="%(levelname)s: %(message)s")
+    command: Command = options.command
+    return run_command(lambda: command(options), options.json)
+
+
+def normalize(options: argparse.Namespace) -> None:
+    """``ctkernel normalize``."""
+    with cancellable(options.json) as progress:
+        record = normalize_file(
+            options.scan, options.out, options.method, options.model, options.device, progress, options.series
+        )
+    if options.json:
+        print_json(record)
+        return
+    lines = [f"Wrote {options.out} (synthetic B20f, method {record['method']}, {record['seconds']:.0f} s)"]
+    if "device_reason" in record:
+        lines.append(f"Computed on {record['device']} with {record['backend']}: {record['device_reason']}")
+    lines += [f"Note: {warning}" for warning in record["warnings"]]
+    print_lines([*lines, f"Provenance: {provenance_path(options.out)}", RESEARCH_USE])
+
+
+def quantify_scan(options: argparse.Namespace) -> None:
+    """``ctkernel quantify``."""
+    volumes = [read_volume(options.scan, options.series)]
+    if options.compare is not None:
+        volumes.append(read_volume(options.compare))
+    options.out.mkdir(parents=True, exist_ok=True)
+    with cancellable(options.json) as progress:
+        lung_mask = lung_mask_for(volumes[0], options.mask, progress)
+        metrics = quantify(volumes, lung_mask, options.out, options.threshold)
+    if options.json:
+        print_json(metrics)
+        return
+    quality = [f"Lung mask: {lung_mask.quality.verdict}", *lung_mask.quality.reasons]
+    print_lines([*indices_table(metrics), *agreement_lines(metrics), *quality, f"Files: {options.out}", RESEARCH_USE])
+
+
+def info(options: argparse.Namespace) -> None:
+    """``ctkernel info``."""
+    volume = read_volume(options.scan, options.series)
+    facts = describe(volume)
+    if options.json:
+        print_json(facts)
+        return
+    width = max(len(name) for name in facts)
+    lines = [f"{name.replace('_', ' '):<{width}}  {_shown(value)}" for name, value in facts.items()]
+    print_lines([*lines, RESEARCH_USE])
+
+
+def describe(volume: CTVolume) -> dict[str, Any]:
+    """What a scan is: geometry, acquisition, floor, sharpness and verdict; JSON-serializable."""
+    slices, rows, columns = volume.shape
+    facts = volume.acquisition
+    return {
+        "name": volume.name,
+        "slices_rows_columns": [slices, rows, columns],
+        "spacing_mm": [round(s, 4) for s in volume.geometry.spacing],
+        "kernel": facts.kernel,
+        "manufacturer": facts.manufacturer,
+        "scanner_model": facts.scanner_model,
+        "slice_thickness_mm": facts.slice_thickness_mm,
+        "tube_voltage_kv": facts.tube_voltage_kv,
+        "contrast_agent": facts.contrast_agent,
+        "padding_hu": volume.padding_value,
+        "synthetic": volume.synthetic,
+        **assess(volume).as_record(),
+    }
+
+
+def demo(options: argparse.Namespace) -> None:
+    """``ctkernel demo``."""
+    from .demo import run_demo
+
+    options.out.mkdir(parents=True, exist_ok=True)
+    with cancellable(options.json) as progress:
+        outcome = run_demo(options.scan, options.out, options.series, options.device, progress)
+    if options.json:
+        print_json(outcome.metrics)
+    else:
+        print_lines(outcome.lines)
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "not stated"
+    if isinstance(value, list):
+        return "; ".join(str(v) for v in value) if value and isinstance(value[0], str) else " x ".join(str(v) for v in value)
+    return str(value)
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--json", action="store_true", help="print the result as JSON on standard output, for programs")
+    common.add_argument("--series", help="number, kernel or UID of the series, when a DICOM folder holds several")
+    common.add_argument("--verbose", action="store_true", help="say more about what is done")
+    parser = argparse.ArgumentParser(prog="ctkernel", description=DESCRIPTION, epilog=EXIT_CODES)
+    parser.add_argument("--version", action="version", version=f"ctkernel {VERSION}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_normalize(commands, common)
+    _add_quantify(commands, common)
+    describe_parser = commands.add_parser("info", parents=[common], help="say what a scan is and whether it can be normalized")
+    describe_parser.add_argument("scan", type=Path, help=SCAN_HELP)
+    describe_parser.set_defaults(command=info)
+    demo_parser = commands.add_parser(
+        "demo", parents=[common], help="the whole way on your scan, or on a simulated chest made on the spot"
+    )
+    demo_parser.add_argument("scan", type=Path, nargs="?", help=SCAN_HELP + "; without it a simulated chest is used")
+    demo_parser.add_argument("--out", type=Path, required=True, help="folder for volume, segmentation, metrics and figure")
+    demo_parser.add_argument("--device", choices=get_args(Device), default="auto", help="where the network computes")
+    demo_parser.set_defaults(command=demo)
+    return parser
+
+
+def _add_normalize(commands: Any, common: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser(
+        "normalize",
+        parents=[common],
+        help="make the smooth-kernel (B20f) volume of a sharp-kernel scan",
+        description="Make the smooth-kernel (B20f) volume of a sharp-kernel scan. The scan itself is never changed; "
+        "the new volume is marked as synthetic, and OUT's .json says how it was made.",
+    )
+    parser.add_argument("scan", type=Path, help=SCAN_HELP)
+    parser.add_argument("out", type=Path, help="volume to write: .nrrd, .nii, .nii.gz or .mha")
+    parser.add_argument(
+        "--method",
+        choices=METHODS,
+        default="unet",
+        help="unet: the network (default); linear: radial kernel filter; bands: frequency bands; heuristic: median, Gaussian",
+    )
+    parser.add_argument("--model", help="model folder, or identifier of an installed model (default: the newest installed)")
+    parser.add_argument("--device", choices=get_args(Device), default="auto", help="auto takes CUDA, else MPS, else the CPU")
+    parser.set_defaults(command=normalize)
+
+
+def _add_quantify(commands: Any, common: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser(
+        "quantify",
+        parents=[common],
+        help="segment the lungs and measure emphysema",
+        description="Segment the lungs and measure emphysema: EI (% of lung below the threshold), EV, TLV, Perc15, MLD. "
+        "With --compare a second volume of the same scan is measured on the same lung mask.",
+    )
+    parser.add_argument("scan", type=Path, help=SCAN_HELP)
+    parser.add_argument("--compare", type=Path, help="second volume on the same grid, such as the normalized one")
+    parser.add_argument("--mask", type=Path, help="lung mask to use instead of the automatic one (label map or .seg.nrrd)")
+    parser.add_argument("--out", type=Path, required=True, help="folder for segmentation, metrics.json and metrics.csv")
+    parser.add_argument(
+        "--threshold",
+        type=_threshold,
+        default=EMPHYSEMA_THRESHOLD_HU,
+        help=f"emphysema is below this many HU (default {EMPHYSEMA_THRESHOLD_HU:g})",
+    )
+    parser.set_defaults(command=quantify_scan)
+
+
+def _threshold(text: str) -> float:
+    value = float(text)
+    if not -1024.0 < value < 0.0:
+        raise InputError(f"A threshold of {value:g} HU cannot part emphysema from lung; give one between -1024 and 0.")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

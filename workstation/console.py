@@ -1,0 +1,109 @@
+"""Progress, tables and exit codes of the command line."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from KernelNormalizationLib.core.errors import Cancelled, CTKernelError, InputError, LungNotFoundError, ModelError
+from KernelNormalizationLib.core.progress import ProgressReport, ProgressTracker
+
+OK, FAILURE, BAD_INPUT, CANCELLED = 0, 1, 2, 3
+BAR_WIDTH = 30
+# On a pipe or in a log a line a second is enough to follow.
+PLAIN_SECONDS = 1.0
+
+
+class ProgressPrinter:
+    """Shows progress on standard error: a bar on a terminal, plain lines elsewhere, nothing when quiet.
+
+    Args:
+        quiet: show nothing.
+    """
+
+    def __init__(self, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._terminal = sys.stderr.isatty()
+        self._last_line = 0.0
+
+    def __call__(self, report: ProgressReport) -> None:
+        if self._quiet or report.total == 0:
+            return
+        finished = report.done >= report.total
+        left = "" if report.seconds_left is None or finished else f", {report.seconds_left:.0f} s left"
+        text = f"{report.stage}: {report.done} of {report.total}{left}"
+        if self._terminal:
+            filled = BAR_WIDTH * report.done // report.total
+            sys.stderr.write(f"\r[{'#' * filled}{'.' * (BAR_WIDTH - filled)}] {text:<60}" + ("\n" if finished else ""))
+            sys.stderr.flush()
+        elif finished or time.monotonic() - self._last_line >= PLAIN_SECONDS:
+            self._last_line = time.monotonic()
+            sys.stderr.write(text + "\n")
+
+
+@contextmanager
+def cancellable(quiet: bool) -> Iterator[ProgressTracker]:
+    """Progress whose cancel is Ctrl+C or a termination signal."""
+    asked = False
+
+    def ask(*_: Any) -> None:
+        nonlocal asked
+        asked = True
+
+    previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield ProgressTracker(ProgressPrinter(quiet), lambda: asked)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def run_command(command: Callable[[], Any], as_json: bool) -> int:
+    """Run ``command``; turn what it raises into a message on standard error and an exit code.
+
+    Args:
+        command: does the work.
+        as_json: print the error as JSON on standard output too, for machines.
+    """
+    try:
+        command()
+    except Cancelled as error:
+        return _report(error, "cancelled", CANCELLED, as_json)
+    except (InputError, LungNotFoundError, ModelError) as error:
+        return _report(error, "bad input", BAD_INPUT, as_json)
+    except (CTKernelError, OSError) as error:
+        return _report(error, "failure", FAILURE, as_json)
+    return OK
+
+
+def print_json(content: Any) -> None:
+    """Write ``content`` to standard output as JSON."""
+    sys.stdout.write(json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
+def print_lines(lines: Sequence[str]) -> None:
+    """Write lines to standard output."""
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table: first column to the left, the others to the right."""
+    widths = [max(len(row[n]) for row in (header, *rows)) for n in range(len(header))]
+
+    def line(cells: Sequence[str]) -> str:
+        first = cells[0].ljust(widths[0])
+        return "  ".join([first, *(cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True))])
+
+    return [line(header), "  ".join("-" * width for width in widths), *(line(row) for row in rows)]
+
+
+def _report(error: Exception, kind: str, code: int, as_json: bool) -> int:
+    sys.stderr.write(f"ctkernel: {error}\n")
+    if as_json:
+        print_json({"error": str(error), "kind": kind, "exit_code": code})
+    return code
