@@ -65,7 +65,8 @@ def volume_from_image(image: sitk.Image, *, name: str, acquisition: Acquisition 
         raise InputError(f"Each voxel has {image.GetNumberOfComponentsPerPixel()} components (colour or vector); CT has one.")
     if image.GetPixelID() in _COMPLEX:
         raise InputError("The voxels are complex numbers; a CT in Hounsfield units has one real number a voxel.")
-    hu = sitk.GetArrayFromImage(image).astype(np.float32)
+    with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite and is refused as such
+        hu = sitk.GetArrayFromImage(image).astype(np.float32)
     acquisition = acquisition or _acquisition_from_metadata(image)
     synthetic = _text(image, SYNTHETIC_KEY).lower() == "true" or _text(image, NOTES_KEY).startswith(SYNTHETIC_NOTE)
     padding = detect_padding(hu, declared_padding) if hu.size else None
