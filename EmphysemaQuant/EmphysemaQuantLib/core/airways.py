@@ -74,9 +74,7 @@ def _score(chain: list[TracheaSection], spacing: Spacing) -> float:
     return (len(chain)) * spacing[0]
 
 
-def _sections(
-    dark: BoolArray, body: BoolArray, labels: NDArray[np.uint32], k: int, spacing: Spacing
-) -> list[TracheaSection]:
+def _sections(dark: BoolArray, body: BoolArray, labels: NDArray[np.uint32], k: int, spacing: Spacing) -> list[TracheaSection]:
     """Trachea-like components of one slice; ``labels`` (a view) receives their numbers."""
     if not dark.any():
         return []

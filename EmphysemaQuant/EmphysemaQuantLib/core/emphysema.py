@@ -26,9 +26,7 @@ def emphysema_mask(hu: FloatArray, lung_mask: BoolArray, threshold_hu: float = E
         InputError: the shapes differ.
     """
     if hu.shape != lung_mask.shape:
-        raise InputError(
-            f"The volume has shape {hu.shape}, the lung mask {lung_mask.shape}; make the mask on this volume."
-        )
+        raise InputError(f"The volume has shape {hu.shape}, the lung mask {lung_mask.shape}; make the mask on this volume.")
     below: BoolArray = hu < np.float32(threshold_hu)
     below &= lung_mask.astype(bool, copy=False)
     return below

@@ -11,12 +11,12 @@ from KernelNormalizationLib.core.volume import BoolArray, FloatArray
 
 from .airways import AirwayGrowth
 from .body import TISSUE_BORDER_HU
-from .grids import LabelArray, ReducedGrid, Spacing, bounding_box, components, morphology
+from .grids import LabelArray, ReducedGrid, Spacing, bounding_box, components, gaussian, morphology
 from .quality import MaskFacts
 from .split import LEFT, RIGHT, LungPieces
 
 # Pure gas, blurred to 2 mm: at most this far above the median of the trachea's own air.
-GAS_ABOVE_TRACHEA_HU = 12.0
+GAS_ABOVE_TRACHEA_HU = 15.0
 GAS_HU_WITHOUT_TRACHEA = -975.0
 GAS_OPENING_MM = 6.0
 METAL_HU = 3000.0
@@ -40,7 +40,12 @@ class Scene:
 
 
 def measure(
-    scene: Scene, labels: LabelArray, pieces: LungPieces, trachea: BoolArray | None, growth: AirwayGrowth | None
+    scene: Scene,
+    labels: LabelArray,
+    pieces: LungPieces,
+    body: BoolArray,
+    trachea: BoolArray | None,
+    growth: AirwayGrowth | None,
 ) -> MaskFacts:
     """Measure what the verdict needs.
 
@@ -48,6 +53,7 @@ def measure(
         scene: the volume.
         labels: uint8 (k, j, i) at full resolution: 1 right, 2 left.
         pieces: the lungs as they were chosen on the coarse grid.
+        body: bool (k, j, i) on the coarse grid.
         trachea: bool (k, j, i) on the coarse grid, or ``None``.
         growth: the airways, or ``None``.
     """
@@ -69,7 +75,22 @@ def measure(
         gas_pocket_ml=_gas_pocket_ml(scene, pieces, trachea),
         left_out_gas_ml=_left_out_ml(scene, pieces),
         metal_ml=float(np.count_nonzero(scene.hu[box] >= METAL_HU)) * voxel_ml,
+        dorsal_gap_mm=(_dorsal_gap_mm(scene, pieces, body, RIGHT), _dorsal_gap_mm(scene, pieces, body, LEFT)),
     )
+
+
+def _dorsal_gap_mm(scene: Scene, pieces: LungPieces, body: BoolArray, side: int) -> float:
+    """Median tissue thickness between the back of a lung and the skin behind it, mm; 0 without that lung."""
+    lung = pieces.labels == side
+    area = np.count_nonzero(lung, axis=(1, 2))
+    if not area.any():
+        return 0.0
+    level = area > 0.5 * area.max()
+    rows = np.arange(lung.shape[1])[None, :, None]
+    last_lung = np.where(lung[level], rows, -1).max(axis=1)
+    last_body = np.where(body[level], rows, -1).max(axis=1)
+    gaps = (last_body - last_lung)[last_lung >= 0]
+    return float(np.median(gaps)) * scene.grid.spacing[1]
 
 
 def _edge_area_cm2(labels: LabelArray, spacing: Spacing) -> float:
@@ -84,7 +105,8 @@ def _gas_pocket_ml(scene: Scene, pieces: LungPieces, trachea: BoolArray | None) 
     if trachea is not None:
         core = morphology(trachea, scene.grid.spacing, 2.0, "erode")
         limit = float(np.median(scene.coarse[core if core.any() else trachea])) + GAS_ABOVE_TRACHEA_HU
-    gas = (scene.coarse < limit) & (pieces.labels > 0)
+    calm = gaussian(scene.coarse, scene.grid.spacing, max(scene.grid.spacing[1:]))
+    gas = (calm < limit) & (pieces.labels > 0)
     _, sizes = components(morphology(gas, scene.grid.spacing, GAS_OPENING_MM, "open"))
     return sizes[0] * float(np.prod(scene.grid.spacing)) / 1000.0 if sizes else 0.0
 

@@ -103,9 +103,7 @@ class ReducedGrid:
 
     def full_box(self, box: tuple[slice, slice, slice]) -> tuple[slice, slice, slice]:
         """The full-resolution voxels that a box of reduced voxels covers."""
-        full = [
-            slice(s.start * f, min(s.stop * f, n)) for s, f, n in zip(box, self.factors, self.full_shape, strict=True)
-        ]
+        full = [slice(s.start * f, min(s.stop * f, n)) for s, f, n in zip(box, self.factors, self.full_shape, strict=True)]
         return full[0], full[1], full[2]
 
 
@@ -137,9 +135,13 @@ def components(mask: BoolArray, minimum_voxels: int = 1) -> tuple[NDArray[np.uin
         Labels of the mask's shape and the sizes in voxels, largest first.
     """
     image = sitk.GetImageFromArray(np.ascontiguousarray(mask).astype(np.uint8))
-    relabel = sitk.RelabelComponentImageFilter()
+    connect, relabel = sitk.ConnectedComponentImageFilter(), sitk.RelabelComponentImageFilter()
+    if mask.ndim == 2:
+        # threads cost more than they save on a single slice, above all when other work keeps the cores busy
+        connect.SetNumberOfThreads(1)
+        relabel.SetNumberOfThreads(1)
     relabel.SetMinimumObjectSize(max(1, minimum_voxels))
-    labels = sitk.GetArrayFromImage(relabel.Execute(sitk.ConnectedComponent(image)))
+    labels = sitk.GetArrayFromImage(relabel.Execute(connect.Execute(image)))
     return labels.astype(np.uint32, copy=False), [int(s) for s in relabel.GetSizeOfObjectsInPixels()]
 
 
@@ -164,17 +166,26 @@ def morphology(mask: BoolArray, spacing: Spacing, radius_mm: float, operation: s
         "close": sitk.BinaryMorphologicalClosing,
     }
     radius = ball_radius(radius_mm, spacing)
-    result = filters[operation](to_image(mask, spacing), radius, sitk.sitkBall)
-    return np.asarray(sitk.GetArrayViewFromImage(result)).astype(bool)
+    result = np.zeros_like(mask)
+    if not mask.any():
+        return result
+    # nothing changes further than one radius from the mask, so only its box is worked on
+    box = bounding_box(mask, margin=max(radius) + 1)
+    changed = filters[operation](to_image(mask[box], spacing), radius, sitk.sitkBall)
+    result[box] = sitk.GetArrayViewFromImage(changed) > 0
+    return result
 
 
 def filled_in_slices(mask: BoolArray) -> BoolArray:
     """``mask`` (k, j, i) with the holes of every axial slice closed; holes that reach the edge stay open."""
     filled = np.zeros_like(mask)
-    for k in range(mask.shape[0]):
-        if mask[k].any():
-            plane = sitk.BinaryFillhole(sitk.GetImageFromArray(mask[k].astype(np.uint8)))
-            filled[k] = sitk.GetArrayViewFromImage(plane) > 0
+    fill = sitk.BinaryFillholeImageFilter()
+    fill.SetNumberOfThreads(1)
+    for k in np.flatnonzero(mask.any(axis=(1, 2))):
+        rows, columns = np.flatnonzero(mask[k].any(axis=1)), np.flatnonzero(mask[k].any(axis=0))
+        box = (int(k), slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+        plane = fill.Execute(sitk.GetImageFromArray(mask[box].astype(np.uint8)))
+        filled[box] = sitk.GetArrayViewFromImage(plane) > 0
     return filled
 
 

@@ -13,7 +13,7 @@ from KernelNormalizationLib.core.volume import CTVolume, FloatArray
 
 from .emphysema import EMPHYSEMA_THRESHOLD_HU
 from .lungs import LungMask
-from .split import LEFT, RIGHT
+from .regions import Partition, lobes, sides
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,7 @@ class RegionIndices:
     floor_percent: float
 
 
-def compute_indices(
-    volume: CTVolume, lung_mask: LungMask, threshold_hu: float = EMPHYSEMA_THRESHOLD_HU
-) -> list[RegionIndices]:
+def compute_indices(volume: CTVolume, lung_mask: LungMask, threshold_hu: float = EMPHYSEMA_THRESHOLD_HU) -> list[RegionIndices]:
     """Indices of whole, right and left lung (in this order), then of the lobes when the mask knows them.
 
     A side that is absent (pneumonectomy) has no row.
@@ -73,17 +71,35 @@ def compute_indices(
     """
     if volume.shape != lung_mask.labels.shape:
         raise InputError(
-            f"The volume has shape {volume.shape}, the lung mask {lung_mask.labels.shape}; "
-            "make the mask on this volume."
+            f"The volume has shape {volume.shape}, the lung mask {lung_mask.labels.shape}; make the mask on this volume."
         )
-    sides = {name: volume.hu[lung_mask.labels == label] for name, label in (("right", RIGHT), ("left", LEFT))}
-    whole = np.concatenate(list(sides.values()))
-    if whole.size == 0:
+    if not lung_mask.labels.any():
         raise InputError("The lung mask is empty; an emphysema index of nothing would be meaningless.")
-    voxel_ml = volume.geometry.voxel_volume_ml
+    rows = partition_indices(volume, sides(lung_mask), threshold_hu, with_whole=True)
+    by_lobe = lobes(lung_mask)
+    return rows if by_lobe is None else rows + partition_indices(volume, by_lobe, threshold_hu)
+
+
+def partition_indices(
+    volume: CTVolume,
+    partition: Partition,
+    threshold_hu: float = EMPHYSEMA_THRESHOLD_HU,
+    with_whole: bool = False,
+) -> list[RegionIndices]:
+    """Indices of every region of a partition that has voxels, in the order of its labels.
+
+    Args:
+        volume: CT in HU, same shape as the partition.
+        partition: regions.
+        threshold_hu: HU of the emphysema index.
+        with_whole: whether all regions together come first, as "whole".
+    """
     floor = detect_floor(volume.hu, volume.padding_mask)
     floor_hu = None if floor.kind == "none" else floor.value
-    values = {"whole": whole, **sides}
+    values = {name: volume.hu[partition.labels == label] for label, name in partition.names.items()}
+    if with_whole:
+        values = {"whole": np.concatenate(list(values.values())), **values}
+    voxel_ml = volume.geometry.voxel_volume_ml
     return [region_indices(name, hu, voxel_ml, threshold_hu, floor_hu) for name, hu in values.items() if hu.size]
 
 

@@ -107,7 +107,7 @@ def segment_lungs(volume: CTVolume, progress: Progress | None = None) -> LungMas
     labels, airways = _refined(hu, closed, coarse_grid, growth, airway_grid, frame.spacing)
     tracker.advance()
     scene = Scene(hu, coarse, coarse_grid, frame.spacing)
-    quality = judge(measure(scene, labels, pieces, trachea, growth))
+    quality = judge(measure(scene, labels, pieces, body, trachea, growth))
     logger.info("Lung mask of %s: %s", volume.name, quality.verdict)
     return LungMask(frame.backward(labels), frame.backward(airways), quality)
 

@@ -23,13 +23,6 @@ Scheme = Literal["lungmask", "lungmask-lobes", "totalsegmentator", "totalsegment
 SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
 
 RUL, RML, RLL, LUL, LLL = 1, 2, 3, 4, 5
-LOBE_NAMES: Mapping[int, str] = {
-    RUL: "right upper lobe",
-    RML: "right middle lobe",
-    RLL: "right lower lobe",
-    LUL: "left upper lobe",
-    LLL: "left lower lobe",
-}
 LOBES_OF_SIDE: Mapping[int, tuple[int, ...]] = {RIGHT: (RUL, RML, RLL), LEFT: (LUL, LLL)}
 
 

@@ -20,6 +20,8 @@ EDGE_AREA_CM2 = 2.0
 # Vessels are 3 to 6 % of the masks of the test chests; more tissue is consolidation, a mass or a bridged gap.
 DENSE_SHARE_PERCENT = 12.0
 GAS_POCKET_ML = 40.0
+# The gaps of the two sides differ by 1 to 6 mm in the test chests.
+DORSAL_GAP_MM = 18.0
 LEFT_OUT_GAS_ML = 150.0
 # Undiluted contrast in the great veins of a test chest reaches 4 mL without harm to the mask.
 METAL_ML = 8.0
@@ -42,6 +44,7 @@ class MaskFacts:
         gas_pocket_ml: mL, largest pocket of pure gas inside the mask (bulla or pneumothorax).
         left_out_gas_ml: mL, gas at the level of the lungs that was left out (pneumothorax, bowel).
         metal_ml: mL above 3000 HU at the level of the lungs.
+        dorsal_gap_mm: mm of tissue between the back of the (right, left) lung and the skin, median over columns.
     """
 
     right_ml: float
@@ -56,6 +59,7 @@ class MaskFacts:
     gas_pocket_ml: float = 0.0
     left_out_gas_ml: float = 0.0
     metal_ml: float = 0.0
+    dorsal_gap_mm: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -75,10 +79,8 @@ def judge(facts: MaskFacts) -> MaskQuality:
     """Turn the facts about a mask into a verdict; every finding is named."""
     total = facts.right_ml + facts.left_ml
     if total < FAILED_VOLUME_ML:
-        return MaskQuality(
-            "failed", (f"Only {total:.0f} mL of lung were found; the lungs are not in this volume or filled.",)
-        )
-    reasons = [*_volume_reasons(facts, total), *_cut_reasons(facts), *_content_reasons(facts)]
+        return MaskQuality("failed", (f"Only {total:.0f} mL of lung were found; the lungs are not in this volume or filled.",))
+    reasons = [*_volume_reasons(facts, total), *_gap_reasons(facts), *_cut_reasons(facts), *_content_reasons(facts)]
     return MaskQuality("look" if reasons else "ok", tuple(reasons))
 
 
@@ -97,6 +99,17 @@ def _volume_reasons(facts: MaskFacts, total: float) -> list[str]:
             "collapse, effusion, surgery, or a wrong split."
         )
     return reasons
+
+
+def _gap_reasons(facts: MaskFacts) -> list[str]:
+    right, left = facts.dorsal_gap_mm
+    if min(facts.right_ml, facts.left_ml) < 0.05 * (facts.right_ml + facts.left_ml) or abs(right - left) <= DORSAL_GAP_MM:
+        return []
+    side = "right" if right > left else "left"
+    return [
+        f"Behind the {side} lung lie {abs(right - left):.0f} mm more tissue than behind the other: "
+        "effusion or consolidation, left out of the mask."
+    ]
 
 
 def _cut_reasons(facts: MaskFacts) -> list[str]:

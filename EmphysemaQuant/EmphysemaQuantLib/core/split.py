@@ -10,17 +10,18 @@ from numpy.typing import NDArray
 
 from KernelNormalizationLib.core.volume import BoolArray, FloatArray
 
+from .body import PARENCHYMA_HU
 from .grids import LabelArray, Spacing, components, morphology, to_image
 
 RIGHT, LEFT = 1, 2
-# Lung parenchyma, blurred to 2 mm, lies between pure gas and tissue. Bowel gas and a pneumothorax do not: away from
-# their surface nearly every voxel is below -930 HU.
-PARENCHYMA_HU = (-930.0, -400.0)
+# Bowel gas and a pneumothorax are pure: away from their surface nearly every voxel is below the range of parenchyma.
 PARENCHYMA_SHARE = 0.10
 MINIMUM_COMPONENT_ML = 20.0
 # A piece of lung cut off by a fissure, consolidation or effusion still has parenchyma; below 20 mL it does not matter.
 SPLIT_SHARE = 0.15
 SPLIT_DISTANCE_MM = 60.0
+# One lung reaches over the midline in front of the heart and, after loss of volume on the other side, further.
+CROSSING_SHARE = 0.12
 SPLIT_STEP_MM = 1.0
 SPLIT_MAXIMUM_MM = 20.0
 
@@ -66,7 +67,7 @@ def find_lungs(hu: FloatArray, air: BoolArray, body: BoolArray, spacing: Spacing
     was_split = False
     for label in kept:
         piece = labels == label
-        halves = _part(hu, piece, spacing)
+        halves = _part(hu, piece, spacing) if _crosses(piece, midline) else None
         if halves is None:
             sides[piece] = RIGHT if np.nonzero(piece)[2].mean() < midline else LEFT
         else:
@@ -93,7 +94,7 @@ def part_binary(hu: FloatArray, mask: BoolArray, spacing: Spacing) -> LabelArray
     midline = (float(columns[0]) + float(columns[-1])) / 2
     for label in range(1, len(sizes) + 1):
         piece = labels == label
-        halves = _part(hu, piece, spacing) if label == 1 else None
+        halves = _part(hu, piece, spacing) if _crosses(piece, midline) else None
         if halves is not None:
             sides[piece] = halves[piece]
         else:
@@ -106,6 +107,12 @@ def _is_parenchyma(hu: FloatArray, piece: BoolArray, spacing: Spacing) -> bool:
     values = hu[inside] if inside.any() else hu[piece]
     low, high = PARENCHYMA_HU
     return bool(np.mean((values > low) & (values < high)) >= PARENCHYMA_SHARE)
+
+
+def _crosses(piece: BoolArray, midline: float) -> bool:
+    """Whether a good part of the piece lies on either side of the midline, so that it may hold both lungs."""
+    share = float(np.count_nonzero(piece[:, :, : round(midline)])) / max(1, int(np.count_nonzero(piece)))
+    return CROSSING_SHARE < share < 1.0 - CROSSING_SHARE
 
 
 def _part(hu: FloatArray, piece: BoolArray, spacing: Spacing) -> LabelArray | None:

@@ -1,0 +1,88 @@
+"""The complete set of results of one volume on one lung mask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from KernelNormalizationLib.core.errors import InputError
+from KernelNormalizationLib.core.floor import detect_floor
+from KernelNormalizationLib.core.volume import CTVolume
+
+from .acquisition import Patient, SheetItem, acquisition_sheet
+from .clusters import ClusterIndices, analyse_clusters
+from .curve import FloorEffect, ei_curve, floor_effect
+from .emphysema import EMPHYSEMA_THRESHOLD_HU, emphysema_mask
+from .indices import RegionIndices, compute_indices, partition_indices
+from .lungs import LungMask
+from .regions import Thirds, core_and_rind, thirds
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Everything measured on one volume.
+
+    Attributes:
+        name: of the volume.
+        synthetic: whether a normalization drew it.
+        threshold_hu: HU of the emphysema index.
+        regions: whole, right, left, lobes (when known), thirds, core and rind.
+        clusters: clusters below the threshold.
+        curve: pairs (threshold HU, EI %).
+        floor: what truncation at the HU floor does.
+        sheet: acquisition sheet with doubts.
+    """
+
+    name: str
+    synthetic: bool
+    threshold_hu: float
+    regions: tuple[RegionIndices, ...]
+    clusters: ClusterIndices
+    curve: tuple[tuple[float, float], ...]
+    floor: FloorEffect
+    sheet: tuple[SheetItem, ...]
+
+    @property
+    def whole(self) -> RegionIndices:
+        """Indices of both lungs."""
+        return self.regions[0]
+
+
+def measure_panel(
+    volume: CTVolume,
+    lung_mask: LungMask,
+    threshold_hu: float = EMPHYSEMA_THRESHOLD_HU,
+    by: Thirds = "volume",
+    patient: Patient | None = None,
+) -> Panel:
+    """Measure everything on one volume.
+
+    Args:
+        volume: CT, raw or normalized.
+        lung_mask: its lungs; one mask serves the raw and the normalized volume.
+        threshold_hu: HU of the emphysema index.
+        by: thirds of equal volume or equal height.
+        patient: for the predicted lung volume.
+
+    Raises:
+        InputError: shapes differ or the mask is empty.
+    """
+    if not lung_mask.mask.any():
+        raise InputError("The lung mask is empty; an emphysema index of nothing would be meaningless.")
+    regions = compute_indices(volume, lung_mask, threshold_hu)
+    for partition in (thirds(lung_mask, volume.geometry, by), core_and_rind(lung_mask, volume.geometry)):
+        regions += partition_indices(volume, partition, threshold_hu)
+    lung_hu = volume.hu[lung_mask.mask]
+    floor = detect_floor(volume.hu, volume.padding_mask)
+    emphysema = emphysema_mask(volume.hu, lung_mask.mask, threshold_hu)
+    return Panel(
+        name=volume.name,
+        synthetic=volume.synthetic,
+        threshold_hu=float(threshold_hu),
+        regions=tuple(regions),
+        clusters=analyse_clusters(emphysema, int(np.count_nonzero(lung_mask.labels)), volume.geometry.spacing),
+        curve=ei_curve(lung_hu),
+        floor=floor_effect(lung_hu, None if floor.kind == "none" else floor.value, threshold_hu),
+        sheet=acquisition_sheet(volume, regions[0], lung_mask.quality, patient),
+    )
