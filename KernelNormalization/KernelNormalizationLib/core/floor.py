@@ -17,6 +17,9 @@ PADDING_SPIKE = 10.0
 # A clipped floor collects the whole lower tail in one value: more than the next HU values hold each by this factor
 # (measured: 58 and 400 on clipped Philips series; 8 on a Siemens series whose tail is mirrored or averaged after clipping).
 CLIP_SPIKE = 15.0
+# Little noise leaves a lower spike (clipped Gaussian of SD 15 to 20 HU about -1000: 5 to 9), but above it the counts then rise
+# steeply; above a mirrored floor they are level (measured: 1.00) and there is hardly a spike.
+LOW_NOISE_SPIKE, LOW_NOISE_RISE = 2.0, 0.9
 # Share of all voxels in the lowest 11 HU: an untruncated tail thins out (measured 1e-6), a floor piles up (2e-2 and more).
 EDGE_SHARE = 1e-4
 MINIMUM_FLOOR_SHARE = 1e-5
@@ -73,7 +76,9 @@ def detect_floor(hu: FloatArray, padding: BoolArray) -> HUFloor:
     lowest = float(values.min())
     at_floor = int(np.count_nonzero(values < lowest + 1.0))
     near = int(np.count_nonzero(values < lowest + 11.0)) - at_floor
-    if at_floor >= MINIMUM_FLOOR_SHARE * values.size and at_floor >= CLIP_SPIKE * max(near / 10.0, 1.0):
+    further = int(np.count_nonzero(values < lowest + 21.0)) - at_floor - near
+    spike = CLIP_SPIKE if near >= LOW_NOISE_RISE * further else LOW_NOISE_SPIKE
+    if at_floor >= MINIMUM_FLOOR_SHARE * values.size and at_floor >= spike * max(near / 10.0, 1.0):
         return HUFloor("clipped", lowest)
     return HUFloor("folded" if at_floor + near >= EDGE_SHARE * values.size else "none", lowest)
 
