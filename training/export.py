@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from KernelNormalizationLib.core.linear import apply_gain, b20f_gain
+from KernelNormalizationLib.core.linear import b20f_gain
 from KernelNormalizationLib.core.models import CARD, CARD_FORMAT, ONNX, WEIGHTS, load_model, sha256_of
+from KernelNormalizationLib.core.radial import apply_gain
 from KernelNormalizationLib.core.unet import UNet
 from KernelNormalizationLib.core.volume import FloatArray
 

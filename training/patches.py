@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from KernelNormalizationLib.core.linear import apply_gain
+from KernelNormalizationLib.core.radial import apply_gain
 from KernelNormalizationLib.core.volume import FloatArray
 
 # Around each patch this margin is filtered too, so that the mirrored edge of the crop never reaches the patch.

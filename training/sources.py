@@ -6,17 +6,22 @@ import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.floor import HUFloor
-from KernelNormalizationLib.core.linear import b20f_gain, source_kernel
+from KernelNormalizationLib.core.kernels import MINIMUM_MTF, KernelModel, kernel_number
+from KernelNormalizationLib.core.radial import Gain
 from KernelNormalizationLib.core.read import read_volume
+from KernelNormalizationLib.core.sharpness import estimate_sharpness
+from KernelNormalizationLib.core.volume import AIR_HU, CTVolume
 
 from .patches import MARGIN, MixedSource, Patch, PatchSource, crop_corner, filtered, inner, oriented, patient_files
 from .selfpairs import FLOOR_HU, SelfPairs
 from .simulate.floors import Floor
+from .simulate.kernel_family import SMOOTH_KERNEL, SharpKernel
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +34,10 @@ IMPOSED_FLOORS = (
 )
 
 
+# As in use: the transfer never amplifies beyond the lift of the soft kernels.
+GAIN_LIMIT = 1.1
+
+
 @dataclass(frozen=True)
 class SourceConfig:
     """Where patches come from.
@@ -37,11 +46,13 @@ class SourceConfig:
         simulated: folders made by ``training.simulate``.
         self_pairs: real sharp scans (DICOM folder or volume file).
         simulated_share: share of patches from simulation when both kinds are given.
+        without: simulated patients whose object's name contains one of these are left out (leave one scan out).
     """
 
     simulated: tuple[str, ...] = ()
     self_pairs: tuple[str, ...] = ()
     simulated_share: float = 0.6
+    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,7 +63,7 @@ class SimulatedPairs:
         sharp, smooth: int16 (k, j, i), HU.
         centres: (n, 3) voxels (k, j, i), most of them in the lungs.
         pixel_mm: in-plane spacing, mm.
-        number: nominal number of the sharp kernel.
+        gain: transfer from the simulated sharp kernel to B20f.
         threshold: HU at or below which a voxel counts as truncated.
     """
 
@@ -60,7 +71,7 @@ class SimulatedPairs:
     smooth: np.ndarray[tuple[int, int, int], np.dtype[np.int16]]
     centres: np.ndarray[tuple[int, int], np.dtype[np.int32]]
     pixel_mm: float
-    number: float
+    gain: Gain
     threshold: float
 
     def sample(self, rng: np.random.Generator, size: int) -> Patch:
@@ -71,7 +82,7 @@ class SimulatedPairs:
         turn = int(rng.integers(8))
         sharp = oriented(self.sharp[window].astype(np.float32), turn)
         target = oriented(self.smooth[window].astype(np.float32), turn)
-        base = filtered(sharp, self.pixel_mm, b20f_gain(self.number))
+        base = filtered(sharp, self.pixel_mm, self.gain)
         ones = np.ones((size, size), np.float32)
         return Patch(inner(sharp), inner(base), np.maximum(inner(target), FLOOR_HU), ones, self.threshold)
 
@@ -82,7 +93,7 @@ def build_source(config: SourceConfig) -> PatchSource:
     Raises:
         InputError: nothing was given, or a folder holds no patient.
     """
-    simulated = [source for folder in config.simulated for source in load_simulated(Path(folder))]
+    simulated = [source for folder in config.simulated for source in load_simulated(Path(folder), config.without)]
     own = [_self_pairs(path) for path in config.self_pairs]
     if not simulated and not own:
         raise InputError("There is nothing to train on; give --simulated FOLDER or --self-pairs SCAN.")
@@ -93,11 +104,11 @@ def build_source(config: SourceConfig) -> PatchSource:
 
 def _self_pairs(path: str) -> SelfPairs:
     volume = read_volume(path)
-    return SelfPairs.from_volume(volume, source_kernel(volume).number, IMPOSED_FLOORS)
+    return SelfPairs.from_volume(volume, _number_of(volume), IMPOSED_FLOORS)
 
 
-def load_simulated(folder: Path) -> list[SimulatedPairs]:
-    """The patients of a simulated data set, as far as they are finished.
+def load_simulated(folder: Path, without: tuple[str, ...] = ()) -> list[SimulatedPairs]:
+    """The patients of a simulated data set, as far as they are finished, but those made from objects named in ``without``.
 
     Raises:
         InputError: the folder holds no patient.
@@ -105,10 +116,11 @@ def load_simulated(folder: Path) -> list[SimulatedPairs]:
     files = patient_files(folder)
     if not files:
         raise InputError(f"{folder} holds no simulated patient; make some with python -m training.simulate --out {folder}.")
-    return [_load_patient(path) for path in files]
+    patients = [_load_patient(path) for path in files]
+    return [patient for name, patient in patients if not any(part in name for part in without)]
 
 
-def _load_patient(path: Path) -> SimulatedPairs:
+def _load_patient(path: Path) -> tuple[str, SimulatedPairs]:
     with np.load(path) as data:
         sharp, smooth, lung, spacing = (data[name] for name in ("sharp", "smooth", "lung", "spacing"))
         meta = json.loads(str(data["meta"]))
@@ -116,5 +128,30 @@ def _load_patient(path: Path) -> SimulatedPairs:
     inside = np.argwhere(lung[:, ::4, ::4] > 0)
     anywhere = np.argwhere(np.ones_like(lung[:, ::16, ::16]))
     centres = np.concatenate([inside * [1, 4, 4], anywhere * [1, 16, 16]]).astype(np.int32)
+    if meta["padding"] is not None:
+        outside = sharp == meta["padding"]
+        sharp, smooth = (np.where(outside, np.int16(AIR_HU), image) for image in (sharp, smooth))
     floor = HUFloor(meta["floor"]["kind"], float(meta["floor"]["value"]))
-    return SimulatedPairs(sharp, smooth, centres, float(spacing[1]), float(meta["sharp_kernel"]["number"]), floor.threshold)
+    patient = SimulatedPairs(sharp, smooth, centres, float(spacing[1]), simulated_gain(meta["sharp_kernel"]), floor.threshold)
+    return str(meta["object"]), patient
+
+
+def simulated_gain(kernel: dict[str, Any]) -> Gain:
+    """Gain from a simulated sharp kernel (its entry in the patient's meta data) to B20f.
+
+    The network is to learn truncation, not the mismatch of an assumed kernel, so its base uses the kernel simulated.
+    """
+    model = KernelModel(*(kernel[name] for name in ("number", "f50", "p", "b", "f1")))
+    sharp = SharpKernel(str(kernel["name"]), model, float(kernel["lift"]))
+    smooth = SMOOTH_KERNEL
+    return lambda frequency: np.minimum(smooth.mtf(frequency) / np.maximum(sharp.mtf(frequency), MINIMUM_MTF), GAIN_LIMIT)
+
+
+def _number_of(volume: CTVolume) -> float:
+    number = kernel_number(volume.acquisition.kernel)
+    if number is not None:
+        return float(number)
+    sharpness = estimate_sharpness(volume)
+    if sharpness is None:
+        raise InputError(f"{volume.name} shows neither a Siemens kernel tag nor flat tissue; its kernel cannot be told.")
+    return sharpness.kernel_number

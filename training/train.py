@@ -191,6 +191,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--simulated", type=Path, action="append", default=[], help="folder made by training.simulate")
     parser.add_argument("--self-pairs", action="append", default=[], metavar="PATH",
                         help="real sharp scan (DICOM folder or file) to make self-pairs from")  # fmt: skip
+    parser.add_argument(
+        "--without",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="leave out simulated patients whose object's name contains TEXT",
+    )
     parser.add_argument("--steps", type=int, default=TrainConfig.steps)
     parser.add_argument("--batch", type=int, default=TrainConfig.batch)
     parser.add_argument("--patch", type=int, default=TrainConfig.patch)
@@ -198,7 +205,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--smoke", action="store_true", help="a few tiny steps, to see that everything runs")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    sources = SourceConfig(tuple(str(p) for p in options.simulated), tuple(options.self_pairs))
+    sources = SourceConfig(tuple(str(p) for p in options.simulated), tuple(options.self_pairs), without=tuple(options.without))
     config = TrainConfig(sources=sources, steps=options.steps, batch=options.batch, patch=options.patch, seed=options.seed)
     if options.smoke:
         config = replace(config, steps=4, batch=2, patch=64)

@@ -10,14 +10,16 @@ bands), and that no band is amplified (a sharp kernel never has less energy than
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .body import find_body
+from .body import BodyRegion, find_body
 from .errors import InputError
 from .progress import Progress
+from .radial import Gain, filter_slices
 from .sharpness import smoothed
 from .volume import BoolArray, CTVolume, FloatArray
 
@@ -25,11 +27,46 @@ SIGMAS = (1.0, 2.0, 4.0, 8.0, 16.0)
 TOLERANCE = 0.05
 MAXIMUM_PASSES = 6
 # Energies are read from at most this many slices, evenly spread; the factors then hold for all.
-MEASURED_SLICES = 24
+MEASURED_SLICES = 16
 # Mean band energies (HU) in the lungs of simulated B20f volumes: python -m training.band_energies
 REFERENCE_ENERGIES = (14.0, 17.0, 22.0, 30.0, 32.0)
 
 Factors = NDArray[np.float64]
+
+
+def find_band_gain(volume: CTVolume, region: BodyRegion) -> tuple[Gain, dict[str, Any]]:
+    """The radial filter that brings the lungs' band energies to those of B20f.
+
+    Scaling bands made of Gaussians is itself a radial filter; one that does not depend on place.
+
+    Args:
+        volume: the scan.
+        region: its body with lungs.
+
+    Returns:
+        Gain against in-plane frequency (lp/cm), and energies before and after (HU), factors and passes.
+    """
+    passes, before, after = _find_passes(volume.filled(), region.lungs)
+    pixel_mm = float(np.mean(volume.geometry.spacing[1:]))
+    record = {
+        "band_sigmas_pixels": list(SIGMAS),
+        "band_energies_hu": [round(float(e), 3) for e in before],
+        "band_energies_after_hu": [round(float(e), 3) for e in after],
+        "band_factors": [round(float(f), 4) for f in np.prod(passes, axis=0)] if passes else [1.0] * len(SIGMAS),
+        "passes": len(passes),
+    }
+    return lambda frequency: band_gain(passes, frequency, pixel_mm), record
+
+
+def band_gain(passes: list[Factors], frequency: NDArray[np.float64], pixel_mm: float) -> NDArray[np.float64]:
+    """Gain at ``frequency`` (lp/cm) of scaling the bands by each of ``passes`` in turn, at a pixel of ``pixel_mm``."""
+    cycles = np.asarray(frequency) * pixel_mm / 10.0
+    blurs = [np.ones_like(cycles), *(np.exp(-2.0 * (np.pi * sigma * cycles) ** 2) for sigma in SIGMAS)]
+    gain = np.ones_like(cycles)
+    for factors in passes:
+        differences = (finer - coarser for finer, coarser in pairwise(blurs))
+        gain = gain * (1.0 + sum((f - 1.0) * band for f, band in zip(factors, differences, strict=True)))
+    return gain
 
 
 def normalize_bands(volume: CTVolume, progress: Progress) -> tuple[FloatArray, dict[str, Any]]:
@@ -44,21 +81,8 @@ def normalize_bands(volume: CTVolume, progress: Progress) -> tuple[FloatArray, d
     region = find_body(volume)
     if region is None or not region.lungs.any():
         raise InputError("No aerated lung was found, so band energies cannot be measured; use another method.")
-    hu = volume.filled()
-    passes, before, after = _find_passes(hu, region.lungs)
-    out = np.empty_like(hu)
-    progress.start("Frequency bands", len(hu))
-    for k in range(len(hu)):
-        out[k] = _scaled(hu[k : k + 1], passes)[0]
-        progress.advance()
-    record = {
-        "band_sigmas_pixels": list(SIGMAS),
-        "band_energies_hu": [round(float(e), 3) for e in before],
-        "band_energies_after_hu": [round(float(e), 3) for e in after],
-        "band_factors": [round(float(f), 4) for f in np.prod(passes, axis=0)] if passes else [1.0] * len(SIGMAS),
-        "passes": len(passes),
-    }
-    return out, record
+    gain, record = find_band_gain(volume, region)
+    return filter_slices(volume, gain, "Frequency bands", progress), record
 
 
 def band_energies(hu: FloatArray, lungs: BoolArray) -> NDArray[np.float64]:

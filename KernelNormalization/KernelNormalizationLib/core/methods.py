@@ -16,10 +16,11 @@ from .body import BodyRegion, find_body
 from .floor import HUFloor
 from .heuristic import heuristic_filter
 from .inference import NetworkRun, aligned_crop, reaches
-from .linear import SourceKernel, apply_gain, b20f_gain, source_kernel
+from .linear import find_transfer
 from .models import Model, load_model
 from .normalizers import TARGET_KERNEL, Method, NormalizationResult, Normalizer, synthetic_name
 from .progress import Progress
+from .radial import filter_slices
 from .suitability import Suitability, assess
 from .volume import CTVolume, FloatArray
 
@@ -54,8 +55,8 @@ def linear_transfer(volume: CTVolume, progress: Progress) -> tuple[FloatArray, d
     Returns:
         float32 (k, j, i), HU, and the source kernel.
     """
-    source = source_kernel(volume)
-    return _linear(volume, source, progress), source.as_record()
+    transfer = find_transfer(volume)
+    return filter_slices(volume, transfer.gain, "Linear transfer", progress), transfer.record
 
 
 class UNetNormalizer:
@@ -80,15 +81,15 @@ class UNetNormalizer:
         started = time.monotonic()
         region = find_body(volume)
         suitability = assess(volume, region)
-        source = source_kernel(volume, suitability.sharpness)
-        base = _linear(volume, source, progress)
+        transfer = find_transfer(volume, region, suitability.sharpness)
+        base = filter_slices(volume, transfer.gain, "Linear transfer", progress)
         run = NetworkRun(self.choice.backend, self._cpu_backend)
         hu = self._corrected(volume, base, region, suitability.floor, run, progress)
         record = {
             "model": self.model.id,
             "model_sha256": self.model.sha256,
             "device_reason": self.choice.reason,
-            **source.as_record(),
+            **transfer.record,
             **run.as_record(),
         }
         return _result(volume, hu, self.method, suitability, record, time.monotonic() - started, tuple(run.warnings))
@@ -127,17 +128,6 @@ def create_normalizer(method: Method, *, model: str | None = None, device: Devic
         return UNetNormalizer(load_model(model), device)
     computations = {"bands": normalize_bands, "heuristic": heuristic_filter, "linear": linear_transfer}
     return FilterNormalizer(method, computations[method])
-
-
-def _linear(volume: CTVolume, source: SourceKernel, progress: Progress) -> FloatArray:
-    hu, pixel = volume.filled(), volume.geometry.spacing[1:]
-    out = np.empty_like(hu)
-    progress.start("Linear transfer", len(hu))
-    gain = b20f_gain(source.number)
-    for k in range(len(hu)):
-        out[k] = apply_gain(hu[k : k + 1], pixel, gain)[0]
-        progress.advance()
-    return out
 
 
 def _result(volume: CTVolume, hu: FloatArray, method: Method, suitability: Suitability, record: dict[str, Any],
