@@ -18,6 +18,7 @@ LUNG_START = (57, 40)
 LUNG_CURVES = ((46, 16, 26, 38, 17, 78), (11, 106, 18, 116, 34, 108), (45, 102, 57, 104, 57, 90))
 LUNG = "M57 40 " + " ".join(f"C{a} {b} {c} {d} {e} {f}" for a, b, c, d, e, f in LUNG_CURVES) + " Z"
 CELL = 5
+SPECKLE = ("#0b1b29", "#ffffff", "#2f6f9c")
 EMPHYSEMA = [(42, 48, 7), (32, 66, 6), (46, 66, 5), (30, 86, 4), (43, 84, 4)]
 
 
@@ -55,7 +56,7 @@ def noise() -> str:
     outline.closeSubpath()
     cells = [(x, y) for x in range(7, 60, CELL) for y in range(20, 120, CELL)]
     return "".join(
-        f'<rect x="{x}" y="{y}" width="{CELL}" height="{CELL}" fill="{dice.choice(["#0b1b29", "#ffffff", "#2f6f9c"])}"/>'
+        f'<rect x="{x}" y="{y}" width="{CELL}" height="{CELL}" fill="{dice.choice(SPECKLE)}"/>'
         for x, y in cells
         if outline.contains(QRectF(x, y, CELL, CELL))
     )

@@ -99,7 +99,8 @@ class EmphysemaLogic:
 
     def preferredVolume(self) -> Any | None:
         """The volume a user most likely wants measured: the newest original that has a partner, else the newest CT."""
-        nodes = [n for n in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if whyNotCt(n) is None]
+        nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+        nodes = [n for n in nodes if not n.GetHideFromEditors() and whyNotCt(n) is None]
         originals = [n for n in nodes if not attributes.isSynthetic(n)]
         paired = [n for n in originals if self.partnerOf(n) is not None]
         return next(iter((paired or originals or nodes)[::-1]), None)

@@ -48,9 +48,7 @@ class NormalizationLogic:
             Cancelled: the user stopped the run.
         """
         if self._makeNormalizer is None:
-            raise RuntimeError(
-                "No normalizer was given; construct NormalizationLogic(makeNormalizer=…) to run in process."
-            )
+            raise RuntimeError("No normalizer was given; construct NormalizationLogic(makeNormalizer=…) to run in process.")
         result = self._makeNormalizer(method).normalize(self.volumeFromNode(node), progress or ProgressTracker())
         return self.addResult(result, node)
 
@@ -61,7 +59,8 @@ class NormalizationLogic:
     def candidates(self) -> list[Any]:
         """Volume nodes of the scene that can be normalized, oldest first: CT-like scalar volumes, none synthetic."""
         nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
-        return [node for node in nodes if whyNotCt(node) is None and not attributes.isSynthetic(node)]
+        visible = [node for node in nodes if not node.GetHideFromEditors()]
+        return [node for node in visible if whyNotCt(node) is None and not attributes.isSynthetic(node)]
 
     def newestCandidate(self) -> Any | None:
         """The volume a user most likely wants to normalize next."""

@@ -22,6 +22,7 @@ from .core.volume import Acquisition, CTVolume, Geometry
 TagReader = Callable[[str, str], str]
 """(SOP instance UID, tag as ``gggg,eeee``) -> value, empty when the header does not have it."""
 
+LUNG_WINDOW = (1500.0, -600.0)  # HU: width, centre
 MAXIMUM_SHEAR = 1e-3  # cosine between index axes; 0.06 degrees, below what scanners round directions to
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _TAGS = {
@@ -125,9 +126,7 @@ def volumeFromNode(node: Any, readTag: TagReader | None = None) -> CTVolume:
         raise InputError(reason)
     acquisition = acquisitionFromNode(node, readTag)
     if acquisition.modality not in (None, "CT"):
-        raise InputError(
-            f"“{node.GetName()}” is {acquisition.modality}, not CT; only CT can be normalized and measured."
-        )
+        raise InputError(f"“{node.GetName()}” is {acquisition.modality}, not CT; only CT can be normalized and measured.")
     hu = slicer.util.arrayFromVolume(node).astype(np.float32)
     synthetic = attributes.isSynthetic(node) or str(node.GetAttribute(SYNTHETIC_KEY)).lower() == "true"
     return CTVolume(hu, geometryFromNode(node), acquisition, detect_padding(hu), node.GetName(), synthetic)
@@ -142,22 +141,28 @@ def addVolumeNode(hu: NDArray[np.float32], like: Any, name: str) -> Any:
     node.SetName(slicer.mrmlScene.GetUniqueNameByString(name))
     node.CopyOrientation(like)
     slicer.util.updateVolumeFromArray(node, np.ascontiguousarray(hu, dtype=np.float32))
+    display = _displayLike(like)
     node = slicer.mrmlScene.AddNode(node)
-    node.CreateDefaultDisplayNodes()
-    _copyDisplay(like, node)
+    node.SetAndObserveDisplayNodeID(display.GetID())
     _joinStudyOf(like, node)
     return node
 
 
 def addSyntheticVolumeNode(result: NormalizationResult, inputNode: Any) -> Any:
     """The normalized volume as a node next to ``inputNode``, with its provenance in the node attributes."""
-    node = addVolumeNode(result.volume.hu, inputNode, synthetic_name(inputNode.GetName()))
-    acquisition = result.volume.acquisition
+    return addSyntheticVolumeNodeFromArray(result.volume.hu, result.record, result.volume.acquisition, inputNode)
+
+
+def addSyntheticVolumeNodeFromArray(
+    hu: NDArray[np.float32], record: dict[str, Any], acquisition: Acquisition, inputNode: Any
+) -> Any:
+    """Like :func:`addSyntheticVolumeNode`, from the voxels (float32 (k, j, i), HU) and the record alone."""
+    node = addVolumeNode(hu, inputNode, synthetic_name(inputNode.GetName()))
     for name, value in {
         attributes.SYNTHETIC: "true",
         attributes.RESEARCH_USE_ONLY: "true",
         attributes.INPUT_NODE_ID: inputNode.GetID(),
-        attributes.RECORD: json.dumps(result.record, ensure_ascii=False, sort_keys=True),
+        attributes.RECORD: json.dumps(record, ensure_ascii=False, sort_keys=True),
         attributes.KERNEL: acquisition.kernel,
         attributes.MANUFACTURER: acquisition.manufacturer,
         # Slicer writes node attributes into the header of a saved NRRD: these names are the ones files are read by.
@@ -187,13 +192,19 @@ def _attribute(node: Any, *names: str) -> str | None:
     return next((value for name in names if (value := node.GetAttribute(name))), None)
 
 
-def _copyDisplay(source: Any, target: Any) -> None:
-    fromDisplay, toDisplay = source.GetDisplayNode(), target.GetDisplayNode()
-    if fromDisplay is None or toDisplay is None:
-        return
-    toDisplay.SetAndObserveColorNodeID(fromDisplay.GetColorNodeID() or "vtkMRMLColorTableNodeGrey")
-    toDisplay.SetAutoWindowLevel(0)
-    toDisplay.SetWindowLevel(fromDisplay.GetWindow(), fromDisplay.GetLevel())
+def _displayLike(source: Any) -> Any:
+    """A display node in the scene with the colours and window of ``source``; made by hand because a default one would
+    first compute a window from all voxels, which takes long on the user's time."""
+    display = slicer.vtkMRMLScalarVolumeDisplayNode()
+    display.SetAutoWindowLevel(0)
+    original = source.GetDisplayNode()
+    if original is not None and original.IsA("vtkMRMLScalarVolumeDisplayNode"):
+        display.SetWindowLevel(original.GetWindow(), original.GetLevel())
+    else:
+        display.SetWindowLevel(*LUNG_WINDOW)
+    colors = original.GetColorNodeID() if original is not None else None
+    display.SetAndObserveColorNodeID(colors or "vtkMRMLColorTableNodeGrey")
+    return slicer.mrmlScene.AddNode(display)
 
 
 def _joinStudyOf(source: Any, target: Any) -> None:

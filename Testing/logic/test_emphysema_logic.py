@@ -179,9 +179,7 @@ def test_edited_and_renamed_lung_segments_are_used_as_the_mask(logic: EmphysemaL
 
 
 @pytest.mark.parametrize("names", [("Right Lung", "left lung"), ("lung_upper_lobe_right", "lung_lower_lobe_left")])
-def test_foreign_segmentation_is_recognized_by_its_names(
-    logic: EmphysemaLogic, chest: Any, names: tuple[str, str]
-) -> None:
+def test_foreign_segmentation_is_recognized_by_its_names(logic: EmphysemaLogic, chest: Any, names: tuple[str, str]) -> None:
     node = segments.newSegmentationNode("Lobes")
     node.SetReferenceImageGeometryParameterFromVolumeNode(chest)
     for name, mask in zip(names, lung_boxes(), strict=True):
@@ -255,18 +253,14 @@ def test_histogram_sums_to_all_lung_voxels_and_marks_the_threshold(
     assert "research use only" in outputs.chart.GetTitle()
 
 
-def test_removing_the_outputs_leaves_only_the_volumes(
-    logic: EmphysemaLogic, chest: Any, synthetic: Any, scene: Any
-) -> None:
+def test_removing_the_outputs_leaves_only_the_volumes(logic: EmphysemaLogic, chest: Any, synthetic: Any, scene: Any) -> None:
     before = node_ids(scene)
     _, outputs = logic.quantify(chest, synthetic)
     logic.remove(outputs)
     assert node_ids(scene) == before
 
 
-def test_outputs_survive_saving_and_reloading_the_scene(
-    logic: EmphysemaLogic, chest: Any, scene: Any, tmp_path: Path
-) -> None:
+def test_outputs_survive_saving_and_reloading_the_scene(logic: EmphysemaLogic, chest: Any, scene: Any, tmp_path: Path) -> None:
     _, outputs = logic.quantify(chest)
     name = outputs.segmentation.GetName()
     bundle = tmp_path / "scene.mrb"

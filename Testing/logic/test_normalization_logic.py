@@ -208,9 +208,7 @@ def test_another_modality_is_refused(scene: Any, ct_node: Any) -> None:
         logic.volumeFromNode(ct_node)
 
 
-def test_transformed_volume_is_refused_and_says_how_to_harden(
-    logic: NormalizationLogic, ct_node: Any, scene: Any
-) -> None:
+def test_transformed_volume_is_refused_and_says_how_to_harden(logic: NormalizationLogic, ct_node: Any, scene: Any) -> None:
     transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "Shift")
     ct_node.SetAndObserveTransformNodeID(transform.GetID())
     with pytest.raises(InputError, match=r"under the transform “Shift”.+Harden"):

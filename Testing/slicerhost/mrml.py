@@ -83,9 +83,7 @@ def start() -> MrmlHost:
     global _host
     if _host is None:
         _host = MrmlHost()
-        logics = {
-            name.lower(): SimpleNamespace(logic=lambda logic=logic: logic) for name, logic in _host.logics.items()
-        }
+        logics = {name.lower(): SimpleNamespace(logic=lambda logic=logic: logic) for name, logic in _host.logics.items()}
         slicer.mrmlScene = _host.scene
         slicer.modules = SimpleNamespace(**logics)
         slicer.app = SimpleNamespace(

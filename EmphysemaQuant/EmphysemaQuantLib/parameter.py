@@ -1,0 +1,42 @@
+"""What the panel remembers; saved and restored with the scene."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from slicer import (
+    vtkMRMLPlotChartNode,
+    vtkMRMLScalarVolumeNode,
+    vtkMRMLSegmentationNode,
+    vtkMRMLTableNode,
+)
+from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
+
+
+@parameterNodeWrapper
+class EmphysemaParameters:
+    """Choices and results of the Emphysema Quantification panel.
+
+    Attributes:
+        volume: the volume to measure.
+        comparedVolume: a second volume on the same grid, if any.
+        maskSegmentation: segmentation whose lungs are used; none makes the lung mask automatically.
+        thresholdHu: HU below which a lung voxel counts as emphysema.
+        showOverlay: whether lungs and emphysema are drawn in slice views.
+        overlayOpacity: 0 to 1.
+        show3D: whether the surfaces are shown in 3D views.
+        segmentation: where the masks were written.
+        table: where the indices were written.
+        chart: where the histogram was written.
+    """
+
+    volume: vtkMRMLScalarVolumeNode
+    comparedVolume: vtkMRMLScalarVolumeNode
+    maskSegmentation: vtkMRMLSegmentationNode
+    thresholdHu: Annotated[float, WithinRange(-1000.0, -800.0)] = -950.0
+    showOverlay: bool = True
+    overlayOpacity: Annotated[float, WithinRange(0.0, 1.0)] = 1.0
+    show3D: bool = False
+    segmentation: vtkMRMLSegmentationNode
+    table: vtkMRMLTableNode
+    chart: vtkMRMLPlotChartNode

@@ -1,0 +1,122 @@
+"""Self test of the Emphysema Quantification module: the whole click-through on a simulated scan with known emphysema."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import slicer
+
+from KernelNormalizationLib import attributes
+from KernelNormalizationLib.sample import addSimulatedChest, simulatedChest
+from KernelNormalizationLib.volumenodes import addVolumeNode
+
+from .segments import readMask, segmentIds, writeMask
+
+UI_FILE = Path(__file__).resolve().parents[1] / "Resources" / "UI" / "EmphysemaQuant.ui"
+
+
+def addSmoothPartner(chest: Any) -> Any:
+    """The noise-free simulated chest as a synthetic volume made from ``chest``."""
+    hu = simulatedChest()[0].astype(np.float32)
+    smooth = sum(np.roll(hu, (a, b), (1, 2)) for a in (-2, -1, 0, 1, 2) for b in (-2, -1, 0, 1, 2)) / np.float32(25.0)
+    node = addVolumeNode(smooth, chest, f"{chest.GetName()} B20f (synthetic)")
+    node.SetAttribute(attributes.SYNTHETIC, "true")
+    node.SetNodeReferenceID(attributes.INPUT_REFERENCE_ROLE, chest.GetID())
+    return node
+
+
+class EmphysemaSelfTest:
+    """Test methods; the module file makes a test case of them."""
+
+    def setUp(self) -> None:
+        slicer.mrmlScene.Clear(0)
+        from EmphysemaQuant import EmphysemaQuantLogic
+        from EmphysemaQuantLib.widget import EmphysemaPanel
+
+        self.panel = EmphysemaPanel(EmphysemaQuantLogic(), str(UI_FILE))
+
+    def tearDown(self) -> None:
+        self.panel.cleanup()
+        self.panel.widget.deleteLater()
+        slicer.mrmlScene.Clear(0)
+
+    def openWithChest(self, pair: bool = False) -> Any:
+        """Load the simulated chest, with its partner if wanted, and open the panel; returns the volume node."""
+        (chest,) = addSimulatedChest()
+        if pair:
+            addSmoothPartner(chest)
+        self.panel.enter()
+        return chest
+
+    def compute(self) -> Any:
+        """Press Compute; returns the quantification."""
+        self.panel.ui.computeButton.click()
+        assert self.panel.result is not None, self.panel.ui.statusLabel.text
+        return self.panel.result
+
+    def test_computeShowsIndicesSegmentsAndTable(self) -> None:
+        chest = self.openWithChest()
+        result = self.compute()
+        hu, lungs, _truth = simulatedChest()
+        expected = 100.0 * np.count_nonzero(hu[lungs] < -950) / np.count_nonzero(lungs)
+        assert abs(result.volume.whole.ei_percent - expected) < 0.5
+        assert f"EI {result.volume.whole.ei_percent:.1f} %" in self.panel.ui.indexLabel.text
+        segmentation = self.panel._parameters.segmentation
+        (emphysema,) = segmentIds(segmentation, "emphysema")
+        assert (readMask(segmentation, emphysema, chest) == result.volume.emphysema).all()
+        assert self.panel._parameters.table.GetNumberOfRows() == 3
+        assert "Research use only" in self.panel.ui.researchUseLabel.text
+
+    def test_pairIsPreselectedAndNormalizationRemovesNoise(self) -> None:
+        chest = self.openWithChest(pair=True)
+        parameters = self.panel._parameters
+        assert parameters.volume is chest
+        assert attributes.isSynthetic(parameters.comparedVolume)
+        result = self.compute()
+        truth = simulatedChest()[2]
+        raw, smooth = (volume.whole.ei_percent for volume in result.results)
+        assert raw > truth + 5.0
+        assert abs(smooth - truth) < abs(raw - truth) / 2
+        assert "ΔEI" in self.panel.ui.indexLabel.text
+        assert segmentIds(parameters.segmentation, "removed")
+
+    def test_editedLungsAreUsed(self) -> None:
+        chest = self.openWithChest()
+        before = self.compute().volume.whole.tlv_ml
+        segmentation = self.panel._parameters.segmentation
+        (right,) = segmentIds(segmentation, "rightLung")
+        half = readMask(segmentation, right, chest)
+        half[: len(half) // 2] = False
+        writeMask(segmentation, right, chest, half)
+        segmentation.GetSegmentation().GetSegment(right).SetName("renamed")
+        after = self.compute().volume.whole.tlv_ml
+        assert 0.7 * before < after < 0.8 * before
+
+    def test_thresholdPreviewFollowsTheSlider(self) -> None:
+        self.openWithChest()
+        self.compute()
+        self.panel.ui.thresholdSlider.value = -900.0
+        self.panel._showPreview()
+        assert self.panel.preview.ready
+        assert "-900" in self.panel.ui.statusLabel.text
+        nodes = slicer.mrmlScene.GetNumberOfNodes()
+        self.panel.exit()
+        assert not self.panel.preview.ready
+        assert slicer.mrmlScene.GetNumberOfNodes() == nodes - 2
+
+    def test_resultsComeBackWithTheScene(self) -> None:
+        self.openWithChest()
+        tlv = self.compute().volume.whole.tlv_ml
+        with tempfile.TemporaryDirectory() as folder:
+            path = str(Path(folder) / "scene.mrb")
+            assert slicer.util.saveScene(path)
+            self.panel.sceneStartClose()
+            slicer.mrmlScene.Clear(0)
+            self.panel.sceneEndClose()
+            slicer.util.loadScene(path)
+            self.panel.sceneEndImport()
+        assert self.panel._parameters.thresholdHu == -950.0
+        assert abs(self.compute().volume.whole.tlv_ml - tlv) < 1e-6

@@ -1,0 +1,371 @@
+"""The Emphysema Quantification panel: reads the parameter node, calls the logic, shows what came back."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from KernelNormalizationLib import attributes
+from KernelNormalizationLib.core.errors import CTKernelError
+from KernelNormalizationLib.core.volume import CTVolume
+from KernelNormalizationLib.layouts import ReviewLayout
+
+from .analysis import Quantification
+from .logic import OutputNodes, sliceOfMost
+from .parameter import EmphysemaParameters
+from .preview import ThresholdPreview
+from .report import asCsv, asText, headline
+from .segments import EMPHYSEMA, KEPT, REMOVED, VOLUME_REFERENCE_ROLE, segmentIds
+
+PREVIEW_DELAY_MILLISECONDS = 40
+PREVIEW_HOLD_MILLISECONDS = 1500
+SHORTCUTS = {"Ctrl+Alt+O": "onToggleOverlay", "Ctrl+Alt+S": "onSwap"}
+
+
+class Logic(Protocol):
+    """What the panel needs of the module's logic."""
+
+    def getParameterNode(self) -> Any: ...
+    def volumeFromNode(self, node: Any) -> CTVolume: ...
+    def quantify(
+        self, volumeNode: Any, comparedNode: Any, maskNode: Any, thresholdHu: float, outputs: OutputNodes
+    ) -> tuple[Quantification, OutputNodes]: ...
+    def partnerOf(self, volumeNode: Any) -> Any | None: ...
+    def preferredVolume(self) -> Any | None: ...
+
+
+class EmphysemaPanel:
+    """The panel; Slicer's module widget tells it of entering, leaving and scene changes.
+
+    Args:
+        logic: the module's logic.
+        uiPath: the panel's ``.ui`` file.
+    """
+
+    def __init__(self, logic: Logic, uiPath: str) -> None:
+        self.logic = logic
+        self.result: Quantification | None = None
+        self.review = ReviewLayout()
+        self.preview = ThresholdPreview()
+        self._parameters: EmphysemaParameters | None = None
+        self._guiTag: Any = None
+        self._observer: tuple[Any, int] | None = None
+        self._volumeId: str | None = None
+        self._swapped = False
+        self._entered = False
+        self._shortcuts: list[Any] = []
+        self._previewTimer = _singleShotTimer(PREVIEW_DELAY_MILLISECONDS, self._showPreview)
+        self._holdTimer = _singleShotTimer(PREVIEW_HOLD_MILLISECONDS, self.hidePreview)
+        self.widget = slicer.util.loadUI(str(uiPath))
+        self.ui = slicer.util.childWidgetVariables(self.widget)
+        self.widget.setMRMLScene(slicer.mrmlScene)
+        self._connect()
+
+    def _connect(self) -> None:
+        for name, slot in {
+            "computeButton": self.onCompute,
+            "histogramButton": self.onShowHistogram,
+            "copyButton": self.onCopy,
+            "saveReportButton": self.onSaveReport,
+            "sideBySideButton": self.onShowSideBySide,
+            "swapButton": self.onSwap,
+            "jumpEmphysemaButton": self.onJumpToMostEmphysema,
+            "jumpDifferenceButton": self.onJumpToLargestDifference,
+        }.items():
+            getattr(self.ui, name).connect("clicked()", slot)
+        self.ui.thresholdSlider.connect("valueChanged(double)", self.onThresholdMoved)
+
+    # ---- life of the module and the scene
+
+    def enter(self) -> None:
+        """The module is opened: connect to the scene's parameter node and preselect a pair."""
+        self._entered = True
+        self._setParameters(EmphysemaParameters(self.logic.getParameterNode()))
+        self._addShortcuts()
+        if self._parameters.volume is None:
+            self._parameters.volume = self.logic.preferredVolume()
+        self._update()
+
+    def exit(self) -> None:
+        """The module is left: give the user's layout and key bindings back."""
+        self._entered = False
+        self._removeShortcuts()
+        self._stopPreview()
+        self.review.restore()
+        self._setParameters(None)
+
+    def cleanup(self) -> None:
+        """The module is unloaded."""
+        self.exit()
+
+    def sceneStartClose(self) -> None:
+        """The scene is about to be closed."""
+        self._stopPreview()
+        self.review.restore()
+        self._setParameters(None)
+
+    def sceneEndClose(self) -> None:
+        """The scene is empty."""
+        self._reconnect()
+
+    def sceneEndImport(self) -> None:
+        """A scene was loaded: take its choices over."""
+        self._reconnect()
+
+    def _reconnect(self) -> None:
+        self.result = None
+        self._volumeId = None
+        self.ui.indexLabel.text = ""
+        self.ui.statusLabel.text = ""
+        if self._entered:
+            self.enter()
+
+    def _setParameters(self, parameters: EmphysemaParameters | None) -> None:
+        if self._parameters is not None:
+            self._parameters.disconnectGui(self._guiTag)
+            node, tag = self._observer
+            node.RemoveObserver(tag)
+            self._observer = None
+        self._parameters = parameters
+        if parameters is not None:
+            self._guiTag = parameters.connectGui(self.ui)
+            node = parameters.parameterNode
+            self._observer = (node, node.AddObserver("ModifiedEvent", lambda *_: self._update()))
+
+    # ---- what is shown
+
+    def _update(self) -> None:
+        parameters = self._parameters
+        if parameters is None:
+            return
+        self._followVolume()
+        self.ui.computeButton.enabled = parameters.volume is not None
+        pair = parameters.volume is not None and parameters.comparedVolume is not None
+        self.ui.sideBySideButton.enabled = self.ui.swapButton.enabled = pair
+        for button in (self.ui.copyButton, self.ui.saveReportButton, self.ui.jumpEmphysemaButton):
+            button.enabled = self.result is not None
+        self.ui.jumpDifferenceButton.enabled = self.result is not None and self.result.compared is not None
+        self.ui.histogramButton.enabled = parameters.chart is not None
+        self.ui.tableView.setMRMLTableNode(parameters.table)
+        self._showSegmentation()
+
+    def _followVolume(self) -> None:
+        """When another volume is chosen, suggest its partner and leave the results of the former one alone."""
+        parameters, volume = self._parameters, self._parameters.volume
+        volumeId = volume.GetID() if volume is not None else None
+        if volumeId == self._volumeId:
+            return
+        self._volumeId = volumeId
+        self._stopPreview()
+        shown = parameters.segmentation
+        if shown is not None and shown.GetNodeReference(VOLUME_REFERENCE_ROLE) is not volume:
+            self.result = None
+            self.ui.indexLabel.text = ""
+            if parameters.maskSegmentation is shown:
+                parameters.maskSegmentation = None
+            parameters.comparedVolume = None
+            parameters.segmentation = parameters.table = parameters.chart = None
+        if volume is not None and parameters.comparedVolume is None and not attributes.isSynthetic(volume):
+            parameters.comparedVolume = self.logic.partnerOf(volume)
+
+    def _showSegmentation(self) -> None:
+        node = self._parameters.segmentation
+        display = node.GetDisplayNode() if node is not None else None
+        if display is None:
+            return
+        display.SetVisibility(True)
+        display.SetVisibility2D(self._parameters.showOverlay)
+        display.SetOpacity2DFill(self._parameters.overlayOpacity)
+        display.SetOpacity2DOutline(self._parameters.overlayOpacity)
+        if self._parameters.show3D and not display.GetVisibility3D():
+            node.CreateClosedSurfaceRepresentation()
+        display.SetVisibility3D(self._parameters.show3D)
+
+    def setStatus(self, text: str, error: bool = False) -> None:
+        """Show ``text`` below the button, and in a message box if it is an error."""
+        self.ui.statusLabel.text = text
+        if error:
+            slicer.util.errorDisplay(text, windowTitle=_("Emphysema Quantification"))
+
+    # ---- computing
+
+    def onCompute(self) -> None:
+        """Measure and show."""
+        parameters = self._parameters
+        self.hidePreview()
+        outputs = OutputNodes(parameters.segmentation, parameters.table, parameters.chart)
+        self.setStatus(_("Measuring…"))
+        slicer.app.processEvents()
+        try:
+            with slicer.util.WaitCursor():
+                self.result, outputs = self.logic.quantify(
+                    parameters.volume, parameters.comparedVolume, parameters.maskSegmentation, parameters.thresholdHu,
+                    outputs,
+                )  # fmt: skip
+        except CTKernelError as error:
+            self.setStatus(str(error), error=True)
+            return
+        except Exception as error:
+            logging.getLogger(__name__).exception("Quantification failed")
+            self.setStatus(_("The measurement failed: {error}. See the log.").format(error=error), error=True)
+            return
+        self.preview.remove()
+        wasModified = parameters.parameterNode.StartModify()
+        parameters.segmentation, parameters.table, parameters.chart = outputs.segmentation, outputs.table, outputs.chart
+        # The lungs just made are the ones to edit and to use next time.
+        parameters.maskSegmentation = outputs.segmentation
+        parameters.parameterNode.EndModify(wasModified)
+        self.ui.indexLabel.text = headline(self.result)
+        self.setStatus(_("Done. Edit the lungs in the Segment Editor and press Compute again to use them."))
+        self._update()
+
+    # ---- threshold preview
+
+    def onThresholdMoved(self, _value: float) -> None:
+        """The slider moves: follow it at a rate the views keep up with."""
+        if self._parameters is not None and self.result is not None and not self._previewTimer.isActive():
+            self._previewTimer.start()
+
+    def _showPreview(self) -> None:
+        if self._parameters is None or self.result is None:
+            return
+        volume = self._parameters.volume
+        if not self.preview.ready:
+            if volume is None or slicer.util.arrayFromVolume(volume).shape != self.result.lung_mask.labels.shape:
+                return
+            self.preview.prepare(slicer.util.arrayFromVolume(volume), self.result.lung_mask.mask, volume)
+        self._showEmphysemaSegments(False)
+        self.preview.setThreshold(self.ui.thresholdSlider.value)
+        self.preview.show()
+        self._holdTimer.start()
+        self.setStatus(_("Preview at {threshold:g} HU; press Compute for the numbers.").format(
+            threshold=self.ui.thresholdSlider.value))  # fmt: skip
+
+    def hidePreview(self) -> None:
+        """Back to the computed segments."""
+        self.preview.hide()
+        self._showEmphysemaSegments(True)
+
+    def _stopPreview(self) -> None:
+        self._previewTimer.stop()
+        self._holdTimer.stop()
+        self.hidePreview()
+        self.preview.remove()
+
+    def _showEmphysemaSegments(self, visible: bool) -> None:
+        node = self._parameters.segmentation if self._parameters is not None else None
+        if node is None or node.GetDisplayNode() is None or self.result is None:
+            return
+        roles = (EMPHYSEMA,) if self.result.compared is None else (KEPT, REMOVED)
+        for style in roles:
+            for segmentId in segmentIds(node, style.role):
+                node.GetDisplayNode().SetSegmentVisibility(segmentId, visible)
+
+    # ---- review and export
+
+    def onShowHistogram(self) -> None:
+        """Show the histogram in a plot view."""
+        slicer.modules.plots.logic().ShowChartInLayout(self._parameters.chart)
+
+    def onCopy(self) -> None:
+        """Copy the indices to the clipboard."""
+        slicer.app.clipboard().setText(asText(self.result))
+        self.setStatus(_("Copied."))
+
+    def onSaveReport(self) -> None:
+        """Ask for a file and write the report."""
+        path = qt.QFileDialog.getSaveFileName(
+            self.widget, _("Save report"), "emphysema.txt", "Text (*.txt);;Comma-separated values (*.csv)"
+        )
+        if path:
+            self.saveReport(str(path))
+
+    def saveReport(self, path: str) -> None:
+        """Write the report; ``.csv`` gives CSV, anything else text."""
+        text = asCsv(self.result) if path.lower().endswith(".csv") else asText(self.result)
+        try:
+            Path(path).write_text(text, encoding="utf-8")
+        except OSError as error:
+            self.setStatus(_("The report was not written: {error}").format(error=error), error=True)
+            return
+        self.setStatus(_("Report written to {name}.").format(name=Path(path).name))
+
+    def onShowSideBySide(self) -> None:
+        """Both volumes next to each other, the overlay in both."""
+        pair = [self._parameters.volume, self._parameters.comparedVolume]
+        if None not in pair:
+            self.review.show(*(pair[::-1] if self._swapped else pair))
+            # The new views know their size only after the next turn of the event loop.
+            qt.QTimer.singleShot(0, self.review.fit)
+
+    def onSwap(self) -> None:
+        """Exchange left and right."""
+        self._swapped = not self._swapped
+        if self.review.active:
+            self.onShowSideBySide()
+
+    def onToggleOverlay(self) -> None:
+        """Show or hide the overlay."""
+        self.ui.overlayCheckBox.checked = not self.ui.overlayCheckBox.checked
+
+    def onJumpToMostEmphysema(self) -> None:
+        """Go to the axial slice with most emphysema."""
+        self._jump(self.result.volume.emphysema, _("There is no emphysema at this threshold."))
+
+    def onJumpToLargestDifference(self) -> None:
+        """Go to the axial slice where most emphysema voxels differ."""
+        changed = self.result.volume.emphysema ^ self.result.compared.emphysema
+        self._jump(changed, _("The two volumes do not differ in emphysema."))
+
+    def _jump(self, mask: np.ndarray, nothing: str) -> None:
+        index = sliceOfMost(mask)
+        if index is None:
+            self.setStatus(nothing)
+            return
+        voxels = np.argwhere(mask[index])
+        row, column = voxels.mean(axis=0)
+        position = rasOf(self._parameters.volume, (column, row, index))
+        slicer.vtkMRMLSliceNode.JumpAllSlices(slicer.mrmlScene, *position, slicer.vtkMRMLSliceNode.CenteredJumpSlice)
+        self.setStatus(_("Slice {number} of {total}.").format(number=index + 1, total=mask.shape[0]))
+
+    # ---- keys
+
+    def _addShortcuts(self) -> None:
+        window = slicer.util.mainWindow()
+        if window is None or self._shortcuts:
+            return
+        for keys, slot in SHORTCUTS.items():
+            shortcut = qt.QShortcut(qt.QKeySequence(keys), window)
+            shortcut.connect("activated()", getattr(self, slot))
+            self._shortcuts.append(shortcut)
+
+    def _removeShortcuts(self) -> None:
+        for shortcut in self._shortcuts:
+            shortcut.setKey(qt.QKeySequence())
+            shortcut.deleteLater()
+        self._shortcuts = []
+
+
+def rasOf(volumeNode: Any, ijk: tuple[float, float, float]) -> tuple[float, float, float]:
+    """RAS position (mm) of a voxel index (i, j, k)."""
+    import vtk
+
+    matrix = vtk.vtkMatrix4x4()
+    volumeNode.GetIJKToRASMatrix(matrix)
+    x, y, z, _one = matrix.MultiplyPoint([*map(float, ijk), 1.0])
+    return x, y, z
+
+
+def _singleShotTimer(milliseconds: int, slot: Callable[[], None]) -> Any:
+    timer = qt.QTimer()
+    timer.setSingleShot(True)
+    timer.setInterval(milliseconds)
+    timer.connect("timeout()", slot)
+    return timer

@@ -1,0 +1,56 @@
+"""The one-line description of a scan and its traffic light."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .core.suitability import Suitability
+from .core.volume import CTVolume
+
+# Colours that keep 4.5:1 contrast on light and dark panels alike; the words carry the meaning.
+COLORS = {"in domain": "#2e8b57", "untested kernel": "#c77700", "already smooth": "#c77700", "not a chest CT": "#d43d3d"}
+
+
+@dataclass(frozen=True)
+class ScanCard:
+    """What the panel shows of the chosen volume.
+
+    Attributes:
+        facts: one line: kernel, manufacturer, slices, floor, sharpness.
+        verdict: traffic light in words.
+        reasons: sentences behind the verdict.
+    """
+
+    facts: str
+    verdict: str
+    reasons: tuple[str, ...]
+
+    @property
+    def html(self) -> str:
+        """Verdict with its colour, then the reasons."""
+        color = COLORS.get(self.verdict, "#c77700")
+        reasons = "<br>".join(_escaped(reason) for reason in self.reasons)
+        return f'<span style="color:{color}">●</span> <b>{self.verdict}</b>' + (f"<br>{reasons}" if reasons else "")
+
+
+def scanCard(volume: CTVolume, suitability: Suitability) -> ScanCard:
+    """Describe ``volume``."""
+    facts, (thickness, rows, _) = volume.acquisition, volume.geometry.spacing
+    parts = [
+        f"kernel {facts.kernel}" if facts.kernel else "kernel unknown: estimated from noise",
+        facts.manufacturer or "manufacturer unknown",
+        f"{facts.slice_thickness_mm or thickness:.3g} mm slices every {thickness:.3g} mm, pixels {rows:.3g} mm",
+        f"{100.0 * suitability.lung_floor_share:.1f} % of lung at the HU floor",
+    ]
+    if suitability.sharpness is not None:
+        parts.append(f"noise as sharp as B{suitability.sharpness.kernel_number:.0f}f")
+    return ScanCard(" · ".join(parts), suitability.verdict, suitability.reasons)
+
+
+def errorCard(message: str) -> ScanCard:
+    """Card of a volume that cannot be used."""
+    return ScanCard("", "not a chest CT", (message,))
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

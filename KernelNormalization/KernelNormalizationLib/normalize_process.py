@@ -1,0 +1,98 @@
+"""The background process: ``python -m KernelNormalizationLib.normalize_process FOLDER… --alive FILE``.
+
+Reads volumes stored by :mod:`KernelNormalizationLib.job`, normalizes them one after another with one loaded model and
+reports on standard output, one JSON object a line. Runs as long as the ``--alive`` file exists: deleting it cancels, and
+an application that vanished with its temporary folder leaves no orphan computing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TextIO, get_args
+
+from . import job
+from .core.backends import Device
+from .core.errors import Cancelled, CTKernelError
+from .core.normalizers import METHODS, Normalizer
+from .core.progress import ProgressReport, ProgressTracker
+
+EXIT_OK, EXIT_FAILURE, EXIT_BAD_INPUT, EXIT_CANCELLED = 0, 1, 2, 3
+REPORT_INTERVAL = 0.1  # seconds; more lines than that only cost time on both sides
+
+MakeNormalizer = Callable[[job.Settings], Normalizer]
+
+
+def make_normalizer(settings: job.Settings) -> Normalizer:
+    """The normalizer that the command line would use for the same choices."""
+    from .core.methods import create_normalizer
+
+    return create_normalizer(settings.method, model=settings.model, device=settings.device)
+
+
+def run(
+    folders: Sequence[Path], settings: job.Settings, alive: Path, out: TextIO, make: MakeNormalizer = make_normalizer
+) -> int:
+    """Normalize the volumes stored in ``folders``; returns the exit code.
+
+    One volume's bad input does not keep the next from being normalized; a missing model ends the run.
+    """
+    _write(out, job.started_line(os.getpid()))
+    code = EXIT_OK
+    normalizer: Normalizer | None = None
+    for number, folder in enumerate(folders):
+        try:
+            volume = job.read_input(folder)
+            normalizer = normalizer or make(settings)
+            tracker = ProgressTracker(_Reporter(number, out), lambda: not alive.exists())
+            job.write_output(folder, normalizer.normalize(volume, tracker))
+            tracker.check_cancelled()
+            _write(out, job.finished_line(number))
+        except Cancelled as error:
+            _write(out, job.error_line(number, error))
+            return EXIT_CANCELLED
+        except CTKernelError as error:
+            _write(out, job.error_line(number, error))
+            code = EXIT_BAD_INPUT
+    return code
+
+
+class _Reporter:
+    """Writes progress, at most every :data:`REPORT_INTERVAL` seconds, and always the first and last report."""
+
+    def __init__(self, number: int, out: TextIO) -> None:
+        self._number, self._out, self._last = number, out, 0.0
+
+    def __call__(self, report: ProgressReport) -> None:
+        now = time.monotonic()
+        if report.done in (0, report.total) or now - self._last >= REPORT_INTERVAL:
+            self._last = now
+            _write(self._out, job.progress_line(self._number, report))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line of the background process."""
+    parser = argparse.ArgumentParser(prog="normalize_process", description=__doc__)
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="stored volumes")
+    parser.add_argument("--method", choices=METHODS, default="unet", help="normalization method")
+    parser.add_argument("--model", default=None, help="model folder's name; the default model if left out")
+    parser.add_argument("--device", choices=get_args(Device), default="auto", help="where the network computes")
+    parser.add_argument("--alive", type=Path, required=True, metavar="FILE", help="the run ends when this file is gone")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    settings = job.Settings(options.method, options.model, options.device)
+    return run(options.folders, settings, options.alive, sys.stdout)
+
+
+def _write(out: TextIO, line: str) -> None:
+    out.write(line + "\n")
+    out.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,132 @@
+"""Self test of the Kernel Normalization module: the whole click-through on a simulated scan, no downloads."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import slicer
+
+from . import attributes
+from .sample import addSimulatedChest
+
+TIMEOUT_SECONDS = 180.0
+UI_FILE = Path(__file__).resolve().parents[1] / "Resources" / "UI" / "KernelNormalization.ui"
+
+
+def waitUntil(condition: Callable[[], bool], what: str, timeout: float = TIMEOUT_SECONDS) -> None:
+    """Let the application work until ``condition`` holds.
+
+    Raises:
+        AssertionError: it does not within ``timeout`` seconds.
+    """
+    end = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError(f"Waited {timeout:.0f} s in vain for {what}")
+        slicer.app.processEvents()
+        time.sleep(0.01)
+
+
+class NormalizationSelfTest:
+    """Test methods; the module file makes a test case of them."""
+
+    def setUp(self) -> None:
+        slicer.mrmlScene.Clear(0)
+        from KernelNormalization import KernelNormalizationLogic
+        from KernelNormalizationLib.widget import NormalizationPanel
+
+        self.panel = NormalizationPanel(KernelNormalizationLogic(), str(UI_FILE))
+
+    def tearDown(self) -> None:
+        self.panel.cleanup()
+        self.panel.widget.deleteLater()
+        slicer.mrmlScene.Clear(0)
+
+    def openWithChest(self, method: str = "linear") -> Any:
+        """Load the simulated chest and open the panel; returns the volume node."""
+        (chest,) = addSimulatedChest()
+        self.panel.enter()
+        from KernelNormalizationLib.parameter import MethodChoice
+
+        self.panel._parameters.method = MethodChoice[method]
+        return chest
+
+    def press(self) -> None:
+        """Press Normalize or Cancel."""
+        self.panel.ui.normalizeButton.click()
+
+    def waitForEnd(self) -> None:
+        """Wait until no run is going on."""
+        waitUntil(lambda: self.panel._process is None, "the end of the normalization")
+
+    def syntheticVolumes(self) -> list[Any]:
+        """Synthetic volumes of the scene."""
+        nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+        return [node for node in nodes if attributes.isSynthetic(node)]
+
+    def test_newestCtIsPreselectedAndDescribed(self) -> None:
+        chest = self.openWithChest()
+        assert self.panel.ui.inputSelector.currentNode() is chest
+        waitUntil(lambda: "kernel B70f" in self.panel.ui.cardLabel.text, "the scan's card")
+        assert "<b>in domain</b>" in self.panel.ui.verdictLabel.text, self.panel.ui.verdictLabel.text
+        assert "Research use only" in self.panel.ui.researchUseLabel.text
+
+    def test_normalizeMakesASyntheticVolumeBesideTheInput(self) -> None:
+        chest = self.openWithChest()
+        before = slicer.util.arrayFromVolume(chest).copy()
+        self.press()
+        assert self.panel.ui.normalizeButton.text == "Cancel"
+        self.waitForEnd()
+        (result,) = self.syntheticVolumes()
+        assert result.GetName() == f"{chest.GetName()} B20f (synthetic)"
+        assert attributes.inputOf(result) is chest
+        assert (slicer.util.arrayFromVolume(chest) == before).all()
+        made = slicer.util.arrayFromVolume(result)
+        tissue = (slice(14, 20), slice(174, 186), slice(165, 179))
+        assert made.shape == before.shape
+        assert made[tissue].std() < before[tissue].std() / 2
+        assert result.GetDisplayNode().GetWindow() == chest.GetDisplayNode().GetWindow()
+        assert "Done" in self.panel.ui.statusLabel.text
+        assert self.panel.ui.normalizeButton.text == "Normalize"
+        assert self.panel._parameters.resultVolume is result
+
+    def test_cancelHalfWayLeavesNothingBehind(self) -> None:
+        self.openWithChest("heuristic")
+        nodes = slicer.mrmlScene.GetNumberOfNodes()
+        self.press()
+        folder = self.panel._process.run.folder
+        self.press()
+        self.waitForEnd()
+        assert self.syntheticVolumes() == []
+        assert slicer.mrmlScene.GetNumberOfNodes() == nodes
+        assert not folder.exists()
+        assert "Cancelled" in self.panel.ui.statusLabel.text
+
+    def test_sceneCloseWhileRunningStopsTheRun(self) -> None:
+        self.openWithChest()
+        self.press()
+        folder = self.panel._process.run.folder
+        self.panel.sceneStartClose()
+        slicer.mrmlScene.Clear(0)
+        self.panel.sceneEndClose()
+        assert self.panel._process is None
+        assert self.syntheticVolumes() == []
+        waitUntil(lambda: not folder.exists(), "the temporary files to go", 30.0)
+
+    def test_choicesComeBackWithTheScene(self) -> None:
+        chest = self.openWithChest("bands")
+        name = chest.GetName()
+        with tempfile.TemporaryDirectory() as folder:
+            path = str(Path(folder) / "scene.mrb")
+            assert slicer.util.saveScene(path)
+            self.panel.sceneStartClose()
+            slicer.mrmlScene.Clear(0)
+            self.panel.sceneEndClose()
+            slicer.util.loadScene(path)
+            self.panel.sceneEndImport()
+        assert self.panel._parameters.method.name == "bands"
+        assert self.panel._parameters.inputVolume.GetName() == name

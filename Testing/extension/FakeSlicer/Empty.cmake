@@ -1,0 +1,1 @@
+# Nothing to package while only configuring.

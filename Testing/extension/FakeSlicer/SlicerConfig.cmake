@@ -1,0 +1,31 @@
+# Stands in for an installed Slicer: accepts what this extension asks of Slicer's build system, checks it, and records
+# in ${CMAKE_BINARY_DIR}/declared.txt every file that the real macros would package ("module|kind|path" a line).
+set(Slicer_FOUND TRUE)
+set(BUILD_TESTING ON)
+set(Slicer_USE_FILE "${CMAKE_CURRENT_LIST_DIR}/UseSlicer.cmake")
+set(Slicer_EXTENSION_GENERATE_CONFIG "${CMAKE_CURRENT_LIST_DIR}/GenerateConfig.cmake")
+set(Slicer_EXTENSION_CPACK "${CMAKE_CURRENT_LIST_DIR}/Empty.cmake")
+file(WRITE "${CMAKE_BINARY_DIR}/declared.txt" "")
+
+function(_record module kind)
+  foreach(path IN LISTS ARGN)
+    if(NOT EXISTS "${CMAKE_CURRENT_SOURCE_DIR}/${path}")
+      message(FATAL_ERROR "${module}: ${path} is listed but does not exist")
+    endif()
+    file(APPEND "${CMAKE_BINARY_DIR}/declared.txt" "${module}|${kind}|${path}\n")
+  endforeach()
+endfunction()
+
+function(slicerMacroBuildScriptedModule)
+  cmake_parse_arguments(MODULE "WITH_GENERIC_TESTS;WITH_SUBDIR" "NAME" "SCRIPTS;RESOURCES" ${ARGN})
+  if(MODULE_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "slicerMacroBuildScriptedModule: unknown arguments ${MODULE_UNPARSED_ARGUMENTS}")
+  endif()
+  _record(${MODULE_NAME} script ${MODULE_SCRIPTS})
+  _record(${MODULE_NAME} resource ${MODULE_RESOURCES})
+endfunction()
+
+function(slicer_add_python_unittest)
+  cmake_parse_arguments(TEST "" "SCRIPT;TESTNAME_PREFIX" "SLICER_ARGS" ${ARGN})
+  _record(unittest script ${TEST_SCRIPT})
+endfunction()

@@ -1,0 +1,196 @@
+"""``slicer.app``, its views and the modules ``qt`` and ``ctk``, for running module widgets without Slicer."""
+
+from __future__ import annotations
+
+import os
+import sys
+import xml.etree.ElementTree as ET
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+import slicer
+from PySide6 import QtCore, QtGui, QtWidgets
+
+from . import facts, mrml, mrmlwidgets, parameternodes, scriptedmodule
+from .strict import StrictObject, key_sequence, strict_class, unwrapped, wrapped
+from .uifiles import UiFile, UiLoader
+
+_application: Application | None = None
+WIDGETS = (
+    "QCheckBox", "QComboBox", "QLabel", "QProgressBar", "QPushButton", "QWidget", "QLineEdit", "QFrame", "QVBoxLayout",
+    "QFormLayout",
+)  # fmt: skip
+
+
+class StrictNamespace:
+    """An object that has exactly the recorded names, as far as the stand-in implements them."""
+
+    def __init__(self, what: str, allowed: frozenset[str], **members: Any) -> None:
+        unknown = set(members) - allowed
+        if unknown:
+            raise AttributeError(f"{what} has no {', '.join(sorted(unknown))} in Slicer")
+        self.__dict__.update(_what=what, _allowed=allowed, **members)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self.__dict__["_allowed"]:
+            raise NotImplementedError(f"{self._what}.{name} exists in Slicer but not in the stand-in; add it.")
+        raise AttributeError(f"'{name}' does not exist on {self._what}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"'{name}' cannot be set on {self._what}")
+
+
+class LayoutManager:
+    """Views of the current layout as real slice nodes and logics; draws nothing."""
+
+    def __init__(self, host: mrml.MrmlHost) -> None:
+        self._host = host
+        self._logics: dict[str, Any] = {}
+        self._layout_logic = slicer.vtkMRMLLayoutLogic()
+        self._layout_logic.SetMRMLScene(host.scene)
+        self.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
+
+    def setLayout(self, layout_id: int) -> None:
+        node = self._layout_logic.GetLayoutNode()
+        if not node.IsLayoutDescription(layout_id):
+            raise ValueError(f"Layout {layout_id} was never registered with AddLayoutDescription")
+        node.SetViewArrangement(layout_id)
+        for view in ET.fromstring(node.GetLayoutDescription(layout_id)).iter("view"):
+            if view.get("class") == "vtkMRMLSliceNode":
+                self._add_slice_view(view)
+
+    def _add_slice_view(self, view: ET.Element) -> None:
+        name = view.attrib["singletontag"]
+        settings = {p.get("name"): p.text for p in view.iter("property")}
+        if self._host.scene.GetNodeByID(f"vtkMRMLSliceNode{name}") is None or name not in self._logics:
+            logic = slicer.vtkMRMLSliceLogic()
+            logic.SetMRMLApplicationLogic(self._host.application_logic)
+            logic.SetMRMLScene(self._host.scene)
+            self._host.application_logic.GetSliceLogics().AddItem(logic)
+            logic.AddSliceNode(name)
+            self._logics[name] = logic
+        node = self._logics[name].GetSliceNode()
+        node.SetOrientation(settings.get("orientation") or "Axial")
+        node.SetLayoutLabel(settings.get("viewlabel") or name)
+        node.SetViewGroup(int(settings.get("viewgroup") or 0))
+
+    def resetSliceViews(self) -> None:
+        for logic in self._logics.values():
+            logic.FitSliceToAll()
+
+    @property
+    def layout(self) -> int:
+        return self._layout_logic.GetLayoutNode().GetViewArrangement()
+
+    def strict(self) -> StrictNamespace:
+        """This manager with Slicer's names only."""
+        known = facts.of("slicer.app.layoutManager()").names
+        manager = self
+
+        class _Strict(StrictNamespace):
+            layout = property(lambda _: manager.layout)
+
+        return _Strict(
+            "slicer.app.layoutManager()", known, setLayout=self.setLayout, resetSliceViews=self.resetSliceViews,
+            layoutLogic=lambda: self._layout_logic,
+        )  # fmt: skip
+
+
+class Application:
+    """The one application of this process."""
+
+    def __init__(self) -> None:
+        self.qapplication = QtWidgets.QApplication.instance() or QtWidgets.QApplication(["slicerhost"])
+        self.host = mrml.start()
+        self.window = QtWidgets.QMainWindow()
+        self.window.setObjectName("qSlicerMainWindow")
+        self.layout_manager = LayoutManager(self.host)
+        self.settings: dict[str, Any] = {}
+        self.chosen_folder = ""
+        self.chosen_file = ""
+        self.shown_charts: list[Any] = []
+        self._install_modules()
+        self._install_slicer()
+
+    def _install_modules(self) -> None:
+        qt, ctk = ModuleType("qt"), ModuleType("ctk")
+        for name in WIDGETS:
+            setattr(qt, name, strict_class(name, getattr(QtWidgets, name)))
+        qt.QTimer = strict_class("QTimer", QtCore.QTimer)
+        qt.QTimer.singleShot = staticmethod(lambda delay, slot: QtCore.QTimer.singleShot(int(delay), slot))
+        qt.QShortcut = strict_class("QShortcut", QtGui.QShortcut)
+        qt.QKeySequence = key_sequence
+        qt.QFile, qt.QUiLoader = UiFile, UiLoader
+        qt.QFileDialog = SimpleNamespace(
+            getExistingDirectory=lambda *_: self.chosen_folder, getSaveFileName=lambda *_: self.chosen_file
+        )
+        qt.QSettings = lambda: SimpleNamespace(value=self.settings.get, setValue=self.settings.__setitem__)
+        qt.QIcon = QtGui.QIcon
+        qt.QApplication = SimpleNamespace(setOverrideCursor=lambda _: None, restoreOverrideCursor=lambda: None)
+        qt.Qt = SimpleNamespace(WaitCursor=int(QtCore.Qt.CursorShape.WaitCursor.value), Checked=2, Unchecked=0)
+        ctk.ctkCollapsibleButton = strict_class("ctkCollapsibleButton", mrmlwidgets.ctkCollapsibleButton)
+        ctk.ctkSliderWidget = strict_class("ctkSliderWidget", mrmlwidgets.ctkSliderWidget)
+        sys.modules["qt"], sys.modules["ctk"] = qt, ctk
+        parameter_module = ModuleType("slicer.parameterNodeWrapper")
+        parameter_module.parameterNodeWrapper = parameternodes.parameterNodeWrapper
+        parameter_module.WithinRange = parameternodes.WithinRange
+        i18n = ModuleType("slicer.i18n")
+        i18n.tr = lambda text: text
+        i18n.translate = lambda _context, text: text
+        sys.modules["slicer.parameterNodeWrapper"], sys.modules["slicer.i18n"] = parameter_module, i18n
+        sys.modules["slicer.ScriptedLoadableModule"] = scriptedmodule
+
+    def _install_slicer(self) -> None:
+        for name in ("qMRMLWidget", "qMRMLNodeComboBox", "qMRMLCheckableNodeComboBox", "qMRMLTableView"):
+            setattr(slicer, name, strict_class(name, getattr(mrmlwidgets, name)))
+        slicer.app = StrictNamespace(
+            "slicer.app",
+            facts.of("slicer.app").names,
+            mrmlScene=lambda: self.host.scene,
+            applicationLogic=lambda: self.host.application_logic,
+            layoutManager=self.layout_manager.strict,
+            processEvents=self.qapplication.processEvents,
+            testingEnabled=lambda: True,
+            temporaryPath=QtCore.QDir.tempPath(),
+            applicationName="Slicer",
+            topLevelWidgets=lambda: [wrapped(self.window)],
+            clipboard=lambda: self.qapplication.clipboard(),
+            coreIOManager=lambda: self._io(),
+            connect=lambda signal, slot: _require_signal("slicer.app", signal),
+            moduleManager=lambda: SimpleNamespace(connect=lambda *_: True, disconnect=lambda *_: True),
+        )
+        plots = SimpleNamespace(ShowChartInLayout=self.shown_charts.append)
+        slicer.modules.plots = SimpleNamespace(logic=lambda: plots)
+
+    def _io(self) -> StrictNamespace:
+        scene = self.host.scene
+        return StrictNamespace(
+            "slicer.app.coreIOManager()",
+            facts.of("slicer.app.coreIOManager()").names,
+            saveNodes=lambda _kind, properties, _messages: scene.WriteToMRB(properties["fileName"], None),
+            loadNodes=lambda _kind, properties, *_: scene.ReadFromMRB(properties["fileName"]),
+        )
+
+    def grab(self, widget: Any, path: str, width: int = 460) -> None:
+        """Save a picture of a panel as it would look in the module column."""
+        raw = unwrapped(widget) if isinstance(widget, StrictObject) else widget
+        raw.resize(width, raw.sizeHint().height())
+        raw.show()
+        self.qapplication.processEvents()
+        raw.grab().save(path)
+
+
+def start() -> Application:
+    """The application, started on first use; call it before importing a module's widget."""
+    global _application
+    if _application is None:
+        _application = Application()
+    return _application
+
+
+def _require_signal(what: str, signal: str) -> bool:
+    if facts.normalized(signal) not in facts.of(what).signals:
+        raise AttributeError(f"{what} has no signal {signal}")
+    return True
