@@ -87,7 +87,7 @@ def floor_mask(hu: FloatArray, floor: HUFloor) -> BoolArray:
     """Voxels (k, j, i) stored at the floor; all false when there is no floor."""
     if floor.kind == "none":
         return np.zeros(hu.shape, dtype=bool)
-    mask: BoolArray = hu <= np.float32(floor.value)
+    mask: BoolArray = hu == np.float32(floor.value)  # below it lies padding only
     return mask
 
 
