@@ -58,8 +58,8 @@ def make_chest(*, slices: int = 10, side: int = 144, pixel_mm: float = 0.7, slic
     """
     shape = (slices, side, side)
     rows, columns = (np.mgrid[:side, :side] - (side - 1) / 2) / (side / 2) / scale
-    body = (rows / 0.68) ** 2 + (columns / 0.86) ** 2 < 1.0
-    lungs = ((rows / 0.42) ** 2 + ((np.abs(columns) - 0.42) / 0.28) ** 2 < 1.0) & body
+    body = (rows / 0.74) ** 2 + (columns / 0.9) ** 2 < 1.0
+    lungs = ((rows / 0.42) ** 2 + ((np.abs(columns) - 0.4) / 0.24) ** 2 < 1.0) & body
     hu = np.where(body, np.where(lungs, LUNG_HU, TISSUE_HU), AIR_HU)[None].repeat(slices, axis=0)
     if noise_hu:
         hu = hu + coloured_noise(number, shape, pixel_mm, noise_hu, seed)
