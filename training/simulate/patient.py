@@ -1,0 +1,220 @@
+"""One simulated patient: object, scanner and reconstruction put together."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .emphysema import Holes, calibrate, dig, draw_holes, index_at
+from .floors import outside_circle, to_integers
+from .kernel_family import SMOOTH_KERNEL
+from .noise import SLICE_CORRELATION, NoiseChain, attenuation, coarse_grid, reading_noise
+from .presets import Options, PatientPlan, draw_plan
+from .procedural import ProceduralChest, Slab
+from .real_objects import RealChest, RealVolume
+from .sampling import Grid, SignalChain, to_pixels
+from .texture import random_field
+
+FloatArray = NDArray[np.float32]
+LabelArray = NDArray[np.uint8]
+
+THRESHOLD = -950.0
+# Largest line integral of the mean patient (about 30 cm of water across the chest); modulation is neutral there.
+REFERENCE_PEAK = 5.2
+CALIBRATION_SLICES = 2
+# How far a reconstruction of a cut-off real volume may lie off its centre, mm.
+CENTRE_LIMIT = 3.0
+
+
+class ObjectSource(Protocol):
+    """A body that can be drawn on any grid."""
+
+    source: str
+    real: bool
+    field_mm: float
+
+    @property
+    def height(self) -> tuple[float, float]: ...
+    @property
+    def extent(self) -> tuple[float, float]: ...
+    def coarse(self, grid: Grid) -> FloatArray: ...
+    def fine(self, grid: Grid) -> Slab: ...
+
+
+@dataclass(frozen=True)
+class SimulatedPatient:
+    """A pair of reconstructions and the truth about them.
+
+    Attributes:
+        sharp, smooth: int16 (k, j, i), HU after floor and rounding.
+        lung: uint8 (k, j, i), 0 outside, 1 right, 2 left.
+        spacing: mm (k, j, i).
+        meta: truth and parameters, JSON-serializable.
+        sharp_unclipped: float32 (k, j, i), HU before the floor, or ``None``.
+    """
+
+    sharp: NDArray[np.int16]
+    smooth: NDArray[np.int16]
+    lung: LabelArray
+    spacing: tuple[float, float, float]
+    meta: dict[str, Any]
+    sharp_unclipped: FloatArray | None = None
+
+
+def emphysema_index(hu: NDArray[Any], lung: NDArray[Any]) -> float:
+    """Percentage of lung voxels strictly below -950 HU; NaN without lung."""
+    inside = hu[lung > 0]
+    return float(100.0 * np.mean(inside < THRESHOLD)) if inside.size else float("nan")
+
+
+def simulate_patient(options: Options, seed: int, index: int, volumes: list[RealVolume]) -> SimulatedPatient:
+    """Patient number ``index`` of the run with this ``seed``; the same every time.
+
+    Args:
+        options: the run's choices.
+        seed: the run's seed.
+        index: patient number, from 0.
+        volumes: real objects, possibly none.
+    """
+    rng = np.random.default_rng([seed, index])
+    plan = draw_plan(options, index, bool(volumes), rng)
+    chest = RealChest(volumes[int(rng.integers(len(volumes)))], rng) if plan.real_object else ProceduralChest(rng)
+    grid = _grid(options, plan, chest, rng)
+    sharp, smooth, lung, truth = _reconstruct(plan, chest, grid, rng)
+    return _finish(options, plan, chest, grid, (sharp, smooth, lung), {**truth, "seed": seed, "index": index})
+
+
+def _grid(options: Options, plan: PatientPlan, chest: ObjectSource, rng: np.random.Generator) -> Grid:
+    needed = options.slices if plan.native_mm == plan.output_mm else int(
+        np.ceil((options.slices - 1) * plan.output_mm / plan.native_mm) + 1
+    )  # fmt: skip
+    low, high = chest.height
+    length = (needed - 1) * plan.native_mm
+    start = low + plan.position * max(0.0, high - low - length)
+    fitted = 2.0 * (max(chest.extent) + rng.uniform(2.0, 25.0)) / 512.0
+    pixel = plan.pixel if plan.pixel is not None else float(np.clip(fitted, *plan.pixel_range))
+    centre = (float(rng.normal(0.0, 4.0)), float(rng.normal(0.0, 4.0)))
+    if pixel * 512 > chest.field_mm - 2.0 * CENTRE_LIMIT:
+        pixel = (chest.field_mm - 2.0 * CENTRE_LIMIT) / 512.0
+        centre = (max(-CENTRE_LIMIT, min(CENTRE_LIMIT, centre[0])), max(-CENTRE_LIMIT, min(CENTRE_LIMIT, centre[1])))
+    if options.matrix < 512:
+        centre = (0.0, -0.45 * chest.extent[1])
+    return Grid(tuple(start + n * plan.native_mm for n in range(needed)), pixel, options.matrix, centre)
+
+
+def _reconstruct(
+    plan: PatientPlan, chest: ObjectSource, grid: Grid, rng: np.random.Generator
+) -> tuple[FloatArray, FloatArray, LabelArray, dict[str, Any]]:
+    noise_sharp, noise_smooth = _noise(plan, chest, grid, rng)
+    fine = grid.fine()
+    slab = chest.fine(fine)
+    signal = SignalChain(grid, (plan.kernel.mtf, SMOOTH_KERNEL.mtf))
+    lung = np.ascontiguousarray(to_pixels(slab.lung)).astype(np.uint8)
+    low, high = chest.height
+    target = index_at((0.5 * (grid.z[0] + grid.z[-1]) - low) / max(high - low, 1.0), plan.emphysema)
+    holes = draw_holes(plan.emphysema, slab.lung, fine, rng) if target > 0 else None
+    used = 0
+    hu = slab.hu
+    if holes is not None:
+        warp = np.clip(0.5 * random_field(fine, 1.5, 2.0, rng), -1.0, 1.0)
+        used = _count_for(target, holes, slab, fine, warp, signal, noise_smooth, lung, plan)
+        hu = dig(slab.hu, slab.lung, holes.first(used).paint(fine, warp))
+    pairs = [signal(plane) for plane in hu]
+    sharp = np.stack([p[0] for p in pairs]) + noise_sharp
+    smooth = np.stack([p[1] for p in pairs]) + noise_smooth
+    truth = {
+        "asked_ei": target,
+        "holes": used,
+        "noise_free_ei": emphysema_index(np.stack([p[1] for p in pairs]), lung),
+        "noise_sd_sharp": float(noise_sharp[lung > 0].std()) if (lung > 0).any() else None,
+        "noise_sd_smooth": float(noise_smooth[lung > 0].std()) if (lung > 0).any() else None,
+    }
+    return sharp, smooth, lung, truth
+
+
+def _noise(plan: PatientPlan, chest: ObjectSource, grid: Grid, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+    chain = NoiseChain(grid, plan.kernel.mtf, SMOOTH_KERNEL.mtf)
+    overall = coarse_grid(grid.z)
+    correlation = SLICE_CORRELATION if plan.native_mm <= 1.0 else 0.0
+    white = chain.draw_white(len(grid.z), correlation, rng)
+    sharp, smooth = [], []
+    for k, plane in enumerate(chest.coarse(overall)):
+        spread = reading_noise(attenuation(plane), plan.dose, REFERENCE_PEAK)
+        pair = chain.reconstruct(white[k], spread)
+        sharp.append(pair[0])
+        smooth.append(pair[1])
+    return np.stack(sharp), np.stack(smooth)
+
+
+def _count_for(target: float, holes: Holes, slab: Slab, fine: Grid, warp: FloatArray, signal: SignalChain,
+               noise: FloatArray, lung: LabelArray, plan: PatientPlan) -> int:  # fmt: skip
+    """Number of holes that gives the target index in the smooth reconstruction, noise and floor included."""
+    chosen = np.unique(np.linspace(0, len(fine.z) - 1, CALIBRATION_SLICES + 2).astype(int)[1:-1])
+
+    def index_of(count: int) -> float:
+        below, total = 0, 0
+        for k in chosen:
+            missing = holes.first(count).paint(fine.at(fine.z[k]), warp[k : k + 1])
+            dug = dig(slab.hu[k : k + 1], slab.lung[k : k + 1], missing)[0]
+            image = plan.floor.apply(signal(dug)[1] + noise[k])[lung[k] > 0]
+            below, total = below + int(np.count_nonzero(image < THRESHOLD)), total + image.size
+        return 100.0 * below / max(total, 1)
+
+    return calibrate(index_of, holes.radii.size, target)
+
+
+def _finish(options: Options, plan: PatientPlan, chest: ObjectSource, grid: Grid,
+            images: tuple[FloatArray, FloatArray, LabelArray], truth: dict[str, Any]) -> SimulatedPatient:  # fmt: skip
+    unclipped, smooth, lung = images
+    sharp = np.rint(plan.floor.apply(unclipped))
+    smooth = np.rint(plan.floor.apply(smooth))
+    if plan.native_mm != plan.output_mm:
+        z = np.arange(options.slices, dtype=np.float64) * plan.output_mm / plan.native_mm
+        sharp, smooth, unclipped = (_along_z(a, z) for a in (sharp, smooth, unclipped))
+        lung = lung[np.rint(z).astype(int)]
+    outside = outside_circle(options.matrix)
+    integers = [to_integers(sharp), to_integers(smooth)]
+    if plan.padding is not None:
+        for image in integers:
+            image[:, outside] = plan.padding
+        lung = np.where(outside[None], np.uint8(0), lung)
+    spacing = (plan.output_mm, grid.pixel, grid.pixel)
+    meta = {
+        **truth,
+        "true_ei": emphysema_index(integers[1], lung),
+        "raw_ei": emphysema_index(integers[0], lung),
+        "l1_raw": float(np.abs(integers[0].astype(np.float32) - integers[1]).mean()),
+        "sharp_kernel": plan.kernel.as_meta(),
+        "smooth_kernel": {"name": "B20f", **asdict(SMOOTH_KERNEL)},
+        "dose": asdict(plan.dose),
+        "floor": plan.floor.as_meta(),
+        "padding": plan.padding,
+        "pixel_mm": grid.pixel,
+        "native_slice_mm": plan.native_mm,
+        "slice_mm": plan.output_mm,
+        "first_slice_mm": grid.z[0],
+        "position": plan.position,
+        "emphysema": asdict(plan.emphysema),
+        "object": chest.source,
+        "real_object": chest.real,
+        "preset": options.preset,
+    }
+    return SimulatedPatient(
+        integers[0], integers[1], np.ascontiguousarray(lung), spacing, meta,
+        unclipped.astype(np.float32) if options.keep_unclipped else None,
+    )  # fmt: skip
+
+
+def _along_z(hu: FloatArray, z: NDArray[np.float64]) -> FloatArray:
+    low = np.minimum(z.astype(int), max(hu.shape[0] - 2, 0))
+    part = (z - low).astype(np.float32)[:, None, None]
+    mixed: FloatArray = (1.0 - part) * hu[low] + part * hu[np.minimum(low + 1, hu.shape[0] - 1)]
+    return mixed
+
+
+def without_noise(plan: PatientPlan) -> PatientPlan:
+    """The same plan with so many quanta that noise vanishes; for tests and illustrations."""
+    return replace(plan, dose=replace(plan.dose, quanta=1e12))

@@ -1,0 +1,65 @@
+"""Correlated random fields for tissue texture and irregular borders."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+
+from .sampling import Grid, radial_frequency
+
+FloatArray = NDArray[np.float32]
+
+
+def random_field(grid: Grid, scale_mm: float, slope: float, rng: np.random.Generator) -> FloatArray:
+    """Unit-variance Gaussian field whose amplitude spectrum falls beyond 1 / (2 pi scale) with the power ``slope``.
+
+    Neighbouring slices correlate as exp(-distance / scale).
+
+    Args:
+        grid: where.
+        scale_mm: correlation length, mm.
+        slope: power of the fall; 1 leaves much fine detail, 3 is smooth.
+        rng: random source.
+
+    Returns:
+        float32 (k, rows, columns).
+    """
+    f = radial_frequency(grid.matrix, grid.pixel) / 10.0
+    gain = ((1.0 + (2.0 * np.pi * f * scale_mm) ** 2) ** (-0.5 * slope)).astype(np.float32)
+    gain[0, 0] = 0.0
+    field = np.empty((len(grid.z), grid.matrix, grid.matrix), np.float32)
+    previous = None
+    for k, z in enumerate(grid.z):
+        white = rng.standard_normal((grid.matrix, grid.matrix), dtype=np.float32)
+        if previous is not None:
+            link = np.float32(np.exp(-abs(z - grid.z[k - 1]) / scale_mm))
+            white = link * previous + np.sqrt(np.float32(1.0) - link * link) * white
+        previous = white
+        field[k] = fft.irfft2(fft.rfft2(white) * gain, s=white.shape)
+    return field / np.float32(max(float(field.std()), 1e-6))
+
+
+class SmoothWarp:
+    """Sum of a few sine waves of random direction: a smooth displacement defined everywhere in space.
+
+    Args:
+        rng: random source.
+        amplitude: root-mean-square displacement, mm.
+        wavelengths: shortest and longest wavelength, mm.
+        waves: how many.
+    """
+
+    def __init__(self, rng: np.random.Generator, amplitude: float, wavelengths: tuple[float, float], waves: int = 6) -> None:
+        directions = rng.standard_normal((waves, 3))
+        directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+        self._vectors = directions * (2.0 * np.pi / rng.uniform(*wavelengths, size=(waves, 1)))
+        self._phases = rng.uniform(0.0, 2.0 * np.pi, waves)
+        self._amplitude = amplitude * np.sqrt(2.0 / waves)
+
+    def __call__(self, z: float | FloatArray, y: FloatArray, x: FloatArray) -> FloatArray:
+        """Displacement (mm) at broadcastable coordinates (mm); float32."""
+        total: FloatArray = np.zeros(np.broadcast_shapes(np.shape(z), y.shape, x.shape), np.float32)
+        for (vz, vy, vx), phase in zip(self._vectors.astype(np.float32), self._phases, strict=True):
+            total += np.sin(vz * z + vy * y + vx * x + np.float32(phase))
+        return np.float32(self._amplitude) * total
