@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
@@ -53,7 +54,7 @@ def read_patient(path: Path) -> SimulatedPatient:
                 (float(spacing[0]), float(spacing[1]), float(spacing[2])), json.loads(str(data["meta"])),
                 data.get("sharp_unclipped"),
             )  # fmt: skip
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise InputError(f"{path.name} is not a simulated patient ({error}); generate it again.") from error
 
 
