@@ -196,6 +196,7 @@ class TorchBackend:
 
     def __init__(self, model: Model, device: str, autocast_dtype: str | None = None) -> None:
         import torch
+        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         from .unet import UNet, UNetConfig
@@ -203,7 +204,10 @@ class TorchBackend:
         self._torch: Any = torch
         self.device = device
         self._network = UNet(UNetConfig.from_card(model.card["architecture"]))
-        self._network.load_state_dict(load_file(str(model.weights)))
+        try:
+            self._network.load_state_dict(load_file(str(model.weights)))
+        except SafetensorError as error:
+            raise RuntimeError(f"{model.weights.name} cannot be read: {error}") from error
         self._network = self._network.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         wanted = autocast_dtype or ("float16" if device == "cuda" else None)
         self._autocast = getattr(torch, wanted) if wanted else None
