@@ -73,7 +73,10 @@ def make_model(folder: Path, residual: bool = True, broken: bool = False) -> Pat
     config = TrainConfig(features=(4, 8, 8, 16), residual=residual)
     torch.manual_seed(3)
     network = UNet(config.network)
-    torch.nn.init.normal_(network.head.weight, 0.0, 8.0)
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
+            torch.nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")  # keeps what comes from far as large as the rest
+    torch.nn.init.normal_(network.head.weight, 0.0, 0.5)
     if broken:
         torch.nn.init.constant_(network.head.bias, float("nan"))
     run = folder.parent / (folder.name + "-run")

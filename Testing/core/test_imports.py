@@ -1,0 +1,99 @@
+"""Imports go one way, and the core starts without the libraries that only some runs need."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+KERNEL = ROOT / "KernelNormalization" / "KernelNormalizationLib"
+EMPHYSEMA = ROOT / "EmphysemaQuant" / "EmphysemaQuantLib"
+SLICER = {"slicer", "qt", "ctk", "vtk", "vtkmodules", "mrml", "PythonQt"}
+CORES = [*sorted((KERNEL / "core").glob("*.py")), *sorted((EMPHYSEMA / "core").glob("*.py"))]
+
+
+def package_of(path: Path) -> str:
+    """Dotted package that relative imports of ``path`` start from."""
+    for root in (KERNEL.parent, EMPHYSEMA.parent, ROOT):
+        if path.is_relative_to(root):
+            return ".".join(path.relative_to(root).parts[:-1])
+    raise AssertionError(path)
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Absolute dotted names ``path`` imports anywhere in its text."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parts = package_of(path).split(".") if node.level else []
+            base = ".".join([*parts[: len(parts) - node.level + 1], *([node.module] if node.module else [])])
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def reaches(path: Path, forbidden: set[str]) -> set[str]:
+    """Which of ``forbidden`` packages or modules ``path`` imports."""
+    return {name for name in imported(path) for part in forbidden if name == part or name.startswith(part + ".")}
+
+
+def python_files(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", CORES, ids=lambda p: f"{p.parts[-3]}-{p.stem}")
+def test_the_core_knows_nothing_above_it(path: Path) -> None:
+    above = {f"{lib}.{room}" for lib in (KERNEL.name, EMPHYSEMA.name) for room in ("logic", "widget")}
+    assert not reaches(path, SLICER | above | {"training", "workstation", "trame"})
+    own = package_of(path).split(".")[0]
+    outside = {
+        n for n in imported(path) if n.startswith((KERNEL.name, EMPHYSEMA.name)) and n.split(".")[1:2] not in ([], ["core"])
+    }
+    assert not outside, f"{own} core imports {outside}"
+
+
+def test_the_normalization_core_does_not_know_the_emphysema_module() -> None:
+    for path in CORES:
+        if path.is_relative_to(KERNEL):
+            assert not reaches(path, {EMPHYSEMA.name})
+
+
+@pytest.mark.parametrize("library", [KERNEL, EMPHYSEMA], ids=lambda p: p.name)
+def test_the_logic_knows_no_widget(library: Path) -> None:
+    path = library / "logic.py"
+    assert path.exists()
+    assert not reaches(path, {"qt", "ctk", "PythonQt", f"{library.name}.widget", "training", "workstation"})
+
+
+def test_the_modules_do_not_need_training_or_workstation() -> None:
+    for path in [*python_files(KERNEL), *python_files(EMPHYSEMA)]:
+        assert not reaches(path, {"training", "workstation"}), path
+
+
+def test_training_and_workstation_know_no_widget() -> None:
+    for path in python_files(ROOT / "training"):
+        assert not reaches(path, SLICER | {"workstation", f"{KERNEL.name}.logic", f"{EMPHYSEMA.name}.logic"}), path
+    for path in python_files(ROOT / "workstation"):
+        assert not reaches(path, {"qt", "ctk", "training", f"{KERNEL.name}.widget", f"{EMPHYSEMA.name}.widget"}), path
+
+
+def test_the_core_is_imported_without_any_library_that_may_be_missing() -> None:
+    modules = [f"{package_of(p)}.{p.stem}" for p in CORES if p.stem not in ("__init__", "unet")]
+    code = (
+        "import importlib, sys\n"
+        f"for name in {modules!r}: importlib.import_module(name)\n"
+        "heavy = {'torch', 'openvino', 'onnxruntime', 'onnx', 'safetensors', 'scipy', 'matplotlib', 'numba'}\n"
+        f"heavy |= {SLICER!r}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+    )
+    paths = os.pathsep.join([str(KERNEL.parent), str(EMPHYSEMA.parent)])
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True, check=True
+    )
+    assert run.stdout.strip() == "[]"

@@ -1,0 +1,175 @@
+"""Model folders: found, and refused unless every file is the one the card describes and computes what it promises."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from core.conftest import make_model
+
+from KernelNormalizationLib.core.backends import available_cpu_backends, choose_backend
+from KernelNormalizationLib.core.errors import ModelError
+from KernelNormalizationLib.core.methods import create_normalizer
+from KernelNormalizationLib.core.models import CARD, ONNX, WEIGHTS, list_models, load_model, models_folder, sha256_of
+
+Edit = Callable[[dict[str, Any]], None]
+
+
+@pytest.fixture
+def folder(model_folder: Path, tmp_path: Path) -> Path:
+    """A copy of the model that a test may damage."""
+    return Path(shutil.copytree(model_folder, tmp_path / "copy"))
+
+
+def rewrite_card(folder: Path, edit: Edit) -> None:
+    card = json.loads((folder / CARD).read_text())
+    edit(card)
+    (folder / CARD).write_text(json.dumps(card))
+
+
+def test_a_whole_folder_is_read(model_folder: Path) -> None:
+    model = load_model(model_folder)
+    assert model.id == "tiny-residual"
+    assert model.residual
+    assert model.sha256 == sha256_of(model.weights)
+    vectors = model.conformance()
+    assert len(vectors) == 2
+    for vector in vectors:
+        assert vector.sharp.shape == vector.base.shape == vector.expected.shape == (1, 1, 64, 64)
+        # a vector in which the network does nothing would prove nothing
+        assert np.abs(vector.expected - vector.base).max() > 10.0
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, ONNX])
+def test_a_changed_file_is_refused_with_both_checksums(folder: Path, name: str) -> None:
+    content = bytearray((folder / name).read_bytes())
+    expected = sha256_of(folder / name)
+    content[len(content) // 2] ^= 1
+    (folder / name).write_bytes(content)
+    with pytest.raises(ModelError, match="damaged or changed") as caught:
+        load_model(folder)
+    assert expected in str(caught.value)
+    assert sha256_of(folder / name) in str(caught.value)
+    assert name in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, ONNX])
+def test_a_missing_file_is_named(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    with pytest.raises(ModelError, match=f"{name} is missing; copy"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    "key", ["id", "kernel_pair", "architecture", "training_data", "metrics", "licence", "sha256", "conformance"]
+)
+def test_a_card_without_a_required_entry_is_refused_by_name(folder: Path, key: str) -> None:
+    rewrite_card(folder, lambda card: card.pop(key))
+    with pytest.raises(ModelError, match=f"lacks {key};"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "\udcff"])
+def test_a_card_that_is_no_card_is_refused(folder: Path, text: str) -> None:
+    (folder / CARD).write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(ModelError, match=CARD):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("version", [0, 2, None, "1"])
+def test_a_card_of_another_format_is_refused_with_both_numbers(folder: Path, version: object) -> None:
+    rewrite_card(folder, lambda card: card.update(format=version))
+    with pytest.raises(ModelError, match=f"has format {version}, this version reads 1"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda card: card.update(sha256="abc"),
+        lambda card: card.update(conformance=[{}]),
+        lambda card: card.update(conformance="none"),
+        lambda card: card["conformance"][0].update(sharp=["1 2", "x y"]),
+        lambda card: card["conformance"][0]["expected"].append("1 2 3"),
+        lambda card: card.update(architecture=None),
+        lambda card: card["architecture"].pop("residual"),
+    ],
+)
+def test_a_card_with_nonsense_in_it_is_refused(folder: Path, edit: Edit) -> None:
+    rewrite_card(folder, edit)
+    with pytest.raises(ModelError, match="is damaged"):
+        load_model(folder)
+
+
+def test_a_card_that_promises_nothing_is_refused(folder: Path) -> None:
+    rewrite_card(folder, lambda card: card.update(conformance=[]))
+    with pytest.raises(ModelError, match="no conformance vector"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("off", ["12.5", "nan"])
+def test_a_network_that_does_not_reproduce_its_vectors_is_refused(folder: Path, off: str) -> None:
+    def edit(card: dict[str, Any]) -> None:
+        rows = card["conformance"][1]["expected"]
+        values = rows[20].split()
+        values[20] = off if off == "nan" else str(float(values[20]) + float(off))
+        rows[20] = " ".join(values)
+
+    rewrite_card(folder, edit)
+    model = load_model(folder)
+    with pytest.raises(ModelError, match="does not reproduce its conformance vectors") as caught:
+        choose_backend(model, "cpu")
+    assert f"{off.removesuffix('0')}" in str(caught.value)
+    for backend in available_cpu_backends():
+        assert backend in str(caught.value)
+
+
+def test_a_network_that_gives_no_numbers_is_refused(tmp_path: Path) -> None:
+    model = load_model(make_model(tmp_path / "broken", broken=True))
+    with pytest.raises(ModelError, match="does not reproduce"):
+        choose_backend(model, "cpu")
+
+
+def test_weights_that_are_not_a_network_are_refused_though_their_checksums_fit(folder: Path) -> None:
+    for name in (WEIGHTS, ONNX):
+        (folder / name).write_bytes(b"not a network")
+    rewrite_card(folder, lambda card: card.update(sha256={name: sha256_of(folder / name) for name in (WEIGHTS, ONNX)}))
+    with pytest.raises(ModelError, match="No backend runs this model correctly"):
+        choose_backend(load_model(folder), "cpu")
+
+
+def test_a_folder_without_a_card_says_where_models_come_from(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"no card\.json"):
+        load_model(tmp_path)
+
+
+def test_an_unknown_model_is_answered_with_those_there_are() -> None:
+    with pytest.raises(ModelError, match="There is no model nonesuch; installed are"):
+        load_model("nonesuch")
+    with pytest.raises(ModelError, match="There is no model nonesuch"):
+        create_normalizer("unet", model="nonesuch", device="cpu")
+
+
+def test_models_are_listed_by_name(model_folder: Path, tmp_path: Path) -> None:
+    for name in ("b", "a"):
+        shutil.copytree(model_folder, tmp_path / name)
+    (tmp_path / "not a model").mkdir()
+    assert list_models(tmp_path) == ["a", "b"]
+    assert list_models(tmp_path / "a") == []
+
+
+def test_every_model_that_comes_with_the_product_is_whole_and_computes() -> None:
+    names = list_models()
+    if not names:
+        pytest.skip("no model comes with the product yet")
+    for name in names:
+        assert (models_folder() / name).is_dir()
+        model = load_model(name)
+        assert model.id == name
+        choose_backend(model, "cpu")
+    assert load_model().id == names[-1]
