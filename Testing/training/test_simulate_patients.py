@@ -186,6 +186,7 @@ def test_a_patient_is_the_same_whatever_was_made_before_it(tmp_path: Path) -> No
     main([*SMALL, "--seed", "9", "--patients", "2", "--out", str(tmp_path)])
     alone = simulate_patient(options, 9, 1, [])
     assert np.array_equal(read_patient(patient_path(tmp_path, 1)).sharp, alone.sharp)
+    assert not np.array_equal(read_patient(patient_path(tmp_path, 0)).sharp, alone.sharp)
 
 
 @pytest.mark.parametrize("wrong", [["--patients", "0"], ["--matrix", "20"], ["--objects", "/no/such/folder"]])

@@ -66,7 +66,7 @@ def write_manifest(folder: Path, parameters: dict[str, Any]) -> dict[str, Any]:
     """
     known = {entry["file"]: entry for entry in read_manifest(folder).get("patients", [])}
     entries = []
-    for path in sorted((folder / "patients").glob("sim*.npz")):
+    for path in sorted((folder / "patients").glob("*.npz")):
         state = path.stat()
         old = known.get(path.name)
         if old is not None and (old["bytes"], old["modified_ns"]) == (state.st_size, state.st_mtime_ns):
