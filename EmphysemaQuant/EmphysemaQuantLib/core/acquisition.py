@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from KernelNormalizationLib.core.errors import InputError
+from KernelNormalizationLib.core.kernels import kernel_number
 from KernelNormalizationLib.core.volume import CTVolume
 
 from .indices import RegionIndices
@@ -21,6 +22,8 @@ LOW_INSPIRATION_SHARE = 0.75
 # Mean lung density of healthy adults at full inspiration is about -850 HU; above this the lungs are hardly inflated.
 SHALLOW_MLD_HU = -750.0
 LOCATION_RELIABLE_ABOVE_EI = 5.0
+# EI was related to pathology and lung function on B20 to B40 reconstructions; noise and bias rise steeply above.
+SHARP_ABOVE_KERNEL = 40
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ def acquisition_sheet(
         patient: sex, height and weight for the predicted lung volume; ``None`` leaves it out.
     """
     items = [_kernel(volume), _scanner(volume), *_slices(volume), _contrast(volume), _voltage(volume)]
-    items += [_mask(quality), _inspiration(whole, patient), _location(whole)]
+    items += [_mask(quality), _inspiration(whole, patient), _location(volume, whole)]
     return tuple(items)
 
 
@@ -94,7 +97,15 @@ def _kernel(volume: CTVolume) -> SheetItem:
         return SheetItem("Kernel", kernel or "synthetic", "note", "Computed by normalization, not reconstructed.")
     if kernel is None:
         return SheetItem("Kernel", "not stated", "doubt", "EI depends on the kernel more than on anything else.")
+    if is_sharp(volume):
+        return SheetItem("Kernel", kernel, "doubt", "Sharp: noise pushes lung below the threshold, EI is too high.")
     return SheetItem("Kernel", kernel)
+
+
+def is_sharp(volume: CTVolume) -> bool:
+    """Whether the volume was reconstructed with a sharp Siemens B kernel (above B40); false when unknown."""
+    number = kernel_number(volume.acquisition.kernel)
+    return not volume.synthetic and number is not None and number > SHARP_ABOVE_KERNEL
 
 
 def _scanner(volume: CTVolume) -> SheetItem:
@@ -154,7 +165,10 @@ def _inspiration(whole: RegionIndices, patient: Patient | None) -> SheetItem:
     return SheetItem("Inspiration", litres)
 
 
-def _location(whole: RegionIndices) -> SheetItem:
+def _location(volume: CTVolume, whole: RegionIndices) -> SheetItem:
+    if is_sharp(volume):
+        remark = "Location unreliable: on a sharp kernel most voxels of the mask are noise."
+        return SheetItem("Location of emphysema", f"EI {whole.ei_percent:.1f} %", "doubt", remark)
     if location_reliable(whole.ei_percent):
         return SheetItem("Location of emphysema", f"EI {whole.ei_percent:.1f} %")
     remark = f"Location unreliable: at EI ≤ {LOCATION_RELIABLE_ABOVE_EI:g} % the mask is a few isolated voxels."

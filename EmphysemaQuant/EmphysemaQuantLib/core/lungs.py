@@ -6,7 +6,6 @@ import logging
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from KernelNormalizationLib.core.errors import LungNotFoundError
 from KernelNormalizationLib.core.progress import Progress, ProgressTracker
@@ -104,7 +103,12 @@ def segment_lungs(volume: CTVolume, progress: Progress | None = None) -> LungMas
     tracker.advance()
     closed = _closed(pieces, body, coarse_grid.spacing)
     tracker.advance()
-    labels, airways = _refined(hu, closed, coarse_grid, growth, airway_grid, frame.spacing)
+    airways = np.zeros(hu.shape, dtype=bool)
+    if growth is not None:
+        wall = morphology(growth.lumen, airway_grid.spacing, AIRWAY_WALL_MM, "dilate")
+        airways = airway_grid.expand(wall, airway_grid.everywhere)
+    labels = _refined(hu, closed, coarse_grid, frame.spacing)
+    labels[airways] = 0
     tracker.advance()
     scene = Scene(hu, coarse, coarse_grid, frame.spacing)
     quality = judge(measure(scene, labels, pieces, body, trachea, growth))
@@ -153,31 +157,17 @@ def _closed(pieces: LungPieces, body: BoolArray, spacing: Spacing) -> LabelArray
     return closed
 
 
-def _refined(
-    hu: NDArray[np.float32],
-    closed: LabelArray,
-    coarse_grid: ReducedGrid,
-    growth: AirwayGrowth | None,
-    airway_grid: ReducedGrid,
-    spacing: Spacing,
-) -> tuple[LabelArray, BoolArray]:
-    """Full-resolution labels and airways (k, j, i), canonical order.
+def _refined(hu: FloatArray, closed: LabelArray, coarse_grid: ReducedGrid, spacing: Spacing) -> LabelArray:
+    """Full-resolution labels (k, j, i), canonical order.
 
     Well inside the coarse mask everything is lung; in a shell of one coarse voxel the HU decide.
     """
     labels = np.zeros(hu.shape, dtype=np.uint8)
-    airways = np.zeros(hu.shape, dtype=bool)
-    coarse_box = bounding_box(closed > 0, margin=2)
-    box = coarse_grid.full_box(coarse_box)
+    box = coarse_grid.full_box(bounding_box(closed > 0, margin=2))
     outer, inner = _shell(closed, coarse_grid.spacing)
     dark = _smoothed(np.ascontiguousarray(hu[box]), spacing) < TISSUE_BORDER_HU
-    lung = coarse_grid.expand(inner, box) | dark
-    labels[box] = coarse_grid.expand(outer, box) * lung
-    if growth is not None:
-        wall = morphology(growth.lumen, airway_grid.spacing, AIRWAY_WALL_MM, "dilate")
-        airways = airway_grid.expand(wall, airway_grid.everywhere)
-        labels[airways] = 0
-    return labels, airways
+    labels[box] = coarse_grid.expand(outer, box) * (coarse_grid.expand(inner, box) | dark)
+    return labels
 
 
 def _shell(closed: LabelArray, spacing: Spacing) -> tuple[LabelArray, BoolArray]:

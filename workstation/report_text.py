@@ -1,0 +1,118 @@
+"""Sentences of a report: headline, verdicts, comparison, methods and provenance."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+import numpy as np
+import SimpleITK as sitk
+
+from EmphysemaQuantLib.core.acquisition import SheetItem, is_sharp, location_reliable
+from KernelNormalizationLib.core.methods import VERSION
+from KernelNormalizationLib.core.write import RESEARCH_USE
+
+from .report import Report
+
+VERDICT_WORDS = {"ok": "Lung mask: ok", "look": "Lung mask: look at it", "failed": "Lung mask: FAILED, do not use"}
+_DISTRIBUTION = "ctkernelnormalization"
+
+
+def headline(report: Report) -> str:
+    """The result in one line."""
+    raw = report.raw_panel.whole
+    if report.normalized_panel is None:
+        return f"EI {raw.ei_percent:.2f} % of {raw.tlv_ml / 1000:.2f} L"
+    normalized = report.normalized_panel.whole.ei_percent
+    text = f"EI {raw.ei_percent:.2f} % as reconstructed, {normalized:.2f} % normalized to B20f"
+    if report.interval is not None:
+        text += f" (95 % interval {report.interval.low:.1f} to {report.interval.high:.1f} %)"
+    return text
+
+
+def verdicts(report: Report) -> list[str]:
+    """What limits the numbers, most important first."""
+    quality = report.lung_mask.quality
+    lines = [VERDICT_WORDS[quality.verdict] + (". " + " ".join(quality.reasons) if quality.reasons else ".")]
+    panel = report.normalized_panel or report.raw_panel
+    if report.normalized_panel is None and is_sharp(report.raw):
+        lines.append(
+            f"Sharp kernel {report.raw.acquisition.kernel}: noise counts as emphysema, so EI is too high and its place "
+            "unreliable; normalize the volume first."
+        )
+    elif not location_reliable(panel.whole.ei_percent):
+        lines.append(
+            f"Location unreliable: at EI ≤ 5 % (here {panel.whole.ei_percent:.1f} %) the emphysema mask is a few isolated "
+            "voxels; trust the index, not the place."
+        )
+    if report.raw_panel.floor.floor_hu is not None:
+        lines.append(report.raw_panel.floor.text)
+    warnings = report.provenance.get("warnings", ())
+    lines += [str(w) for w in warnings] if isinstance(warnings, (list, tuple)) else []
+    if report.normalized is not None and report.interval is None:
+        lines.append("No cross-validated error is known for this method and scanner, so EI is given without interval.")
+    return lines
+
+
+def comparison(report: Report) -> list[str]:
+    """How raw and normalized volume differ; empty without a normalized one."""
+    a = report.agreement
+    if a is None:
+        return []
+    return [
+        f"EI change {a.delta_ei_points:+.2f} points; Dice of the emphysema masks {a.dice:.2f}.",
+        f"Emphysema kept {a.kept_ml:.0f} mL, removed {a.removed_ml:.0f} mL, added {a.added_ml:.0f} mL.",
+        f"Mean |difference| {a.l1_image_hu:.1f} HU (image), {a.l1_body_hu:.1f} HU (body), {a.l1_lung_hu:.1f} HU (lungs).",
+    ]
+
+
+def sheet(report: Report) -> tuple[SheetItem, ...]:
+    """Acquisition sheet of the scan as reconstructed, without the line that the verdicts already hold."""
+    said = {"Lung mask", "Location of emphysema"}
+    return tuple(item for item in report.raw_panel.sheet if item.name not in said)
+
+
+def methods(report: Report) -> str:
+    """Methods text to paste into a paper."""
+    a = report.raw.acquisition
+    k, j, i = report.raw.geometry.spacing
+    kernel = a.kernel or "an unstated kernel"
+    text = (
+        f"Chest CT reconstructed with {kernel} (voxels {j:.2f} × {i:.2f} × {k:.2f} mm) was analysed. Lungs were segmented "
+        "by thresholding at -400 HU on a 2 mm grid, refined at full resolution; trachea and bronchi were removed by "
+        "region growing with leak control, vessels kept. "
+    )
+    if report.normalized is not None:
+        method = report.provenance.get("method", "kernel normalization")
+        text += f"The volume was normalized to the kernel B20f ({method}); one lung mask served both volumes. "
+    text += (
+        f"Emphysema was defined as lung voxels strictly below {report.raw_panel.threshold_hu:g} HU; the emphysema index is "
+        "100 × emphysema volume / total lung volume. Perc15 is the 15th percentile of lung density, MLD the mean. Clusters "
+        "are face-connected in 3D; D is the exponent of their cumulative size distribution. Software: "
+        f"CTKernelNormalization {product_version()}."
+    )
+    return text
+
+
+def provenance(report: Report) -> list[str]:
+    """Versions and hashes that reproduce the numbers."""
+    lines = [f"CTKernelNormalization {product_version()}, SimpleITK {sitk.Version.VersionString()}, NumPy {np.__version__}"]
+    kept = ("method", "model", "model_sha256", "sha256", "weights_sha256", "backend", "device", "version")
+    found = [f"{key}: {report.provenance[key]}" for key in kept if key in report.provenance]
+    if found:
+        lines.append("Normalization: " + ", ".join(found))
+    uid = report.raw.acquisition.series_instance_uid
+    if uid:
+        lines.append(f"Series {uid}")
+    lines.append(f"Threshold {report.raw_panel.threshold_hu:g} HU, strictly below; thirds of equal volume; rind 15 mm.")
+    return lines
+
+
+def product_version() -> str:
+    """Version of the product: the installed distribution's, else the code's own."""
+    try:
+        return version(_DISTRIBUTION)
+    except PackageNotFoundError:
+        return VERSION
+
+
+FOOTER = RESEARCH_USE
