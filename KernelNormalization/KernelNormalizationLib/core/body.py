@@ -15,6 +15,7 @@ TISSUE_HU = -400.0
 LUNG_HU = -500.0
 # Lung keeps this distance to its border here, so that partial volume does not count as lung.
 EROSION_BLOCKS = 1
+RESTORED_BLOCKS = 2
 
 
 @dataclass(frozen=True)
@@ -64,11 +65,22 @@ def _block_means(volume: CTVolume) -> np.ndarray[tuple[int, int, int], np.dtype[
 
 
 def _largest_component(mask: BoolArray) -> BoolArray:
-    # Opening parts the table from the back; the table and its cushion are thinner than two blocks.
-    image = sitk.BinaryMorphologicalOpening(sitk.GetImageFromArray(mask.astype(np.uint8)), [1, 1, 0])
-    labels = sitk.RelabelComponent(sitk.ConnectedComponent(image), sortByObjectSize=True)
-    largest: BoolArray = sitk.GetArrayFromImage(labels) == 1
+    # Opening parts the table from the back; its shell is thinner than two blocks.
+    image = sitk.GetImageFromArray(_without_thin_parts(mask).astype(np.uint8))
+    labels = sitk.RelabelComponent(sitk.ConnectedComponent(image, True), sortByObjectSize=True)
+    # A thin chest wall loses its corners in the opening and would no longer close round the lungs: they are given back.
+    corners = sitk.BinaryDilate(labels == 1, [RESTORED_BLOCKS, RESTORED_BLOCKS, 0])
+    largest: BoolArray = (sitk.GetArrayFromImage(corners) > 0) & mask
     return largest
+
+
+def _without_thin_parts(mask: BoolArray) -> BoolArray:
+    """Opening of ``mask`` (k, j, i) with 2 x 2 pixels in plane: what no such square covers is gone."""
+    squares = mask[:, :-1, :-1] & mask[:, 1:, :-1] & mask[:, :-1, 1:] & mask[:, 1:, 1:]
+    kept = np.zeros_like(mask)
+    for corner in (kept[:, :-1, :-1], kept[:, 1:, :-1], kept[:, :-1, 1:], kept[:, 1:, 1:]):
+        corner |= squares
+    return kept
 
 
 def _filled(image: BoolArray) -> BoolArray:
