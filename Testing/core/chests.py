@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from KernelNormalizationLib.core.sharpness import noise_power
+from KernelNormalizationLib.core.sharpness import noise_power, smoothed
 from KernelNormalizationLib.core.volume import Acquisition, CTVolume, Geometry
 
 Mask = NDArray[np.bool_]
@@ -39,7 +39,7 @@ def coloured_noise(
 def make_chest(*, slices: int = 10, side: int = 144, pixel_mm: float = 0.7, slice_mm: float = 1.25, number: float = 70.0,
                noise_hu: float = TISSUE_NOISE_HU, floor: float | None = -1024.0, padding: float | None = None,
                kernel: str | None = "B70f", manufacturer: str | None = "SIEMENS", seed: int = 1,
-               scale: float = 1.0) -> Chest:  # fmt: skip
+               scale: float = 1.0, texture_hu: float = 0.0) -> Chest:  # fmt: skip
     """An elliptic body with two lungs; sizes follow the image's side, so that the lungs hold little air in mL.
 
     Args:
@@ -55,6 +55,7 @@ def make_chest(*, slices: int = 10, side: int = 144, pixel_mm: float = 0.7, slic
         manufacturer: tag.
         seed: of the noise.
         scale: size of the body relative to the image.
+        texture_hu: standard deviation of a coarse lung texture, which no kernel takes away.
     """
     shape = (slices, side, side)
     rows, columns = (np.mgrid[:side, :side] - (side - 1) / 2) / (side / 2) / scale
@@ -63,6 +64,9 @@ def make_chest(*, slices: int = 10, side: int = 144, pixel_mm: float = 0.7, slic
     hu = np.where(body, np.where(lungs, LUNG_HU, TISSUE_HU), AIR_HU)[None].repeat(slices, axis=0)
     if noise_hu:
         hu = hu + coloured_noise(number, shape, pixel_mm, noise_hu, seed)
+    if texture_hu:
+        texture = smoothed(np.random.default_rng(seed + 100).normal(size=shape).astype(np.float32), 4.0)
+        hu = hu + lungs * texture * (texture_hu / texture.std())
     hu = np.rint(hu)
     if floor is not None:
         hu = np.maximum(hu, floor)

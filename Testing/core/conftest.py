@@ -11,6 +11,7 @@ from hypothesis import settings
 
 from KernelNormalizationLib.core.models import Model, load_model
 from KernelNormalizationLib.core.read import read_volume
+from KernelNormalizationLib.core.suitability import Suitability, assess
 from KernelNormalizationLib.core.volume import CTVolume
 
 REAL_SCANS = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -43,6 +44,12 @@ def philips_sharp() -> CTVolume:
 def philips_soft() -> CTVolume:
     """The same acquisition, kernel B."""
     return _real("lung-dx-a0001-philips", "soft_B")
+
+
+@pytest.fixture(scope="session")
+def verdicts(siemens_b70f: CTVolume, philips_sharp: CTVolume, philips_soft: CTVolume) -> dict[str, Suitability]:
+    """What is said of the three real series."""
+    return {"siemens": assess(siemens_b70f), "sharp": assess(philips_sharp), "soft": assess(philips_soft)}
 
 
 @pytest.fixture(scope="session")
