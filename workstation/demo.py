@@ -11,12 +11,12 @@ from KernelNormalizationLib.core.backends import Device
 from KernelNormalizationLib.core.methods import create_normalizer
 from KernelNormalizationLib.core.progress import Progress
 from KernelNormalizationLib.core.read import read_volume
+from KernelNormalizationLib.core.sample import make_sample
 from KernelNormalizationLib.core.volume import CTVolume
 from KernelNormalizationLib.core.write import RESEARCH_USE, write_json, write_volume
 
 from .figure import draw_comparison
 from .quantify import METRICS_JSON, agreement_lines, indices_table, quantify
-from .sample import make_sample
 
 NORMALIZED, PROVENANCE, FIGURE = "normalized_B20f_synthetic.nrrd", "normalized_B20f_synthetic.json", "comparison.png"
 SAMPLE_SEED = 1

@@ -7,12 +7,13 @@ part work where no scan is at hand. The networks are trained on the full simulat
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from KernelNormalizationLib.core.kernels import kernel_mtf
-from KernelNormalizationLib.core.volume import Acquisition, CTVolume, FloatArray, Geometry
+from .kernels import kernel_mtf
+from .volume import Acquisition, CTVolume, FloatArray, Geometry
 
 SHAPE = (72, 416, 416)
 SPACING = (3.5, 0.8, 0.8)
@@ -21,8 +22,6 @@ SHARP, SMOOTH = 80, 20
 SHARP_NOISE_HU = 95.0
 FLOOR_HU, CEILING_HU = -1024.0, 3071.0
 SOFT, FAT, BONE, LUNG, HOLE, AIR = 40.0, -90.0, 600.0, -850.0, -985.0, -1000.0
-
-Grid = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -152,9 +151,7 @@ class _Thorax:
             hu[where & lungs] = value
 
 
-def _ellipse(
-    x: NDArray[np.float64], y: NDArray[np.float64], cx: float, cy: float, half_width: float, half_depth: float
-) -> NDArray[np.bool_]:
+def _ellipse(x: NDArray[Any], y: NDArray[Any], cx: float, cy: float, half_width: float, half_depth: float) -> NDArray[np.bool_]:
     if half_width <= 0 or half_depth <= 0:
         return np.zeros(np.broadcast_shapes(x.shape, y.shape), bool)
     inside: NDArray[np.bool_] = ((x - cx) / half_width) ** 2 + ((y - cy) / half_depth) ** 2 <= 1.0

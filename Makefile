@@ -1,0 +1,39 @@
+# `make demo` and `make test` work from a fresh clone: each makes the virtual environment it needs.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --constraint Testing/constraints.txt
+
+.PHONY: demo test lint bench clean
+
+## The whole way on a scan: make demo CT=path, or without CT on a simulated chest.
+demo: $(VENV)/.installed
+	$(BIN)/ctkernel demo $(CT) --out demo
+
+## Style, types and every test.
+test: $(VENV)/.installed-test lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+## Speed and memory, as ratios measured in the same run.
+bench: $(VENV)/.installed-test
+	$(BIN)/python -m Testing.bench
+
+clean:
+	rm -rf $(VENV) demo build *.egg-info
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; $(PYTHON) is older. Use: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml Testing/constraints.txt | $(BIN)/python
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/.installed-test: pyproject.toml Testing/constraints.txt | $(BIN)/python
+	$(PIP) --editable ".[test]"
+	touch $@ $(VENV)/.installed

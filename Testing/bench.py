@@ -1,0 +1,129 @@
+"""Speed and memory, as ratios against named alternatives measured in the same run: ``make bench``."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from EmphysemaQuantLib.core.indices import compute_indices
+from EmphysemaQuantLib.core.lungs import segment_lungs
+from KernelNormalizationLib.core.backends import available_cpu_backends, create_cpu_backend
+from KernelNormalizationLib.core.models import load_model
+from KernelNormalizationLib.core.read import read_volume
+from KernelNormalizationLib.core.sample import make_sample
+from KernelNormalizationLib.core.unet import UNet, UNetConfig
+from KernelNormalizationLib.core.write import write_volume
+
+SIDE = 512
+REPEATS = 7
+VOLUME_SHAPE, VOLUME_SPACING = (300, SIDE, SIDE), (1.0, 0.7, 0.7)
+MATRIX = 2048
+
+
+def seconds(work: Callable[[], object], repeats: int = REPEATS) -> float:
+    """Median wall time of ``work`` after one warm-up."""
+    work()
+    times = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - started)
+    return median(times)
+
+
+def multiply_adds(network: UNet) -> int:
+    """Multiply-adds of the network's convolutions for one 512 x 512 slice."""
+    total = 0
+
+    def count(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        nonlocal total
+        weight = module.weight
+        pixels = inputs[0] if isinstance(module, torch.nn.ConvTranspose2d) else output
+        total += weight.numel() * pixels.shape[2] * pixels.shape[3]
+
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
+            module.register_forward_hook(count)
+    with torch.inference_mode():
+        network.features(torch.zeros(1, 3, SIDE, SIDE))
+    return total
+
+
+def network_bench(write: Callable[[str], object]) -> None:
+    """Seconds a slice of every CPU backend, against plain eager torch and against a matrix product."""
+    model = load_model()
+    rng = np.random.default_rng(0)
+    sharp = rng.normal(-850.0, 100.0, (1, 1, SIDE, SIDE)).astype(np.float32)
+    base = (0.3 * sharp - 595.0).astype(np.float32)
+    eager = UNet(UNetConfig.from_card(model.card["architecture"])).eval()
+    eager.load_state_dict(load_file(str(model.weights)))
+    tensors = (torch.from_numpy(sharp), torch.from_numpy(base), torch.tensor(-1023.5))
+    a, b = torch.randn(MATRIX, MATRIX), torch.randn(MATRIX, MATRIX)
+    with torch.inference_mode():
+        plain = seconds(lambda: eager(*tensors))
+        product = seconds(lambda: a @ b)
+    work = multiply_adds(UNet(UNetConfig.from_card(model.card["architecture"])))
+    ideal = product * work / MATRIX**3
+    write(f"Network, one {SIDE} x {SIDE} slice, {2 * work / 1e9:.1f} GFLOP, {torch.get_num_threads()} threads")
+    write(f"  plain eager torch            {plain:.3f} s")
+    write(f"  matrix product, same work    {ideal:.3f} s")
+    for name in available_cpu_backends():
+        backend = create_cpu_backend(name, model)
+        taken = seconds(lambda backend=backend: backend.run(sharp, base, -1023.5))  # type: ignore[misc]
+        label = "torch, channels_last" if name == "torch" else name
+        write(
+            f"  {label:<28} {taken:.3f} s  {plain / taken:.2f} x eager  {100 * ideal / taken:.0f} % of the matrix product's rate"
+        )
+
+
+def volume_bench(write: Callable[[str], object]) -> None:
+    """Seconds and peak memory of a 512 x 512 x 300 chest through the command line, and of lung mask and indices."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        scan, out = folder / "sharp.nrrd", folder / "smooth.nrrd"
+        write_volume(make_sample(1, VOLUME_SHAPE, VOLUME_SPACING).sharp, scan)
+        normalize = child_seconds("workstation.cli", "normalize", str(scan), str(out))
+        # ru_maxrss of children is the largest of all so far: the normalization's, then possibly the measurement's.
+        normalize_peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024**2
+        measure = child_seconds("workstation.cli", "quantify", str(scan), "--compare", str(out), "--out", str(folder / "q"))
+        both_peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024**2
+        volume = read_volume(scan)
+        started = time.perf_counter()
+        compute_indices(volume, segment_lungs(volume))
+        mask = time.perf_counter() - started
+    write(f"Volume of {SIDE} x {SIDE} x {VOLUME_SHAPE[0]}")
+    write(f"  normalize (command line)     {normalize:.1f} s, peak memory {normalize_peak:.2f} GB")
+    write(f"  quantify pair (command line) {measure:.1f} s, peak memory at most {both_peak:.2f} GB")
+    write(f"  lung mask and indices        {mask:.1f} s, {mask / normalize:.2f} x normalization")
+
+
+def child_seconds(module: str, *arguments: str) -> float:
+    """Wall time of ``python -m module arguments``."""
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-m", module, *arguments], check=True, capture_output=True)
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    """Print every figure, a line each."""
+
+    def write(line: str) -> None:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+    network_bench(write)
+    volume_bench(write)
+
+
+if __name__ == "__main__":
+    main()
