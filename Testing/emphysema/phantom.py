@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from EmphysemaQuantLib.core.grids import gaussian, to_image
 from KernelNormalizationLib.core.volume import CTVolume, Geometry
 
 Mask = NDArray[np.bool_]
@@ -30,6 +32,9 @@ class Plan:
     vessels: bool = True
     bulla_mm: float = 0.0
     scale: float = 1.0
+    pattern: str = "none"
+    lung_hu: float = LUNG_HU
+    blur_mm: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,52 @@ def _lungs(grid, plan: Plan) -> tuple[Mask, Mask]:
     return right & ~diaphragm & ~heart, left & ~diaphragm & ~heart
 
 
+PATTERNS = ("none", "centrilobular", "panlobular", "paraseptal", "bullous")
+
+
+def _diseased(hu: NDArray[np.float32], grid, lungs: Mask, plan: Plan, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Emphysema of a pattern drawn into the lungs."""
+    z, _, _ = grid
+    s = plan.scale
+    if plan.pattern == "panlobular":
+        share = np.clip((40 * s - z) / (120 * s), 0, 1)
+        return np.where(lungs, hu - 90.0 * share, hu).astype(np.float32)
+    count, low, high = {"centrilobular": (220, 3, 7), "bullous": (14, 10, 22)}.get(plan.pattern, (0, 0, 0))
+    for _ in range(count):
+        centre = (rng.uniform(-20, 110) * s, rng.uniform(-80, 80) * s, rng.choice([-1, 1]) * rng.uniform(25, 120) * s)
+        hole = _ellipsoid(grid, centre, (rng.uniform(low, high),) * 3) & lungs
+        hu[hole] = -985.0
+    if plan.pattern == "paraseptal":
+        image = sitk.SignedMaurerDistanceMap(to_image(lungs, plan.spacing), insideIsPositive=True, squaredDistance=False,
+                                             useImageSpacing=True)  # fmt: skip
+        hu[lungs & (sitk.GetArrayFromImage(image) < 8.0) & (z > 20 * s)] = -985.0
+    return hu
+
+
+def patient(number: int) -> tuple[str, Phantom]:
+    """Simulated patient of a running number: pattern, size, noise, touching lungs and slice distance vary."""
+    rng = np.random.default_rng(1000 + number)
+    pattern = PATTERNS[number % len(PATTERNS)]
+    touching = number % 3 == 2
+    slice_mm = float(rng.choice([1.5, 3.0, 5.0]))
+    pixel_mm = float(rng.uniform(1.2, 1.8))
+    scale = float(rng.uniform(0.82, 1.08))
+    shape = (round(290 * scale / slice_mm), round(330 * scale / pixel_mm), round(370 * scale / pixel_mm))
+    plan = Plan(
+        shape=shape,
+        spacing=(slice_mm, pixel_mm, pixel_mm),
+        noise_hu=float(rng.choice([10.0, 40.0, 90.0])),
+        seed=number,
+        touching=touching,
+        scale=scale,
+        pattern=pattern,
+        lung_hu=float(rng.uniform(-890, -800)),
+        blur_mm=float(rng.uniform(0.5, 1.0)),
+    )
+    name = f"{pattern}{', touching' if touching else ''}, {slice_mm:g} mm, noise {plan.noise_hu:g} HU"
+    return name, make(plan)
+
+
 def make(plan: Plan | None = None, **changes) -> Phantom:
     """Draw a plan; keyword arguments change fields of the default one."""
     plan = replace(plan or Plan(), **changes)
@@ -118,18 +169,21 @@ def make(plan: Plan | None = None, **changes) -> Phantom:
     right &= ~whole & plan.right_lung
     left &= ~whole & plan.left_lung
     lungs = right | left
-    hu[lungs] = LUNG_HU + rng.normal(0.0, 12.0, size=plan.shape).astype(np.float32)[lungs]
+    hu[lungs] = plan.lung_hu + rng.normal(0.0, 12.0, size=plan.shape).astype(np.float32)[lungs]
     if plan.vessels:
         for _ in range(40):
             start = (rng.uniform(-70, 70) * s, rng.uniform(-50, 60) * s, rng.choice([-1, 1]) * rng.uniform(40, 60) * s)
             end = tuple(c + rng.uniform(-40, 40) * s for c in start)
             hu[_tube(grid, start, end, 2.5 * s) & lungs] = 40.0
+    hu = _diseased(hu, grid, lungs, plan, rng)
     if plan.bulla_mm:
         hu[_ellipsoid(grid, (50 * s, 10 * s, -75 * s), (plan.bulla_mm,) * 3) & lungs] = GAS_HU
     hu[whole & ~lumen] = TISSUE_HU
     hu[lumen] = GAS_HU
     if plan.bowel_gas:
         hu[_ellipsoid(grid, (-115 * s, -50 * s, 60 * s), (14 * s, 30 * s, 45 * s))] = GAS_HU
+    if plan.blur_mm:
+        hu = gaussian(hu, plan.spacing, plan.blur_mm, directions=(0, 1))
     if plan.noise_hu:
         hu += rng.normal(0.0, plan.noise_hu, size=plan.shape).astype(np.float32)
     volume = CTVolume(np.clip(np.rint(hu), -1024, 3071), Geometry(plan.spacing), name="phantom")
