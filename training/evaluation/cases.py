@@ -1,0 +1,108 @@
+"""One pair to evaluate on, as the volumes the methods and the agreement measures take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from EmphysemaQuantLib.core.lungs import LungMask
+from EmphysemaQuantLib.core.quality import MaskQuality
+from KernelNormalizationLib.core.errors import InputError
+from KernelNormalizationLib.core.volume import MINIMUM_SLICES, Acquisition, CTVolume, Geometry
+
+from ..simulate.patient import SimulatedPatient
+from ..simulate.store import read_patient
+
+FloatArray = NDArray[np.float32]
+# Marks slices that only fill a short block up to the slices a volume needs; far below every scanner's padding.
+FILLER_HU = -4000.0
+
+
+@dataclass(frozen=True)
+class Case:
+    """A pair with its lung labels.
+
+    Attributes:
+        name: file name without suffix.
+        meta: what is known of it.
+        sharp: the input of the methods. Blocks of fewer than eight slices are continued by mirroring.
+        smooth: the reference; mirrored slices are padding here and count nowhere.
+        lung: labels, zero in mirrored slices.
+        slices: number of slices that are not mirrored.
+        unclipped: float32 (slices, rows, columns), the sharp volume before the HU floor, or ``None``.
+    """
+
+    name: str
+    meta: dict[str, Any]
+    sharp: CTVolume
+    smooth: CTVolume
+    lung: LungMask
+    slices: int
+    unclipped: FloatArray | None = None
+
+    def judged(self, hu: FloatArray) -> CTVolume:
+        """A method's voxels (k, j, i) as a volume that :func:`compare_volumes` takes against :attr:`smooth`."""
+        hu = hu.astype(np.float32, copy=True)
+        padding = self.smooth.padding_value
+        if padding is not None:
+            hu[self.smooth.padding_mask] = padding
+        return CTVolume(hu, self.smooth.geometry, padding_value=padding, name="judged")
+
+
+def find_cases(folder: Path) -> list[Path]:
+    """Patient files of a folder of pairs, sorted.
+
+    Raises:
+        InputError: there is none.
+    """
+    files = sorted((folder / "patients").glob("*.npz"))
+    if not files:
+        raise InputError(f"{folder} holds no pairs; make some with training.simulate or training.pairs.")
+    return files
+
+
+def load_case(path: Path) -> Case:
+    """Read a pair.
+
+    Raises:
+        InputError: the file is damaged or shows no lung.
+    """
+    patient = read_patient(path)
+    if not (patient.lung > 0).any():
+        raise InputError(f"{path.name} shows no lung; an emphysema index would be meaningless.")
+    return case_of(path.stem, patient)
+
+
+def case_of(name: str, patient: SimulatedPatient) -> Case:
+    """The case of a pair in memory."""
+    slices = patient.sharp.shape[0]
+    missing = max(0, MINIMUM_SLICES - slices)
+    order = np.pad(np.arange(slices), (0, missing), mode="reflect" if slices > 1 else "edge")
+    padding = patient.meta.get("padding")
+    smooth = patient.smooth.astype(np.float32)[order]
+    reference_padding = None if padding is None else float(padding)
+    if missing:
+        reference_padding = reference_padding if reference_padding is not None else FILLER_HU
+        smooth[slices:] = reference_padding
+    lung = patient.lung[order].copy()
+    lung[slices:] = 0
+    kernel = patient.meta["sharp_kernel"]
+    maker = patient.meta.get("manufacturer") or "SIEMENS"
+    acquisition = Acquisition(
+        kernel=str(kernel.get("tag") or kernel["name"]).removesuffix("-like"),
+        manufacturer=maker,
+        slice_thickness_mm=float(patient.meta["slice_mm"]),
+        modality="CT",
+    )
+    geometry = Geometry(patient.spacing)
+    sharp = CTVolume(
+        patient.sharp.astype(np.float32)[order], geometry, acquisition,
+        padding_value=None if padding is None else float(padding), name=name,
+    )  # fmt: skip
+    reference = CTVolume(smooth, geometry, padding_value=reference_padding, name=f"{name} B20f")
+    mask = LungMask(lung, np.zeros(lung.shape, bool), MaskQuality("ok"))
+    return Case(name, patient.meta, sharp, reference, mask, slices, patient.sharp_unclipped)

@@ -1,0 +1,131 @@
+"""Figures of the evaluation: panels and box plots laid out like the paper's, Bland-Altman and calibration of EI."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from EmphysemaQuantLib.core.emphysema import EMPHYSEMA_THRESHOLD_HU
+
+from .cases import Case, FloatArray
+from .scores import Score, select
+from .tables import everyone, methods_of, severe
+
+LUNG_WINDOW = (-1100.0, -200.0)
+DIFFERENCE_HU = 100.0
+EMPHYSEMA_COLOUR = (0.90, 0.10, 0.10)
+RESOLUTION = 110  # dots per inch
+
+
+def save_panel(path: Path, case: Case, images: Sequence[tuple[str, FloatArray]]) -> None:
+    """Rows image, image with emphysema, difference to the smooth original; one column an image (the paper's Fig. 1).
+
+    Args:
+        path: PNG to write.
+        case: the pair; its middle slice is shown.
+        images: label and float32 (k, j, i), HU.
+    """
+    k = case.slices // 2
+    columns = [("B20f (original)", case.smooth.hu), *images]
+    rows, cols = _lung_box(case.lung.mask[k])
+    shape = case.smooth.hu[k][rows, cols].shape
+    figure = Figure(figsize=(3.2 * len(columns), 3 * (3.2 * shape[0] / shape[1] + 0.35)), layout="constrained")
+    axes = figure.subplots(3, len(columns), squeeze=False)
+    lung = case.lung.mask[k]
+    for n, (label, hu) in enumerate(columns):
+        plane = hu[k]
+        emphysema = (plane < EMPHYSEMA_THRESHOLD_HU) & lung
+        index = 100.0 * float(emphysema.sum()) / max(1.0, float(lung.sum()))
+        grey = np.clip((plane - LUNG_WINDOW[0]) / (LUNG_WINDOW[1] - LUNG_WINDOW[0]), 0, 1)
+        coloured = np.repeat(grey[:, :, None], 3, axis=2)
+        coloured[emphysema] = EMPHYSEMA_COLOUR
+        axes[0, n].imshow(grey[rows, cols], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        axes[0, n].set_title(label, fontsize=9)
+        axes[1, n].imshow(coloured[rows, cols], interpolation="nearest")
+        axes[1, n].set_title(f"below -950 HU in this slice: {index:.1f} %", fontsize=8)
+        difference = plane - case.smooth.hu[k]
+        shown = axes[2, n].imshow(difference[rows, cols], cmap="RdBu_r", vmin=-DIFFERENCE_HU, vmax=DIFFERENCE_HU)
+        axes[2, n].set_title(f"minus original, mean |.| {np.abs(difference[lung]).mean():.1f} HU in lung", fontsize=8)
+    for axis in axes.ravel():
+        axis.set_axis_off()
+    _marks(axes[0, 0], case.sharp.geometry.spacing[2])
+    figure.colorbar(shown, ax=axes[2, :], label="HU", shrink=0.8)
+    figure.savefig(path, dpi=RESOLUTION)
+
+
+def _lung_box(lung: NDArray[np.bool_], margin: int = 12) -> tuple[slice, slice]:
+    if not lung.any():
+        return slice(None), slice(None)
+    rows, columns = (np.flatnonzero(lung.any(axis=a)).astype(int) for a in (1, 0))
+    return (slice(max(0, int(rows[0]) - margin), int(rows[-1]) + margin),
+            slice(max(0, int(columns[0]) - margin), int(columns[-1]) + margin))  # fmt: skip
+
+
+def _marks(axis: Any, pixel: float) -> None:
+    length = 50.0 / pixel
+    bottom, right = float(axis.get_ylim()[0]), float(axis.get_xlim()[1])
+    axis.plot([8, 8 + length], [bottom - 10, bottom - 10], color="orange", lw=2)
+    axis.text(8, bottom - 15, "5 cm", color="orange", fontsize=8, va="bottom")
+    axis.text(6, 6, "R", color="orange", fontsize=10, va="top")
+    axis.text(right - 6, 6, "L", color="orange", fontsize=10, va="top", ha="right")
+
+
+def save_boxes(path: Path, scores: Sequence[Score]) -> None:
+    """Box plots of the EI difference and of Dice, every method, all patients and EI > 5 (the paper's Fig. 2)."""
+    methods = methods_of(scores)
+    figure = Figure(figsize=(1.6 + 1.5 * len(methods), 4.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    halves: tuple[tuple[Any, Callable[[Score], float], str], ...] = (
+        (left, lambda s: s.ei - s.true_ei, "EI minus EI of B20f, points"),
+        (right, lambda s: s.dice, "Dice of emphysema at -950 HU"),
+    )
+    for axis, pick, label in halves:
+        groups = [[pick(s) for s in select(scores, m, keep)] for m in methods for keep in (everyone, severe)]
+        places = [3 * n + d for n in range(len(methods)) for d in (0, 1)]
+        boxes = axis.boxplot(groups, positions=places, widths=0.8, patch_artist=True, medianprops={"color": "black"})
+        for n, box in enumerate(boxes["boxes"]):
+            box.set_facecolor("#9ecae1" if n % 2 == 0 else "#fdae6b")
+        axis.set_xticks([3 * n + 0.5 for n in range(len(methods))], methods, rotation=20)
+        axis.set_ylabel(label)
+        axis.grid(axis="y", alpha=0.3)
+    left.axhline(0.0, color="grey", lw=0.8)
+    left.legend(boxes["boxes"][:2], ["all patients", "EI > 5 %"], fontsize=8)
+    figure.savefig(path, dpi=RESOLUTION)
+
+
+def save_bland_altman(path: Path, scores: Sequence[Score]) -> None:
+    """Difference of EI against the mean of both, with bias and 95 % limits of agreement, one panel a method."""
+    methods = methods_of(scores)
+    figure = Figure(figsize=(3.3 * len(methods), 3.6), layout="constrained")
+    for axis, method in zip(figure.subplots(1, len(methods), squeeze=False)[0], methods, strict=True):
+        chosen = select(scores, method)
+        mean = np.array([0.5 * (s.ei + s.true_ei) for s in chosen])
+        difference = np.array([s.ei - s.true_ei for s in chosen])
+        bias, limit = difference.mean(), 1.96 * (difference.std(ddof=1) if difference.size > 1 else 0.0)
+        axis.scatter(mean, difference, s=14)
+        for level, style in ((bias, "-"), (bias - limit, "--"), (bias + limit, "--")):
+            axis.axhline(level, color="black", ls=style, lw=0.9)
+        axis.set_title(f"{method}: {bias:+.2f} ± {limit:.2f}", fontsize=9)
+        axis.set_xlabel("mean EI, %")
+    figure.supylabel("EI minus EI of B20f, points", fontsize=9)
+    figure.savefig(path, dpi=RESOLUTION)
+
+
+def save_calibration(path: Path, scores: Sequence[Score]) -> None:
+    """EI of every method against the true EI."""
+    figure = Figure(figsize=(5.2, 5.0), layout="constrained")
+    axis = figure.subplots()
+    largest = max(max(s.ei, s.true_ei) for s in scores) * 1.05 + 0.5
+    axis.plot([0, largest], [0, largest], color="grey", lw=0.9)
+    for method in methods_of(scores):
+        chosen = select(scores, method)
+        axis.scatter([s.true_ei for s in chosen], [s.ei for s in chosen], s=14, label=method, alpha=0.75)
+    axis.set_xlabel("EI of B20f, %")
+    axis.set_ylabel("EI of the image, %")
+    axis.legend(fontsize=8)
+    figure.savefig(path, dpi=RESOLUTION)

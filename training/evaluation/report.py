@@ -1,0 +1,140 @@
+"""Files of an evaluation: CSV, JSON, Markdown and figures, with how they came about inside."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from KernelNormalizationLib.core.write import atomic_path
+
+from .figures import save_bland_altman, save_boxes, save_calibration
+from .scores import SCORE_FIELDS, SIGNIFICANCE, Comparison, Score, compare_methods
+from .tables import comparison_table, main_table, methods_of, paper_table, population_table, severe, strata_tables
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How results came about.
+
+    Attributes:
+        command: the command line.
+        commit: Git commit of the code, with ``+`` when files were changed since.
+        machine: processor and number of cores.
+        python, numpy: versions.
+        date: UTC, to the minute.
+        data: what the pairs are.
+    """
+
+    command: str
+    commit: str
+    machine: str
+    python: str
+    numpy: str
+    date: str
+    data: dict[str, Any]
+
+    @staticmethod
+    def now(command: str, data: dict[str, Any]) -> Provenance:
+        """Of this process."""
+        return Provenance(
+            command, _commit(), f"{_processor()}, {os.cpu_count()} cores", platform.python_version(), np.__version__,
+            datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), data,
+        )  # fmt: skip
+
+
+def _commit() -> str:
+    here = Path(__file__).parent
+    try:
+        return _git(here, "rev-parse", "HEAD") + ("+" if _git(here, "status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")] \
+        if info.exists() else []  # fmt: skip
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def write_report(out: Path, scores: Sequence[Score], best: str, provenance: Provenance, skipped: Sequence[str]) -> None:
+    """Write ``scores.csv``, ``results.json``, ``results.md`` and the figures that need no images.
+
+    Args:
+        out: folder, made if absent.
+        scores: every case and method.
+        best: label of the method that is tested against the others.
+        provenance: how they came about.
+        skipped: messages about cases and methods that gave no result.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    tests = {"all patients": compare_methods(scores, best), "EI > 5": compare_methods(scores, best, severe)}
+    _write(out / "scores.csv", _csv(scores))
+    _write(out / "results.json", json.dumps({
+        "provenance": asdict(provenance),
+        "scores": [asdict(s) for s in scores],
+        "tests": {name: [asdict(c) for c in found] for name, found in tests.items()},
+        "skipped": list(skipped),
+    }, indent=1))  # fmt: skip
+    _write(out / "results.md", _document(scores, best, provenance, tests, skipped))
+    for name, save in (("dei_and_dice.png", save_boxes), ("bland_altman.png", save_bland_altman),
+                       ("calibration.png", save_calibration)):  # fmt: skip
+        with atomic_path(out / name) as path:
+            save(path, scores)
+
+
+def _csv(scores: Sequence[Score]) -> str:
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, SCORE_FIELDS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(s) for s in scores)
+    return stream.getvalue()
+
+
+def _document(scores: Sequence[Score], best: str, provenance: Provenance, tests: dict[str, list[Comparison]],
+              skipped: Sequence[str]) -> str:  # fmt: skip
+    parts = ["# Evaluation", _provenance_lines(provenance)]
+    if "raw" in methods_of(scores):
+        parts += ["## The patients beside the paper's", population_table(scores, "raw")]
+    parts += ["## Ours: mean ± standard deviation [minimum, maximum]", main_table(scores)]
+    parts += ["## The paper's Table 1", paper_table(),
+              "The paper's patients are real and their lungs were segmented; borders of simulated emphysema are "
+              "easier to find again, so Dice values of simulated patients are not comparable one to one."]  # fmt: skip
+    for name, found in tests.items():
+        if found:
+            parts += [f"## Paired one-sided t-tests, {name}", comparison_table(found),
+                      f"{len(found)} tests stand in this table; at {SIGNIFICANCE:g} each, chance alone would make "
+                      f"{SIGNIFICANCE * len(found):.1f} of them significant, hence Holm's correction. Cohen's d is the mean "
+                      "gain over its standard deviation between patients."]  # fmt: skip
+    for title, table in strata_tables(scores):
+        parts += [f"## By {title}", table]
+    parts += ["## Figures", "\n".join(f"![{n}]({n})" for n in ("dei_and_dice.png", "bland_altman.png", "calibration.png"))]
+    if skipped:
+        parts += ["## Not evaluated", "\n".join(f"- {s}" for s in skipped)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _provenance_lines(provenance: Provenance) -> str:
+    items = asdict(provenance)
+    return "\n".join(f"- {name}: {value if name != 'command' else f'`{value}`'}" for name, value in items.items())
+
+
+def _write(path: Path, text: str) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(text)
