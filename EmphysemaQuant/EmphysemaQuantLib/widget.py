@@ -198,24 +198,31 @@ class EmphysemaPanel:
 
     def onCompute(self) -> None:
         """Measure and show."""
-        parameters = self._parameters
         self.hidePreview()
-        outputs = OutputNodes(parameters.segmentation, parameters.table, parameters.chart)
+        # Disabled first: the events processed next could hold a second click.
+        self.ui.computeButton.enabled = False
         self.setStatus(_("Measuring…"))
         slicer.app.processEvents()
+        message = self._compute()
+        self._update()
+        if message is None:
+            self.setStatus(_("Done. Edit the lungs in the Segment Editor and press Compute again to use them."))
+        else:
+            self.setStatus(message, error=True)
+
+    def _compute(self) -> str | None:
+        """Measure; returns what went wrong, in words for the user."""
+        parameters = self._parameters
+        nodes = (parameters.volume, parameters.comparedVolume, parameters.maskSegmentation)
+        outputs = OutputNodes(parameters.segmentation, parameters.table, parameters.chart)
         try:
             with slicer.util.WaitCursor():
-                self.result, outputs = self.logic.quantify(
-                    parameters.volume, parameters.comparedVolume, parameters.maskSegmentation, parameters.thresholdHu,
-                    outputs,
-                )  # fmt: skip
+                self.result, outputs = self.logic.quantify(*nodes, parameters.thresholdHu, outputs)
         except CTKernelError as error:
-            self.setStatus(str(error), error=True)
-            return
-        except Exception as error:
+            return str(error)
+        except Exception as error:  # noqa: BLE001 - a defect must reach the user and the log, not vanish in a slot
             logging.getLogger(__name__).exception("Quantification failed")
-            self.setStatus(_("The measurement failed: {error}. See the log.").format(error=error), error=True)
-            return
+            return _("The measurement failed: {error}. See the log.").format(error=error)
         self.preview.remove()
         wasModified = parameters.parameterNode.StartModify()
         parameters.segmentation, parameters.table, parameters.chart = outputs.segmentation, outputs.table, outputs.chart
@@ -223,8 +230,7 @@ class EmphysemaPanel:
         parameters.maskSegmentation = outputs.segmentation
         parameters.parameterNode.EndModify(wasModified)
         self.ui.indexLabel.text = headline(self.result)
-        self.setStatus(_("Done. Edit the lungs in the Segment Editor and press Compute again to use them."))
-        self._update()
+        return None
 
     # ---- threshold preview
 

@@ -20,13 +20,14 @@ from . import job
 from .core.errors import InputError
 from .core.normalizers import TARGET_KERNEL
 from .core.progress import ProgressReport
-from .core.volume import Acquisition, FloatArray, Geometry
+from .core.volume import Acquisition, Geometry
 from .volumenodes import (
     TagReader,
     acquisitionFromNode,
-    addSyntheticVolumeNodeFromArray,
+    addSyntheticVolumeNodeFromVoxels,
     databaseTagReader,
     geometryFromNode,
+    voxelImage,
     whyNotCt,
 )
 
@@ -106,11 +107,12 @@ class NormalizationRun:
             self._pid = event.pid
         return event
 
-    def readOutput(self, number: int) -> tuple[FloatArray, dict[str, Any]]:
-        """Voxels and record of a finished volume; reads a large file, so a thread may do it."""
-        return job.read_output(self.jobs[number].folder)
+    def readOutput(self, number: int) -> tuple[Any, dict[str, Any]]:
+        """Voxels (vtkImageData) and record of a finished volume; reads a large file, so a thread may do it."""
+        hu, record = job.read_output(self.jobs[number].folder)
+        return voxelImage(hu), record
 
-    def addResult(self, number: int, hu: FloatArray, record: dict[str, Any]) -> Any | None:
+    def addResult(self, number: int, voxels: Any, record: dict[str, Any]) -> Any | None:
         """The new node in the scene; ``None`` if the input node is gone meanwhile."""
         entry = self.jobs[number]
         inputNode = slicer.mrmlScene.GetNodeByID(entry.nodeId)
@@ -118,7 +120,7 @@ class NormalizationRun:
             logger.warning("The input volume was removed while it was normalized; the result is dropped")
             return None
         made = replace(entry.acquisition, kernel=f"{TARGET_KERNEL} (synthetic)")
-        return addSyntheticVolumeNodeFromArray(hu, record, made, inputNode)
+        return addSyntheticVolumeNodeFromVoxels(voxels, record, made, inputNode)
 
     def requestStop(self) -> None:
         """Ask the process to stop between two batches."""

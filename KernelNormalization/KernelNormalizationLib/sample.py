@@ -35,11 +35,13 @@ def simulatedChest(emphysemaShare: float = 0.08, seed: int = SEED) -> tuple[NDAr
     for side in (-1.0, 1.0):
         lungs |= ((x - side * 68.0) / 52.0) ** 2 + (y / 84.0) ** 2 + (z / 100.0) ** 2 < 1.0
     emphysema = np.zeros(SHAPE, bool)
-    centres = np.argwhere(lungs)
-    while np.count_nonzero(emphysema) < emphysemaShare * np.count_nonzero(lungs):
-        ck, cj, ci = centres[dice.integers(len(centres))]
-        near = (z - z[ck]) ** 2 + (y - y[:, cj]) ** 2 + (x - x[:, :, ci]) ** 2
-        emphysema |= (near < EMPHYSEMA_RADIUS_MM**2) & lungs
+    centres, wanted, reach = np.argwhere(lungs), emphysemaShare * np.count_nonzero(lungs), EMPHYSEMA_RADIUS_MM
+    while np.count_nonzero(emphysema) < wanted:
+        at = centres[dice.integers(len(centres))]
+        box = tuple(slice(max(0, c - int(reach / s)), c + int(reach / s) + 1) for c, s in zip(at, SPACING_MM, strict=True))
+        ck, cj, ci = at
+        near = (z[box[0]] - z[ck]) ** 2 + (y[:, box[1]] - y[:, cj]) ** 2 + (x[:, :, box[2]] - x[:, :, ci]) ** 2
+        emphysema[box] |= (near < reach**2) & lungs[box]
     hu[lungs] = LUNG_HU
     hu[emphysema] = EMPHYSEMA_HU
     trachea = ((x / 9.0) ** 2 + (y / 9.0) ** 2 < 1.0) & (z > 0.0)

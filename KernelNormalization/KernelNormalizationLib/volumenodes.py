@@ -11,6 +11,7 @@ import numpy as np
 import slicer
 import vtk
 from numpy.typing import NDArray
+from vtk.util import numpy_support
 
 from . import attributes
 from .core.errors import InputError
@@ -132,15 +133,34 @@ def volumeFromNode(node: Any, readTag: TagReader | None = None) -> CTVolume:
     return CTVolume(hu, geometryFromNode(node), acquisition, detect_padding(hu), node.GetName(), synthetic)
 
 
-def addVolumeNode(hu: NDArray[np.float32], like: Any, name: str) -> Any:
-    """A new scalar volume node with the voxels ``hu`` (k, j, i) in the place of ``like``, shown the same way.
+def voxelImage(hu: NDArray[np.float32]) -> Any:
+    """A vtkImageData with a copy of the voxels ``hu`` (k, j, i) and no geometry.
+
+    Touches no scene, so a thread may do it: on a large volume the copy takes longer than a user should wait.
+    """
+    scalars = vtk.vtkFloatArray()
+    scalars.SetNumberOfTuples(hu.size)
+    numpy_support.vtk_to_numpy(scalars)[:] = hu.reshape(-1)
+    image = vtk.vtkImageData()
+    image.SetDimensions(hu.shape[::-1])
+    image.GetPointData().SetScalars(scalars)
+    return image
+
+
+def addVolumeNode(voxels: Any, like: Any, name: str) -> Any:
+    """A new scalar volume node in the place of ``like``, shown the same way.
+
+    Args:
+        voxels: array (k, j, i) or what :func:`voxelImage` made of it, which is taken over without a copy.
+        like: volume node with the same grid.
+        name: wanted name, made unique.
 
     The node joins the scene complete, so that no observer ever sees it half made.
     """
     node = slicer.vtkMRMLScalarVolumeNode()
     node.SetName(slicer.mrmlScene.GetUniqueNameByString(name))
+    node.SetAndObserveImageData(voxelImage(voxels) if isinstance(voxels, np.ndarray) else voxels)
     node.CopyOrientation(like)
-    slicer.util.updateVolumeFromArray(node, np.ascontiguousarray(hu, dtype=np.float32))
     display = _displayLike(like)
     node = slicer.mrmlScene.AddNode(node)
     node.SetAndObserveDisplayNodeID(display.GetID())
@@ -150,14 +170,12 @@ def addVolumeNode(hu: NDArray[np.float32], like: Any, name: str) -> Any:
 
 def addSyntheticVolumeNode(result: NormalizationResult, inputNode: Any) -> Any:
     """The normalized volume as a node next to ``inputNode``, with its provenance in the node attributes."""
-    return addSyntheticVolumeNodeFromArray(result.volume.hu, result.record, result.volume.acquisition, inputNode)
+    return addSyntheticVolumeNodeFromVoxels(result.volume.hu, result.record, result.volume.acquisition, inputNode)
 
 
-def addSyntheticVolumeNodeFromArray(
-    hu: NDArray[np.float32], record: dict[str, Any], acquisition: Acquisition, inputNode: Any
-) -> Any:
-    """Like :func:`addSyntheticVolumeNode`, from the voxels (float32 (k, j, i), HU) and the record alone."""
-    node = addVolumeNode(hu, inputNode, synthetic_name(inputNode.GetName()))
+def addSyntheticVolumeNodeFromVoxels(voxels: Any, record: dict[str, Any], acquisition: Acquisition, inputNode: Any) -> Any:
+    """Like :func:`addSyntheticVolumeNode`, from voxels as :func:`addVolumeNode` takes them and the record alone."""
+    node = addVolumeNode(voxels, inputNode, synthetic_name(inputNode.GetName()))
     for name, value in {
         attributes.SYNTHETIC: "true",
         attributes.RESEARCH_USE_ONLY: "true",

@@ -254,14 +254,15 @@ class NormalizationPanel:
         if event.finished:
             self.ui.statusLabel.text = _("Loading the result…")
 
-    def _onResult(self, number: int, hu: Any, record: dict[str, Any]) -> None:
-        node = self._process.run.addResult(number, hu, record)
+    def _onResult(self, number: int, voxels: Any, record: dict[str, Any]) -> None:
+        node = self._process.run.addResult(number, voxels, record)
         if node is not None and self._parameters is not None:
             self._parameters.resultVolume = node
 
     def _onEnd(self, code: int, lines: str) -> None:
         self._process = None
         self.ui.progressBar.visible = False
+        self._update()  # a message box below holds this function up, and the panel must be usable behind it
         if self._cancelled:
             self.setStatus(_("Cancelled; nothing was kept of the unfinished volume."))
         elif self._errors:
@@ -272,7 +273,6 @@ class NormalizationPanel:
         else:
             self.setStatus(_("Done. {text}").format(text=attributes.RESEARCH_USE_TEXT))
             self.onShowSideBySide()
-        self._update()
 
     def _stopProcess(self) -> None:
         if self._process is not None:

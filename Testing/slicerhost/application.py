@@ -64,17 +64,23 @@ class LayoutManager:
     def _add_slice_view(self, view: ET.Element) -> None:
         name = view.attrib["singletontag"]
         settings = {p.get("name"): p.text for p in view.iter("property")}
-        if self._host.scene.GetNodeByID(f"vtkMRMLSliceNode{name}") is None or name not in self._logics:
+        # The layout logic makes the view nodes; what a slice widget adds is a slice logic of its own.
+        node = self._host.scene.GetNodeByID(f"vtkMRMLSliceNode{name}")
+        if name not in self._logics:
             logic = slicer.vtkMRMLSliceLogic()
             logic.SetMRMLApplicationLogic(self._host.application_logic)
             logic.SetMRMLScene(self._host.scene)
             self._host.application_logic.GetSliceLogics().AddItem(logic)
-            logic.AddSliceNode(name)
             self._logics[name] = logic
-        node = self._logics[name].GetSliceNode()
+        if self._logics[name].GetSliceNode() is not node:
+            self._logics[name].SetSliceNode(node)
         node.SetOrientation(settings.get("orientation") or "Axial")
         node.SetLayoutLabel(settings.get("viewlabel") or name)
         node.SetViewGroup(int(settings.get("viewgroup") or 0))
+
+    def slice_logic(self, name: str) -> Any:
+        """The slice logic of a view by its singleton tag."""
+        return self._logics[name]
 
     def resetSliceViews(self) -> None:
         for logic in self._logics.values():
@@ -128,6 +134,10 @@ class Application:
         )
         qt.QSettings = lambda: SimpleNamespace(value=self.settings.get, setValue=self.settings.__setitem__)
         qt.QIcon = QtGui.QIcon
+        qt.QMessageBox = SimpleNamespace(
+            Ok=1024, Cancel=4194304, Yes=16384, No=65536, Retry=524288, Close=2097152,
+            Information=1, Warning=2, Critical=3, Question=4,
+        )  # fmt: skip
         qt.QApplication = SimpleNamespace(setOverrideCursor=lambda _: None, restoreOverrideCursor=lambda: None)
         qt.Qt = SimpleNamespace(WaitCursor=int(QtCore.Qt.CursorShape.WaitCursor.value), Checked=2, Unchecked=0)
         ctk.ctkCollapsibleButton = strict_class("ctkCollapsibleButton", mrmlwidgets.ctkCollapsibleButton)
@@ -172,6 +182,11 @@ class Application:
             saveNodes=lambda _kind, properties, _messages: scene.WriteToMRB(properties["fileName"], None),
             loadNodes=lambda _kind, properties, *_: scene.ReadFromMRB(properties["fileName"]),
         )
+
+    def delete_pending(self) -> None:
+        """Carry out every ``deleteLater`` now, as the event loop of the application would."""
+        self.qapplication.sendPostedEvents(None, QtCore.QEvent.Type.DeferredDelete.value)
+        self.qapplication.processEvents()
 
     def grab(self, widget: Any, path: str, width: int = 460) -> None:
         """Save a picture of a panel as it would look in the module column."""

@@ -177,8 +177,10 @@ def _connect(qobject: QtCore.QObject, name: str, count: int, slot: Callable[...,
             slot_errors.append(error)
             raise
 
-    getattr(qobject, name).connect(call)
-    wrapped(qobject).__dict__["_slots"].append((name, slot, call))
+    # PySide6 leaves default arguments out for callables that take any number, so the number is spelled out.
+    receiver = {0: lambda: call(), 1: lambda a: call(a), 2: lambda a, b: call(a, b)}[count]
+    getattr(qobject, name).connect(receiver)
+    wrapped(qobject).__dict__["_slots"].append((name, slot, receiver))
 
 
 def _disconnect(qobject: QtCore.QObject, name: str, slot: Callable[..., Any]) -> bool:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+sys.path.append(str(Path(__file__).parent))
+
 
 from slicerhost import application, strict
 
@@ -17,6 +22,7 @@ def app() -> Iterator[application.Application]:
     running.settings.clear()
     strict.slot_errors.clear()
     yield running
+    running.delete_pending()
     running.host.clear()
     running.qapplication.processEvents()
     errors = list(strict.slot_errors)

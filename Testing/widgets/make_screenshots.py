@@ -1,0 +1,59 @@
+"""Writes the pictures of the README: ``python Testing/widgets/make_screenshots.py FOLDER``.
+
+Both panels on the Qt stand-in, and the side-by-side views with the overlay as the real slice pipeline draws them, on the
+simulated chest.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "Testing"), str(ROOT / "KernelNormalization"), str(ROOT / "EmphysemaQuant")]
+
+from slicerhost import application  # noqa: E402
+from slicerhost.pictures import side_by_side  # noqa: E402
+
+
+def main(folder: Path) -> None:
+    """Write all pictures into ``folder``."""
+    app = application.start()
+    from PIL import Image
+
+    from EmphysemaQuant import EmphysemaQuantLogic
+    from EmphysemaQuantLib.selftest import UI_FILE as EMPHYSEMA_UI
+    from EmphysemaQuantLib.widget import EmphysemaPanel
+    from KernelNormalization import KernelNormalizationLogic
+    from KernelNormalizationLib.layouts import viewName
+    from KernelNormalizationLib.parameter import MethodChoice
+    from KernelNormalizationLib.sample import addSimulatedChest
+    from KernelNormalizationLib.selftest import UI_FILE, waitUntil
+    from KernelNormalizationLib.widget import NormalizationPanel
+
+    folder.mkdir(parents=True, exist_ok=True)
+    addSimulatedChest()
+    panel = NormalizationPanel(KernelNormalizationLogic(), str(UI_FILE))
+    panel.enter()
+    panel._parameters.method = MethodChoice.linear
+    panel.ui.normalizeButton.click()
+    waitUntil(lambda: panel._process is None, "the normalization")
+    waitUntil(lambda: "kernel B70f" in panel.ui.cardLabel.text, "the scan's card")
+    panel._parameters.showDifference = True
+    panel.onShowSideBySide()
+    app.grab(panel.widget, str(folder / "KernelNormalization.png"))
+    pair = [[viewName(column, 0) for column in range(3)]]
+    Image.fromarray(side_by_side(app, pair)).save(folder / "Difference.png")
+    panel.exit()
+    quantification = EmphysemaPanel(EmphysemaQuantLogic(), str(EMPHYSEMA_UI))
+    quantification.enter()
+    quantification.ui.computeButton.click()
+    quantification.onShowSideBySide()
+    quantification.onJumpToMostEmphysema()
+    app.grab(quantification.widget, str(folder / "EmphysemaQuant.png"))
+    pair = [[viewName(column, 0) for column in range(2)]]
+    Image.fromarray(side_by_side(app, pair)).save(folder / "SideBySide.png")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

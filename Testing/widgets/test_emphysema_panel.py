@@ -1,0 +1,271 @@
+"""The Emphysema Quantification panel: what a user does and sees, every error path's message included."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import slicer
+
+from slicerhost import application
+from slicerhost.pictures import SlicePicture
+
+application.start()  # the modules' widgets import qt, which exists from here on
+
+from EmphysemaQuant import EmphysemaQuantLogic  # noqa: E402
+from EmphysemaQuantLib import analysis  # noqa: E402
+from EmphysemaQuantLib.segments import segmentIds  # noqa: E402
+from EmphysemaQuantLib.selftest import UI_FILE  # noqa: E402
+from EmphysemaQuantLib.widget import EmphysemaPanel, rasOf  # noqa: E402
+from KernelNormalizationLib import attributes  # noqa: E402
+from KernelNormalizationLib.core.errors import LungNotFoundError  # noqa: E402
+from KernelNormalizationLib.layouts import compositeNode, viewName  # noqa: E402
+from KernelNormalizationLib.volumenodes import addVolumeNode  # noqa: E402
+
+SHAPE = (12, 48, 64)
+RIGHT = (slice(1, 11), slice(8, 40), slice(6, 28))
+LEFT = (slice(1, 11), slice(8, 40), slice(36, 58))
+HOLE = (slice(3, 6), slice(12, 20), slice(8, 16))
+
+
+def masks() -> tuple[np.ndarray, np.ndarray]:
+    right, left = np.zeros(SHAPE, bool), np.zeros(SHAPE, bool)
+    right[RIGHT], left[LEFT] = True, True
+    return right, left
+
+
+def with_box_mask(volume: Any, compared: Any, mask: Any, threshold: float, progress: Any = None) -> Any:
+    """The real quantification, with the boxes' exact mask in place of the automatic one."""
+    return analysis.quantify(volume, compared, mask or analysis.supplied_mask(*masks()), threshold, progress)
+
+
+class BoxLogic(EmphysemaQuantLogic):
+    """The module's logic on boxes."""
+
+    def __init__(self) -> None:
+        super().__init__(with_box_mask)
+        self.moduleName = "EmphysemaQuant"
+
+
+@pytest.fixture
+def chest(app: Any) -> Any:
+    hu = np.full(SHAPE, 40, np.int16)
+    hu[RIGHT], hu[LEFT] = -860, -860
+    hu[HOLE] = -980
+    node = slicer.util.addVolumeFromArray(hu, ijkToRAS=np.diag([-2.0, -2.0, 4.0, 1.0]), name="Chest")
+    node.CreateDefaultDisplayNodes()
+    node.GetDisplayNode().SetAutoWindowLevel(0)
+    node.GetDisplayNode().SetWindowLevel(1500, -600)
+    return node
+
+
+@pytest.fixture
+def partner(chest: Any) -> Any:
+    hu = slicer.util.arrayFromVolume(chest).astype(np.float32)
+    hu[3, 12:20, 8:16] = -900.0
+    node = addVolumeNode(hu, chest, "Chest B20f (synthetic)")
+    node.SetAttribute(attributes.SYNTHETIC, "true")
+    node.SetNodeReferenceID(attributes.INPUT_REFERENCE_ROLE, chest.GetID())
+    return node
+
+
+@pytest.fixture
+def panel(app: Any) -> Iterator[EmphysemaPanel]:
+    made = EmphysemaPanel(BoxLogic(), str(UI_FILE))
+    yield made
+    made.cleanup()
+    made.widget.deleteLater()
+
+
+def compute(panel: EmphysemaPanel) -> str:
+    panel.enter()
+    panel.ui.computeButton.click()
+    return panel.ui.statusLabel.text
+
+
+def test_nothing_can_be_pressed_without_a_volume(panel: EmphysemaPanel) -> None:
+    panel.enter()
+    for name in ("computeButton", "copyButton", "saveReportButton", "jumpEmphysemaButton", "sideBySideButton"):
+        assert not getattr(panel.ui, name).enabled, name
+
+
+def test_pair_is_preselected_and_compared(panel: EmphysemaPanel, chest: Any, partner: Any) -> None:
+    assert "Done" in compute(panel)
+    assert panel._parameters.volume is chest
+    assert panel._parameters.comparedVolume is partner
+    share = 100.0 * 3 * 64 / (2 * 10 * 32 * 22)
+    assert f"EI {share:.1f} %" in panel.ui.indexLabel.text
+    assert f"EI {share * 2 / 3:.1f} %" in panel.ui.indexLabel.text
+    assert "Research use only" in panel.ui.indexLabel.text
+    assert panel.ui.tableView.mrmlTableNode() is panel._parameters.table
+    assert panel.ui.jumpDifferenceButton.enabled
+
+
+def test_failure_is_shown_and_leaves_the_scene_as_it_was(panel: EmphysemaPanel, chest: Any) -> None:
+    def no_lung(*_: Any) -> Any:
+        raise LungNotFoundError("No lung was found in “Chest”.")
+
+    panel.logic._compute = no_lung
+    panel.enter()
+    nodes = slicer.mrmlScene.GetNumberOfNodes()
+    assert compute(panel) == "No lung was found in “Chest”."
+    assert slicer.mrmlScene.GetNumberOfNodes() == nodes
+    assert panel.result is None
+
+
+def test_defect_is_shown_too(panel: EmphysemaPanel, chest: Any) -> None:
+    def broken(*_: Any) -> Any:
+        raise ZeroDivisionError("division by zero")
+
+    panel.logic._compute = broken
+    assert "The measurement failed: division by zero" in compute(panel)
+
+
+def test_segmentation_without_lungs_is_refused(panel: EmphysemaPanel, chest: Any) -> None:
+    panel.enter()
+    panel._parameters.maskSegmentation = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Heart")
+    assert "no segment that is recognizably a lung" in compute(panel)
+
+
+def test_another_volume_starts_results_of_its_own(panel: EmphysemaPanel, chest: Any) -> None:
+    compute(panel)
+    first = panel._parameters.segmentation
+    panel._parameters.volume = addVolumeNode(slicer.util.arrayFromVolume(chest), chest, "Other")
+    assert panel._parameters.segmentation is None
+    assert panel._parameters.maskSegmentation is None
+    assert panel.ui.indexLabel.text == ""
+    compute(panel)
+    assert panel._parameters.segmentation is not first
+    assert slicer.mrmlScene.IsNodePresent(first)
+
+
+def test_threshold_preview_shows_exactly_the_voxels_below(panel: EmphysemaPanel, chest: Any, app: Any) -> None:
+    compute(panel)
+    panel.review.show(chest, chest)
+    panel.ui.thresholdSlider.value = -900.0
+    deadline = time.monotonic() + 5.0
+    while not panel.preview.ready and time.monotonic() < deadline:
+        app.qapplication.processEvents()
+    composite = compositeNode(viewName(0, 0))
+    preview = slicer.mrmlScene.GetNodeByID(composite.GetForegroundVolumeID())
+    upper = preview.GetDisplayNode().GetUpperThreshold()
+    shown = slicer.util.arrayFromVolume(preview) <= upper
+    assert shown.sum() == 3 * 8 * 8
+    panel.ui.thresholdSlider.value = -860.0
+    panel._showPreview()
+    assert (slicer.util.arrayFromVolume(preview) <= preview.GetDisplayNode().GetUpperThreshold()).sum() == shown.sum()
+    panel.ui.thresholdSlider.value = -859.0
+    panel._showPreview()
+    below = slicer.util.arrayFromVolume(preview) <= preview.GetDisplayNode().GetUpperThreshold()
+    assert below.sum() == sum(mask.sum() for mask in masks())
+    panel.hidePreview()
+    assert composite.GetForegroundVolumeID() != preview.GetID()
+
+
+def test_threshold_preview_of_a_large_volume_updates_within_a_third_of_a_second(panel: EmphysemaPanel, app: Any) -> None:
+    hu = np.full((300, 512, 512), 40, np.int16)
+    hu[20:280, 100:400, 60:240] = -860
+    hu[20:280, 100:400, 270:450] = -860
+    node = slicer.util.addVolumeFromArray(hu, name="Large")
+    lungs = hu < -500
+    panel.preview.prepare(slicer.util.arrayFromVolume(node), lungs, node)
+    started = time.monotonic()
+    panel.preview.setThreshold(-910.0)
+    panel.preview.show()
+    assert time.monotonic() - started < 0.3
+
+
+def test_overlay_is_aligned_to_the_voxel_and_left_is_left(panel: EmphysemaPanel, chest: Any, app: Any) -> None:
+    compute(panel)
+    panel.review.show(chest, chest)
+    view = SlicePicture(app, viewName(0, 0), (512, 400))
+    x, y, z = rasOf(chest, (11.0, 15.0, 4.0))
+    view.logic.SetSliceOffset(z)
+    picture = view.render().astype(int)
+    assert view.sides() == ("R", "L")
+    row, column = view.pixel_of((x, y, z))
+    assert column < 256, "the right lung must be on the left of the screen"
+    red, green, _blue = picture[row, column]
+    assert red > green + 60
+    for i, j, inside in ((8, 15, True), (7, 15, False), (15, 15, True), (16, 15, False), (11, 12, True), (11, 11, False)):
+        # One pixel inside the voxel's centre: the outline is drawn on the border.
+        row, column = view.pixel_of(rasOf(chest, (float(i), float(j), 4.0)))
+        red, green, _blue = picture[row, column]
+        assert (red > green + 60) == inside, f"voxel ({i}, {j}) is drawn {picture[row, column]}"
+
+
+def test_overlay_controls_change_the_segmentation_display(panel: EmphysemaPanel, chest: Any) -> None:
+    compute(panel)
+    display = panel._parameters.segmentation.GetDisplayNode()
+    panel.ui.overlayCheckBox.checked = False
+    assert not display.GetVisibility2D()
+    panel.onToggleOverlay()
+    assert display.GetVisibility2D()
+    panel.ui.opacitySlider.value = 0.4
+    assert display.GetOpacity2DFill() == pytest.approx(0.4)
+    panel.ui.show3DCheckBox.checked = True
+    assert display.GetVisibility3D()
+    assert panel._parameters.segmentation.GetSegmentation().ContainsRepresentation("Closed surface")
+
+
+def test_jumps_go_to_the_fullest_slice(panel: EmphysemaPanel, chest: Any, partner: Any) -> None:
+    compute(panel)
+    panel.ui.jumpDifferenceButton.click()
+    assert panel.ui.statusLabel.text == "Slice 4 of 12."
+    red = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceNodeRed")
+    assert red.GetSliceOffset() == pytest.approx(3 * 4.0)
+    panel.ui.jumpEmphysemaButton.click()
+    assert panel.ui.statusLabel.text == "Slice 4 of 12."
+    panel._parameters.thresholdHu = -1000.0
+    panel.ui.computeButton.click()
+    panel.ui.jumpEmphysemaButton.click()
+    assert "no emphysema at this threshold" in panel.ui.statusLabel.text
+
+
+def test_swap_exchanges_the_sides(panel: EmphysemaPanel, chest: Any, partner: Any) -> None:
+    compute(panel)
+    panel.ui.sideBySideButton.click()
+    assert compositeNode(viewName(0, 0)).GetBackgroundVolumeID() == chest.GetID()
+    panel.ui.swapButton.click()
+    assert compositeNode(viewName(0, 0)).GetBackgroundVolumeID() == partner.GetID()
+    assert compositeNode(viewName(1, 0)).GetBackgroundVolumeID() == chest.GetID()
+
+
+def test_report_is_copied_and_saved(panel: EmphysemaPanel, chest: Any, app: Any, tmp_path: Path) -> None:
+    compute(panel)
+    panel.ui.copyButton.click()
+    assert "Both lungs" in app.qapplication.clipboard().text()
+    assert "Research use only" in app.qapplication.clipboard().text()
+    app.chosen_file = str(tmp_path / "report.csv")
+    panel.ui.saveReportButton.click()
+    rows = (tmp_path / "report.csv").read_text(encoding="utf-8").splitlines()
+    assert rows[0].startswith("Volume,Synthetic,Region,Threshold (HU),EI (%),EV (mL)")
+    assert rows[1].startswith("Chest,False,Both lungs,-950,1.3636")
+    panel.saveReport(str(tmp_path / "missing" / "report.txt"))
+    assert "not written" in panel.ui.statusLabel.text
+
+
+def test_histogram_is_shown_in_a_plot_view(panel: EmphysemaPanel, chest: Any, app: Any) -> None:
+    compute(panel)
+    panel.ui.histogramButton.click()
+    assert app.shown_charts[-1] is panel._parameters.chart
+
+
+def test_shortcuts_live_only_while_the_module_is_open(panel: EmphysemaPanel, chest: Any) -> None:
+    panel.enter()
+    assert len(panel._shortcuts) == 2
+    panel.exit()
+    assert panel._shortcuts == []
+
+
+def test_renamed_segments_are_found_again(panel: EmphysemaPanel, chest: Any) -> None:
+    compute(panel)
+    segmentation = panel._parameters.segmentation
+    for role in ("rightLung", "leftLung", "emphysema"):
+        segmentation.GetSegmentation().GetSegment(segmentIds(segmentation, role)[0]).SetName("x")
+    assert "Done" in compute(panel)
+    assert segmentation.GetSegmentation().GetNumberOfSegments() == 3

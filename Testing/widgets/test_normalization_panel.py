@@ -1,0 +1,261 @@
+"""The Kernel Normalization panel: what a user does and sees, every error path's message included."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import slicer
+from normalizationpanel import (
+    QUICK,
+    NormalizationRun,
+    PanelMaker,
+    Ready,
+    chest,
+    make_panel,
+    press_and_wait,
+    running,
+    synthetic,
+)
+
+from KernelNormalizationLib import attributes, job
+from KernelNormalizationLib.core.suitability import assess
+from KernelNormalizationLib.dependencies import Dependencies, DependencyError, Devices
+from KernelNormalizationLib.layouts import LAYOUT_IDS, compositeNode, viewName
+from KernelNormalizationLib.parameter import MethodChoice
+from KernelNormalizationLib.sample import addSimulatedChest
+from KernelNormalizationLib.selftest import waitUntil
+
+__all__ = ["chest", "make_panel"]
+
+
+def test_nothing_can_be_pressed_without_a_volume(make_panel: PanelMaker) -> None:
+    panel = make_panel()
+    assert not panel.ui.normalizeButton.enabled
+    assert not panel.ui.sideBySideButton.enabled
+
+
+def test_label_maps_are_not_offered(make_panel: PanelMaker, chest: Any) -> None:
+    slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "Labels")
+    panel = make_panel()
+    assert panel.ui.inputSelector.nodeCount() == 1
+    assert panel.ui.inputSelector.currentNode() is chest
+
+
+def test_result_appears_with_its_provenance_and_side_by_side(make_panel: PanelMaker, chest: Any, app: Any) -> None:
+    panel = make_panel()
+    assert "Done" in press_and_wait(panel)
+    (node,) = synthetic()
+    np.testing.assert_array_equal(
+        slicer.util.arrayFromVolume(node), slicer.util.arrayFromVolume(chest).astype(np.float32) + 100
+    )
+    assert app.layout_manager.layout == LAYOUT_IDS[2, 1]
+    for column, volume in enumerate((chest, node)):
+        composite = compositeNode(viewName(column, 0))
+        assert composite.GetBackgroundVolumeID() == volume.GetID()
+        assert composite.GetLinkedControl()
+        assert composite.GetHotLinkedControl()
+
+
+def test_progress_shows_slices_and_time_left_while_the_button_cancels(make_panel: PanelMaker, chest: Any) -> None:
+    panel = make_panel(running(QUICK, steps=40, pause=0.05))
+    panel.ui.normalizeButton.click()
+    waitUntil(lambda: "left" in panel.ui.statusLabel.text, "progress", 30.0)
+    assert panel.ui.normalizeButton.text == "Cancel"
+    assert panel.ui.statusLabel.text.startswith("Network: ")
+    assert "of 40, 2 s left" in panel.ui.statusLabel.text
+    assert panel.ui.progressBar.visible or panel.ui.progressBar.value >= 0
+    assert not panel.ui.inputSelector.enabled
+    assert "Cancelled" in press_and_wait(panel)
+    assert synthetic() == []
+    assert panel.ui.inputSelector.enabled
+
+
+def test_process_that_ignores_the_cancel_is_killed(make_panel: PanelMaker, chest: Any) -> None:
+    stubborn = "import time, sys\nprint('started', flush=True)\ntime.sleep(60)"
+    panel = make_panel(running(stubborn))
+    panel.ui.normalizeButton.click()
+    waitUntil(lambda: panel._process._process is not None, "the process", 30.0)
+    process = panel._process._process
+    started = time.monotonic()
+    assert "Cancelled" in press_and_wait(panel)
+    assert time.monotonic() - started < 10.0
+    assert process.poll() is not None
+
+
+LOST = "import sys; sys.stderr.write('RuntimeError: driver lost'); sys.exit(1)"
+KILLED = "import os; os.kill(os.getpid(), 9)"
+EXHAUSTED = "import sys; sys.stderr.write('MemoryError'); sys.exit(1)"
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        (LOST, "stopped unexpectedly (code 1: RuntimeError: driver lost)"),
+        (KILLED, "ran out of memory; Slicer itself is safe"),
+        (EXHAUSTED, "ran out of memory"),
+    ],
+    ids=["crash", "killed", "memory"],
+)
+def test_crash_leaves_no_node_and_says_what_to_do(make_panel: PanelMaker, chest: Any, script: str, words: str) -> None:
+    nodes = slicer.mrmlScene.GetNumberOfNodes()
+    panel = make_panel(running(script))
+    nodes = slicer.mrmlScene.GetNumberOfNodes()
+    assert words in press_and_wait(panel)
+    assert slicer.mrmlScene.GetNumberOfNodes() == nodes
+    assert panel.ui.normalizeButton.text == "Normalize"
+
+
+def test_bad_input_found_by_the_process_is_shown(make_panel: PanelMaker, app: Any) -> None:
+    slicer.util.addVolumeFromArray(np.full((10, 20, 20), 3000, np.int16), name="Not CT")
+    panel = make_panel(NormalizationRun)
+    panel._parameters.method = MethodChoice.linear
+    assert "these are not Hounsfield units" in press_and_wait(panel)
+    assert synthetic() == []
+
+
+def test_transformed_volume_is_refused_before_anything_starts(make_panel: PanelMaker, chest: Any) -> None:
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "Shift")
+    chest.SetAndObserveTransformNodeID(transform.GetID())
+    panel = make_panel()
+    panel._parameters.inputVolume = chest
+    assert "under the transform “Shift”" in press_and_wait(panel)
+
+
+def test_declined_installation_is_said_and_nothing_starts(make_panel: PanelMaker, chest: Any) -> None:
+    class Declined(Ready):
+        def missing(self, settings: job.Settings) -> list[str]:
+            return ["onnxruntime"]
+
+        def install(self, missing: list[str], requirements: Path) -> None:
+            assert requirements.is_file()
+            raise DependencyError(f"{missing[0]} was not installed. Press Normalize again to install it.")
+
+    panel = make_panel(dependencies=Declined())
+    assert "onnxruntime was not installed" in press_and_wait(panel)
+
+
+def test_gpu_that_lies_idle_is_said() -> None:
+    assert "CPU build" in Devices("NVIDIA RTX A2000", "2.6.0+cpu").describe()
+    assert Devices("NVIDIA RTX A2000", "2.6.0+cu124").describe() == "Automatic uses NVIDIA RTX A2000."
+    assert "will be offered" in Devices("NVIDIA RTX A2000", None).describe()
+    assert "CPU" in Devices(None, None).describe()
+
+
+def test_only_the_network_needs_packages() -> None:
+    assert Dependencies().missing(job.Settings("linear")) == []
+    assert Dependencies().missing(job.Settings("bands", device="cuda")) == []
+
+
+def test_missing_pytorch_extension_is_explained(tmp_path: Path) -> None:
+    with pytest.raises(DependencyError, match="extension “PyTorch”"):
+        Dependencies().install(["torch"], tmp_path / "requirements.txt")
+
+
+def test_damaged_model_is_not_added(make_panel: PanelMaker, chest: Any, tmp_path: Path) -> None:
+    panel = make_panel()
+    before = panel.ui.modelComboBox.count
+    panel.importModel(str(tmp_path))
+    assert panel.ui.statusLabel.text
+    assert panel.ui.modelComboBox.count == before
+
+
+def test_several_volumes_are_normalized_in_one_run(make_panel: PanelMaker, chest: Any) -> None:
+    second = slicer.util.addVolumeFromArray(slicer.util.arrayFromVolume(chest), name="Second")
+    panel = make_panel(running(QUICK, steps=4, pause=0.05))
+    panel._parameters.inputVolume = chest
+    panel.ui.moreSelector.setCheckState(second, 2)
+    panel.ui.normalizeButton.click()
+    waitUntil(lambda: "Second (2 of 2): Network" in panel.ui.statusLabel.text, "the second volume", 30.0)
+    waitUntil(lambda: panel._process is None, "the end", 30.0)
+    assert {attributes.inputOf(node).GetName() for node in synthetic()} == {"Chest", "Second"}
+
+
+def test_input_removed_meanwhile_drops_its_result(make_panel: PanelMaker, chest: Any) -> None:
+    panel = make_panel(running(QUICK, steps=10, pause=0.05))
+    panel.ui.normalizeButton.click()
+    waitUntil(lambda: "Network" in panel.ui.statusLabel.text, "progress", 30.0)
+    slicer.mrmlScene.RemoveNode(chest)
+    waitUntil(lambda: panel._process is None, "the end", 30.0)
+    assert synthetic() == []
+
+
+def test_layout_of_the_user_comes_back_on_leaving(make_panel: PanelMaker, chest: Any, app: Any) -> None:
+    users = slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalView
+    app.layout_manager.setLayout(users)
+    panel = make_panel()
+    press_and_wait(panel)
+    assert panel.review.active
+    panel.ui.differenceCheckBox.checked = True
+    assert app.layout_manager.layout == LAYOUT_IDS[3, 1]
+    panel.ui.twoRowsCheckBox.checked = True
+    assert app.layout_manager.layout == LAYOUT_IDS[3, 2]
+    assert slicer.mrmlScene.GetNodeByID(f"vtkMRMLSliceNode{viewName(0, 1)}").GetOrientation() == "Coronal"
+    panel.exit()
+    assert app.layout_manager.layout == users
+
+
+def test_layout_chosen_by_the_user_meanwhile_is_left_alone(make_panel: PanelMaker, chest: Any, app: Any) -> None:
+    panel = make_panel()
+    press_and_wait(panel)
+    chosen = slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView
+    app.layout_manager.setLayout(chosen)
+    panel.exit()
+    assert app.layout_manager.layout == chosen
+
+
+def test_window_follows_in_both_volumes_until_the_module_is_left(make_panel: PanelMaker, chest: Any) -> None:
+    panel = make_panel()
+    chest.GetDisplayNode().SetAutoWindowLevel(0)
+    press_and_wait(panel)
+    (node,) = synthetic()
+    chest.GetDisplayNode().SetWindowLevel(400.0, 40.0)
+    assert (node.GetDisplayNode().GetWindow(), node.GetDisplayNode().GetLevel()) == (400.0, 40.0)
+    node.GetDisplayNode().SetWindowLevel(1500.0, -600.0)
+    assert chest.GetDisplayNode().GetWindow() == 1500.0
+    panel.exit()
+    chest.GetDisplayNode().SetWindowLevel(100.0, 0.0)
+    assert node.GetDisplayNode().GetWindow() == 1500.0
+
+
+def test_difference_is_synthetic_minus_sharp_and_hidden_from_selectors(make_panel: PanelMaker, chest: Any) -> None:
+    panel = make_panel()
+    press_and_wait(panel)
+    panel.ui.differenceCheckBox.checked = True
+    shown = slicer.mrmlScene.GetNodeByID(compositeNode(viewName(2, 0)).GetBackgroundVolumeID())
+    assert (slicer.util.arrayFromVolume(shown) == 100.0).all()
+    assert panel.ui.inputSelector.nodeCount() == 2
+    display = shown.GetDisplayNode()
+    assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == (-150.0, 150.0)
+
+
+def test_scene_closed_while_running_stops_everything(make_panel: PanelMaker, chest: Any) -> None:
+    panel = make_panel(running(QUICK, steps=400, pause=0.05))
+    panel.ui.normalizeButton.click()
+    waitUntil(lambda: "Network" in panel.ui.statusLabel.text, "progress", 30.0)
+    process, folder = panel._process._process, panel._process.run.folder
+    panel.sceneStartClose()
+    slicer.mrmlScene.Clear(0)
+    panel.sceneEndClose()
+    waitUntil(lambda: process.poll() is not None and not folder.exists(), "the process and its files to go", 30.0)
+    assert "scene was closed" in panel.ui.statusLabel.text
+    assert synthetic() == []
+
+
+def test_unknown_kernel_is_said_to_be_estimated(make_panel: PanelMaker) -> None:
+    (chest,) = addSimulatedChest()
+    chest.RemoveAttribute(attributes.KERNEL)
+    panel = make_panel()
+    waitUntil(lambda: panel.ui.cardLabel.text != "", "the card", 60.0)
+    assert "kernel unknown: estimated from noise" in panel.ui.cardLabel.text
+    assert "untested kernel" in panel.ui.verdictLabel.text
+    assert assess(panel.logic.volumeFromNode(chest)).verdict == "untested kernel"
+
+
+def test_volume_that_is_no_ct_gets_a_red_light(make_panel: PanelMaker) -> None:
+    slicer.util.addVolumeFromArray(np.full((10, 20, 20), 3000, np.int16), name="MR")
+    panel = make_panel()
+    waitUntil(lambda: "not a chest CT" in panel.ui.verdictLabel.text, "the card", 30.0)
