@@ -220,7 +220,7 @@ class EmphysemaPanel:
                 self.result, outputs = self.logic.quantify(*nodes, parameters.thresholdHu, outputs)
         except CTKernelError as error:
             return str(error)
-        except Exception as error:  # noqa: BLE001 - a defect must reach the user and the log, not vanish in a slot
+        except Exception as error:
             logging.getLogger(__name__).exception("Quantification failed")
             return _("The measurement failed: {error}. See the log.").format(error=error)
         self.preview.remove()
