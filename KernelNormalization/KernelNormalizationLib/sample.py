@@ -78,6 +78,10 @@ def registerSimulatedChest(thumbnail: str | None = None) -> None:
     SampleData.SampleDataLogic.registerCustomSampleDataSource(
         category="CT Kernel Normalization",
         sampleName=NAME,
+        # Slicer compares the lengths of these three even when nothing is downloaded.
+        uris="",
+        fileNames="",
+        nodeNames=NAME,
         customDownloader=addSimulatedChest,
         thumbnailFileName=thumbnail,
     )

@@ -94,6 +94,22 @@ class NormalizationSelfTest:
         assert self.panel.ui.normalizeButton.text == "Normalize"
         assert self.panel._parameters.resultVolume is result
 
+    def test_networkNormalizesToo(self) -> None:
+        from KernelNormalizationLib.core.models import list_models
+        from KernelNormalizationLib.dependencies import Dependencies
+        from KernelNormalizationLib.job import Settings
+
+        if not list_models() or Dependencies().missing(Settings("unet", device="cpu")):
+            self.skipTest("No model, or nothing installed that can run it")
+        self.openWithChest("unet")
+        from KernelNormalizationLib.parameter import DeviceChoice
+
+        self.panel._parameters.device = DeviceChoice.cpu
+        self.press()
+        self.waitForEnd()
+        (result,) = self.syntheticVolumes()
+        assert '"method": "unet"' in result.GetAttribute(attributes.RECORD)
+
     def test_cancelHalfWayLeavesNothingBehind(self) -> None:
         self.openWithChest("heuristic")
         nodes = slicer.mrmlScene.GetNumberOfNodes()

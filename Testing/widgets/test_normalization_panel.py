@@ -259,3 +259,36 @@ def test_volume_that_is_no_ct_gets_a_red_light(make_panel: PanelMaker) -> None:
     slicer.util.addVolumeFromArray(np.full((10, 20, 20), 3000, np.int16), name="MR")
     panel = make_panel()
     waitUntil(lambda: "not a chest CT" in panel.ui.verdictLabel.text, "the card", 30.0)
+
+
+def test_sample_data_source_is_accepted_by_slicers_checks(app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slicer refuses a source whose locations, file and node names differ in number, made locally or not."""
+    import sys
+    from types import ModuleType, SimpleNamespace
+
+    from KernelNormalization import registerSampleData
+
+    registered: list[Any] = []
+
+    def register(
+        category: str = "Custom",
+        sampleName: str | None = None,
+        uris: Any = None,
+        fileNames: Any = None,
+        nodeNames: Any = None,
+        customDownloader: Any = None,
+        thumbnailFileName: str | None = None,
+    ) -> None:
+        as_lists = [[value] if isinstance(value, str) else value for value in (uris, fileNames, nodeNames)]
+        assert len({len(values) for values in as_lists}) == 1
+        assert thumbnailFileName is not None
+        assert Path(thumbnailFileName).is_file()
+        registered.append(customDownloader)
+
+    module = ModuleType("SampleData")
+    module.SampleDataLogic = SimpleNamespace(registerCustomSampleDataSource=register)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "SampleData", module)
+    registerSampleData()
+    (node,) = registered[0](object())
+    assert node.GetName() == "Simulated chest (sharp kernel)"
+    assert "Simulated, not a patient" in node.GetDescription()
