@@ -58,6 +58,12 @@ def test_the_noise_of_untruncated_air_is_not_padding() -> None:
     assert detect_padding(noisy_air(None)) is None
 
 
+def test_a_floor_below_1024_is_not_padding() -> None:
+    hu = noisy_air(-1060.0)
+    assert detect_padding(hu) is None
+    assert detect_floor(hu, NO_PADDING).value == -1060.0
+
+
 def test_a_declared_padding_value_that_does_not_occur_is_ignored() -> None:
     assert detect_padding(noisy_air(None), declared=-2000.0) is None
 
