@@ -11,7 +11,14 @@ from . import attributes
 from .core.normalizers import Method, NormalizationResult, Normalizer
 from .core.progress import Progress, ProgressTracker
 from .core.volume import CTVolume
-from .volumenodes import TagReader, addSyntheticVolumeNode, databaseTagReader, volumeFromNode, whyNotCt
+from .volumenodes import (
+    TagReader,
+    addSyntheticVolumeNode,
+    databaseTagReader,
+    deferredVolume,
+    volumeFromNode,
+    whyNotCt,
+)
 
 NormalizerFactory = Callable[[Method], Normalizer]
 
@@ -36,6 +43,10 @@ class NormalizationLogic:
             InputError: the node is not a chest CT volume in HU; the message says what to do.
         """
         return volumeFromNode(node, self._readTag or databaseTagReader())
+
+    def deferredVolume(self, node: Any) -> Callable[[], CTVolume]:
+        """Like :meth:`volumeFromNode`, in two steps: the returned function does the slow part and may run in a thread."""
+        return deferredVolume(node, self._readTag or databaseTagReader())
 
     def normalize(self, node: Any, method: Method = "unet", progress: Progress | None = None) -> Any:
         """Normalize ``node`` in this process and add the result to the scene.

@@ -116,11 +116,13 @@ def acquisitionFromNode(node: Any, readTag: TagReader | None) -> Acquisition:
     return Acquisition(**values)
 
 
-def volumeFromNode(node: Any, readTag: TagReader | None = None) -> CTVolume:
-    """A validated copy of the node's voxels as HU float32 (k, j, i).
+def deferredVolume(node: Any, readTag: TagReader | None = None) -> Callable[[], CTVolume]:
+    """Reads everything but the voxels of ``node`` now; the returned function copies and validates them.
+
+    The function touches no scene, so a thread may call it: on a large volume that takes longer than a user should wait.
 
     Raises:
-        InputError: not a CT volume in HU, transformed, sheared, fewer than 8 slices, or another modality.
+        InputError: now: no CT volume, transformed, sheared or another modality; from the function: not HU, too few slices.
     """
     reason = whyNotCt(node)
     if reason is not None:
@@ -128,9 +130,23 @@ def volumeFromNode(node: Any, readTag: TagReader | None = None) -> CTVolume:
     acquisition = acquisitionFromNode(node, readTag)
     if acquisition.modality not in (None, "CT"):
         raise InputError(f"“{node.GetName()}” is {acquisition.modality}, not CT; only CT can be normalized and measured.")
-    hu = slicer.util.arrayFromVolume(node).astype(np.float32)
     synthetic = attributes.isSynthetic(node) or str(node.GetAttribute(SYNTHETIC_KEY)).lower() == "true"
-    return CTVolume(hu, geometryFromNode(node), acquisition, detect_padding(hu), node.GetName(), synthetic)
+    name, geometry, voxels = node.GetName(), geometryFromNode(node), slicer.util.arrayFromVolume(node)
+
+    def volume() -> CTVolume:
+        hu = voxels.astype(np.float32)
+        return CTVolume(hu, geometry, acquisition, detect_padding(hu), name, synthetic)
+
+    return volume
+
+
+def volumeFromNode(node: Any, readTag: TagReader | None = None) -> CTVolume:
+    """A validated copy of the node's voxels as HU float32 (k, j, i).
+
+    Raises:
+        InputError: not a CT volume in HU, transformed, sheared, fewer than 8 slices, or another modality.
+    """
+    return deferredVolume(node, readTag)()
 
 
 def voxelImage(hu: NDArray[np.float32]) -> Any:

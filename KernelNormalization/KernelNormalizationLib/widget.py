@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import queue
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,7 +21,7 @@ from .job import Event, Settings
 from .layouts import ReviewLayout, differenceNode
 from .parameter import NormalizationParameters
 from .process import BackgroundProcess
-from .run import NormalizationRun, describeProgress
+from .run import NormalizationRun, describeProgress, inThread
 
 MODELS_SETTING = "KernelNormalization/ImportedModels"
 ASSESS_DELAY_MILLISECONDS = 50
@@ -30,7 +31,7 @@ class Logic(Protocol):
     """What the panel needs of the module's logic."""
 
     def getParameterNode(self) -> Any: ...
-    def volumeFromNode(self, node: Any) -> CTVolume: ...
+    def deferredVolume(self, node: Any) -> Callable[[], CTVolume]: ...
     def newestCandidate(self) -> Any | None: ...
     def syntheticPartner(self, node: Any) -> Any | None: ...
 
@@ -79,6 +80,10 @@ class NormalizationPanel:
         self._assessTimer.setSingleShot(True)
         self._assessTimer.setInterval(ASSESS_DELAY_MILLISECONDS)
         self._assessTimer.connect("timeout()", self._assess)
+        self._cards: queue.SimpleQueue[tuple[str, ScanCard | None, Exception | None]] = queue.SimpleQueue()
+        self._cardTimer = qt.QTimer()
+        self._cardTimer.setInterval(ASSESS_DELAY_MILLISECONDS)
+        self._cardTimer.connect("timeout()", self._takeCard)
         self.review = ReviewLayout()
         self.widget = slicer.util.loadUI(str(uiPath))
         self.ui = slicer.util.childWidgetVariables(self.widget)
@@ -118,6 +123,7 @@ class NormalizationPanel:
     def cleanup(self) -> None:
         """The module is unloaded."""
         self._assessTimer.stop()
+        self._cardTimer.stop()
         self._stopProcess()
         self.exit()
 
@@ -188,13 +194,21 @@ class NormalizationPanel:
         if node is None:
             self.showCard(None)
             return
-        from .core.suitability import assess
-
         try:
-            volume = self.logic.volumeFromNode(node)
-            self.showCard(scanCard(volume, assess(volume)))
+            volume = self.logic.deferredVolume(node)
         except CTKernelError as error:
             self.showCard(errorCard(str(error)))
+            return
+        nodeId = node.GetID()
+        inThread(lambda: _describe(volume), lambda card, error: self._cards.put((nodeId, card, error)))
+        self._cardTimer.start()
+
+    def _takeCard(self) -> None:
+        while not self._cards.empty():
+            nodeId, card, error = self._cards.get()
+            if nodeId == self._assessedId:
+                self._cardTimer.stop()
+                self.showCard(card if error is None else errorCard(str(error)))
 
     def showCard(self, card: ScanCard | None) -> None:
         """Show what is known of the input volume."""
@@ -349,6 +363,13 @@ class NormalizationPanel:
         """Back to the user's layout."""
         self.review.restore()
         self._update()
+
+
+def _describe(volume: Callable[[], CTVolume]) -> ScanCard:
+    from .core.suitability import assess
+
+    scan = volume()
+    return scanCard(scan, assess(scan))
 
 
 def _importedModels() -> list[str]:

@@ -218,7 +218,9 @@ class qMRMLCheckableNodeComboBox(qMRMLNodeComboBox):
 
     def _show(self) -> None:
         while self._rows.count():
-            self._rows.takeAt(0).widget().deleteLater()
+            box = self._rows.takeAt(0).widget()
+            box.hide()
+            box.deleteLater()
         for node in self._nodes:
             box = QCheckBox(node.GetName(), self)
             box.setChecked(node in self._checked)
