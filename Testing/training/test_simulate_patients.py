@@ -12,7 +12,7 @@ import pytest
 from KernelNormalizationLib.core.errors import InputError
 from training.simulate.__main__ import main
 from training.simulate.emphysema import EmphysemaPlan, calibrate, dig, draw_holes, index_at
-from training.simulate.patient import SimulatedPatient, emphysema_index, simulate_patient
+from training.simulate.patient import SimulatedPatient, _averaged, _through_slices, emphysema_index, simulate_patient
 from training.simulate.presets import Options, draw_plan
 from training.simulate.procedural import ProceduralChest
 from training.simulate.real_objects import RealChest, RealVolume
@@ -212,3 +212,16 @@ def test_thin_slices_are_resampled_to_one_millimetre() -> None:
     # Slices between two native ones average their noise; the first one is a native slice.
     noise = [np.diff(s.astype(float), axis=1).std() for s in thin.sharp]
     assert min(noise[1:]) < 0.9 * noise[0]
+
+
+def test_a_thick_slice_averages_what_lies_in_it() -> None:
+    """Vessels crossing a thick slice lose contrast; its noise falls with the quanta of its thickness."""
+    seeds = [n for n in range(300) if draw_plan(Options("diverse"), 0, False, np.random.default_rng([n, 0])).native_mm == 8.0]
+    thick = simulate_patient(Options("diverse", 2, 128), seeds[0], 0, [])
+    assert thick.spacing[0] == 8.0
+    assert thick.meta["dose"]["slice_factor"] == 8.0
+    grid = Grid((100.0, 108.0), 0.7, 64)
+    planes = _through_slices(grid, 8.0, 3)
+    assert planes.z == pytest.approx((97.333, 100.0, 102.667, 105.333, 108.0, 110.667), abs=1e-3)
+    stack = np.arange(6, dtype=np.float32)[:, None, None] * np.ones((6, 2, 2), np.float32)
+    assert _averaged(stack, 3)[:, 0, 0].tolist() == [1.0, 4.0]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .emphysema import Holes, calibrate, dig, draw_holes, index_at
-from .floors import outside_circle, to_integers
+from .floors import Floor, outside_circle, to_integers
 from .kernel_family import SMOOTH_KERNEL
 from .noise import SLICE_CORRELATION, NoiseChain, attenuation, coarse_grid, reading_noise
 from .presets import Options, PatientPlan, draw_plan
@@ -25,6 +25,9 @@ THRESHOLD = -950.0
 # Largest line integral of the mean patient (about 30 cm of water across the chest); modulation is neutral there.
 REFERENCE_PEAK = 5.2
 CALIBRATION_SLICES = 2
+# Planes averaged through a thick slice of a procedural chest (partial volume along the body); real volumes of thick slices
+# are averaged already.
+THICK_PLANES = 3
 # How far a reconstruction of a cut-off real volume may lie off its centre, mm.
 CENTRE_LIMIT = 3.0
 
@@ -109,10 +112,11 @@ def _reconstruct(
     plan: PatientPlan, chest: ObjectSource, grid: Grid, rng: np.random.Generator
 ) -> tuple[FloatArray, FloatArray, LabelArray, dict[str, Any]]:
     noise_sharp, noise_smooth = _noise(plan, chest, grid, rng)
-    fine = grid.fine()
+    planes = THICK_PLANES if plan.native_mm > 1.0 and not chest.real else 1
+    fine = _through_slices(grid.fine(), plan.native_mm, planes)
     slab = chest.fine(fine)
     signal = SignalChain(grid, (plan.kernel.mtf, SMOOTH_KERNEL.mtf))
-    lung = np.ascontiguousarray(to_pixels(slab.lung)).astype(np.uint8)
+    lung = np.ascontiguousarray(to_pixels(slab.lung[planes // 2 :: planes])).astype(np.uint8)
     low, high = chest.height
     target = index_at((0.5 * (grid.z[0] + grid.z[-1]) - low) / max(high - low, 1.0), plan.emphysema)
     holes = draw_holes(plan.emphysema, slab.lung, fine, rng) if target > 0 else None
@@ -120,9 +124,9 @@ def _reconstruct(
     hu = slab.hu
     if holes is not None:
         warp = np.clip(0.5 * random_field(fine, 1.5, 2.0, rng), -1.0, 1.0)
-        used = _count_for(target, holes, slab, fine, warp, signal, noise_smooth, lung, plan)
+        used = _count_for(target, holes, slab, fine, warp, signal, noise_smooth, lung, plan.floor)
         hu = dig(slab.hu, slab.lung, holes.first(used).paint(fine, warp))
-    pairs = [signal(plane) for plane in hu]
+    pairs = [signal(plane) for plane in _averaged(hu, planes)]
     sharp = np.stack([p[0] for p in pairs]) + noise_sharp
     smooth = np.stack([p[1] for p in pairs]) + noise_smooth
     truth = {
@@ -133,6 +137,16 @@ def _reconstruct(
         "noise_sd_smooth": float(noise_smooth[lung > 0].std()) if (lung > 0).any() else None,
     }
     return sharp, smooth, lung, truth
+
+
+def _through_slices(fine: Grid, thickness: float, planes: int) -> Grid:
+    offsets = (np.arange(planes) - 0.5 * (planes - 1)) * thickness / planes
+    return replace(fine, z=tuple(float(z + d) for z in fine.z for d in offsets))
+
+
+def _averaged(hu: FloatArray, planes: int) -> FloatArray:
+    averaged: FloatArray = hu.reshape(-1, planes, *hu.shape[1:]).mean(axis=1)
+    return averaged
 
 
 def _noise(plan: PatientPlan, chest: ObjectSource, grid: Grid, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
@@ -150,16 +164,18 @@ def _noise(plan: PatientPlan, chest: ObjectSource, grid: Grid, rng: np.random.Ge
 
 
 def _count_for(target: float, holes: Holes, slab: Slab, fine: Grid, warp: FloatArray, signal: SignalChain,
-               noise: FloatArray, lung: LabelArray, plan: PatientPlan) -> int:  # fmt: skip
+               noise: FloatArray, lung: LabelArray, floor: Floor) -> int:  # fmt: skip
     """Number of holes that gives the target index in the smooth reconstruction, noise and floor included."""
-    chosen = np.unique(np.linspace(0, len(fine.z) - 1, CALIBRATION_SLICES + 2).astype(int)[1:-1])
+    planes = len(fine.z) // len(lung)
+    chosen = np.unique(np.linspace(0, len(lung) - 1, CALIBRATION_SLICES + 2).astype(int)[1:-1])
 
     def index_of(count: int) -> float:
         below, total = 0, 0
         for k in chosen:
-            missing = holes.first(count).paint(fine.at(fine.z[k]), warp[k : k + 1])
-            dug = dig(slab.hu[k : k + 1], slab.lung[k : k + 1], missing)[0]
-            image = plan.floor.apply(signal(dug)[1] + noise[k])[lung[k] > 0]
+            part = slice(k * planes, (k + 1) * planes)
+            missing = holes.first(count).paint(replace(fine, z=fine.z[part]), warp[part])
+            dug = dig(slab.hu[part], slab.lung[part], missing).mean(axis=0)
+            image = floor.apply(signal(dug)[1] + noise[k])[lung[k] > 0]
             below, total = below + int(np.count_nonzero(image < THRESHOLD)), total + image.size
         return 100.0 * below / max(total, 1)
 
@@ -213,8 +229,3 @@ def _along_z(hu: FloatArray, z: NDArray[np.float64]) -> FloatArray:
     part = (z - low).astype(np.float32)[:, None, None]
     mixed: FloatArray = (1.0 - part) * hu[low] + part * hu[np.minimum(low + 1, hu.shape[0] - 1)]
     return mixed
-
-
-def without_noise(plan: PatientPlan) -> PatientPlan:
-    """The same plan with so many quanta that noise vanishes; for tests and illustrations."""
-    return replace(plan, dose=replace(plan.dose, quanta=1e12))

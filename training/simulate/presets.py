@@ -15,8 +15,8 @@ from .noise import Dose
 Preset = Literal["paper", "diverse"]
 PRESETS: tuple[Preset, ...] = get_args(Preset)
 
-# Quanta a rebinned sample (500 views) that put the mean |B80f - B20f| of the paper preset at the paper's 84.5 HU;
-# measured on its 71 simulated patients, see the population table of the evaluation. Patients vary log-normally; spread and
+# Quanta a rebinned sample (500 views) that put the mean |B80f - B20f| of the paper preset near the paper's 84.5 HU;
+# measured on 71 patients of 6 slices: 82.2 +- 11.0 HU (EI error 17.1 +- 4.8 points). Patients vary log-normally; spread and
 # modulation strength put the standard deviation between patients at the paper's 11.7 HU.
 PAPER_QUANTA = 1.08e5
 DOSE_SPREAD = 0.25

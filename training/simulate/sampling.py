@@ -49,10 +49,6 @@ class Grid:
         offsets = (np.arange(self.matrix) - 0.5 * (self.matrix - 1)) * self.pixel
         return (offsets + self.centre[0]).astype(np.float32), (offsets + self.centre[1]).astype(np.float32)
 
-    def at(self, z: float) -> Grid:
-        """The same plane grid with the single slice ``z``."""
-        return Grid((z,), self.pixel, self.matrix, self.centre)
-
 
 def radial_frequency(size: int, step: float) -> NDArray[np.float64]:
     """In-plane frequency (lp/cm) of each coefficient of ``rfft2`` of a (size, size) image with ``step`` mm pixels."""
