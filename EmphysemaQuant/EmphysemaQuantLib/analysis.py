@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.progress import Progress
+from KernelNormalizationLib.core.progress import Progress, ProgressTracker
 from KernelNormalizationLib.core.volume import BoolArray, CTVolume
 
 from .core.agreement import Agreement, compare_volumes, require_same_grid
@@ -102,7 +102,7 @@ def quantify(
         compared: second volume on the same grid, or ``None``.
         lung_mask: mask to use; made automatically if ``None``.
         threshold_hu: HU, within :data:`THRESHOLD_RANGE_HU`.
-        progress: told of the steps of the automatic mask.
+        progress: told of the steps, asked for cancellation between them.
 
     Raises:
         InputError: threshold out of range, grids differ, or the mask is empty.
@@ -112,19 +112,22 @@ def quantify(
     low, high = THRESHOLD_RANGE_HU
     if not low <= threshold_hu <= high:
         raise InputError(f"The threshold is {threshold_hu:g} HU; choose one from {low:g} to {high:g} HU.")
+    tracker: Progress = progress if progress is not None else ProgressTracker()
     if lung_mask is None:
         easier = compared if compared is not None and compared.synthetic else volume
-        lung_mask = segment_lungs(easier, progress)
+        lung_mask = segment_lungs(easier, tracker)
+    tracker.start("Measuring", 1 if compared is None else 3)
+    if compared is not None:
+        require_same_grid(volume, compared, lung_mask)
+    first = _measured(volume, lung_mask, threshold_hu)
+    tracker.advance()
     if compared is None:
-        return Quantification(threshold_hu, lung_mask, _measured(volume, lung_mask, threshold_hu))
-    require_same_grid(volume, compared, lung_mask)
-    return Quantification(
-        threshold_hu,
-        lung_mask,
-        _measured(volume, lung_mask, threshold_hu),
-        _measured(compared, lung_mask, threshold_hu),
-        compare_volumes(volume, compared, lung_mask, threshold_hu),
-    )
+        return Quantification(threshold_hu, lung_mask, first)
+    second = _measured(compared, lung_mask, threshold_hu)
+    tracker.advance()
+    agreement = compare_volumes(volume, compared, lung_mask, threshold_hu)
+    tracker.advance()
+    return Quantification(threshold_hu, lung_mask, first, second, agreement)
 
 
 def supplied_mask(right: BoolArray, left: BoolArray) -> LungMask:

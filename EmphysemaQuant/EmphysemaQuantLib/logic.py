@@ -11,9 +11,8 @@ import slicer
 
 from KernelNormalizationLib import attributes
 from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.progress import Progress
-from KernelNormalizationLib.core.volume import CTVolume
-from KernelNormalizationLib.volumenodes import TagReader, databaseTagReader, volumeFromNode, whyNotCt
+from KernelNormalizationLib.core.progress import Progress, ProgressTracker
+from KernelNormalizationLib.volumenodes import TagReader, databaseTagReader, deferredVolume, whyNotCt
 
 from .analysis import Quantification, quantify
 from .core.emphysema import EMPHYSEMA_THRESHOLD_HU
@@ -45,14 +44,6 @@ class EmphysemaLogic:
         self._compute = compute
         self._readTag = readTag
 
-    def volumeFromNode(self, node: Any) -> CTVolume:
-        """A validated copy of the node's voxels, HU float32 (k, j, i).
-
-        Raises:
-            InputError: the node is not a chest CT volume in HU; the message says what to do.
-        """
-        return volumeFromNode(node, self._readTag or databaseTagReader())
-
     def quantify(
         self,
         volumeNode: Any,
@@ -80,13 +71,30 @@ class EmphysemaLogic:
             LungNotFoundError: the automatic mask found no lung.
             Cancelled: the user stopped the run.
         """
+        work = self.prepare(volumeNode, comparedNode, maskNode, thresholdHu)
+        result = work(progress or ProgressTracker())
+        return result, self.show(result, volumeNode, outputs or OutputNodes())
+
+    def prepare(
+        self, volumeNode: Any, comparedNode: Any | None, maskNode: Any | None, thresholdHu: float
+    ) -> Callable[[Progress], Quantification]:
+        """Read the nodes now; the returned function measures, touches no node, and may run in a thread.
+
+        Raises:
+            InputError: nodes that cannot be used; the rest of :meth:`quantify`'s errors come from the function.
+        """
         if comparedNode is volumeNode:
             raise InputError("Both volumes are the same; choose another second volume, or none.")
-        volume = self.volumeFromNode(volumeNode)
-        compared = self.volumeFromNode(comparedNode) if comparedNode is not None else None
+        readTag = self._readTag or databaseTagReader()
+        volume = deferredVolume(volumeNode, readTag)
+        compared = deferredVolume(comparedNode, readTag) if comparedNode is not None else None
         mask = lungMaskFromSegmentation(maskNode, volumeNode) if maskNode is not None else None
-        result = self._compute(volume, compared, mask, thresholdHu, progress)
-        return result, self._show(result, volumeNode, outputs or OutputNodes())
+
+        def work(progress: Progress) -> Quantification:
+            second = compared() if compared is not None else None
+            return self._compute(volume(), second, mask, thresholdHu, progress)
+
+        return work
 
     def partnerOf(self, volumeNode: Any) -> Any | None:
         """The other half of a sharp and synthetic pair: the newest synthetic volume of an original, or its original."""
@@ -116,7 +124,8 @@ class EmphysemaLogic:
             if node is not None and slicer.mrmlScene.IsNodePresent(node):
                 slicer.mrmlScene.RemoveNode(node)
 
-    def _show(self, result: Quantification, volumeNode: Any, outputs: OutputNodes) -> OutputNodes:
+    def show(self, result: Quantification, volumeNode: Any, outputs: OutputNodes) -> OutputNodes:
+        """Write a finished quantification of ``volumeNode`` into the scene; nodes made here go again if that fails."""
         name = volumeNode.GetName()
         made = OutputNodes()
         try:

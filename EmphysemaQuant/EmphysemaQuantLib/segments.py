@@ -179,6 +179,14 @@ def readMask(node: Any, segmentId: str, volumeNode: Any) -> BoolArray:
     return inside
 
 
+def rasOf(volumeNode: Any, ijk: tuple[float, float, float]) -> tuple[float, float, float]:
+    """RAS position (mm) of a voxel index (i, j, k)."""
+    matrix = vtk.vtkMatrix4x4()
+    volumeNode.GetIJKToRASMatrix(matrix)
+    x, y, z, _one = matrix.MultiplyPoint([*map(float, ijk), 1.0])
+    return x, y, z
+
+
 def _union(node: Any, segments: list[str], volumeNode: Any) -> BoolArray:
     union = np.zeros(slicer.util.arrayFromVolume(volumeNode).shape, dtype=bool)
     for segmentId in segments:

@@ -11,6 +11,7 @@ import slicer
 
 from KernelNormalizationLib import attributes
 from KernelNormalizationLib.sample import addSimulatedChest, simulatedChest
+from KernelNormalizationLib.selftest import waitUntil
 from KernelNormalizationLib.volumenodes import addVolumeNode
 
 from .segments import readMask, segmentIds, writeMask
@@ -54,6 +55,7 @@ class EmphysemaSelfTest:
     def compute(self) -> Any:
         """Press Compute; returns the quantification."""
         self.panel.ui.computeButton.click()
+        waitUntil(lambda: self.panel._job is None, "the measurement")
         assert self.panel.result is not None, self.panel.ui.statusLabel.text
         return self.panel.result
 
@@ -94,6 +96,17 @@ class EmphysemaSelfTest:
         segmentation.GetSegmentation().GetSegment(right).SetName("renamed")
         after = self.compute().volume.whole.tlv_ml
         assert 0.7 * before < after < 0.8 * before
+
+    def test_cancelLeavesNothingBehind(self) -> None:
+        self.openWithChest()
+        nodes = slicer.mrmlScene.GetNumberOfNodes()
+        self.panel.ui.computeButton.click()
+        assert self.panel.ui.computeButton.text == "Cancel"
+        self.panel.ui.computeButton.click()
+        waitUntil(lambda: self.panel._job is None, "the end of the measurement")
+        assert "Cancelled" in self.panel.ui.statusLabel.text
+        assert slicer.mrmlScene.GetNumberOfNodes() == nodes
+        assert self.panel.ui.computeButton.text == "Compute"
 
     def test_thresholdPreviewFollowsTheSlider(self) -> None:
         self.openWithChest()

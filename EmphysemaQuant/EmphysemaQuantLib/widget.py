@@ -13,16 +13,17 @@ import slicer
 from slicer.i18n import tr as _
 
 from KernelNormalizationLib import attributes
-from KernelNormalizationLib.core.errors import CTKernelError
-from KernelNormalizationLib.core.volume import CTVolume
+from KernelNormalizationLib.core.errors import Cancelled, CTKernelError
+from KernelNormalizationLib.core.progress import Progress, ProgressReport
 from KernelNormalizationLib.layouts import ReviewLayout
 
 from .analysis import Quantification
+from .background import BackgroundJob
 from .logic import OutputNodes, sliceOfMost
 from .parameter import EmphysemaParameters
 from .preview import ThresholdPreview
 from .report import asCsv, asText, headline
-from .segments import EMPHYSEMA, KEPT, REMOVED, VOLUME_REFERENCE_ROLE, segmentIds
+from .segments import EMPHYSEMA, KEPT, REMOVED, VOLUME_REFERENCE_ROLE, rasOf, segmentIds
 
 PREVIEW_DELAY_MILLISECONDS = 40
 PREVIEW_HOLD_MILLISECONDS = 1500
@@ -33,10 +34,10 @@ class Logic(Protocol):
     """What the panel needs of the module's logic."""
 
     def getParameterNode(self) -> Any: ...
-    def volumeFromNode(self, node: Any) -> CTVolume: ...
-    def quantify(
-        self, volumeNode: Any, comparedNode: Any, maskNode: Any, thresholdHu: float, outputs: OutputNodes
-    ) -> tuple[Quantification, OutputNodes]: ...
+    def prepare(
+        self, volumeNode: Any, comparedNode: Any, maskNode: Any, thresholdHu: float
+    ) -> Callable[[Progress], Quantification]: ...
+    def show(self, result: Quantification, volumeNode: Any, outputs: OutputNodes) -> OutputNodes: ...
     def partnerOf(self, volumeNode: Any) -> Any | None: ...
     def preferredVolume(self) -> Any | None: ...
 
@@ -60,6 +61,7 @@ class EmphysemaPanel:
         self._volumeId: str | None = None
         self._swapped = False
         self._entered = False
+        self._job: BackgroundJob | None = None
         self._shortcuts: list[Any] = []
         self._previewTimer = _singleShotTimer(PREVIEW_DELAY_MILLISECONDS, self._showPreview)
         self._holdTimer = _singleShotTimer(PREVIEW_HOLD_MILLISECONDS, self.hidePreview)
@@ -70,7 +72,7 @@ class EmphysemaPanel:
 
     def _connect(self) -> None:
         for name, slot in {
-            "computeButton": self.onCompute,
+            "computeButton": self.onComputeOrCancel,
             "histogramButton": self.onShowHistogram,
             "copyButton": self.onCopy,
             "saveReportButton": self.onSaveReport,
@@ -103,10 +105,12 @@ class EmphysemaPanel:
 
     def cleanup(self) -> None:
         """The module is unloaded."""
+        self._stopJob()
         self.exit()
 
     def sceneStartClose(self) -> None:
         """The scene is about to be closed."""
+        self._stopJob()
         self._stopPreview()
         self.review.restore()
         self._setParameters(None)
@@ -146,7 +150,8 @@ class EmphysemaPanel:
         if parameters is None:
             return
         self._followVolume()
-        self.ui.computeButton.enabled = parameters.volume is not None
+        self.ui.computeButton.enabled = self._job is not None or parameters.volume is not None
+        self.ui.computeButton.text = _("Compute") if self._job is None else _("Cancel")
         pair = parameters.volume is not None and parameters.comparedVolume is not None
         self.ui.sideBySideButton.enabled = self.ui.swapButton.enabled = pair
         for button in (self.ui.copyButton, self.ui.saveReportButton, self.ui.jumpEmphysemaButton):
@@ -196,41 +201,68 @@ class EmphysemaPanel:
 
     # ---- computing
 
-    def onCompute(self) -> None:
-        """Measure and show."""
+    def onComputeOrCancel(self) -> None:
+        """The button: start measuring, or cancel the measurement that runs."""
+        if self._job is not None:
+            self.ui.computeButton.enabled = False
+            self.setStatus(_("Cancelling…"))
+            self._job.cancel()
+            return
         self.hidePreview()
-        # Disabled first: the events processed next could hold a second click.
-        self.ui.computeButton.enabled = False
-        self.setStatus(_("Measuring…"))
-        slicer.app.processEvents()
-        message = self._compute()
-        self._update()
-        if message is None:
-            self.setStatus(_("Done. Edit the lungs in the Segment Editor and press Compute again to use them."))
-        else:
-            self.setStatus(message, error=True)
-
-    def _compute(self) -> str | None:
-        """Measure; returns what went wrong, in words for the user."""
         parameters = self._parameters
-        nodes = (parameters.volume, parameters.comparedVolume, parameters.maskSegmentation)
+        volume = parameters.volume
+        nodes = (volume, parameters.comparedVolume, parameters.maskSegmentation)
+        try:
+            work = self.logic.prepare(*nodes, parameters.thresholdHu)
+        except CTKernelError as error:
+            self.setStatus(str(error), error=True)
+            return
+        self._job = BackgroundJob(work, self._onProgress, lambda *outcome: self._onEnd(volume, *outcome))
+        self.setStatus(_("Measuring…"))
+        self._job.start()
+        self._update()
+
+    def _onProgress(self, report: ProgressReport) -> None:
+        self.setStatus(f"{report.stage}: {report.done} / {report.total}")
+
+    def _onEnd(self, volume: Any, result: Quantification | None, error: Exception | None) -> None:
+        self._job = None
+        self._update()  # a message box below holds this function up, and the panel must be usable behind it
+        if isinstance(error, CTKernelError):
+            self.setStatus(str(error), error=not isinstance(error, Cancelled))
+        elif error is not None:
+            logging.getLogger(__name__).error("Quantification failed", exc_info=error)
+            self.setStatus(_("The measurement failed: {error}. See the log.").format(error=error), error=True)
+        elif self._parameters is None or self._parameters.volume is not volume:
+            self.setStatus(_("Another volume was chosen meanwhile; press Compute to measure it."))
+        else:
+            self._show(result, volume)
+
+    def _show(self, result: Quantification, volume: Any) -> None:
+        parameters = self._parameters
         outputs = OutputNodes(parameters.segmentation, parameters.table, parameters.chart)
         try:
             with slicer.util.WaitCursor():
-                self.result, outputs = self.logic.quantify(*nodes, parameters.thresholdHu, outputs)
-        except CTKernelError as error:
-            return str(error)
+                outputs = self.logic.show(result, volume, outputs)
         except Exception as error:
-            logging.getLogger(__name__).exception("Quantification failed")
-            return _("The measurement failed: {error}. See the log.").format(error=error)
+            logging.getLogger(__name__).exception("The result could not be shown")
+            self.setStatus(_("The result could not be shown: {error}. See the log.").format(error=error), error=True)
+            return
+        self.result = result
         self.preview.remove()
         wasModified = parameters.parameterNode.StartModify()
         parameters.segmentation, parameters.table, parameters.chart = outputs.segmentation, outputs.table, outputs.chart
         # The lungs just made are the ones to edit and to use next time.
         parameters.maskSegmentation = outputs.segmentation
         parameters.parameterNode.EndModify(wasModified)
-        self.ui.indexLabel.text = headline(self.result)
-        return None
+        self.ui.indexLabel.text = headline(result)
+        self.setStatus(_("Done. Edit the lungs in the Segment Editor and press Compute again to use them."))
+        self._update()
+
+    def _stopJob(self) -> None:
+        if self._job is not None:
+            self._job.stop()
+            self._job = None
 
     # ---- threshold preview
 
@@ -357,16 +389,6 @@ class EmphysemaPanel:
             shortcut.setKey(qt.QKeySequence())
             shortcut.deleteLater()
         self._shortcuts = []
-
-
-def rasOf(volumeNode: Any, ijk: tuple[float, float, float]) -> tuple[float, float, float]:
-    """RAS position (mm) of a voxel index (i, j, k)."""
-    import vtk
-
-    matrix = vtk.vtkMatrix4x4()
-    volumeNode.GetIJKToRASMatrix(matrix)
-    x, y, z, _one = matrix.MultiplyPoint([*map(float, ijk), 1.0])
-    return x, y, z
 
 
 def _singleShotTimer(milliseconds: int, slot: Callable[[], None]) -> Any:

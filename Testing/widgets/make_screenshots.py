@@ -48,6 +48,7 @@ def main(folder: Path) -> None:
     quantification = EmphysemaPanel(EmphysemaQuantLogic(), str(EMPHYSEMA_UI))
     quantification.enter()
     quantification.ui.computeButton.click()
+    waitUntil(lambda: quantification._job is None, "the measurement")
     quantification.onShowSideBySide()
     quantification.onJumpToMostEmphysema()
     app.grab(quantification.widget, str(folder / "EmphysemaQuant.png"))

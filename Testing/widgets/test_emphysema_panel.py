@@ -18,12 +18,13 @@ application.start()  # the modules' widgets import qt, which exists from here on
 
 from EmphysemaQuant import EmphysemaQuantLogic  # noqa: E402
 from EmphysemaQuantLib import analysis  # noqa: E402
-from EmphysemaQuantLib.segments import segmentIds  # noqa: E402
+from EmphysemaQuantLib.segments import rasOf, segmentIds  # noqa: E402
 from EmphysemaQuantLib.selftest import UI_FILE  # noqa: E402
-from EmphysemaQuantLib.widget import EmphysemaPanel, rasOf  # noqa: E402
+from EmphysemaQuantLib.widget import EmphysemaPanel  # noqa: E402
 from KernelNormalizationLib import attributes  # noqa: E402
 from KernelNormalizationLib.core.errors import LungNotFoundError  # noqa: E402
 from KernelNormalizationLib.layouts import compositeNode, viewName  # noqa: E402
+from KernelNormalizationLib.selftest import waitUntil  # noqa: E402
 from KernelNormalizationLib.volumenodes import addVolumeNode  # noqa: E402
 
 SHAPE = (12, 48, 64)
@@ -84,6 +85,7 @@ def panel(app: Any) -> Iterator[EmphysemaPanel]:
 def compute(panel: EmphysemaPanel) -> str:
     panel.enter()
     panel.ui.computeButton.click()
+    waitUntil(lambda: panel._job is None, "the measurement", 60.0)
     return panel.ui.statusLabel.text
 
 
@@ -125,6 +127,15 @@ def test_defect_is_shown_too(panel: EmphysemaPanel, chest: Any) -> None:
     assert "The measurement failed: division by zero" in compute(panel)
 
 
+def test_result_that_cannot_be_shown_is_said(panel: EmphysemaPanel, chest: Any, monkeypatch: Any) -> None:
+    def fails(*_: Any) -> None:
+        raise RuntimeError("no memory for the segments")
+
+    monkeypatch.setattr("EmphysemaQuantLib.logic.writeSegments", fails)
+    assert "could not be shown: no memory for the segments" in compute(panel)
+    assert slicer.util.getNodesByClass("vtkMRMLSegmentationNode") == []
+
+
 def test_segmentation_without_lungs_is_refused(panel: EmphysemaPanel, chest: Any) -> None:
     panel.enter()
     panel._parameters.maskSegmentation = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Heart")
@@ -141,6 +152,29 @@ def test_another_volume_starts_results_of_its_own(panel: EmphysemaPanel, chest: 
     compute(panel)
     assert panel._parameters.segmentation is not first
     assert slicer.mrmlScene.IsNodePresent(first)
+
+
+def test_volume_changed_while_measuring_drops_the_result(panel: EmphysemaPanel, chest: Any) -> None:
+    panel.enter()
+    other = addVolumeNode(slicer.util.arrayFromVolume(chest), chest, "Other")
+    panel.ui.computeButton.click()
+    panel._parameters.volume = other
+    waitUntil(lambda: panel._job is None, "the measurement", 60.0)
+    assert "Another volume was chosen" in panel.ui.statusLabel.text
+    assert panel._parameters.segmentation is None
+
+
+def test_scene_closed_while_measuring_adds_nothing(panel: EmphysemaPanel, chest: Any, app: Any) -> None:
+    panel.enter()
+    panel.ui.computeButton.click()
+    panel.sceneStartClose()
+    slicer.mrmlScene.Clear(0)
+    panel.sceneEndClose()
+    deadline = time.monotonic() + 1.0
+    while time.monotonic() < deadline:
+        app.qapplication.processEvents()
+    assert slicer.util.getNodesByClass("vtkMRMLSegmentationNode") == []
+    assert panel.ui.computeButton.text == "Compute"
 
 
 def test_threshold_preview_shows_exactly_the_voxels_below(panel: EmphysemaPanel, chest: Any, app: Any) -> None:
@@ -221,7 +255,7 @@ def test_jumps_go_to_the_fullest_slice(panel: EmphysemaPanel, chest: Any, partne
     panel.ui.jumpEmphysemaButton.click()
     assert panel.ui.statusLabel.text == "Slice 4 of 12."
     panel._parameters.thresholdHu = -1000.0
-    panel.ui.computeButton.click()
+    compute(panel)
     panel.ui.jumpEmphysemaButton.click()
     assert "no emphysema at this threshold" in panel.ui.statusLabel.text
 
