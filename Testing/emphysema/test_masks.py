@@ -46,6 +46,28 @@ def numbered(chest, scheme: str) -> np.ndarray:
     return labels
 
 
+# Number -> anatomy as the tools publish it, written out here so that a slip in the adapter's table is seen.
+PUBLISHED = {
+    "lungmask": {1: "right", 2: "left"},
+    "lungmask-lobes": {1: "LUL", 2: "LLL", 3: "RUL", 4: "RML", 5: "RLL"},
+    "totalsegmentator": {10: "LUL", 11: "LLL", 12: "RUL", 13: "RML", 14: "RLL", 16: "airways"},
+    "totalsegmentator-v1": {13: "LUL", 14: "LLL", 15: "RUL", 16: "RML", 17: "RLL", 43: "airways"},
+    "cip": {2: "right", 3: "left"},
+    "cip-lobes": {4: "RUL", 5: "RML", 6: "RLL", 7: "LUL", 8: "LLL"},
+}
+LOBES = ("RUL", "RML", "RLL", "LUL", "LLL")
+
+
+@pytest.mark.parametrize("scheme", PUBLISHED)
+def test_the_numbering_is_the_published_one(scheme):
+    numbering = NUMBERINGS[scheme]
+    ours = {n: LOBES[lobe - 1] for n, lobe in (numbering.lobes or {}).items()}
+    for meaning in ("right", "left", "airways"):
+        ours |= dict.fromkeys(getattr(numbering, meaning), meaning)
+    assert ours == PUBLISHED[scheme]
+    assert set(PUBLISHED) == set(NUMBERINGS)
+
+
 @pytest.mark.parametrize("scheme", list(NUMBERINGS))
 def test_every_known_numbering_is_recognised_and_translated(chest, scheme):
     labels = numbered(chest, scheme)

@@ -112,6 +112,14 @@ def test_cluster_numbers_volumes_and_classes_are_exact():
     assert result.power_law is None
 
 
+def test_a_size_on_a_bound_belongs_to_the_class_above():
+    mask = np.zeros((10, 10, 10), bool)
+    mask[1, 1, 1:3] = True
+    mask[4:6, 4:6, 4:6] = True
+    # clusters of exactly 2 and 8 mm3 in 100 voxels of lung
+    assert analyse_clusters(mask, 100, (1.0, 1.0, 1.0)).class_percent == pytest.approx((0.0, 2.0, 8.0, 0.0, 0.0))
+
+
 def test_an_exact_power_law_gives_its_exponent_back():
     for d in (0.7, 1.4, 2.2):
         sizes = 2.0 ** np.arange(10)

@@ -144,6 +144,7 @@ def test_a_good_mask_is_ok():
         ({"gas_pocket_ml": 90.0}, "90 mL"),
         ({"left_out_gas_ml": 400.0}, "400 mL"),
         ({"metal_ml": 20.0}, "metal"),
+        ({"contact_cm2": 90.0}, "90 cm²"),
         ({"dorsal_gap_mm": (40.0, 80.0)}, "Behind the left lung"),
     ],
 )

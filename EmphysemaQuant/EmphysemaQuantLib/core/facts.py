@@ -76,7 +76,19 @@ def measure(
         left_out_gas_ml=_left_out_ml(scene, pieces),
         metal_ml=float(np.count_nonzero(scene.hu[box] >= METAL_HU)) * voxel_ml,
         dorsal_gap_mm=(_dorsal_gap_mm(scene, pieces, body, RIGHT), _dorsal_gap_mm(scene, pieces, body, LEFT)),
+        contact_cm2=_contact_cm2(pieces.labels, scene.grid.spacing),
     )
+
+
+def _contact_cm2(labels: LabelArray, spacing: Spacing) -> float:
+    """Area over which both labels are face neighbours, cm2."""
+    area = 0.0
+    for axis in range(3):
+        first = labels.take(range(labels.shape[axis] - 1), axis)
+        second = labels.take(range(1, labels.shape[axis]), axis)
+        faces = np.count_nonzero((first != second) & (first > 0) & (second > 0))
+        area += float(faces) * float(np.prod(spacing)) / spacing[axis]
+    return area / 100.0
 
 
 def _dorsal_gap_mm(scene: Scene, pieces: LungPieces, body: BoolArray, side: int) -> float:

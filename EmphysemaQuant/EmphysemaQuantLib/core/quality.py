@@ -20,6 +20,8 @@ EDGE_AREA_CM2 = 2.0
 # Vessels are 3 to 6 % of the masks of the test chests; more tissue is consolidation, a mass or a bridged gap.
 DENSE_SHARE_PERCENT = 12.0
 GAS_POCKET_ML = 40.0
+# Lungs touch along a junction of a few cm by one or two; a larger contact is a cut through one of them.
+CONTACT_CM2 = 50.0
 # The gaps of the two sides differ by 1 to 6 mm in the test chests.
 DORSAL_GAP_MM = 18.0
 LEFT_OUT_GAS_ML = 150.0
@@ -45,6 +47,7 @@ class MaskFacts:
         left_out_gas_ml: mL, gas at the level of the lungs that was left out (pneumothorax, bowel).
         metal_ml: mL above 3000 HU at the level of the lungs.
         dorsal_gap_mm: mm of tissue between the back of the (right, left) lung and the skin, median over columns.
+        contact_cm2: cm2 over which right and left lung touch.
     """
 
     right_ml: float
@@ -60,6 +63,7 @@ class MaskFacts:
     left_out_gas_ml: float = 0.0
     metal_ml: float = 0.0
     dorsal_gap_mm: tuple[float, float] = (0.0, 0.0)
+    contact_cm2: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -132,6 +136,10 @@ def _content_reasons(facts: MaskFacts) -> list[str]:
         (
             facts.dense_percent > DENSE_SHARE_PERCENT,
             f"{facts.dense_percent:.0f} % of the mask is tissue: consolidation, a mass, or a gap bridged by mistake.",
+        ),
+        (
+            facts.contact_cm2 > CONTACT_CM2,
+            f"Right and left lung touch over {facts.contact_cm2:.0f} cm²: the border between them may be wrong.",
         ),
         (
             not facts.trachea_found,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from KernelNormalizationLib.core.volume import BoolArray, FloatArray
 
-from .body import PARENCHYMA_HU
+from .body import PARENCHYMA_HU, TISSUE_BORDER_HU
 from .grids import LabelArray, Spacing, components, morphology, to_image
 
 RIGHT, LEFT = 1, 2
@@ -22,6 +22,10 @@ SPLIT_SHARE = 0.15
 SPLIT_DISTANCE_MM = 60.0
 # One lung reaches over the midline in front of the heart and, after loss of volume on the other side, further.
 CROSSING_SHARE = 0.12
+# A junction line stands out from lung by more than this (its noise and emphysema do not); and a millimetre of depth
+# outweighs so much HU that a line of 100 HU contrast is followed even 10 mm off the thinnest place.
+JUNCTION_ABOVE_LUNG_HU = 30.0
+JUNCTION_HU_PER_MM = 10.0
 SPLIT_STEP_MM = 1.0
 SPLIT_MAXIMUM_MM = 20.0
 
@@ -117,11 +121,18 @@ def _crosses(piece: BoolArray, midline: float) -> bool:
 
 def _part(hu: FloatArray, piece: BoolArray, spacing: Spacing) -> LabelArray | None:
     """Right and left half of a component that holds both lungs, or ``None`` when it is one lung."""
-    markers = _two_cores(piece, spacing)
+    inside = sitk.SignedMaurerDistanceMap(
+        to_image(piece, spacing), insideIsPositive=True, squaredDistance=False, useImageSpacing=True
+    )
+    depth: NDArray[np.float32] = sitk.GetArrayFromImage(inside)
+    markers = _two_cores(depth, spacing)
     if markers is None:
         return None
-    # The junction of the pleurae is a bright line, so flooding the HU from both cores meets there.
-    relief = np.where(piece, hu, np.float32(1000.0))
+    # The pleurae meet in a bright line at the neck between the lungs: flooding from both cores meets there. Depth decides
+    # where the line is too thin to be seen; HU below normal lung (emphysema, noise) say nothing about the line.
+    low = float(np.median(hu[piece])) + JUNCTION_ABOVE_LUNG_HU
+    relief = np.clip(hu, min(low, TISSUE_BORDER_HU), TISSUE_BORDER_HU) - JUNCTION_HU_PER_MM * depth
+    relief = np.where(piece, relief, np.float32(1000.0)).astype(np.float32)
     flooded = sitk.MorphologicalWatershedFromMarkers(
         to_image(relief, spacing), to_image(markers, spacing), markWatershedLine=False, fullyConnected=False
     )
@@ -130,12 +141,13 @@ def _part(hu: FloatArray, piece: BoolArray, spacing: Spacing) -> LabelArray | No
     return halves
 
 
-def _two_cores(piece: BoolArray, spacing: Spacing) -> LabelArray | None:
-    """Markers right = 1 and left = 2: what remains of both lungs after the thinnest erosion that separates them."""
-    inside = sitk.SignedMaurerDistanceMap(
-        to_image(piece, spacing), insideIsPositive=True, squaredDistance=False, useImageSpacing=True
-    )
-    depth: NDArray[np.float32] = sitk.GetArrayFromImage(inside)
+def _two_cores(depth: NDArray[np.float32], spacing: Spacing) -> LabelArray | None:
+    """Markers right = 1 and left = 2: what remains of both lungs after the thinnest erosion that separates them.
+
+    Args:
+        depth: float32 (k, j, i), mm to the surface of the component, negative outside.
+        spacing: mm along (k, j, i).
+    """
     for radius in np.arange(0.0, SPLIT_MAXIMUM_MM, SPLIT_STEP_MM):
         core = depth > radius
         labels, sizes = components(core, 8)
@@ -144,7 +156,7 @@ def _two_cores(piece: BoolArray, spacing: Spacing) -> LabelArray | None:
         first, second = labels == 1, labels == 2
         x = [float(np.nonzero(m)[2].mean()) * spacing[2] for m in (first, second)]
         if abs(x[0] - x[1]) >= SPLIT_DISTANCE_MM:
-            markers = np.zeros(piece.shape, dtype=np.uint8)
+            markers = np.zeros(depth.shape, dtype=np.uint8)
             markers[first] = RIGHT if x[0] < x[1] else LEFT
             markers[second] = LEFT if x[0] < x[1] else RIGHT
             return markers
