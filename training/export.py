@@ -47,6 +47,7 @@ def export(run: Path, folder: Path, description: dict[str, Any]) -> Path:
         made = Path(temporary) / folder.name
         made.mkdir()
         save_file({k: v.contiguous() for k, v in network.state_dict().items()}, str(made / WEIGHTS))
+        (made / WEIGHTS).chmod(0o644)
         _write_onnx(network, made / ONNX)
         card = {
             "format": CARD_FORMAT,

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.radial import apply_gain
 from KernelNormalizationLib.core.volume import FloatArray
 
@@ -115,6 +116,10 @@ def inner(image: FloatArray) -> FloatArray:
 
 def crop_corner(rng: np.random.Generator, centre: tuple[int, int], shape: tuple[int, int], size: int) -> tuple[int, int]:
     """First row and column of a crop of ``size`` near ``centre`` that lies inside ``shape``, jittered by a quarter."""
+    if size > min(shape):
+        raise InputError(
+            f"A patch with its margin is {size} pixels, the slices are {shape[0]} x {shape[1]}; use smaller patches."
+        )
     jitter = rng.integers(-size // 4, size // 4 + 1, 2)
     rows, columns = (int(np.clip(c + j - size // 2, 0, n - size)) for c, j, n in zip(centre, jitter, shape, strict=True))
     return rows, columns

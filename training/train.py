@@ -15,6 +15,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.unet import HU_UNIT, UNet, UNetConfig
 
 from .patches import Batch, PatchSource, draw_batch
@@ -158,7 +159,7 @@ def _resume(state: State, config: TrainConfig, out: Path, fabric: Fabric) -> Non
         return
     stored = json.loads((out / "config.json").read_text())
     if stored != json.loads(json.dumps(asdict(config))):
-        raise SystemExit(f"{out} holds a run with another configuration; choose another --out or delete it.")
+        raise InputError(f"{out} holds a run with another configuration; choose another --out or delete it.")
     content = torch.load(path, map_location=fabric.device, weights_only=True)
     state.network.load_state_dict(content["network"])
     state.average.load_state_dict(content["average"])

@@ -57,6 +57,7 @@ def normalize(options: argparse.Namespace) -> None:
 
 def quantify_scan(options: argparse.Namespace) -> None:
     """``ctkernel quantify``."""
+    _require_threshold(options.threshold)
     volumes = [read_volume(options.scan, options.series)]
     if options.compare is not None:
         volumes.append(read_volume(options.compare))
@@ -153,7 +154,7 @@ def _add_normalize(commands: Any, common: argparse.ArgumentParser) -> None:
         parents=[common],
         help="make the smooth-kernel (B20f) volume of a sharp-kernel scan",
         description="Make the smooth-kernel (B20f) volume of a sharp-kernel scan. The scan itself is never changed; "
-        "the new volume is marked as synthetic, and OUT's .json says how it was made.",
+        "the new volume is marked as synthetic, and OUT's .provenance.json says how it was made.",
     )
     parser.add_argument("scan", type=Path, help=SCAN_HELP)
     parser.add_argument("out", type=Path, help="volume to write: .nrrd, .nii, .nii.gz or .mha")
@@ -182,18 +183,16 @@ def _add_quantify(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for segmentation, metrics.json and metrics.csv")
     parser.add_argument(
         "--threshold",
-        type=_threshold,
+        type=float,
         default=EMPHYSEMA_THRESHOLD_HU,
         help=f"emphysema is below this many HU (default {EMPHYSEMA_THRESHOLD_HU:g})",
     )
     parser.set_defaults(command=quantify_scan)
 
 
-def _threshold(text: str) -> float:
-    value = float(text)
+def _require_threshold(value: float) -> None:
     if not -1024.0 < value < 0.0:
         raise InputError(f"A threshold of {value:g} HU cannot part emphysema from lung; give one between -1024 and 0.")
-    return value
 
 
 if __name__ == "__main__":

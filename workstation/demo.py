@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from EmphysemaQuantLib.core.lungs import segment_lungs
+from KernelNormalizationLib.core.api import provenance_path
 from KernelNormalizationLib.core.backends import Device
 from KernelNormalizationLib.core.methods import create_normalizer
 from KernelNormalizationLib.core.progress import Progress
@@ -18,7 +19,7 @@ from KernelNormalizationLib.core.write import RESEARCH_USE, write_json, write_vo
 from .figure import draw_comparison
 from .quantify import METRICS_JSON, agreement_lines, indices_table, quantify
 
-NORMALIZED, PROVENANCE, FIGURE = "normalized_B20f_synthetic.nrrd", "normalized_B20f_synthetic.json", "comparison.png"
+NORMALIZED, FIGURE = "normalized_B20f_synthetic.nrrd", "comparison.png"
 SAMPLE_SEED = 1
 
 
@@ -50,7 +51,7 @@ def run_demo(scan: Path | None, folder: Path, series: str | None, device: Device
     metrics["normalization"] = result.record
     write_json(metrics, folder / METRICS_JSON)
     write_volume(result.volume, folder / NORMALIZED)
-    write_json(result.record, folder / PROVENANCE)
+    write_json(result.record, provenance_path(folder / NORMALIZED))
     draw_comparison(volume, result.volume, lung_mask, folder / FIGURE)
     notes = [f"Note: {reason}" for reason in (*result.record["warnings"], *lung_mask.quality.reasons)]
     lines = [*indices_table(metrics), *agreement_lines(metrics), *_truth_lines(metrics), *notes, f"Files: {folder}"]

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from EmphysemaQuantLib.core.emphysema import EMPHYSEMA_THRESHOLD_HU, emphysema_mask
 from EmphysemaQuantLib.core.lungs import LungMask
@@ -110,11 +111,14 @@ class AxialView:
     def _finish(self, axes: Any, title: str) -> None:
         axes.set_title(title, color=INK, fontsize=10)
         axes.set_axis_off()
-        outlined: dict[str, Any] = {"color": INK, "fontsize": 12, "transform": axes.transAxes, "va": "center"}
-        axes.text(0.02, 0.5, "R", ha="left", **outlined)
-        axes.text(0.98, 0.5, "L", ha="right", **outlined)
+        # Outlined, so that it reads on lung, bone and blank alike.
+        outline = [withStroke(linewidth=3, foreground=BACKGROUND)]
+        lettering: dict[str, Any] = {"color": INK, "path_effects": outline}
+        axes.text(0.02, 0.5, "R", ha="left", va="center", fontsize=13, transform=axes.transAxes, **lettering)
+        axes.text(0.98, 0.5, "L", ha="right", va="center", fontsize=13, transform=axes.transAxes, **lettering)
         rows, columns = axes.images[0].get_array().shape
         length = SCALE_BAR_MM / self._column_mm
         start, height = 0.04 * columns, 0.95 * rows
-        axes.plot([start, start + length], [height, height], color=INK, linewidth=3, solid_capstyle="butt")
-        axes.text(start, height - 0.015 * rows, f"{SCALE_BAR_MM:g} mm", color=INK, fontsize=9, va="bottom")
+        bar_outline = [withStroke(linewidth=6, foreground=BACKGROUND)]
+        axes.plot([start, start + length], [height, height], color=INK, linewidth=3, path_effects=bar_outline)
+        axes.text(start, height - 0.02 * rows, f"{SCALE_BAR_MM:g} mm", fontsize=9, va="bottom", **lettering)

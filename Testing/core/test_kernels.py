@@ -82,7 +82,8 @@ def test_sharper_kernels_pass_more_of_the_high_frequencies() -> None:
 
 
 def test_the_gain_from_b70f_lies_between_those_measured_to_b10f_and_b30f() -> None:
-    frequency = np.arange(0.1, 6.0, 0.1)
+    # from the third sample on; towards zero frequency the gain is flattened
+    frequency = np.arange(0.35, 6.0, 0.1)
     gain = gain_to_b20f(70, frequency)
     to_b10, to_b30 = (measured_gain("B70f", kernel, frequency) for kernel in ("B10f", "B30f"))
     assert (gain >= np.minimum(to_b10, to_b30) - 1e-9).all()
@@ -90,6 +91,19 @@ def test_the_gain_from_b70f_lies_between_those_measured_to_b10f_and_b30f() -> No
     # nearer to B10f, as B20f's MTF 50 % is
     middle = int(np.argmin(np.abs(frequency - 3.0)))
     assert abs(gain[middle] - to_b10[middle]) < abs(gain[middle] - to_b30[middle])
+
+
+@pytest.mark.parametrize("number", [20, 30, 40, 50, 60, 70])
+def test_the_gain_does_not_jump_from_one_kernel_number_to_the_next(number: int) -> None:
+    frequency = np.arange(0.0, 6.0, 0.1)
+    below, above = (gain_to_b20f(number + change, frequency) for change in (-1e-4, 1e-4))
+    assert np.abs(above - below).max() < 1e-3
+
+
+def test_the_gain_is_flat_at_zero_frequency_so_that_the_filter_has_no_tails() -> None:
+    step = 0.01
+    slope = abs(float(gain_to_b20f(70, step)) - 1.0) / step
+    assert slope < 0.01
 
 
 def test_the_gains_are_those_that_were_measured() -> None:

@@ -174,7 +174,10 @@ class TestOutputPaths:
         with pytest.raises(InputError, match="not writable"):
             require_writable(tmp_path / "a.nrrd")
 
-    @pytest.mark.parametrize(("name", "record"), [("a.nrrd", "a.json"), ("a.nii.gz", "a.json"), ("a.b.mha", "a.b.json")])
+    @pytest.mark.parametrize(
+        ("name", "record"),
+        [("a.nrrd", "a.provenance.json"), ("a.nii.gz", "a.provenance.json"), ("a.b.mha", "a.b.provenance.json")],
+    )
     def test_name_the_provenance_record(self, name: str, record: str) -> None:
         assert provenance_path(Path("/x") / name) == Path("/x") / record
 
@@ -191,7 +194,7 @@ class TestFileInFileOut:
         record = normalize_file(scan, out, "heuristic")
         assert read_volume(out).synthetic
         assert record["method"] == "heuristic"
-        assert '"heuristic"' in scan.with_name("out.json").read_text()
+        assert '"heuristic"' in scan.with_name("out.provenance.json").read_text()
 
     def test_never_overwrites_its_input(self, scan: Path) -> None:
         before = scan.read_bytes()

@@ -25,7 +25,7 @@ def normalize_file(
     progress: Progress | None = None,
     series: str | None = None,
 ) -> dict[str, Any]:
-    """Normalize the scan at ``input_path`` into ``output_path`` and, beside it, a provenance record (``.json``).
+    """Normalize the scan at ``input_path`` into ``output_path`` and, beside it, a provenance record (``.provenance.json``).
 
     Args:
         input_path: DICOM folder or file, NRRD, NIfTI or MHA.
@@ -56,6 +56,6 @@ def normalize_file(
 
 
 def provenance_path(volume_path: Path) -> Path:
-    """Where the provenance record of a written volume lies: ``x.nrrd`` has ``x.json``, ``x.nii.gz`` too."""
+    """Where the provenance record of a written volume lies: ``x.nrrd`` has ``x.provenance.json``, ``x.nii.gz`` too."""
     name = volume_path.name.removesuffix(".gz")
-    return volume_path.with_name(Path(name).stem + ".json")
+    return volume_path.with_name(Path(name).stem + ".provenance.json")

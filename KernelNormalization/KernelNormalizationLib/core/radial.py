@@ -13,6 +13,8 @@ from .volume import CTVolume, FloatArray
 
 # Wider than the point response of every transfer used, so that nothing reaches round the transform.
 EDGE_PIXELS = 32
+# Between two looks at the cancel button; the response is computed once for so many slices.
+REPORTED_SLICES = 16
 
 Gain = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
@@ -48,9 +50,10 @@ def filter_slices(volume: CTVolume, gain: Gain, stage: str, progress: Progress) 
     hu, pixel_mm = volume.filled(), volume.geometry.spacing[1:]
     out = np.empty_like(hu)
     progress.start(stage, len(hu))
-    for k in range(len(hu)):
-        out[k] = apply_gain(hu[k : k + 1], pixel_mm, gain)[0]
-        progress.advance()
+    for first in range(0, len(hu), REPORTED_SLICES):
+        part = slice(first, first + REPORTED_SLICES)
+        out[part] = apply_gain(hu[part], pixel_mm, gain)
+        progress.advance(len(hu[part]))
     return out
 
 

@@ -1,0 +1,168 @@
+"""The command line as a research fellow uses it: files in, files out, messages, exit codes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from KernelNormalizationLib.core.read import read_volume
+from KernelNormalizationLib.core.sample import SamplePair, make_sample
+from KernelNormalizationLib.core.write import write_volume
+from workstation.cli import main
+
+SMALL_SHAPE, SMALL_SPACING = (24, 208, 208), (10.0, 1.6, 1.6)
+
+
+@pytest.fixture(scope="module")
+def sample() -> SamplePair:
+    return make_sample(3, SMALL_SHAPE, SMALL_SPACING)
+
+
+@pytest.fixture(scope="module")
+def scan(sample: SamplePair, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("scan") / "sharp.nrrd"
+    write_volume(sample.sharp, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def normalized(scan: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("normalized") / "smooth.nrrd"
+    assert main(["normalize", str(scan), str(path), "--method", "linear"]) == 0
+    return path
+
+
+@pytest.mark.parametrize("method", ["unet", "linear", "bands", "heuristic"])
+def test_every_method_writes_a_synthetic_volume_in_the_same_place(method: str, scan: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.nrrd"
+    assert main(["normalize", str(scan), str(out), "--method", method, "--device", "cpu"]) == 0
+    before, after = read_volume(scan), read_volume(out)
+    assert after.geometry.matches(before.geometry, 1e-6)
+    assert after.synthetic
+    assert after.acquisition.kernel == "B20f (synthetic)"
+    record = json.loads((tmp_path / "out.provenance.json").read_text())
+    assert record["method"] == method
+    assert "Research use only" in record["use"]
+
+
+def test_normalizing_lowers_the_raw_index_towards_the_smooth_reconstruction(
+    scan: Path, sample: SamplePair, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.nrrd"
+    assert main(["normalize", str(scan), str(out), "--device", "cpu"]) == 0
+
+    def index(hu: np.ndarray) -> float:
+        return 100.0 * float((hu[sample.lungs] < -950.0).mean())
+
+    truth = index(sample.smooth.hu)
+    assert abs(index(read_volume(out).hu) - truth) < 0.25 * abs(index(sample.sharp.hu) - truth)
+
+
+def test_quantify_writes_segmentation_and_metrics_with_units(scan: Path, normalized: Path, tmp_path: Path) -> None:
+    assert main(["quantify", str(scan), "--compare", str(normalized), "--out", str(tmp_path)]) == 0
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    raw, smooth = (v["regions"][0] for v in metrics["volumes"])
+    assert raw["region"] == "whole"
+    assert smooth["ei_percent"] < raw["ei_percent"]
+    assert metrics["agreement"]["delta_ei_points"] == pytest.approx(smooth["ei_percent"] - raw["ei_percent"])
+    with (tmp_path / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["region"] for row in rows} >= {"whole", "right", "left"}
+    assert float(rows[0]["ei_percent"]) == pytest.approx(raw["ei_percent"])
+    assert (tmp_path / "emphysema.seg.nrrd").stat().st_size > 0
+
+
+def test_quantify_uses_the_mask_it_is_given(scan: Path, sample: SamplePair, tmp_path: Path) -> None:
+    labels = np.where(sample.lungs, np.where(np.arange(SMALL_SHAPE[2]) < SMALL_SHAPE[2] // 2, 2, 3), 0).astype(np.uint8)
+    image = sitk.GetImageFromArray(labels)
+    image.CopyInformation(sitk.ReadImage(str(scan)))
+    sitk.WriteImage(image, str(tmp_path / "mask.nrrd"))
+    assert main(["quantify", str(scan), "--mask", str(tmp_path / "mask.nrrd"), "--out", str(tmp_path / "q")]) == 0
+    whole = json.loads((tmp_path / "q" / "metrics.json").read_text())["volumes"][0]["regions"][0]
+    assert whole["voxels"] == int(sample.lungs.sum())
+
+
+def test_info_says_kernel_floor_sharpness_and_verdict(scan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", str(scan), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["kernel"] == "B80f"
+    assert facts["floor_kind"] == "clipped"
+    assert facts["floor_hu"] == -1024.0
+    assert facts["lung_voxels_at_floor_percent"] > 1.0
+    assert facts["verdict"] in ("in domain", "untested kernel")
+    assert main(["info", str(scan)]) == 0
+    assert "Research use only" in capsys.readouterr().out
+
+
+def test_json_output_is_only_json(scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["normalize", str(scan), str(tmp_path / "o.nrrd"), "--method", "linear", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["method"] == "linear"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["normalize", "missing.nrrd", "{tmp}/o.nrrd"], "does not exist"),
+        (["normalize", "{scan}", "{tmp}/o.txt"], "suffix"),
+        (["normalize", "{scan}", "{tmp}/nowhere/o.nrrd"], "does not exist; create it"),
+        (["normalize", "{scan}", "{scan}"], "never overwritten"),
+        (["normalize", "{scan}", "{tmp}/o.nrrd", "--model", "no-such-model"], "no model"),
+        (["normalize", "{scan}", "{tmp}/o.nrrd", "--device", "mps"], "mps"),
+        (["quantify", "{scan}", "--threshold", "5", "--out", "{tmp}"], "between -1024 and 0"),
+        (["quantify", "{scan}", "--mask", "missing.nrrd", "--out", "{tmp}"], "missing.nrrd"),
+        (["info", "{tmp}"], "No DICOM image"),
+    ],
+)
+def test_bad_input_ends_with_code_2_and_says_what_to_do(
+    arguments: list[str], words: str, scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    filled = [a.replace("{scan}", str(scan)).replace("{tmp}", str(tmp_path)) for a in arguments]
+    assert main(filled) == 2
+    assert words in capsys.readouterr().err
+    assert not list(tmp_path.glob("o.*"))
+
+
+def test_a_chest_without_lungs_is_an_error_not_a_zero(
+    sample: SamplePair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    solid = sample.smooth.with_hu(np.where(sample.smooth.hu < -200, -80.0, sample.smooth.hu).astype(np.float32), name="x",
+                                  synthetic=False)  # fmt: skip
+    solid.hu[:, :20] = -1000.0
+    write_volume(solid, tmp_path / "solid.nrrd")
+    assert main(["quantify", str(tmp_path / "solid.nrrd"), "--out", str(tmp_path / "q")]) == 2
+    assert "lung" in capsys.readouterr().err.lower()
+
+
+def test_interrupting_a_run_ends_with_code_3_and_leaves_nothing(scan: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.nrrd"
+    command = [sys.executable, "-m", "workstation.cli", "normalize", str(scan), str(out), "--method", "heuristic"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert "Heuristic filter" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+    assert process.returncode == 3
+    assert "nothing was kept" in rest
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_demo_writes_everything_it_promises(scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", str(scan), "--out", str(tmp_path), "--device", "cpu"]) == 0
+    expected = {
+        "normalized_B20f_synthetic.nrrd",
+        "normalized_B20f_synthetic.provenance.json",
+        "emphysema.seg.nrrd",
+        "metrics.json",
+        "metrics.csv",
+        "comparison.png",
+    }
+    assert {path.name for path in tmp_path.iterdir()} == expected
+    assert "EI (%)" in capsys.readouterr().out

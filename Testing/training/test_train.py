@@ -1,0 +1,160 @@
+"""Training: exact pairs from one scan, exact resume, a network that leaves untruncated tissue alone, export."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from KernelNormalizationLib.core.backends import conformance_error, create_cpu_backend
+from KernelNormalizationLib.core.errors import InputError
+from KernelNormalizationLib.core.floor import NEVER_HU
+from KernelNormalizationLib.core.models import load_model
+from KernelNormalizationLib.core.sample import make_sample
+from KernelNormalizationLib.core.unet import UNet, UNetConfig
+from training.band_energies import reference_energies
+from training.export import export
+from training.patches import MARGIN, draw_batch
+from training.selfpairs import SelfPairs
+from training.simulate.floors import Floor
+from training.sources import SourceConfig, build_source
+from training.train import CHECKPOINT, TrainConfig, train
+
+TINY = TrainConfig(features=(4, 4, 8, 8), steps=6, batch=2, patch=64)
+CLIPPED = Floor("clipped", -1024.0)
+
+
+@pytest.fixture(scope="module")
+def scan_pairs() -> SelfPairs:
+    sharp = make_sample(2, (10, 208, 208), (20.0, 1.6, 1.6)).sharp
+    return SelfPairs.from_volume(sharp, 70.0, (CLIPPED,))
+
+
+def test_without_a_floor_the_linear_transfer_of_a_self_pair_is_its_truth(scan_pairs: SelfPairs) -> None:
+    source = replace(scan_pairs, floors=(Floor("none"),))
+    for seed in range(4):
+        patch = source.sample(np.random.default_rng(seed), 64)
+        above = (patch.target > -1024.0) & (patch.weight > 0)
+        # What is left is the rounding of the sharp image to integers.
+        assert np.abs(patch.base - patch.target)[above].max() < 1.0
+        assert patch.floor == NEVER_HU
+
+
+def test_a_floor_makes_the_linear_transfer_of_a_self_pair_too_dense(scan_pairs: SelfPairs) -> None:
+    differences = []
+    for seed in range(8):
+        patch = scan_pairs.sample(np.random.default_rng(seed), 64)
+        assert patch.sharp.min() >= -1024.0
+        differences.append(float(((patch.base - patch.target) * patch.weight).mean()))
+    assert np.mean(differences) > 0.1
+
+
+def test_a_scan_smaller_than_a_patch_with_its_margin_is_refused_before_training(scan_pairs: SelfPairs) -> None:
+    with pytest.raises(InputError, match="208"):
+        scan_pairs.sample(np.random.default_rng(0), 208 - 2 * MARGIN + 8)
+
+
+def test_a_step_always_draws_the_same_batch_and_ranks_draw_different_ones(scan_pairs: SelfPairs) -> None:
+    first, again = (draw_batch(scan_pairs, 1, 5, 0, 64, 2) for _ in range(2))
+    other = draw_batch(scan_pairs, 1, 5, 1, 64, 2)
+    assert torch.equal(first.sharp, again.sharp)
+    assert torch.equal(first.target, again.target)
+    assert not torch.equal(first.sharp, other.sharp)
+
+
+def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
+    scan_pairs: SelfPairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = train(TINY, tmp_path / "whole", scan_pairs, checkpoint_every=3)
+
+    class KilledError(Exception):
+        pass
+
+    drawn = 0
+
+    class Dying:
+        def sample(self, rng: np.random.Generator, size: int) -> object:
+            nonlocal drawn
+            drawn += 1
+            if drawn > 4 * TINY.batch:
+                raise KilledError
+            return scan_pairs.sample(rng, size)
+
+    with pytest.raises(KilledError):
+        train(TINY, tmp_path / "killed", Dying(), checkpoint_every=3)  # type: ignore[arg-type]
+    resumed = train(TINY, tmp_path / "killed", scan_pairs, checkpoint_every=3)
+    for name, value in whole.average.state_dict().items():
+        assert torch.equal(value, resumed.average.state_dict()[name]), name
+
+
+def test_a_folder_of_another_configuration_is_not_resumed(scan_pairs: SelfPairs, tmp_path: Path) -> None:
+    train(replace(TINY, steps=1), tmp_path, scan_pairs)
+    with pytest.raises(InputError, match="another configuration"):
+        train(replace(TINY, steps=2), tmp_path, scan_pairs)
+
+
+def test_training_lowers_the_error_of_the_linear_transfer(scan_pairs: SelfPairs, tmp_path: Path) -> None:
+    config = replace(TINY, features=(8, 8, 16, 16), steps=60, batch=4, average=0.9, learning_rate=3e-3)
+    network = train(config, tmp_path, scan_pairs).average
+    unseen = draw_batch(scan_pairs, 99, 0, 0, 64, 24)
+    near = unseen.sharp <= -1023.5
+    with torch.no_grad():
+        corrected = (network(unseen.sharp, unseen.base, unseen.floor) - unseen.target).abs() * unseen.weight
+    linear = (unseen.base - unseen.target).abs() * unseen.weight
+    assert corrected[near].mean() < 0.9 * linear[near].mean()
+
+
+def test_the_network_leaves_tissue_away_from_truncated_voxels_to_the_linear_transfer() -> None:
+    network = UNet(UNetConfig((4, 4, 8, 8)))
+    torch.nn.init.constant_(network.head.bias, 1.0)
+    sharp = torch.full((1, 1, 64, 64), -800.0)
+    base = torch.randn(1, 1, 64, 64) * 20.0 - 800.0
+    sharp[0, 0, 32, 32] = -1024.0
+    with torch.no_grad():
+        out = network(sharp, base, torch.tensor(-1023.5))
+    changed = (out != base)[0, 0].nonzero()
+    assert changed.numel() > 0
+    assert (changed - 32).abs().max() <= 6
+
+
+def test_an_exported_run_is_a_model_every_backend_reproduces(scan_pairs: SelfPairs, tmp_path: Path) -> None:
+    train(replace(TINY, steps=2), tmp_path / "run", scan_pairs)
+    description = {"training_data": "one simulated chest", "metrics": {}, "licence": "Apache-2.0"}
+    model = load_model(export(tmp_path / "run", tmp_path / "made", description))
+    assert model.id == "made"
+    for name in ("openvino", "onnxruntime", "torch"):
+        assert conformance_error(create_cpu_backend(name, model), model.conformance()) < 0.01
+    with pytest.raises(FileExistsError, match="new name"):
+        export(tmp_path / "run", tmp_path / "made", description)
+
+
+def test_nothing_to_train_on_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nothing to train on"):
+        build_source(SourceConfig())
+    with pytest.raises(InputError, match="no simulated patient"):
+        build_source(SourceConfig(simulated=(str(tmp_path),)))
+
+
+def test_reference_energies_are_relative_to_the_anchor_band(tmp_path: Path) -> None:
+    (tmp_path / "patients").mkdir()
+    rng = np.random.default_rng(0)
+    for n in range(2):
+        smooth = (-850 + 30 * rng.standard_normal((6, 64, 64))).astype(np.int16)
+        lung = np.ones((6, 64, 64), np.uint8)
+        meta = json.dumps({"padding": None})
+        np.savez_compressed(tmp_path / "patients" / f"p{n}.npz", smooth=smooth, lung=lung, meta=meta)
+    found = reference_energies(tmp_path)
+    assert found.patients == 2
+    assert found.mean[3] == pytest.approx(1.0)
+    # White noise: the finest band holds most of it.
+    assert found.mean[0] > found.mean[1] > found.mean[2] > 1.0
+
+
+def test_checkpoints_hold_tensors_only(scan_pairs: SelfPairs, tmp_path: Path) -> None:
+    train(replace(TINY, steps=1), tmp_path, scan_pairs)
+    content = torch.load(tmp_path / CHECKPOINT, weights_only=True)
+    assert content["step"] == 1
