@@ -125,6 +125,7 @@ def test_the_summary_uses_the_sample_standard_deviation() -> None:
     assert summary.std == pytest.approx(np.std([1, 2, 4], ddof=1))
     assert spread([1.0, 2.0, 4.0], 2) == "2.33 ± 1.53 [1.00, 4.00]"
     assert spread([], 2) == "-"
+    assert spread([1.234], 2) == "1.23"
 
 
 def test_the_test_is_the_paired_one_sided_t_test() -> None:

@@ -42,10 +42,12 @@ def methods_of(scores: Sequence[Score]) -> list[str]:
 
 
 def spread(values: Sequence[float], digits: int, *, bounds: bool = True) -> str:
-    """``mean ± std [min, max]``; "-" without values."""
+    """``mean ± std [min, max]``; the value itself when there is one; "-" without values."""
     s = Summary.of(values)
     if s.n == 0:
         return "-"
+    if s.n == 1:
+        return f"{s.mean:.{digits}f}"
     text = f"{s.mean:.{digits}f} ± {s.std:.{digits}f}"
     return f"{text} [{s.low:.{digits}f}, {s.high:.{digits}f}]" if bounds else text
 

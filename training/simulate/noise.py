@@ -17,7 +17,8 @@ FloatArray = NDArray[np.float32]
 WATER_ATTENUATION = 0.0193
 # Rebinned parallel beam of a Somatom Definition AS: 736 channels x 1.2858 mm at 1085.6 mm, scaled to the isocentre
 # (595 mm) and doubled by the quarter-detector shift: 0.353 mm. Detector aperture and focus at the isocentre are not
-# published; with these the B80f / B20f noise ratio in 30 cm of water comes out near the measured 9.
+# published; with these the noise ratio B80f / B20f in 30 cm of water is 9.0 (known: about 9) and, relative to B30f, B10f 0.66,
+# B50f 2.5 and B70f 5.7 (real series: 0.65, 2.5 and 5.3 to 5.8).
 CHANNEL_SPACING = 0.353
 DETECTOR_APERTURE = 0.60
 FOCUS_WIDTH = 0.20
