@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,8 @@ import slicer
 import vtk
 
 from KernelNormalizationLib.core.volume import BoolArray, FloatArray
+from KernelNormalizationLib.run import inThread
+from KernelNormalizationLib.volumenodes import voxelImage
 
 PREVIEW_ATTRIBUTE = "EmphysemaQuant.Preview"
 OUTSIDE_HU = 3071.0
@@ -22,6 +26,9 @@ class ThresholdPreview:
 
     def __init__(self) -> None:
         self._node: Any = None
+        self._building: threading.Thread | None = None
+        self._built: tuple[Any, tuple[slice, ...]] | None = None
+        self._volumeId = ""
         self._shown: list[tuple[Any, str | None, float]] = []
 
     @property
@@ -29,20 +36,48 @@ class ThresholdPreview:
         """Whether there is something to preview."""
         return self._node is not None and slicer.mrmlScene.IsNodePresent(self._node)
 
-    def prepare(self, hu: FloatArray, lungs: BoolArray, volumeNode: Any) -> None:
-        """Copy the lungs of ``volumeNode`` (HU (k, j, i) and mask), cropped to their bounding box."""
+    @property
+    def idle(self) -> bool:
+        """Whether nothing was begun since the last :meth:`remove`."""
+        return self._building is None
+
+    def begin(self, hu: FloatArray, lungs: BoolArray, volumeNode: Any) -> None:
+        """Start copying the lungs of ``volumeNode`` (HU (k, j, i) and mask) in a thread, cropped to their box.
+
+        Done right after measuring, so that the first move of the slider finds the copy finished.
+        """
         self.remove()
+        self._volumeId = volumeNode.GetID()
         if not lungs.any():
             return
-        box = _boundingBox(lungs)
-        inside = np.where(lungs[box], hu[box], np.float32(OUTSIDE_HU))
+
+        def build() -> tuple[Any, tuple[slice, ...]]:
+            box = _boundingBox(lungs)
+            return voxelImage(np.where(lungs[box], hu[box], np.float32(OUTSIDE_HU)).astype(np.float32, copy=False)), box
+
+        self._building = inThread(build, self._finished)
+
+    def _finished(self, built: Any, error: Exception | None) -> None:
+        self._built = built
+        if error is not None:
+            logging.getLogger(__name__).error("No threshold preview: %s", error)
+
+    def prepare(self) -> None:
+        """Make the hidden volume node, once the copy is there."""
+        if self.ready or self._building is None:
+            return
+        self._building.join()
+        volumeNode = slicer.mrmlScene.GetNodeByID(self._volumeId)
+        if self._built is None or volumeNode is None:
+            return
+        image, box = self._built
         node = slicer.vtkMRMLScalarVolumeNode()
         node.SetName(slicer.mrmlScene.GetUniqueNameByString("Emphysema preview"))
         node.SetHideFromEditors(True)
         node.SetSaveWithScene(False)
         node.SetAttribute(PREVIEW_ATTRIBUTE, "true")
         node.SetIJKToRASMatrix(_shiftedMatrix(volumeNode, box))
-        slicer.util.updateVolumeFromArray(node, inside)
+        node.SetAndObserveImageData(image)
         display = slicer.vtkMRMLScalarVolumeDisplayNode()
         display.SetSaveWithScene(False)
         display.SetAutoWindowLevel(0)
@@ -84,7 +119,7 @@ class ThresholdPreview:
             slicer.mrmlScene.RemoveNode(self._node)
             if display is not None:
                 slicer.mrmlScene.RemoveNode(display)
-        self._node = None
+        self._node, self._building, self._built = None, None, None
 
 
 def _boundingBox(mask: BoolArray) -> tuple[slice, ...]:

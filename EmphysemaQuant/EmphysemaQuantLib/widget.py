@@ -26,7 +26,6 @@ from .report import asCsv, asText, headline
 from .segments import EMPHYSEMA, KEPT, REMOVED, VOLUME_REFERENCE_ROLE, rasOf, segmentIds
 
 PREVIEW_DELAY_MILLISECONDS = 40
-PREVIEW_HOLD_MILLISECONDS = 1500
 SHORTCUTS = {"Ctrl+Alt+O": "onToggleOverlay", "Ctrl+Alt+S": "onSwap"}
 
 
@@ -64,7 +63,6 @@ class EmphysemaPanel:
         self._job: BackgroundJob | None = None
         self._shortcuts: list[Any] = []
         self._previewTimer = _singleShotTimer(PREVIEW_DELAY_MILLISECONDS, self._showPreview)
-        self._holdTimer = _singleShotTimer(PREVIEW_HOLD_MILLISECONDS, self.hidePreview)
         self.widget = slicer.util.loadUI(str(uiPath))
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self.widget.setMRMLScene(slicer.mrmlScene)
@@ -249,7 +247,7 @@ class EmphysemaPanel:
             self.setStatus(_("The result could not be shown: {error}. See the log.").format(error=error), error=True)
             return
         self.result = result
-        self.preview.remove()
+        self.preview.begin(slicer.util.arrayFromVolume(volume), result.lung_mask.mask, volume)
         wasModified = parameters.parameterNode.StartModify()
         parameters.segmentation, parameters.table, parameters.chart = outputs.segmentation, outputs.table, outputs.chart
         # The lungs just made are the ones to edit and to use next time.
@@ -274,15 +272,19 @@ class EmphysemaPanel:
     def _showPreview(self) -> None:
         if self._parameters is None or self.result is None:
             return
+        if self.ui.thresholdSlider.value == self.result.threshold_hu:
+            self.hidePreview()
+            self.setStatus("")
+            return
         volume = self._parameters.volume
+        if self.preview.idle:
+            self.preview.begin(slicer.util.arrayFromVolume(volume), self.result.lung_mask.mask, volume)
+        self.preview.prepare()
         if not self.preview.ready:
-            if volume is None or slicer.util.arrayFromVolume(volume).shape != self.result.lung_mask.labels.shape:
-                return
-            self.preview.prepare(slicer.util.arrayFromVolume(volume), self.result.lung_mask.mask, volume)
+            return
         self._showEmphysemaSegments(False)
         self.preview.setThreshold(self.ui.thresholdSlider.value)
         self.preview.show()
-        self._holdTimer.start()
         self.setStatus(_("Preview at {threshold:g} HU; press Compute for the numbers.").format(
             threshold=self.ui.thresholdSlider.value))  # fmt: skip
 
@@ -293,7 +295,6 @@ class EmphysemaPanel:
 
     def _stopPreview(self) -> None:
         self._previewTimer.stop()
-        self._holdTimer.stop()
         self.hidePreview()
         self.preview.remove()
 

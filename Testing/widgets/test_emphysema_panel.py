@@ -196,8 +196,22 @@ def test_threshold_preview_shows_exactly_the_voxels_below(panel: EmphysemaPanel,
     panel._showPreview()
     below = slicer.util.arrayFromVolume(preview) <= preview.GetDisplayNode().GetUpperThreshold()
     assert below.sum() == sum(mask.sum() for mask in masks())
-    panel.hidePreview()
+    display = panel._parameters.segmentation.GetDisplayNode()
+    (emphysema,) = segmentIds(panel._parameters.segmentation, "emphysema")
+    assert not display.GetSegmentVisibility(emphysema)
+    panel.ui.thresholdSlider.value = -950.0
+    panel._showPreview()
     assert composite.GetForegroundVolumeID() != preview.GetID()
+    assert display.GetSegmentVisibility(emphysema)
+
+
+def test_preview_works_again_after_leaving_the_module(panel: EmphysemaPanel, chest: Any) -> None:
+    compute(panel)
+    panel.exit()
+    panel.enter()
+    panel.ui.thresholdSlider.value = -900.0
+    panel._showPreview()
+    assert panel.preview.ready
 
 
 def test_threshold_preview_of_a_large_volume_updates_within_a_third_of_a_second(panel: EmphysemaPanel, app: Any) -> None:
@@ -206,8 +220,10 @@ def test_threshold_preview_of_a_large_volume_updates_within_a_third_of_a_second(
     hu[20:280, 100:400, 270:450] = -860
     node = slicer.util.addVolumeFromArray(hu, name="Large")
     lungs = hu < -500
-    panel.preview.prepare(slicer.util.arrayFromVolume(node), lungs, node)
+    panel.preview.begin(slicer.util.arrayFromVolume(node), lungs, node)
+    panel.preview._building.join()  # what happens between the measurement and the user's hand on the slider
     started = time.monotonic()
+    panel.preview.prepare()
     panel.preview.setThreshold(-910.0)
     panel.preview.show()
     assert time.monotonic() - started < 0.3
