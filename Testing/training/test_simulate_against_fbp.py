@@ -42,9 +42,7 @@ def line_integrals(sub_rays: int = 5) -> NDArray[np.float64]:
     return blurred[:, sub_rays // 2 :: sub_rays]
 
 
-def reconstruct(
-    sinogram: NDArray[np.float64], mtf: Callable[[NDArray[np.float64]], NDArray[np.float64]]
-) -> NDArray[np.float32]:
+def reconstruct(sinogram: NDArray[np.float64], mtf: Mtf) -> NDArray[np.float32]:
     """Filtered back-projection in HU with the space-domain ramp (no bias at zero frequency)."""
     size = 2 * CHANNELS
     n = np.fft.fftfreq(size, 1.0 / size)
