@@ -19,7 +19,7 @@ from training.simulate.noise import (
     reading_noise,
 )
 from training.simulate.projector import back_project
-from training.simulate.sampling import Grid, SignalChain
+from training.simulate.sampling import Grid, Mtf, SignalChain
 
 VIEWS = 1152
 CHANNELS = 1024
