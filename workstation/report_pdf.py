@@ -43,7 +43,7 @@ def draw_page(report: Report) -> Figure:
     pictures = views(report)
     figure, end = _draw(report, pictures, squeeze=0.0)
     if end < LOWEST:
-        figure, end = _draw(report, pictures, squeeze=min(MAXIMUM_SQUEEZE, LOWEST - end))
+        figure, end = _draw(report, pictures, squeeze=min(MAXIMUM_SQUEEZE, LOWEST - end + 0.002))
     if end < LOWEST:
         logger.warning("The report of %s does not fit its page; the web page holds all of it.", report.title)
     return figure
