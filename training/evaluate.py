@@ -16,7 +16,7 @@ from KernelNormalizationLib.core.write import atomic_path
 from .evaluation.cases import Case, FloatArray, find_cases, load_case
 from .evaluation.figures import save_panel
 from .evaluation.methods import MethodRunner, parse_method, read_folds
-from .evaluation.report import Provenance, write_report
+from .evaluation.report import Provenance, read_scores, write_report, write_scores
 from .evaluation.scores import Score, score
 from .simulate.store import read_manifest
 
@@ -47,6 +47,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--folds", type=Path, metavar="FILE", help="JSON object of patient names and test folds")
     parser.add_argument("--device", choices=("auto", "cuda", "mps", "cpu"), default="auto", help="where networks compute")
     parser.add_argument("--limit", type=int, default=0, metavar="N", help="only the first N pairs of every folder")
+    parser.add_argument("--resume", action="store_true",
+                        help="keep the scores already in --out, compute those missing (same models!)")  # fmt: skip
     parser.add_argument("--panels", type=int, default=3, metavar="N", help="pairs to draw like the paper's Fig. 1 (default: 3)")
     return parser
 
@@ -84,15 +86,22 @@ def run(args: argparse.Namespace, command: str) -> None:
         raise InputError("Two folders hold pairs of the same name; evaluate them one by one.")
     runners = [MethodRunner(spec, read_folds(args.folds), args.device) for spec in specs]
     panels = _panel_numbers(len(paths), args.panels)
-    scores: list[Score] = []
+    scores = [s for s in read_scores(args.out) if s.method in labels] if args.resume else []
+    known = {(s.case, s.method) for s in scores}
     skipped: list[str] = []
     for number, path in enumerate(paths):
-        found, failures = evaluate_case(path, runners, args.out if number in panels else None)
+        needed = [runner for runner in runners if (path.stem, runner.spec.label) not in known]
+        if not needed:
+            continue
+        found, failures = evaluate_case(path, needed, args.out if number in panels else None)
         scores += found
+        write_scores(args.out, scores)
         skipped += failures
         logger.info("%d of %d, %s: %s", number + 1, len(paths), path.stem, "; ".join(_line(s) for s in found))
     if not scores:
         raise InputError(f"No pair gave a result: {'; '.join(skipped[:3])}")
+    order = {label: n for n, label in enumerate(labels)}
+    scores.sort(key=lambda s: (s.case, order[s.method]))
     write_report(args.out, scores, best, Provenance.now(command, _describe(args.pairs)), skipped)
     logger.info("results are in %s", args.out / "results.md")
 

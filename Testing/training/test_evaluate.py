@@ -16,6 +16,7 @@ from KernelNormalizationLib.core.volume import CTVolume, Geometry
 from training.evaluate import main
 from training.evaluation.cases import FILLER_HU, Case, case_of, find_cases, load_case
 from training.evaluation.methods import MethodRunner, MethodSpec, invert_censoring, oracle, parse_method, read_folds
+from training.evaluation.report import read_scores
 from training.evaluation.scores import Score, Summary, compare_methods, holm, score
 from training.evaluation.tables import main_table, paper_table, population_table, spread, strata_tables
 from training.simulate.patient import SimulatedPatient, simulate_patient
@@ -239,6 +240,23 @@ def test_one_command_writes_tables_tests_and_figures(simulated: Path, tmp_path: 
     text = (out / "results.md").read_text()
     for heading in ("The paper's Table 1", "Paired one-sided t-tests", "By true EI", "The patients beside the paper's"):
         assert heading in text
+
+
+def test_a_stopped_evaluation_goes_on(simulated: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    out = tmp_path / "results"
+    command = [str(simulated), "--panels", "0", "--out", str(out)]
+    assert main([*command, "--methods", "raw", "linear", "--limit", "1"]) == 0
+    first = read_scores(out)
+    caplog.set_level("INFO", logger="training.evaluate")
+    assert main([*command, "--methods", "raw", "linear", "oracle", "--resume"]) == 0
+    again = read_scores(out)
+    assert [(s.case, s.method) for s in again] == [(c, m) for c in ("sim0000", "sim0001") for m in ("raw", "linear", "oracle")]
+    assert again[:2] == first
+    done = next(record.getMessage() for record in caplog.records if "1 of 2" in record.getMessage())
+    assert "oracle" in done
+    assert "linear" not in done
+    (out / "scores.csv").write_text("case,method\nx,raw\n")
+    assert main([*command, "--resume"]) == 2
 
 
 def test_what_cannot_be_evaluated_is_listed_and_the_rest_goes_on(simulated: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.write import atomic_path
 
 from .figures import save_bland_altman, save_boxes, save_calibration
@@ -85,7 +86,7 @@ def write_report(out: Path, scores: Sequence[Score], best: str, provenance: Prov
     """
     out.mkdir(parents=True, exist_ok=True)
     tests = {"all patients": compare_methods(scores, best), "EI > 5": compare_methods(scores, best, severe)}
-    _write(out / "scores.csv", _csv(scores))
+    write_scores(out, scores)
     _write(out / "results.json", json.dumps({
         "provenance": asdict(provenance),
         "scores": [asdict(s) for s in scores],
@@ -97,6 +98,34 @@ def write_report(out: Path, scores: Sequence[Score], best: str, provenance: Prov
                        ("calibration.png", save_calibration)):  # fmt: skip
         with atomic_path(out / name) as path:
             save(path, scores)
+
+
+def write_scores(out: Path, scores: Sequence[Score]) -> None:
+    """Write ``scores.csv`` alone, so that a stopped evaluation can go on from it."""
+    out.mkdir(parents=True, exist_ok=True)
+    _write(out / "scores.csv", _csv(scores))
+
+
+def read_scores(out: Path) -> list[Score]:
+    """Scores of an earlier, perhaps stopped, evaluation; empty when there is none.
+
+    Raises:
+        InputError: the file is not one this evaluation wrote.
+    """
+    path = out / "scores.csv"
+    if not path.exists():
+        return []
+    try:
+        with path.open(newline="") as stream:
+            return [_score(row) for row in csv.DictReader(stream)]
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{path} is not a table of scores ({error}); delete it or choose another --out.") from error
+
+
+def _score(row: dict[str, str]) -> Score:
+    text = {name: row[name] for name in ("case", "method", "kernel")}
+    numbers = {name: float(row[name]) for name in SCORE_FIELDS if name not in (*text, "real_object")}
+    return Score(**text, **numbers, real_object=row["real_object"] == "True")  # type: ignore[arg-type]
 
 
 def _csv(scores: Sequence[Score]) -> str:
