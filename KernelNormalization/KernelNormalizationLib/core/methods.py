@@ -19,6 +19,7 @@ from .inference import NetworkRun, aligned_crop, reaches
 from .linear import find_transfer
 from .models import Model, load_model
 from .normalizers import TARGET_KERNEL, Method, NormalizationResult, Normalizer, synthetic_name
+from .outerair import OuterAir
 from .progress import Progress
 from .radial import filter_slices
 from .suitability import Suitability, assess
@@ -105,11 +106,20 @@ class UNetNormalizer:
             needed &= reaches(sharp[:, rows, columns] <= floor.threshold)
         indices = np.flatnonzero(needed)
         progress.start("Network", len(indices))
-        out = base.copy()
+        out, air = base.copy(), OuterAir(floor.threshold)
         for first in range(0, len(indices), COPIED_SLICES):
             part = indices[first : first + COPIED_SLICES]
             near, linear = (x[part][:, rows, columns] for x in (sharp, base))
-            out[part, rows, columns] = run.over_slices(near, linear, floor.threshold, progress)
+            made = run.over_slices(near, linear, floor.threshold, progress)
+            air.observe(near, linear, made)
+            out[part, rows, columns] = made
+        seen = np.zeros(len(out), bool)
+        seen[indices] = True
+        for k in range(len(out)):
+            outer = air.apply(sharp[k], base[k])
+            if seen[k]:
+                outer[rows, columns] = out[k, rows, columns]
+            out[k] = outer
         return out
 
     def _cpu_backend(self) -> Any:
