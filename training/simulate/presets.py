@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
@@ -80,7 +80,7 @@ class Options:
     matrix: int = 512
     quanta: float = 0.0
     keep_unclipped: bool = False
-    real_share: float = field(default=-1.0)
+    real_share: float = -1.0
 
 
 def draw_plan(options: Options, index: int, have_real: bool, rng: np.random.Generator) -> PatientPlan:
