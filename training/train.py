@@ -41,6 +41,7 @@ class TrainConfig:
         learning_rate: peak of the one-cycle cosine schedule.
         average: decay of the exponential moving average of the weights that is exported.
         seed: of weights and patches.
+        start_from: run folder whose averaged weights this run starts with; empty for fresh weights.
     """
 
     sources: SourceConfig = field(default_factory=SourceConfig)
@@ -52,6 +53,7 @@ class TrainConfig:
     learning_rate: float = 1.5e-3
     average: float = 0.998
     seed: int = 1
+    start_from: str = ""
 
     @property
     def network(self) -> UNetConfig:
@@ -101,6 +103,8 @@ def train(config: TrainConfig, out: Path, source: PatchSource | None = None, fab
     source = source or build_source(config.sources)
     network = UNet(config.network)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if config.start_from:
+        network.load_state_dict(load_average(Path(config.start_from)).state_dict())
     average = UNet(config.network)
     average.load_state_dict(network.state_dict())
     fabric.to_device(average)
@@ -203,11 +207,21 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--batch", type=int, default=TrainConfig.batch)
     parser.add_argument("--patch", type=int, default=TrainConfig.patch)
     parser.add_argument("--seed", type=int, default=TrainConfig.seed)
+    parser.add_argument("--learning-rate", type=float, default=TrainConfig.learning_rate)
+    parser.add_argument("--start-from", default="", metavar="RUN", help="run folder whose averaged weights to start with")
     parser.add_argument("--smoke", action="store_true", help="a few tiny steps, to see that everything runs")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     sources = SourceConfig(tuple(str(p) for p in options.simulated), tuple(options.self_pairs), without=tuple(options.without))
-    config = TrainConfig(sources=sources, steps=options.steps, batch=options.batch, patch=options.patch, seed=options.seed)
+    config = TrainConfig(
+        sources=sources,
+        steps=options.steps,
+        batch=options.batch,
+        patch=options.patch,
+        learning_rate=options.learning_rate,
+        seed=options.seed,
+        start_from=options.start_from,
+    )
     if options.smoke:
         config = replace(config, steps=4, batch=2, patch=64)
     train(config, options.out)
