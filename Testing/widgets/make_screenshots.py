@@ -38,7 +38,7 @@ def main(folder: Path) -> None:
     panel._parameters.method = MethodChoice.linear
     panel.ui.normalizeButton.click()
     waitUntil(lambda: panel._process is None, "the normalization")
-    waitUntil(lambda: "kernel B70f" in panel.ui.cardLabel.text, "the scan's card")
+    waitUntil(lambda: "kernel B80f" in panel.ui.cardLabel.text, "the scan's card")
     panel._parameters.showDifference = True
     panel.onShowSideBySide()
     app.grab(panel.widget, str(folder / "KernelNormalization.png"))

@@ -290,5 +290,5 @@ def test_sample_data_source_is_accepted_by_slicers_checks(app: Any, monkeypatch:
     monkeypatch.setitem(sys.modules, "SampleData", module)
     registerSampleData()
     (node,) = registered[0](object())
-    assert node.GetName() == "Simulated chest (sharp kernel)"
+    assert node.GetName() == "Simulated chest B80f"
     assert "Simulated, not a patient" in node.GetDescription()
