@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint Testing/constraints.txt
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench philips clean
 
 ## The whole way on a scan: make demo CT=path, or without CT on a simulated chest.
 demo: $(VENV)/.installed
@@ -17,6 +17,12 @@ test: $(VENV)/.installed-test lint
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+## Every method against the real soft series of a kernel pair: make philips PAIR=folder of both series
+PAIR ?= ../shared/data/lung-dx-a0001-philips
+philips: $(VENV)/.installed-test
+	$(BIN)/python -m training.pairs $(PAIR) --out runs/philips
+	$(BIN)/python -m training.evaluate runs/philips --methods raw heuristic bands linear unet --out runs/philips/results --panels 1
 
 ## Speed and memory, as ratios measured in the same run.
 bench: $(VENV)/.installed-test

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import sys
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from EmphysemaQuantLib.core.emphysema import EMPHYSEMA_THRESHOLD_HU
+from EmphysemaQuantLib.core.lungs import LungMask
 from KernelNormalizationLib.core.api import normalize_file, provenance_path
 from KernelNormalizationLib.core.backends import Device
 from KernelNormalizationLib.core.errors import InputError
@@ -65,11 +67,23 @@ def quantify_scan(options: argparse.Namespace) -> None:
     with cancellable(options.json) as progress:
         lung_mask = lung_mask_for(volumes[0], options.mask, progress)
         metrics = quantify(volumes, lung_mask, options.out, options.threshold)
+    if options.report:
+        _write_report(volumes, lung_mask, options)
     if options.json:
         print_json(metrics)
         return
     quality = [f"Lung mask: {lung_mask.quality.verdict}", *lung_mask.quality.reasons]
     print_lines([*indices_table(metrics), *agreement_lines(metrics), *quality, f"Files: {options.out}", RESEARCH_USE])
+
+
+def _write_report(volumes: list[CTVolume], lung_mask: LungMask, options: argparse.Namespace) -> None:
+    from .report import make_report, write_report
+
+    record = provenance_path(options.compare) if options.compare is not None else None
+    provenance = json.loads(record.read_text(encoding="utf-8")) if record is not None and record.is_file() else None
+    partner = volumes[1] if len(volumes) == 2 else None
+    report = make_report(volumes[0], lung_mask, partner, threshold_hu=options.threshold, provenance=provenance)
+    write_report(report, options.out)
 
 
 def info(options: argparse.Namespace) -> None:
@@ -181,6 +195,7 @@ def _add_quantify(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--compare", type=Path, help="second volume on the same grid, such as the normalized one")
     parser.add_argument("--mask", type=Path, help="lung mask to use instead of the automatic one (label map or .seg.nrrd)")
     parser.add_argument("--out", type=Path, required=True, help="folder for segmentation, metrics.json and metrics.csv")
+    parser.add_argument("--report", action="store_true", help="also write a one-page report as PDF and HTML, with all indices")
     parser.add_argument(
         "--threshold",
         type=float,

@@ -80,6 +80,17 @@ def test_quantify_writes_segmentation_and_metrics_with_units(scan: Path, normali
     assert (tmp_path / "emphysema.seg.nrrd").stat().st_size > 0
 
 
+def test_quantify_reports_the_pair_with_the_provenance_of_the_normalization(
+    scan: Path, normalized: Path, tmp_path: Path
+) -> None:
+    arguments = ["quantify", str(scan), "--compare", str(normalized), "--out", str(tmp_path), "--report"]
+    assert main(arguments) == 0
+    assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
+    page = (tmp_path / "report.html").read_text()
+    assert "linear" in page
+    assert "Research use only" in page
+
+
 def test_quantify_uses_the_mask_it_is_given(scan: Path, sample: SamplePair, tmp_path: Path) -> None:
     labels = np.where(sample.lungs, np.where(np.arange(SMALL_SHAPE[2]) < SMALL_SHAPE[2] // 2, 2, 3), 0).astype(np.uint8)
     image = sitk.GetImageFromArray(labels)
