@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from emphysema.phantom import dice, make
+from emphysema.phantom import dice, make, patient
 
 from EmphysemaQuantLib.core.lungs import segment_lungs
 from KernelNormalizationLib.core.errors import Cancelled, LungNotFoundError
@@ -56,6 +56,24 @@ def test_lungs_that_touch_in_front_are_parted(noise):
     mask = segment_lungs(touching.volume)
     assert dice(mask.labels == 1, touching.right) > 0.97
     assert dice(mask.labels == 2, touching.left) > 0.97
+
+
+@pytest.mark.parametrize(("slice_mm", "count"), [(8.0, 36), (0.6, 480)])
+def test_thick_and_thin_slices_are_segmented(slice_mm, count):
+    chest = make(shape=(count, 110, 135), spacing=(slice_mm, 3.0, 3.0), noise_hu=40.0)
+    mask = segment_lungs(chest.volume)
+    assert dice(mask.labels == 1, chest.right) > 0.98
+    assert dice(mask.labels == 2, chest.left) > 0.98
+    assert mask.quality.verdict == "ok"
+
+
+@pytest.mark.parametrize("number", [8])
+def test_simulated_patients_with_emphysema_are_segmented(number):
+    name, truth = patient(number)
+    mask = segment_lungs(truth.volume)
+    assert dice(mask.labels == 1, truth.right) > 0.98, name
+    assert dice(mask.labels == 2, truth.left) > 0.98, name
+    assert mask.quality.verdict == "ok"
 
 
 @pytest.mark.parametrize(("gone", "stays"), [("right_lung", 2), ("left_lung", 1)])

@@ -9,6 +9,7 @@ import pytest
 import SimpleITK as sitk
 from emphysema.phantom import dice
 
+from EmphysemaQuantLib.core.grids import gaussian
 from EmphysemaQuantLib.core.lungs import segment_lungs
 from KernelNormalizationLib.core.read import read_volume
 from KernelNormalizationLib.core.volume import CTVolume, Geometry
@@ -43,6 +44,8 @@ def test_a_b70f_chest_is_segmented_without_doubt():
     assert mask.quality.verdict == "ok"
     ei = 100 * np.mean(volume.hu[mask.mask] < -950)
     assert 10 < ei < 13
+    smooth = volume.with_hu(gaussian(volume.hu, volume.geometry.spacing, 1.0, (0, 1)), name="smooth", synthetic=True)
+    assert dice(segment_lungs(smooth).mask, mask.mask) >= 0.99
 
 
 def test_axial_slices_agree_with_the_labels_of_a_network():
