@@ -17,6 +17,7 @@ from KernelNormalizationLib.core.methods import create_normalizer
 from KernelNormalizationLib.core.models import Model
 from KernelNormalizationLib.core.normalizers import METHODS, Method, NormalizationResult
 from KernelNormalizationLib.core.progress import ProgressTracker
+from KernelNormalizationLib.core.sample import make_sample
 from KernelNormalizationLib.core.sharpness import estimate_sharpness, high_passed, homogeneous_tissue, smoothed
 from KernelNormalizationLib.core.volume import Acquisition, CTVolume, Geometry
 
@@ -219,3 +220,27 @@ class TestHeuristic:
         hu[5] = 40.0
         made = normalized("heuristic", CTVolume(hu, Geometry((1.0, 0.7, 0.7)))).volume.hu
         np.testing.assert_allclose(made, hu, atol=0.01)
+
+
+class TestAScanThatIsSmoothAlready:
+    """Normalizing must not alter scans that need none."""
+
+    @pytest.mark.parametrize("method", ["unet", "linear"])
+    def test_is_left_as_it_is_when_its_noise_says_so(self, method: str, model: Model) -> None:
+        smooth = replace(make_sample(1, (10, 208, 208), (20.0, 0.9, 0.9)).smooth, acquisition=Acquisition())
+        result = normalized(method, smooth, model)
+        assert np.abs(result.volume.hu - smooth.hu).max() < 0.01
+        assert result.record["source_kernel_from"] == "smooth noise"
+
+    @pytest.mark.parametrize("method", ["unet", "linear"])
+    def test_is_left_as_it_is_when_it_was_normalized_before(self, method: str, chest: Chest, model: Model) -> None:
+        once = normalized(method, chest.volume, model).volume
+        twice = normalized(method, once, model)
+        assert np.abs(twice.volume.hu - once.hu).max() < 0.01
+        assert twice.record["source_kernel_from"] == "synthetic"
+
+    def test_a_real_smooth_series_of_another_maker_moves_by_less_than_rounding(
+        self, philips_soft: CTVolume, model: Model
+    ) -> None:
+        made = normalized("unet", philips_soft, model).volume
+        assert np.abs(made.hu - philips_soft.hu).max() < 0.5

@@ -11,10 +11,10 @@ from .bands import find_band_gain
 from .body import BodyRegion, find_body
 from .kernels import TARGET_NUMBER, gain_to_b20f, kernel_number
 from .radial import Gain
-from .sharpness import Sharpness, estimate_sharpness
+from .sharpness import SMOOTH_NUMBER, Sharpness, estimate_sharpness
 from .volume import CTVolume
 
-Origin = Literal["synthetic", "tag", "lung spectrum", "noise", "assumed"]
+Origin = Literal["synthetic", "tag", "smooth noise", "lung spectrum", "noise", "assumed"]
 # The paper's sharp kernel, for a volume that says nothing and shows neither lung nor homogeneous tissue.
 ASSUMED_NUMBER = 80.0
 
@@ -25,7 +25,8 @@ class SourceTransfer:
 
     Attributes:
         gain: gain against in-plane frequency (lp/cm).
-        origin: ``tag`` (Siemens B kernel in the header), ``lung spectrum`` (other or unknown kernel: the lungs' band
+        origin: ``tag`` (Siemens B kernel in the header), ``smooth noise`` (another kernel, as smooth as the reference's
+            neighbours: left as it is), ``lung spectrum`` (other or unknown kernel: the lungs' band
             energies against those of B20f lungs), ``noise`` (no lung: kernel number of the noise), ``assumed`` (nothing to
             read), or ``synthetic`` (already normalized: nothing to do).
         record: for provenance, JSON-serializable.
@@ -34,6 +35,11 @@ class SourceTransfer:
     gain: Gain
     origin: Origin
     record: dict[str, Any]
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether the volume is on the reference kernel, or as smooth, already: it is left as it is."""
+        return self.origin in ("synthetic", "smooth noise")
 
 
 def find_transfer(volume: CTVolume, region: BodyRegion | None = None, sharpness: Sharpness | None = None) -> SourceTransfer:
@@ -49,11 +55,13 @@ def find_transfer(volume: CTVolume, region: BodyRegion | None = None, sharpness:
     number = kernel_number(volume.acquisition.kernel)
     if number is not None:
         return _by_number(float(number), "tag")
+    sharpness = sharpness or estimate_sharpness(volume)
+    if sharpness is not None and sharpness.kernel_number <= SMOOTH_NUMBER:
+        return _by_number(float(TARGET_NUMBER), "smooth noise")
     region = region or find_body(volume)
     if region is not None and region.lungs.any():
         gain, record = find_band_gain(volume, region)
         return SourceTransfer(gain, "lung spectrum", {"source_kernel_from": "lung spectrum", **record})
-    sharpness = sharpness or estimate_sharpness(volume)
     if sharpness is not None:
         return _by_number(sharpness.kernel_number, "noise")
     return _by_number(ASSUMED_NUMBER, "assumed")

@@ -85,7 +85,8 @@ class UNetNormalizer:
         transfer = find_transfer(volume, region, suitability.sharpness)
         base = filter_slices(volume, transfer.gain, "Linear transfer", progress)
         run = NetworkRun(self.choice.backend, self._cpu_backend)
-        hu = self._corrected(volume, base, region, suitability.floor, run, progress)
+        # A scan that is smooth already is left alone: what little its floor took, the reference kernel's floor takes too.
+        hu = base if transfer.is_identity else self._corrected(volume, base, region, suitability.floor, run, progress)
         record = {
             "model": self.model.id,
             "model_sha256": self.model.sha256,

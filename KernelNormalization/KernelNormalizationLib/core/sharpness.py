@@ -17,6 +17,8 @@ from .volume import BoolArray, CTVolume, FloatArray
 HIGH_PASS_SIGMA = 3.0
 TISSUE_HU = (0.0, 80.0)
 FLAT_HU = 12.0
+# Kernel number below which there is nothing to take away: B30f noise reads 30 or less, real B10f to B30f did.
+SMOOTH_NUMBER = 32.0
 MINIMUM_TISSUE_VOXELS = 2000
 MAXIMUM_SLICES = 24
 # The spectrum is read from patches of 32 pixels, four fifths of them homogeneous, above the frequencies that anatomy fills.

@@ -10,13 +10,11 @@ import numpy as np
 from .body import BodyRegion, find_body
 from .floor import HUFloor, detect_floor, floor_share
 from .kernels import kernel_number
-from .sharpness import Sharpness, estimate_sharpness
+from .sharpness import SMOOTH_NUMBER, Sharpness, estimate_sharpness
 from .volume import CTVolume
 
 Verdict = Literal["in domain", "untested kernel", "already smooth", "not a chest CT"]
 
-# Kernel number below which there is nothing to take away: B30f noise reads 30 or less, real B10f to B30f did.
-SMOOTH_NUMBER = 32.0
 # A tag and the noise that disagree by more kernel numbers than this contradict each other (measured: a B70f chest reads 68).
 TAG_TOLERANCE = 20.0
 PIXEL_RANGE_MM = (0.5, 0.95)
