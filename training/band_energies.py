@@ -1,58 +1,67 @@
-"""Reference band energies of B20f lungs, relative to the anchor band, which the frequency-band method brings every scan to."""
+"""Reference band energies of B20f lungs, relative to the sharp scan's anchor band, which kernels leave alone."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from KernelNormalizationLib.core.bands import ANCHOR, SIGMAS, band_energies
+from KernelNormalizationLib.core.body import find_body
+from KernelNormalizationLib.core.errors import InputError
 
-from .patches import patient_files
-
-# As the coarse lung region of the method: its border stays a block of 4 pixels inside the lung.
-EROSION_PIXELS = 4
+from .evaluation.cases import Case, find_cases, load_case
 
 
 @dataclass(frozen=True)
 class ReferenceEnergies:
-    """Mean and standard deviation over patients of each band's energy relative to the anchor band's, finest band first."""
+    """Energies of the smooth volumes' bands relative to the sharp volumes' anchor band, finest band first.
+
+    Attributes:
+        patients: how many had lung to measure.
+        mean: mean over patients.
+        spread: standard deviation over patients.
+    """
 
     patients: int
     mean: NDArray[np.float64]
     spread: NDArray[np.float64]
 
 
-def reference_energies(folder: Path) -> ReferenceEnergies:
-    """Relative energies of the smooth volumes of the simulated patients in ``folder``."""
-    energies = np.array([_energies(path) for path in patient_files(folder)])
-    energies /= energies[:, ANCHOR : ANCHOR + 1]
-    return ReferenceEnergies(len(energies), energies.mean(axis=0), energies.std(axis=0, ddof=1))
+def reference_energies(folders: Sequence[Path]) -> ReferenceEnergies:
+    """Relative energies of the simulated patients in ``folders``, in the lung region the method itself would find.
+
+    Raises:
+        InputError: no patient, or none with enough lung.
+    """
+    paths = [path for folder in folders for path in find_cases(folder)]
+    found = [ratios for path in paths if (ratios := _ratios(load_case(path))) is not None]
+    if not found:
+        raise InputError("No patient shows lung; simulate more slices a patient.")
+    ratios = np.array(found)
+    return ReferenceEnergies(len(ratios), ratios.mean(axis=0), ratios.std(axis=0, ddof=1 if len(ratios) > 1 else 0))
 
 
-def _energies(path: Path) -> NDArray[np.float64]:
-    with np.load(path) as data:
-        smooth, lung = data["smooth"].astype(np.float32), data["lung"]
-        padding = json.loads(str(data["meta"]))["padding"]
-    if padding is not None:
-        smooth[smooth == padding] = -1000.0
-    image = sitk.GetImageFromArray((lung > 0).astype(np.uint8))
-    inside = sitk.GetArrayFromImage(sitk.BinaryErode(image, [EROSION_PIXELS, EROSION_PIXELS, 0])) > 0
-    return band_energies(smooth, inside)
+def _ratios(case: Case) -> NDArray[np.float64] | None:
+    region = find_body(case.sharp)
+    if region is None or not region.lungs[: case.slices].any():
+        return None
+    lungs = region.lungs[: case.slices]
+    smooth, sharp = (band_energies(volume.filled()[: case.slices], lungs) for volume in (case.smooth, case.sharp))
+    return np.asarray(smooth / sharp[ANCHOR])
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line: ``python -m training.band_energies``."""
     parser = argparse.ArgumentParser(description="Relative band energies of simulated B20f lungs.")
-    parser.add_argument("folder", type=Path, help="folder made by training.simulate --preset diverse")
-    found = reference_energies(parser.parse_args(arguments).folder)
-    lines = [f"{found.patients} patients; energy relative to the anchor band (sigma {SIGMAS[ANCHOR]:g} pixels), mean +- SD"]
+    parser.add_argument("folders", type=Path, nargs="+", help="folders made by training.simulate --preset diverse")
+    found = reference_energies(parser.parse_args(arguments).folders)
+    lines = [f"{found.patients} patients; energy relative to the sharp scan's {SIGMAS[ANCHOR]:g}-pixel band, mean +- SD"]
     for sigma, mean, spread in zip(SIGMAS, found.mean, found.spread, strict=True):
         lines.append(f"sigma {sigma:g} pixels: {mean:.2f} +- {spread:.2f}")
     sys.stdout.write("\n".join(lines) + "\n")

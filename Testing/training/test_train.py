@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 import torch
 
 from KernelNormalizationLib.core.backends import conformance_error, create_cpu_backend
+from KernelNormalizationLib.core.bands import ANCHOR
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.floor import NEVER_HU
 from KernelNormalizationLib.core.models import load_model
@@ -21,6 +21,8 @@ from training.export import export
 from training.patches import MARGIN, draw_batch
 from training.selfpairs import SelfPairs
 from training.simulate.floors import Floor
+from training.simulate.patient import SimulatedPatient
+from training.simulate.store import patient_path, write_patient
 from training.sources import SourceConfig, build_source
 from training.train import CHECKPOINT, TrainConfig, train
 
@@ -139,19 +141,20 @@ def test_nothing_to_train_on_is_an_error(tmp_path: Path) -> None:
         build_source(SourceConfig(simulated=(str(tmp_path),)))
 
 
-def test_reference_energies_are_relative_to_the_anchor_band(tmp_path: Path) -> None:
+def test_reference_energies_compare_smooth_lungs_with_the_sharp_anchor_band(tmp_path: Path) -> None:
+    pair = make_sample(4, (10, 208, 208), (20.0, 0.9, 0.9))
+    middle = slice(2, 8)
+    meta = {"padding": None, "sharp_kernel": {"name": "B80f", "number": 80}, "slice_mm": 20.0}
+    images = (volume.hu[middle].astype(np.int16) for volume in (pair.sharp, pair.smooth))
+    patient = SimulatedPatient(*images, pair.lungs[middle].astype(np.uint8), pair.sharp.geometry.spacing, meta)
     (tmp_path / "patients").mkdir()
-    rng = np.random.default_rng(0)
-    for n in range(2):
-        smooth = (-850 + 30 * rng.standard_normal((6, 64, 64))).astype(np.int16)
-        lung = np.ones((6, 64, 64), np.uint8)
-        meta = json.dumps({"padding": None})
-        np.savez_compressed(tmp_path / "patients" / f"p{n}.npz", smooth=smooth, lung=lung, meta=meta)
-    found = reference_energies(tmp_path)
+    for index in range(2):
+        write_patient(patient_path(tmp_path, index), patient)
+    found = reference_energies([tmp_path])
     assert found.patients == 2
-    assert found.mean[3] == pytest.approx(1.0)
-    # White noise: the finest band holds most of it.
-    assert found.mean[0] > found.mean[1] > found.mean[2] > 1.0
+    assert found.spread == pytest.approx(0.0)
+    # Kernels leave the anchor band alone, but at 0.9 mm the simulated chest's sharp noise reaches into it.
+    assert 0.6 < found.mean[ANCHOR] <= 1.0
 
 
 def test_checkpoints_hold_tensors_only(scan_pairs: SelfPairs, tmp_path: Path) -> None:
