@@ -226,6 +226,8 @@ class qMRMLCheckableNodeComboBox(qMRMLNodeComboBox):
             box.setChecked(node in self._checked)
             box.toggled.connect(lambda on, node=node: self.setCheckState(node, 2 if on else 0))
             self._rows.addWidget(box)
+            box.show()
+        self._rows.activate()
 
 
 class qMRMLTableView(QTableWidget):
