@@ -96,10 +96,12 @@ def methods(report: Report) -> str:
 def provenance(report: Report) -> list[str]:
     """Versions and hashes that reproduce the numbers."""
     lines = [f"CTKernelNormalization {product_version()}, SimpleITK {sitk.Version.VersionString()}, NumPy {np.__version__}"]
-    kept = ("method", "model", "model_sha256", "sha256", "weights_sha256", "backend", "device", "version")
+    kept = ("method", "model", "backend", "device", "version")
     found = [f"{key}: {report.provenance[key]}" for key in kept if key in report.provenance]
     if found:
         lines.append("Normalization: " + ", ".join(found))
+    if "model_sha256" in report.provenance:
+        lines.append(f"Model weights SHA-256 {report.provenance['model_sha256']}")
     uid = report.raw.acquisition.series_instance_uid
     if uid:
         lines.append(f"Series {uid}")

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from KernelNormalizationLib.core.body import find_body
 from KernelNormalizationLib.core.read import read_volume
 from KernelNormalizationLib.core.sample import SamplePair, make_sample
 from KernelNormalizationLib.core.write import write_volume
@@ -141,13 +142,14 @@ def test_bad_input_ends_with_code_2_and_says_what_to_do(
     assert not list(tmp_path.glob("o.*"))
 
 
-def test_a_chest_without_lungs_is_an_error_not_a_zero(
+def test_a_body_without_lungs_is_an_error_not_a_zero(
     sample: SamplePair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    solid = sample.smooth.with_hu(np.where(sample.smooth.hu < -200, -80.0, sample.smooth.hu).astype(np.float32), name="x",
-                                  synthetic=False)  # fmt: skip
-    solid.hu[:, :20] = -1000.0
-    write_volume(solid, tmp_path / "solid.nrrd")
+    body = find_body(sample.smooth)
+    assert body is not None
+    hu = np.full(SMALL_SHAPE, -1000.0, np.float32)
+    hu[:, *body.box] = np.where(sample.smooth.hu < -200.0, -80.0, sample.smooth.hu)[:, *body.box]
+    write_volume(sample.smooth.with_hu(hu, name="solid", synthetic=False), tmp_path / "solid.nrrd")
     assert main(["quantify", str(tmp_path / "solid.nrrd"), "--out", str(tmp_path / "q")]) == 2
     assert "lung" in capsys.readouterr().err.lower()
 
