@@ -20,6 +20,7 @@ from KernelNormalizationLib.core.volume import CTVolume
 from KernelNormalizationLib.core.write import RESEARCH_USE, atomic_path, write_json
 
 from .console import table
+from .report_tables import safe_cell
 
 SEGMENTATION, METRICS_JSON, METRICS_CSV = "emphysema.seg.nrrd", "metrics.json", "metrics.csv"
 # The indices every table shows, with unit; the files hold all of them.
@@ -81,7 +82,7 @@ def metrics_of(
 def write_metrics_csv(indices: Sequence[tuple[CTVolume, list[RegionIndices]]], path: Path) -> None:
     """One row a volume and region; units stand in the column names."""
     rows = [
-        {"volume": _cell(volume.name), "synthetic": volume.synthetic, **asdict(region), "use": RESEARCH_USE}
+        {"volume": safe_cell(volume.name), "synthetic": volume.synthetic, **asdict(region), "use": RESEARCH_USE}
         for volume, regions in indices
         for region in regions
     ]
@@ -110,8 +111,3 @@ def agreement_lines(metrics: dict[str, Any]) -> list[str]:
         f"EI change {found['delta_ei_points']:+.2f} points, Dice of emphysema {found['dice']:.2f}, "
         f"L1 {found['l1_image_hu']:.1f} HU (image), {found['l1_body_hu']:.1f} HU (body), {found['l1_lung_hu']:.1f} HU (lungs)"
     ]
-
-
-def _cell(text: str) -> str:
-    # A cell that starts like a formula would be run by a spreadsheet.
-    return "'" + text if text[:1] in "=+-@\t\r" else text
