@@ -143,12 +143,13 @@ class OpenVinoBackend:
         core = openvino.Core()
         # fp16 and bf16, the defaults on newer CPUs, are up to 8 HU off.
         hints = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-        self._compiled = core.compile_model(core.read_model(str(model.onnx)), "CPU", hints)
+        compiled = core.compile_model(core.read_model(str(model.onnx)), "CPU", hints)
+        # One request keeps its buffers from slice to slice.
+        self._request = compiled.create_infer_request()
 
     def run(self, sharp: FloatArray, base: FloatArray, floor: float) -> FloatArray:
-        request = self._compiled.create_infer_request()
         try:
-            result = request.infer([sharp, base, np.array(floor, np.float32)], share_inputs=True)
+            result = self._request.infer([sharp, base, np.array(floor, np.float32)], share_inputs=True)
         except RuntimeError as error:
             raise _out_of_memory(error) or error from error
         return np.array(result[0], np.float32)

@@ -61,7 +61,9 @@ class NetworkRun:
         """
         rows, columns = sharp.shape[1:]
         widths = ((0, 0), (0, -rows % ALIGNMENT), (0, -columns % ALIGNMENT))
-        sharp, base = (np.pad(x, widths, mode="edge")[:, None] for x in (sharp, base))
+        if widths[1:] != ((0, 0), (0, 0)):
+            sharp, base = (np.pad(x, widths, mode="edge") for x in (sharp, base))
+        sharp, base = sharp[:, None], base[:, None]
         out = np.empty((len(sharp), rows, columns), np.float32)
         self.batch = self.batch or self._first_batch(sharp.shape[2] * sharp.shape[3])
         done = 0
