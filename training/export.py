@@ -18,6 +18,7 @@ from KernelNormalizationLib.core.models import CARD, CARD_FORMAT, ONNX, WEIGHTS,
 from KernelNormalizationLib.core.radial import apply_gain
 from KernelNormalizationLib.core.unet import UNet
 from KernelNormalizationLib.core.volume import FloatArray
+from KernelNormalizationLib.core.write import RESEARCH_USE
 
 from .train import load_average
 
@@ -53,7 +54,7 @@ def export(run: Path, folder: Path, description: dict[str, Any]) -> Path:
             "format": CARD_FORMAT,
             "id": folder.name,
             "kernel_pair": ["B50f to B80f", "B20f"],
-            "use": "Research use only. Not for diagnosis.",
+            "use": RESEARCH_USE,
             "architecture": network.config.as_card(),
             **description,
             "training": json.loads((run / "config.json").read_text()),

@@ -24,6 +24,7 @@ from .progress import Progress
 from .radial import filter_slices
 from .suitability import Suitability, assess
 from .volume import CTVolume, FloatArray
+from .write import RESEARCH_USE
 
 VERSION = "0.1.0"
 TARGET_FLOOR_HU = -1024.0
@@ -151,7 +152,7 @@ def _result(volume: CTVolume, hu: FloatArray, method: Method, suitability: Suita
         "method": method,
         "target_kernel": TARGET_KERNEL,
         "synthetic": True,
-        "use": "Research use only. Not for diagnosis.",
+        "use": RESEARCH_USE,
         "version": VERSION,
         "python": platform.python_version(),
         "numpy": np.__version__,

@@ -42,11 +42,6 @@ class UNetConfig:
         """For the card's ``architecture`` entry."""
         return {"type": "UNet", **asdict(self), "features": list(self.features)}
 
-    @property
-    def multiple(self) -> int:
-        """Rows and columns must be multiples of this (one pooling by 2 a level)."""
-        return 1 << (len(self.features) - 1)
-
 
 class UNet(nn.Module):
     """UNet with max pooling and skip connections, no normalization layer (absolute HU and exact tiling are kept).
