@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 # The network sees HU relative to air in units of a typical sharp-kernel noise; above -400 HU no voxel can be truncated,
-# so larger values are cut and tissue looks the same in every scan.
+# so larger values are cut and tissue looks the same in every scan. A network that predicts the image itself sees all of it.
 AIR_HU = -1000.0
 HU_UNIT = 200.0
-INPUT_RANGE = (-0.5, 3.0)
+RESIDUAL_RANGE = (-0.5, 3.0)
+DIRECT_RANGE = (-0.5, 20.5)
 # Voxels stored at the floor within this window switch the residual on: all of it from two such voxels.
 GATE_WINDOW = 9
 GATE_FULL_COUNT = 2.0
@@ -79,7 +80,8 @@ class UNet(nn.Module):
             (n, 1, rows, columns), HU.
         """
         truncated = (sharp <= floor).to(sharp.dtype)
-        inputs = torch.cat([_scaled(sharp), _scaled(base), truncated], dim=1)
+        limits = RESIDUAL_RANGE if self.config.residual else DIRECT_RANGE
+        inputs = torch.cat([_scaled(sharp, limits), _scaled(base, limits), truncated], dim=1)
         residual = self.features(inputs).to(base.dtype) * HU_UNIT
         if not self.config.residual:
             return residual + AIR_HU
@@ -107,8 +109,8 @@ def gate(truncated: Tensor) -> Tensor:
     return nn.functional.avg_pool2d(weight, 5, stride=1, padding=2)
 
 
-def _scaled(hu: Tensor) -> Tensor:
-    return ((hu - AIR_HU) / HU_UNIT).clamp(*INPUT_RANGE)
+def _scaled(hu: Tensor, limits: tuple[float, float]) -> Tensor:
+    return ((hu - AIR_HU) / HU_UNIT).clamp(*limits)
 
 
 def _double_convolution(inputs: int, outputs: int) -> nn.Sequential:
