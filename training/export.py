@@ -20,7 +20,7 @@ from KernelNormalizationLib.core.unet import UNet
 from KernelNormalizationLib.core.volume import FloatArray
 from KernelNormalizationLib.core.write import RESEARCH_USE
 
-from .train import load_average
+from .checkpoint import load_trained
 
 VECTOR_PIXELS = 64
 OPSET = 17
@@ -43,7 +43,7 @@ def export(run: Path, folder: Path, description: dict[str, Any]) -> Path:
     """
     if folder.exists():
         raise FileExistsError(f"{folder} exists; give the model a new name.")
-    network = load_average(run)
+    network = load_trained(run)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".partial-") as temporary:
         made = Path(temporary) / folder.name
         made.mkdir()

@@ -1,21 +1,21 @@
-"""Training patches: what one network step sees, from simulated pairs or from a real sharp scan alone."""
+"""Training patches: what one network step sees, drawn at random or from a fixed set."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.radial import apply_gain
 from KernelNormalizationLib.core.volume import FloatArray
 
-# Around each patch this margin is filtered too, so that the mirrored edge of the crop never reaches the patch.
+# Around a patch that is filtered by itself this margin is filtered too, so that the mirrored edge never reaches the patch.
 MARGIN = 32
 
 
@@ -25,7 +25,7 @@ class Patch:
 
     Attributes:
         sharp: as the scanner stored it, floor applied.
-        base: linear transfer of ``sharp`` to B20f.
+        base: what the network corrects, the linear transfer of ``sharp`` to B20f.
         target: the B20f image, clipped at -1024.
         weight: 0 where the target is not known, else 1; float32 (rows, columns).
         floor: HU at or below which a voxel counts as truncated.
@@ -43,6 +43,17 @@ class PatchSource(Protocol):
 
     def sample(self, rng: np.random.Generator, size: int) -> Patch:
         """One patch of ``size`` x ``size`` pixels."""
+
+
+class Cutter(Protocol):
+    """Cuts patches at given places."""
+
+    def cut(self, k: int, top: int, left: int, size: int, turn: int = 0) -> Patch:
+        """The patch of slice ``k`` with that corner, in one of eight orientations."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(k, j, i)."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +94,39 @@ class MixedSource:
         return self.sources[chosen].sample(rng, size)
 
 
+class BatchStream(Protocol):
+    """The batches of a run. A batch is a function of its step, so that a resumed run repeats it, and the processes' batches of
+    a step together are what one process with a batch so much larger would see."""
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps after which every patch was seen once; 0 for a stream without end."""
+
+    def draw(self, step: int, rank: int) -> Batch:
+        """Batch of process ``rank`` in step ``step``."""
+
+
+@dataclass(frozen=True)
+class RandomBatches:
+    """Patches drawn anew in every step.
+
+    Attributes:
+        source: where patches come from.
+        seed: of the whole run.
+        size: rows and columns of a patch.
+        count: patches a step and process.
+    """
+
+    source: PatchSource
+    seed: int
+    size: int
+    count: int
+    steps_per_epoch: int = 0
+
+    def draw(self, step: int, rank: int) -> Batch:
+        return draw_batch(self.source, self.seed, step, rank, self.size, self.count)
+
+
 def draw_batch(source: PatchSource, seed: int, step: int, rank: int, size: int, count: int) -> Batch:
     """The batch of training step ``step``: a function of its arguments alone, so that a resumed run repeats it.
 
@@ -94,8 +138,67 @@ def draw_batch(source: PatchSource, seed: int, step: int, rank: int, size: int, 
         size: rows and columns of a patch.
         count: patches in the batch.
     """
-    rng = np.random.default_rng([seed, step, rank])
-    return Batch.stack([source.sample(rng, size) for _ in range(count)])
+    numbers = range(rank * count, (rank + 1) * count)
+    return Batch.stack([source.sample(np.random.default_rng([seed, step, number]), size) for number in numbers])
+
+
+@dataclass(frozen=True)
+class EpochBatches:
+    """A fixed set of patches, the same number from every patient, in a new order every epoch (paper, section 2.2).
+
+    Attributes:
+        patients: the patients.
+        places: int (n, 4): patient, slice, first row, first column; no two overlap.
+        seed: of the order.
+        size: rows and columns of a patch.
+        count: patches a step and process.
+        processes: how many share a step; the rest of an epoch that fills no step is left out of it.
+    """
+
+    patients: tuple[Cutter, ...]
+    places: NDArray[np.int64]
+    seed: int
+    size: int
+    count: int
+    processes: int = 1
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return len(self.places) // (self.count * self.processes)
+
+    def draw(self, step: int, rank: int) -> Batch:
+        epoch, within = divmod(step, self.steps_per_epoch)
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.places))
+        first = (within * self.processes + rank) * self.count
+        chosen = self.places[order[first : first + self.count]]
+        return Batch.stack([self.patients[p].cut(k, top, left, self.size) for p, k, top, left in chosen.tolist()])
+
+
+def choose_places(shape: tuple[int, int, int], size: int, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Corners of ``count`` random patches of one volume that do not overlap.
+
+    Every slice gets a grid of cells with a random offset; the cells are drawn without replacement.
+
+    Args:
+        shape: (k, j, i) of the volume.
+        size: rows and columns of a patch.
+        count: how many.
+        rng: source of chance.
+
+    Returns:
+        int (count, 3): slice, first row, first column.
+
+    Raises:
+        InputError: so many do not fit.
+    """
+    cells = [n // size for n in shape[1:]]
+    fitting = shape[0] * cells[0] * cells[1]
+    if count > fitting:
+        raise InputError(f"{count} patches of {size} x {size} pixels were asked for, but a volume of {shape[0]} x {shape[1]} x "
+                         f"{shape[2]} holds {fitting} that do not overlap; ask for fewer or smaller patches.")  # fmt: skip
+    offsets = np.stack([rng.integers(0, n - c * size + 1, shape[0]) for n, c in zip(shape[1:], cells, strict=True)], axis=1)
+    grid = np.indices((shape[0], cells[0], cells[1])).reshape(3, -1).T[rng.choice(fitting, count, replace=False)]
+    return np.column_stack([grid[:, 0], grid[:, 1:] * size + offsets[grid[:, 0]]])
 
 
 def oriented(image: FloatArray, turn: int) -> FloatArray:
@@ -123,8 +226,3 @@ def crop_corner(rng: np.random.Generator, centre: tuple[int, int], shape: tuple[
     jitter = rng.integers(-size // 4, size // 4 + 1, 2)
     rows, columns = (int(np.clip(c + j - size // 2, 0, n - size)) for c, j, n in zip(centre, jitter, shape, strict=True))
     return rows, columns
-
-
-def patient_files(folder: Path) -> list[Path]:
-    """Simulated patients of a data set folder, sorted by name."""
-    return sorted((folder / "patients").glob("*.npz"))

@@ -1,27 +1,24 @@
-"""Build the patch source of a run from folders of simulated pairs and real sharp scans."""
+"""Build the batches of a run from folders of pairs and real sharp scans."""
 
 from __future__ import annotations
 
-import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.floor import HUFloor
-from KernelNormalizationLib.core.kernels import MINIMUM_MTF, KernelModel, kernel_number
-from KernelNormalizationLib.core.radial import Gain
+from KernelNormalizationLib.core.kernels import kernel_number
 from KernelNormalizationLib.core.read import read_volume
 from KernelNormalizationLib.core.sharpness import estimate_sharpness
-from KernelNormalizationLib.core.volume import AIR_HU, CTVolume
+from KernelNormalizationLib.core.volume import CTVolume
 
-from .patches import MARGIN, MixedSource, Patch, PatchSource, crop_corner, filtered, inner, oriented, patient_files
+from .patches import EpochBatches, MixedSource, Patch, PatchSource, choose_places, crop_corner, oriented
 from .selfpairs import FLOOR_HU, SelfPairs
 from .simulate.floors import Floor
-from .simulate.kernel_family import SMOOTH_KERNEL, SharpKernel
+from .unpacked import UnpackedPatient, open_patient, patient_files
 
 logger = logging.getLogger(__name__)
 
@@ -34,19 +31,15 @@ IMPOSED_FLOORS = (
 )
 
 
-# As in use: the transfer never amplifies beyond the lift of the soft kernels.
-GAIN_LIMIT = 1.1
-
-
 @dataclass(frozen=True)
 class SourceConfig:
     """Where patches come from.
 
     Attributes:
-        simulated: folders made by ``training.simulate``.
+        simulated: folders made by ``training.simulate`` or ``training.pairs``, or single patient files of them.
         self_pairs: real sharp scans (DICOM folder or volume file).
-        simulated_share: share of patches from simulation when both kinds are given.
-        without: simulated patients whose object's name contains one of these are left out (leave one scan out).
+        simulated_share: share of patches from pairs when both kinds are given.
+        without: patients whose object's name contains one of these are left out (leave one scan out).
     """
 
     simulated: tuple[str, ...] = ()
@@ -56,95 +49,87 @@ class SourceConfig:
 
 
 @dataclass(frozen=True)
-class SimulatedPairs:
-    """Patches from one simulated patient, read once.
+class PatientPatches:
+    """Patches of one patient with both reconstructions."""
 
-    Attributes:
-        sharp, smooth: int16 (k, j, i), HU.
-        centres: (n, 3) voxels (k, j, i), most of them in the lungs.
-        pixel_mm: in-plane spacing, mm.
-        gain: transfer from the simulated sharp kernel to B20f.
-        threshold: HU at or below which a voxel counts as truncated.
-    """
+    patient: UnpackedPatient
 
-    sharp: np.ndarray[tuple[int, int, int], np.dtype[np.int16]]
-    smooth: np.ndarray[tuple[int, int, int], np.dtype[np.int16]]
-    centres: np.ndarray[tuple[int, int], np.dtype[np.int32]]
-    pixel_mm: float
-    gain: Gain
-    threshold: float
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(k, j, i)."""
+        k, rows, columns = self.patient.sharp.shape
+        return k, rows, columns
 
     def sample(self, rng: np.random.Generator, size: int) -> Patch:
-        outer = size + 2 * MARGIN
-        k, row, column = self.centres[rng.integers(len(self.centres))]
-        top, left = crop_corner(rng, (int(row), int(column)), self.sharp.shape[1:], outer)
-        window = (int(k), slice(top, top + outer), slice(left, left + outer))
-        turn = int(rng.integers(8))
-        sharp = oriented(self.sharp[window].astype(np.float32), turn)
-        target = oriented(self.smooth[window].astype(np.float32), turn)
-        base = filtered(sharp, self.pixel_mm, self.gain)
-        ones = np.ones((size, size), np.float32)
-        return Patch(inner(sharp), inner(base), np.maximum(inner(target), FLOOR_HU), ones, self.threshold)
+        k, row, column = self.patient.centres[rng.integers(len(self.patient.centres))]
+        top, left = crop_corner(rng, (int(row), int(column)), self.shape[1:], size)
+        return self.cut(int(k), top, left, size, int(rng.integers(8)))
+
+    def cut(self, k: int, top: int, left: int, size: int, turn: int = 0) -> Patch:
+        window = (k, slice(top, top + size), slice(left, left + size))
+        images = (self.patient.sharp, self.patient.base, self.patient.smooth)
+        sharp, base, target = (oriented(image[window].astype(np.float32), turn) for image in images)
+        return Patch(sharp, base, np.maximum(target, FLOOR_HU), np.ones_like(sharp), self.patient.floor.threshold)
 
 
 def build_source(config: SourceConfig) -> PatchSource:
-    """The source a run draws from.
+    """The source a run with random patches draws from.
 
     Raises:
         InputError: nothing was given, or a folder holds no patient.
     """
-    simulated = [source for folder in config.simulated for source in load_simulated(Path(folder), config.without)]
+    pairs = load_pairs(config.simulated, config.without)
     own = [_self_pairs(path) for path in config.self_pairs]
-    if not simulated and not own:
+    if not pairs and not own:
         raise InputError("There is nothing to train on; give --simulated FOLDER or --self-pairs SCAN.")
-    share = config.simulated_share if simulated and own else 1.0
-    shares = [share / max(1, len(simulated))] * len(simulated) + [(1.0 - share or 1.0) / max(1, len(own))] * len(own)
-    return MixedSource((*simulated, *own), tuple(shares))
+    share = config.simulated_share if pairs and own else 1.0
+    shares = [share / max(1, len(pairs))] * len(pairs) + [(1.0 - share or 1.0) / max(1, len(own))] * len(own)
+    return MixedSource((*pairs, *own), tuple(shares))
+
+
+def build_epochs(config: SourceConfig, per_patient: int, size: int, count: int, seed: int, processes: int) -> EpochBatches:
+    """The fixed patch set of a run in epochs.
+
+    Args:
+        config: the patients; self-pairs have no fixed patches.
+        per_patient: patches from every patient.
+        size: rows and columns of a patch.
+        count: patches a step and process.
+        seed: of the places and of the order.
+        processes: how many share a step.
+
+    Raises:
+        InputError: no patients, self-pairs were given, the patches do not fit, or they fill no step.
+    """
+    if config.self_pairs:
+        raise InputError("Epochs go over a fixed set of patches, which self-pairs do not have; leave out --self-pairs.")
+    patients = load_pairs(config.simulated, config.without)
+    if not patients:
+        raise InputError("There is nothing to train on; give --simulated FOLDER.")
+    places = []
+    for number, patient in enumerate(patients):
+        chosen = choose_places(patient.shape, size, per_patient, np.random.default_rng([seed, number]))
+        places.append(np.column_stack([np.full(len(chosen), number), chosen]))
+    batches = EpochBatches(tuple(patients), np.concatenate(places), seed, size, count, processes)
+    if batches.steps_per_epoch == 0:
+        raise InputError(f"{len(batches.places)} patches fill no step of {count} x {processes}; take more, or a smaller batch.")
+    return batches
+
+
+def load_pairs(paths: Sequence[str], without: tuple[str, ...] = ()) -> list[PatientPatches]:
+    """The patients of data sets, as far as they are finished, but those made from objects named in ``without``.
+
+    Raises:
+        InputError: a folder holds no patient.
+    """
+    patients = [open_patient(file) for path in paths for file in patient_files(Path(path))]
+    kept = [p for p in patients if not any(part in str(p.meta["object"]) for part in without)]
+    return [PatientPatches(patient) for patient in kept]
 
 
 def _self_pairs(path: str) -> SelfPairs:
     volume = read_volume(path)
     return SelfPairs.from_volume(volume, _number_of(volume), IMPOSED_FLOORS)
-
-
-def load_simulated(folder: Path, without: tuple[str, ...] = ()) -> list[SimulatedPairs]:
-    """The patients of a simulated data set, as far as they are finished, but those made from objects named in ``without``.
-
-    Raises:
-        InputError: the folder holds no patient.
-    """
-    files = patient_files(folder)
-    if not files:
-        raise InputError(f"{folder} holds no simulated patient; make some with python -m training.simulate --out {folder}.")
-    patients = [_load_patient(path) for path in files]
-    return [patient for name, patient in patients if not any(part in name for part in without)]
-
-
-def _load_patient(path: Path) -> tuple[str, SimulatedPairs]:
-    with np.load(path) as data:
-        sharp, smooth, lung, spacing = (data[name] for name in ("sharp", "smooth", "lung", "spacing"))
-        meta = json.loads(str(data["meta"]))
-    # Lung fills a fifth of a slice but decides the index: three patches in four are drawn there.
-    inside = np.argwhere(lung[:, ::4, ::4] > 0)
-    anywhere = np.argwhere(np.ones_like(lung[:, ::16, ::16]))
-    centres = np.concatenate([inside * [1, 4, 4], anywhere * [1, 16, 16]]).astype(np.int32)
-    if meta["padding"] is not None:
-        outside = sharp == meta["padding"]
-        sharp, smooth = (np.where(outside, np.int16(AIR_HU), image) for image in (sharp, smooth))
-    floor = HUFloor(meta["floor"]["kind"], float(meta["floor"]["value"]))
-    patient = SimulatedPairs(sharp, smooth, centres, float(spacing[1]), simulated_gain(meta["sharp_kernel"]), floor.threshold)
-    return str(meta["object"]), patient
-
-
-def simulated_gain(kernel: dict[str, Any]) -> Gain:
-    """Gain from a simulated sharp kernel (its entry in the patient's meta data) to B20f.
-
-    The network is to learn truncation, not the mismatch of an assumed kernel, so its base uses the kernel simulated.
-    """
-    model = KernelModel(*(kernel[name] for name in ("number", "f50", "p", "b", "f1")))
-    sharp = SharpKernel(str(kernel["name"]), model, float(kernel["lift"]))
-    smooth = SMOOTH_KERNEL
-    return lambda frequency: np.minimum(smooth.mtf(frequency) / np.maximum(sharp.mtf(frequency), MINIMUM_MTF), GAIN_LIMIT)
 
 
 def _number_of(volume: CTVolume) -> float:

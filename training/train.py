@@ -1,13 +1,13 @@
-"""Train the network: simulated pairs and self-pairs in, checkpoint out."""
+"""Train the network: pairs and self-pairs in, checkpoint out."""
 
 from __future__ import annotations
 
 import argparse
-import csv
-import json
 import logging
 import math
-from dataclasses import asdict, dataclass, field, replace
+import os
+import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,217 +15,238 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.unet import HU_UNIT, UNet, UNetConfig
+from KernelNormalizationLib.core.errors import CTKernelError, InputError
+from KernelNormalizationLib.core.progress import ProgressTracker
+from KernelNormalizationLib.core.unet import HU_UNIT, UNet
 
-from .patches import Batch, PatchSource, draw_batch
-from .sources import SourceConfig, build_source
+from .checkpoint import State, load_trained, restore_state, save_best, save_state
+from .config import RECIPES, TrainConfig, write_config
+from .logbook import TRAINING, VALIDATION, Logbook, ProgressLine
+from .patches import Batch, BatchStream, PatchSource, RandomBatches
+from .smoke import make_tiny_pairs, tiny
+from .sources import SourceConfig, build_epochs, build_source
+from .validation import Validator
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("training.train")
 
-CHECKPOINT = "last.ckpt"
-LOG = "training.csv"
+PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """Everything that decides a run; stored with the checkpoint.
+class Rhythm:
+    """How often something happens, in steps; none of it changes the result.
 
     Attributes:
-        sources: where patches come from.
-        features: feature maps per level.
-        residual: residual on the linear transfer (ours) or direct prediction (paper).
-        steps: optimizer steps.
-        batch: patches a step and process.
-        patch: rows and columns of a patch.
-        learning_rate: peak of the one-cycle cosine schedule.
-        average: decay of the exponential moving average of the weights that is exported.
-        seed: of weights and patches.
-        start_from: run folder whose averaged weights this run starts with; empty for fresh weights.
+        log: between lines of the log.
+        checkpoint: between checkpoints.
     """
 
-    sources: SourceConfig = field(default_factory=SourceConfig)
-    features: tuple[int, ...] = (16, 32, 64, 128)
-    residual: bool = True
-    steps: int = 6000
-    batch: int = 12
-    patch: int = 128
-    learning_rate: float = 1.5e-3
-    average: float = 0.998
-    seed: int = 1
-    start_from: str = ""
-
-    @property
-    def network(self) -> UNetConfig:
-        """Shape of the network."""
-        return UNetConfig(self.features, self.residual)
+    log: int = 50
+    checkpoint: int = 250
 
 
-@dataclass
-class State:
-    """What a checkpoint holds."""
-
-    network: UNet
-    average: UNet
-    optimizer: torch.optim.Optimizer
-    step: int = 0
-
-
-def loss_of(network: torch.nn.Module, batch: Batch) -> Tensor:
-    """Weighted mean absolute error (L1, as in the paper, section 2.2), HU."""
+def loss_of(network: torch.nn.Module, batch: Batch, weight: Tensor) -> Tensor:
+    """Weighted mean absolute error (L1, as in the paper, section 2.2), HU; ``weight`` is the sum of the batch's weights."""
     error = (network(batch.sharp, batch.base, batch.floor) - batch.target).abs() * batch.weight
-    mean: Tensor = error.sum() / batch.weight.sum().clamp(min=1.0)
+    mean: Tensor = error.sum() / weight.clamp(min=1.0)
     return mean
 
 
-def learning_rate_at(config: TrainConfig, step: int) -> float:
-    """Linear warm-up over 5 % of the steps, then a cosine down to 1 % of the peak."""
-    warm = max(1, config.steps // 20)
-    if step < warm:
-        return config.learning_rate * (step + 1) / warm
-    phase = (step - warm) / max(1, config.steps - warm)
-    return config.learning_rate * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * phase)))
+def blind_to_base(network: UNet) -> None:
+    """Take the base and the floor mask from the network's sight, for good: their weights are and stay zero."""
+    first = network.encoders[0]
+    assert isinstance(first, torch.nn.Sequential)
+    weight = first[0].weight
+    assert isinstance(weight, torch.nn.Parameter)
+    sharp_channel = torch.zeros_like(weight)
+    sharp_channel[:, 0] = 1.0
+    with torch.no_grad():
+        weight.mul_(sharp_channel)
+    weight.register_hook(lambda gradient: gradient * sharp_channel.to(gradient.device))  # type: ignore[no-untyped-call]
 
 
 def train(config: TrainConfig, out: Path, source: PatchSource | None = None, fabric: Fabric | None = None,
-          checkpoint_every: int = 250) -> State:  # fmt: skip
-    """Train to ``config.steps``, resuming from ``out`` if it holds a checkpoint.
+          rhythm: Rhythm | None = None) -> State:  # fmt: skip
+    """Train to the end, resuming from ``out`` if it holds a checkpoint.
 
     Args:
         config: the run.
-        out: folder for ``last.ckpt``, ``config.json`` and ``training.csv``.
-        source: patches; built from ``config.sources`` if absent.
-        fabric: devices and precision; one CPU or GPU process if absent.
-        checkpoint_every: steps between checkpoints.
+        out: folder for checkpoint, weights, ``config.json`` and logs.
+        source: random patches; built from ``config.sources`` if absent.
+        fabric: devices and precision, launched; one CPU or GPU process if absent.
+        rhythm: how often to log and to save.
+
+    Raises:
+        InputError: unusable data, or ``out`` holds another run.
+        CTKernelError: the loss is no number any more.
     """
     fabric = fabric or Fabric(accelerator="auto", devices=1)
-    torch.manual_seed(config.seed)
-    source = source or build_source(config.sources)
-    network = UNet(config.network)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if config.start_from:
-        network.load_state_dict(load_average(Path(config.start_from)).state_dict())
-    average = UNet(config.network)
-    average.load_state_dict(network.state_dict())
-    fabric.to_device(average)
-    optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
-    wrapped, optimizer = fabric.setup(network, optimizer)
-    state = State(network, average, optimizer)
+    rhythm = rhythm or Rhythm()
+    stream = RandomBatches(source, config.seed, config.patch, config.batch) if source else _stream(config, fabric.world_size)
+    validator = Validator.of(config.validation)
+    total = config.epochs * stream.steps_per_epoch or config.steps
+    every = config.validate_every or stream.steps_per_epoch or max(1, total // 20)
     out.mkdir(parents=True, exist_ok=True)
-    _resume(state, config, out, fabric)
-    window: list[float] = []
-    while state.step < config.steps:
-        window.append(_step(state, wrapped, config, source, fabric))
-        if state.step % 50 == 0:
-            _log(out, state.step, sum(window) / len(window), fabric)
-            window.clear()
-        if state.step % checkpoint_every == 0 or state.step == config.steps:
-            _save(state, config, out, fabric)
+    if fabric.is_global_zero:
+        write_config(config, out)
+    state, wrapped = _start(config, fabric)
+    restore_state(state, out, fabric)
+    logbook = Logbook(out, state.step) if fabric.is_global_zero else None
+    progress = ProgressTracker(ProgressLine() if logbook else None)
+    progress.start("Training", total)
+    progress.advance(state.step)
+    while state.step < total and not (config.patience and state.stale >= config.patience):
+        _step(state, wrapped, config, config.learning_rate_at(state.step, total), stream, fabric)
+        progress.advance()
+        if state.step % rhythm.log == 0 or state.step == total:
+            if logbook:
+                rate = state.optimizer.param_groups[0]["lr"]
+                logbook.write(TRAINING, state.step, (sum(state.window) / len(state.window), rate))
+            state.window.clear()
+        if validator and (state.step % every == 0 or state.step == total):
+            _validate(state, validator, out, fabric, logbook)
+        if fabric.is_global_zero and (state.step % rhythm.checkpoint == 0 or state.step == total):
+            save_state(state, out, fabric)
+    if logbook:
+        save_state(state, out, fabric)
+        logbook.close()
     return state
 
 
-def _step(state: State, wrapped: Any, config: TrainConfig, source: PatchSource, fabric: Fabric) -> float:
+def _stream(config: TrainConfig, processes: int) -> BatchStream:
+    if config.epochs:
+        return build_epochs(config.sources, config.patches_per_patient, config.patch, config.batch, config.seed, processes)
+    return RandomBatches(build_source(config.sources), config.seed, config.patch, config.batch)
+
+
+def _start(config: TrainConfig, fabric: Fabric) -> tuple[State, Any]:
+    torch.manual_seed(config.seed)
+    network = UNet(config.network)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if config.start_from:
+        trained = load_trained(Path(config.start_from))
+        if trained.config != config.network:
+            raise InputError(f"{config.start_from} trained {trained.config}, this run is for {config.network}; they differ.")
+        network.load_state_dict(trained.state_dict())
+    if config.sharp_only:
+        blind_to_base(network)
+    average = UNet(config.network)
+    average.load_state_dict(network.state_dict())
+    fabric.to_device(average)
+    wrapped, optimizer = fabric.setup(network, torch.optim.Adam(network.parameters(), lr=config.learning_rate))
+    return State(network, average, optimizer), wrapped
+
+
+def _step(state: State, wrapped: Any, config: TrainConfig, rate: float, stream: BatchStream, fabric: Fabric) -> None:
     for group in state.optimizer.param_groups:
-        group["lr"] = learning_rate_at(config, state.step)
-    batch = draw_batch(source, config.seed, state.step, fabric.global_rank, config.patch, config.batch)
+        group["lr"] = rate
+    batch = stream.draw(state.step, fabric.global_rank)
     batch = Batch(*(fabric.to_device(getattr(batch, name)) for name in Batch.__dataclass_fields__))
-    loss = loss_of(wrapped, batch)
+    # Processes average their gradients; with the mean of their weights that is the loss over all patches.
+    weight: Tensor = fabric.all_reduce(batch.weight.sum(), reduce_op="mean")  # type: ignore[assignment]
+    loss = loss_of(wrapped, batch, weight)
     fabric.backward(loss / HU_UNIT)
     fabric.clip_gradients(wrapped, state.optimizer, max_norm=1.0)
     state.optimizer.step()
     state.optimizer.zero_grad()
     state.step += 1
+    value = float(fabric.all_reduce(loss.detach(), reduce_op="mean"))  # type: ignore[arg-type]
+    if not math.isfinite(value):
+        raise CTKernelError(f"The loss is {value} in step {state.step}; lower the learning rate and start from the checkpoint.")
+    state.window.append(value)
     decay = min(config.average, state.step / (state.step + 10.0))
     with torch.no_grad():
         for averaged, current in zip(state.average.parameters(), state.network.parameters(), strict=True):
             averaged.lerp_(current, 1.0 - decay)
-    return float(loss.detach())
 
 
-def _save(state: State, config: TrainConfig, out: Path, fabric: Fabric) -> None:
-    if not fabric.is_global_zero:
-        return
-    content = {
-        "network": state.network.state_dict(),
-        "average": state.average.state_dict(),
-        "optimizer": state.optimizer.state_dict(),
-        "step": state.step,
-    }
-    temporary = out / (CHECKPOINT + ".partial")
-    torch.save(content, temporary)
-    temporary.replace(out / CHECKPOINT)
-    (out / "config.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
+def _validate(state: State, validator: Validator, out: Path, fabric: Fabric, logbook: Logbook | None) -> None:
+    score = validator(state.average, fabric)
+    better = score.merit < state.best
+    state.best, state.stale = (score.merit, 0) if better else (state.best, state.stale + 1)
+    if logbook:
+        logbook.write(VALIDATION, state.step, (score.l1_hu, score.abs_dei_points, score.merit))
+        logger.info("step %d, validation: L1 %.2f HU, abs. dEI %.2f points%s", state.step, score.l1_hu, score.abs_dei_points,
+                    ", the best so far" if better else "")  # fmt: skip
+        if better:
+            save_best(state.average, out)
 
 
-def _resume(state: State, config: TrainConfig, out: Path, fabric: Fabric) -> None:
-    path = out / CHECKPOINT
-    if not path.exists():
-        return
-    stored = json.loads((out / "config.json").read_text())
-    if stored != json.loads(json.dumps(asdict(config))):
-        raise InputError(f"{out} holds a run with another configuration; choose another --out or delete it.")
-    content = torch.load(path, map_location=fabric.device, weights_only=True)
-    state.network.load_state_dict(content["network"])
-    state.average.load_state_dict(content["average"])
-    state.optimizer.load_state_dict(content["optimizer"])
-    state.step = int(content["step"])
-    logger.info("resuming at step %d", state.step)
+def make_fabric(precision: str) -> Fabric:
+    """One process on the best device, or this process of several that ``torchrun`` started."""
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "0"))
+    if not local:
+        return Fabric(accelerator="auto", devices=1, precision=precision)  # type: ignore[arg-type]
+    nodes = int(os.environ["WORLD_SIZE"]) // local
+    fabric = Fabric(accelerator="auto", devices=local, num_nodes=nodes, strategy="ddp", precision=precision)  # type: ignore[arg-type]
+    fabric.launch()
+    return fabric
 
 
-def _log(out: Path, step: int, loss: float, fabric: Fabric) -> None:
-    if not fabric.is_global_zero:
-        return
-    logger.info("step %d: L1 %.2f HU", step, loss)
-    with (out / LOG).open("a", newline="") as file:
-        csv.writer(file).writerow([step, f"{loss:.4f}"])
-
-
-def load_average(out: Path) -> UNet:
-    """The averaged network of a run folder, ready for inference."""
-    stored = json.loads((out / "config.json").read_text())
-    network = UNet(UNetConfig(tuple(stored["features"]), bool(stored["residual"])))
-    content = torch.load(out / CHECKPOINT, map_location="cpu", weights_only=True)
-    network.load_state_dict(content["average"])
-    return network.eval()
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Command line: ``python -m training.train``."""
-    parser = argparse.ArgumentParser(description="Train the UNet that normalizes sharp-kernel CT.")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run; an unfinished run there is resumed")
-    parser.add_argument("--simulated", type=Path, action="append", default=[], help="folder made by training.simulate")
+def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments that training and cross-validation share."""
+    parser.add_argument("--recipe", choices=sorted(RECIPES), default="ours",
+                        help="paper: direct, epochs over fixed patches; ours (default): residual")  # fmt: skip
     parser.add_argument("--self-pairs", action="append", default=[], metavar="PATH",
                         help="real sharp scan (DICOM folder or file) to make self-pairs from")  # fmt: skip
-    parser.add_argument(
-        "--without",
-        action="append",
-        default=[],
-        metavar="TEXT",
-        help="leave out simulated patients whose object's name contains TEXT",
-    )
-    parser.add_argument("--steps", type=int, default=TrainConfig.steps)
-    parser.add_argument("--batch", type=int, default=TrainConfig.batch)
-    parser.add_argument("--patch", type=int, default=TrainConfig.patch)
-    parser.add_argument("--seed", type=int, default=TrainConfig.seed)
-    parser.add_argument("--learning-rate", type=float, default=TrainConfig.learning_rate)
-    parser.add_argument("--start-from", default="", metavar="RUN", help="run folder whose averaged weights to start with")
-    parser.add_argument("--smoke", action="store_true", help="a few tiny steps, to see that everything runs")
+    parser.add_argument("--without", action="append", default=[], metavar="TEXT",
+                        help="leave out patients whose object's name contains TEXT")  # fmt: skip
+    for name, kind, text in (
+        ("steps", int, "optimizer steps (recipes without epochs)"),
+        ("epochs", int, "passes over the fixed patches (the paper: 100)"),
+        ("patches-per-patient", int, "fixed patches from every patient"),
+        ("batch", int, "patches a step and process"),
+        ("patch", int, "rows and columns of a patch"),
+        ("learning-rate", float, "of Adam"),
+        ("validate-every", int, "steps between validations (default: an epoch, or a twentieth of the run)"),
+        ("patience", int, "end after so many validations without improvement (default: never)"),
+        ("seed", int, "of weights, patches and folds"),
+        ("start-from", str, "run folder whose trained weights to start with"),
+    ):
+        parser.add_argument(f"--{name}", type=kind, metavar=kind.__name__.upper(), help=text)
+    parser.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads (default: all cores)")
+    parser.add_argument("--precision", choices=PRECISIONS, default="32-true", help="mixed ones are for CUDA")
+    parser.add_argument("--smoke", action="store_true", help="a few tiny steps on tiny data made on the spot")
+
+
+def config_from(options: argparse.Namespace) -> TrainConfig:
+    """The recipe with what the command line changes; without data."""
+    names = ("steps", "epochs", "patches_per_patient", "batch", "patch", "learning_rate", "validate_every", "patience", "seed",
+             "start_from")  # fmt: skip
+    config = replace(RECIPES[options.recipe], **{n: getattr(options, n) for n in names if getattr(options, n) is not None})
+    return tiny(config) if options.smoke else config
+
+
+def set_up(options: argparse.Namespace) -> Fabric:
+    """Logging, threads and devices of a command."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    return make_fabric(options.precision)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line: ``python -m training.train``; 0 when trained, 2 for unusable input."""
+    parser = argparse.ArgumentParser("python -m training.train", description="Train the UNet that normalizes sharp-kernel CT.")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run; an unfinished run there is resumed")
+    parser.add_argument("--simulated", "--pairs", action="append", default=[], metavar="PATH", dest="simulated",
+                        help="folder (or one patient file) made by training.simulate or training.pairs")  # fmt: skip
+    parser.add_argument("--validate", action="append", default=[], metavar="PATH",
+                        help="folder or patient file that chooses the weights")  # fmt: skip
+    add_recipe_arguments(parser)
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    sources = SourceConfig(tuple(str(p) for p in options.simulated), tuple(options.self_pairs), without=tuple(options.without))
-    config = TrainConfig(
-        sources=sources,
-        steps=options.steps,
-        batch=options.batch,
-        patch=options.patch,
-        learning_rate=options.learning_rate,
-        seed=options.seed,
-        start_from=options.start_from,
-    )
-    if options.smoke:
-        config = replace(config, steps=4, batch=2, patch=64)
-    train(config, options.out)
+    try:
+        fabric = set_up(options)
+        if options.smoke and not options.simulated:
+            files = make_tiny_pairs(options.out.parent / (options.out.name + "-data"), 2)
+            options.simulated, options.validate = [str(files[0])], [str(files[1])]
+        sources = SourceConfig(tuple(options.simulated), tuple(options.self_pairs), without=tuple(options.without))
+        train(replace(config_from(options), sources=sources, validation=tuple(options.validate)), options.out, fabric=fabric)
+    except CTKernelError as error:
+        logger.error("%s", error)
+        return 2
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -17,6 +17,8 @@ from KernelNormalizationLib.core.models import load_model
 from KernelNormalizationLib.core.sample import make_sample
 from KernelNormalizationLib.core.unet import UNet, UNetConfig
 from training.band_energies import reference_energies
+from training.checkpoint import CHECKPOINT
+from training.config import TrainConfig
 from training.export import export
 from training.patches import MARGIN, draw_batch
 from training.selfpairs import SelfPairs
@@ -24,7 +26,7 @@ from training.simulate.floors import Floor
 from training.simulate.patient import SimulatedPatient
 from training.simulate.store import patient_path, write_patient
 from training.sources import SourceConfig, build_source
-from training.train import CHECKPOINT, TrainConfig, train
+from training.train import Rhythm, train
 
 TINY = TrainConfig(features=(4, 4, 8, 8), steps=6, batch=2, patch=64)
 CLIPPED = Floor("clipped", -1024.0)
@@ -71,7 +73,7 @@ def test_a_step_always_draws_the_same_batch_and_ranks_draw_different_ones(scan_p
 def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
     scan_pairs: SelfPairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = train(TINY, tmp_path / "whole", scan_pairs, checkpoint_every=3)
+    whole = train(TINY, tmp_path / "whole", scan_pairs, rhythm=Rhythm(checkpoint=3))
 
     class KilledError(Exception):
         pass
@@ -87,8 +89,8 @@ def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
             return scan_pairs.sample(rng, size)
 
     with pytest.raises(KilledError):
-        train(TINY, tmp_path / "killed", Dying(), checkpoint_every=3)  # type: ignore[arg-type]
-    resumed = train(TINY, tmp_path / "killed", scan_pairs, checkpoint_every=3)
+        train(TINY, tmp_path / "killed", Dying(), rhythm=Rhythm(checkpoint=3))  # type: ignore[arg-type]
+    resumed = train(TINY, tmp_path / "killed", scan_pairs, rhythm=Rhythm(checkpoint=3))
     for name, value in whole.average.state_dict().items():
         assert torch.equal(value, resumed.average.state_dict()[name]), name
 

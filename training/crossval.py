@@ -1,0 +1,127 @@
+"""Train a model for every fold, so that each patient is tested by one that never saw it: ``python -m training.crossval``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from lightning_fabric import Fabric
+
+from KernelNormalizationLib.core.errors import CTKernelError, InputError
+from KernelNormalizationLib.core.write import write_json
+
+from .config import TrainConfig
+from .export import export
+from .folds import Fold, make_folds
+from .smoke import make_tiny_pairs
+from .sources import SourceConfig
+from .train import add_recipe_arguments, config_from, set_up, train
+from .unpacked import patient_files
+
+logger = logging.getLogger("training.crossval")
+
+FOLDS, SPLIT, RUN, MODEL = "folds.json", "split.json", "run", "model"
+SMOKE_PATIENTS = 4
+
+
+def cross_validate(config: TrainConfig, pairs: Path, folds: int, out: Path, fabric: Fabric, seed: int,
+                   only: tuple[int, ...] = ()) -> list[Path]:  # fmt: skip
+    """Train and export the model of every fold that has none yet.
+
+    Args:
+        config: recipe; ``sources`` may name further data that every fold trains on, which must not hold these patients.
+        pairs: data set folder.
+        folds: how many.
+        out: gets ``folds.json`` (test fold of every patient) and ``fold0/{split.json,run,model}`` and so on.
+        fabric: devices and precision.
+        seed: of the division.
+        only: numbers of the folds to train now; empty for all.
+
+    Returns:
+        model folders of the folds trained or found.
+
+    Raises:
+        InputError: the folds are not possible, or ``out`` was divided differently.
+    """
+    files = {path.stem: path for path in patient_files(pairs)}
+    divided = make_folds(list(files), folds, seed)
+    wrong = [n for n in only if not 0 <= n < folds]
+    if wrong:
+        raise InputError(f"There is no fold {wrong[0]}; folds are numbered 0 to {folds - 1}.")
+    out.mkdir(parents=True, exist_ok=True)
+    if fabric.is_global_zero:
+        _write_once(out / FOLDS, {name: n for n, fold in enumerate(divided) for name in fold.test})
+    fabric.barrier()
+    return [_one_fold(config, fold, files, out / f"fold{n}", fabric) for n, fold in enumerate(divided) if not only or n in only]
+
+
+def _one_fold(config: TrainConfig, fold: Fold, files: dict[str, Path], out: Path, fabric: Fabric) -> Path:
+    model = out / MODEL
+    if model.is_dir():
+        logger.info("%s is finished", out.name)
+        return model
+    logger.info("%s: %d patients train, %d validate, %d test", out.name, *map(len, (fold.train, fold.validation, fold.test)))
+    out.mkdir(exist_ok=True)
+    if fabric.is_global_zero:
+        _write_once(out / SPLIT, asdict(fold))
+    training, validation = ([str(files[name]) for name in side] for side in (fold.train, fold.validation))
+    sources = replace(config.sources, simulated=(*training, *config.sources.simulated))
+    train(replace(config, sources=sources, validation=tuple(validation)), out / RUN, fabric=fabric)
+    if fabric.is_global_zero:
+        sentence = f"{len(fold.train)} patients of a cross-validation, weights chosen on {len(fold.validation)} others"
+        also = (len(config.sources.simulated), len(config.sources.self_pairs))
+        if any(also):
+            sentence += f"; with {also[0]} further data sets and {also[1]} real scans"
+        export(out / RUN, model, {"training_data": sentence, "metrics": {}, "licence": "Apache-2.0"})
+    fabric.barrier()
+    return model
+
+
+def _write_once(path: Path, content: object) -> None:
+    """Write JSON, or see that the same is there.
+
+    Raises:
+        InputError: something else is there.
+    """
+    if not path.exists():
+        write_json(content, path)
+    elif json.loads(path.read_text()) != json.loads(json.dumps(content)):
+        raise InputError(f"{path} divides other patients, or differently; choose another --out or delete that folder.")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; 0 when every fold has its model, 2 for unusable input."""
+    parser = argparse.ArgumentParser("python -m training.crossval", description=(
+        "Train and export one model for every fold of patients. An interrupted run goes on when the command is given again. "
+        "Then: python -m training.evaluate PAIRS --methods ours=unet:OUT/fold{fold}/model --folds OUT/folds.json"))  # fmt: skip
+    parser.add_argument("--pairs", type=Path, metavar="DIR", help="data set of training.simulate or training.pairs")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for folds.json and the folds")
+    parser.add_argument("--folds", type=int, default=6, metavar="N", help="default: 6, as in the paper")
+    parser.add_argument("--only", type=int, nargs="+", default=[], metavar="FOLD", help="train only these, numbered from 0")
+    parser.add_argument("--also", action="append", default=[], metavar="PATH",
+                        help="further data set that every fold trains on; it must not hold patients of --pairs")  # fmt: skip
+    add_recipe_arguments(parser)
+    options = parser.parse_args(arguments)
+    try:
+        fabric = set_up(options)
+        if options.smoke and options.pairs is None:
+            options.pairs, options.folds = options.out.parent / (options.out.name + "-data"), SMOKE_PATIENTS
+            make_tiny_pairs(options.pairs, SMOKE_PATIENTS)
+        if options.pairs is None:
+            raise InputError("There is nothing to train on; give --pairs FOLDER.")
+        config = config_from(options)
+        sources = SourceConfig(tuple(options.also), tuple(options.self_pairs), without=tuple(options.without))
+        cross_validate(replace(config, sources=sources), options.pairs, options.folds, options.out, fabric, config.seed,
+                       tuple(options.only))  # fmt: skip
+    except CTKernelError as error:
+        logger.error("%s", error)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

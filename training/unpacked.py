@@ -1,0 +1,164 @@
+"""Patients as memory-mapped arrays: unpacked once beside the data, read from disk patch by patch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from KernelNormalizationLib.core.errors import InputError
+from KernelNormalizationLib.core.floor import HUFloor
+from KernelNormalizationLib.core.kernels import KERNELS, MINIMUM_MTF, TARGET_NUMBER, KernelModel, gain_to_b20f, kernel_number
+from KernelNormalizationLib.core.linear import b20f_gain, find_transfer
+from KernelNormalizationLib.core.radial import Gain, apply_gain
+from KernelNormalizationLib.core.volume import AIR_HU, FloatArray
+
+from .base import BASE_VERSION, base_image
+from .evaluation.cases import case_of
+from .simulate.kernel_family import SMOOTH_KERNEL, SharpKernel
+from .simulate.patient import SimulatedPatient
+from .simulate.store import read_patient
+
+UNPACKED, META = "unpacked", "meta.json"
+# Raise when the arrays of an unpacked folder change their meaning.
+LAYOUT = 1
+LUNG_STEP, ANYWHERE_STEP = 4, 16
+# As in use: the transfer never amplifies beyond the lift of the soft kernels.
+GAIN_LIMIT = 1.1
+
+
+@dataclass(frozen=True)
+class UnpackedPatient:
+    """A pair on disk; every array is memory-mapped and read-only.
+
+    Attributes:
+        name: of the patient file, without suffix.
+        sharp, smooth: int16 (k, j, i), HU, padding replaced by air; ``smooth`` is on B20f as far as its kernel is known.
+        base: float32 (k, j, i), HU, what the network corrects.
+        lung: uint8 (k, j, i), 0 outside.
+        centres: int32 (n, 3), voxels (k, j, i): every fourth pixel of the lungs, then every sixteenth anywhere.
+        floor: HU floor of the sharp series.
+        meta: what is known of the pair.
+    """
+
+    name: str
+    sharp: NDArray[np.int16]
+    smooth: NDArray[np.int16]
+    base: FloatArray
+    lung: NDArray[np.uint8]
+    centres: NDArray[np.int32]
+    floor: HUFloor
+    meta: dict[str, Any]
+
+
+def patient_files(folder_or_file: Path) -> list[Path]:
+    """Patients of a data set folder, sorted by name, or the one file given.
+
+    Raises:
+        InputError: there is none.
+    """
+    if folder_or_file.suffix == ".npz":
+        files = [folder_or_file] if folder_or_file.is_file() else []
+    else:
+        files = sorted((folder_or_file / "patients").glob("*.npz"))
+    if not files:
+        raise InputError(f"{folder_or_file} holds no simulated patient or pair; make some with python -m training.simulate or "
+                         "python -m training.pairs.")  # fmt: skip
+    return files
+
+
+def open_patient(path: Path) -> UnpackedPatient:
+    """The memory-mapped arrays of a patient file, unpacked now if that was not done since the file was written.
+
+    Args:
+        path: ``FOLDER/patients/NAME.npz``; the arrays go to ``FOLDER/unpacked/NAME-KEY``, where the key changes with the
+            file and with the kernels known to the product.
+
+    Raises:
+        InputError: the file is damaged, or the folder beside it cannot be written.
+    """
+    state = path.stat()
+    frequency = np.arange(0.0, 12.0, 0.1)
+    kernels = np.concatenate([gain_to_b20f(number, frequency) for number in KERNELS]).astype(np.float32)
+    facts = f"{LAYOUT} {BASE_VERSION} {state.st_size} {state.st_mtime_ns} ".encode()
+    key = hashlib.sha256(facts + kernels.tobytes()).hexdigest()[:16]
+    folder = path.parent.parent / UNPACKED / f"{path.stem}-{key}"
+    if not folder.is_dir():
+        _unpack(path, folder)
+    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("sharp", "smooth", "base", "lung", "centres")}
+    meta = json.loads((folder / META).read_text())
+    return UnpackedPatient(path.stem, **arrays, floor=_floor(meta), meta=meta)
+
+
+def _unpack(path: Path, folder: Path) -> None:
+    patient = read_patient(path)
+    outside = patient.sharp == patient.meta["padding"] if patient.meta["padding"] is not None else None
+    sharp, smooth = (x if outside is None else np.where(outside, np.int16(AIR_HU), x) for x in (patient.sharp, patient.smooth))
+    pixel = patient.spacing[1]
+    arrays = {
+        "sharp": sharp,
+        "smooth": _on_b20f(smooth, pixel, patient.meta),
+        "base": base_image(sharp.astype(np.float32), pixel, transfer_gain(patient), _floor(patient.meta)),
+        "lung": patient.lung,
+        "centres": _centres(patient.lung),
+    }
+    try:
+        folder.parent.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".partial-") as temporary:
+            made = Path(temporary) / "made"
+            made.mkdir()
+            for name, array in arrays.items():
+                np.save(made / f"{name}.npy", array)
+            (made / META).write_text(json.dumps(patient.meta))
+            for older in folder.parent.glob(f"{path.stem}-*"):
+                shutil.rmtree(older, ignore_errors=True)
+            made.replace(folder)
+    except OSError as error:
+        if not folder.is_dir():  # another process may have been faster
+            raise InputError(f"{folder.parent} cannot be written ({error}); copy the data to where it can.") from error
+
+
+def _centres(lung: NDArray[np.uint8]) -> NDArray[np.int32]:
+    # Lung fills a fifth of a slice but decides the index: three patches in four are drawn there.
+    inside = np.argwhere(lung[:, ::LUNG_STEP, ::LUNG_STEP] > 0) * [1, LUNG_STEP, LUNG_STEP]
+    anywhere = np.argwhere(np.ones_like(lung[:, ::ANYWHERE_STEP, ::ANYWHERE_STEP])) * [1, ANYWHERE_STEP, ANYWHERE_STEP]
+    return np.concatenate([inside, anywhere]).astype(np.int32)
+
+
+def _floor(meta: dict[str, Any]) -> HUFloor:
+    return HUFloor(meta["floor"]["kind"], float(meta["floor"]["value"]))
+
+
+def transfer_gain(patient: SimulatedPatient) -> Gain:
+    """Gain from the patient's sharp kernel to B20f: exact for a simulated kernel, else the one the product would find."""
+    kernel = patient.meta["sharp_kernel"]
+    if "estimated" not in kernel:
+        return simulated_gain(kernel)
+    return find_transfer(case_of("pair", patient).sharp).gain
+
+
+def simulated_gain(kernel: dict[str, Any]) -> Gain:
+    """Gain from a simulated sharp kernel (its entry in the patient's meta data) to B20f.
+
+    The network is to learn truncation, not the mismatch of an assumed kernel, so its base uses the kernel simulated.
+    """
+    model = KernelModel(*(kernel[name] for name in ("number", "f50", "p", "b", "f1")))
+    sharp = SharpKernel(str(kernel["name"]), model, float(kernel["lift"]))
+    smooth = SMOOTH_KERNEL
+    return lambda frequency: np.minimum(smooth.mtf(frequency) / np.maximum(sharp.mtf(frequency), MINIMUM_MTF), GAIN_LIMIT)
+
+
+def _on_b20f(smooth: NDArray[np.int16], pixel_mm: float, meta: dict[str, Any]) -> NDArray[np.int16]:
+    # A partner of a Siemens kernel sharper than B20f (B30f, say) is brought there; it is hardly truncated, so this is exact.
+    number = kernel_number(meta["smooth_kernel"]["name"])
+    if number is None or number <= TARGET_NUMBER:
+        return smooth
+    moved = apply_gain(smooth.astype(np.float32), (pixel_mm, pixel_mm), b20f_gain(float(number)))
+    return np.rint(np.maximum(moved, float(smooth.min()))).astype(np.int16)
