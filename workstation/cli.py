@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
 from collections.abc import Callable
@@ -11,19 +10,23 @@ from pathlib import Path
 from typing import Any, get_args
 
 from EmphysemaQuantLib.core.emphysema import EMPHYSEMA_THRESHOLD_HU
-from EmphysemaQuantLib.core.lungs import LungMask
+from EmphysemaQuantLib.core.interval import ENSEMBLE_KEY, ENSEMBLE_SD_KEY
 from KernelNormalizationLib.core.api import normalize_file, provenance_path
 from KernelNormalizationLib.core.backends import Device
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.methods import VERSION
 from KernelNormalizationLib.core.normalizers import METHODS
+from KernelNormalizationLib.core.progress import Progress
 from KernelNormalizationLib.core.read import read_volume
 from KernelNormalizationLib.core.suitability import assess
 from KernelNormalizationLib.core.volume import CTVolume
-from KernelNormalizationLib.core.write import RESEARCH_USE
+from KernelNormalizationLib.core.write import RESEARCH_USE, require_writable, write_json
 
 from .console import cancellable, print_json, print_lines, run_command
-from .quantify import agreement_lines, indices_table, lung_mask_for, quantify
+from .quantify import agreement_lines, indices_table, lung_mask_for, quantify, read_provenance
+from .report import write_report
+from .report_tables import json_record
+from .report_text import interval_lines
 
 DESCRIPTION = f"""Turn a sharp-kernel chest CT (such as Siemens B80f or B70f) into the smooth-kernel (B20f) volume on which
 emphysema is measured, and measure it. {RESEARCH_USE}"""
@@ -44,17 +47,34 @@ def main(arguments: list[str] | None = None) -> int:
 def normalize(options: argparse.Namespace) -> None:
     """``ctkernel normalize``."""
     with cancellable(options.json) as progress:
+        # the members come first: a run stopped among them has written nothing
+        spread = _ensemble(options, progress) if options.ensemble else None
         record = normalize_file(
             options.scan, options.out, options.method, options.model, options.device, progress, options.series
         )
+    if spread is not None:
+        record[ENSEMBLE_KEY] = spread
+        write_json(record, provenance_path(options.out))
     if options.json:
         print_json(record)
         return
     lines = [f"Wrote {options.out} (synthetic B20f, method {record['method']}, {record['seconds']:.0f} s)"]
     if "device_reason" in record:
         lines.append(f"Computed on {record['device']} with {record['backend']}: {record['device_reason']}")
+    if spread is not None:
+        lines.append(f"Ensemble of {len(spread['members'])}: EI differs by {spread[ENSEMBLE_SD_KEY]:.2f} points (SD)")
     lines += [f"Note: {warning}" for warning in record["warnings"]]
     print_lines([*lines, f"Provenance: {provenance_path(options.out)}", RESEARCH_USE])
+
+
+def _ensemble(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    from .ensemble import ensemble_spread, load_members
+
+    if options.method != "unet":
+        raise InputError(f"--ensemble compares networks; the method {options.method} has none. Use --method unet.")
+    require_writable(options.out)
+    members = load_members(options.model)
+    return ensemble_spread(read_volume(options.scan, options.series), members, options.device, progress)
 
 
 def quantify_scan(options: argparse.Namespace) -> None:
@@ -63,27 +83,21 @@ def quantify_scan(options: argparse.Namespace) -> None:
     volumes = [read_volume(options.scan, options.series)]
     if options.compare is not None:
         volumes.append(read_volume(options.compare))
+    paths = (options.scan, options.compare)
+    normalized = next((path for volume, path in zip(volumes, paths, strict=False) if volume.synthetic), None)
+    provenance = read_provenance(normalized) if normalized is not None else {}
     options.out.mkdir(parents=True, exist_ok=True)
     with cancellable(options.json) as progress:
         lung_mask = lung_mask_for(volumes[0], options.mask, progress)
-        metrics = quantify(volumes, lung_mask, options.out, options.threshold)
+        report = quantify(volumes, lung_mask, options.out, options.threshold, provenance)
     if options.report:
-        _write_report(volumes, lung_mask, options)
+        write_report(report, options.out)
     if options.json:
-        print_json(metrics)
+        print_json(json_record(report))
         return
     quality = [f"Lung mask: {lung_mask.quality.verdict}", *lung_mask.quality.reasons]
-    print_lines([*indices_table(metrics), *agreement_lines(metrics), *quality, f"Files: {options.out}", RESEARCH_USE])
-
-
-def _write_report(volumes: list[CTVolume], lung_mask: LungMask, options: argparse.Namespace) -> None:
-    from .report import make_report, write_report
-
-    record = provenance_path(options.compare) if options.compare is not None else None
-    provenance = json.loads(record.read_text(encoding="utf-8")) if record is not None and record.is_file() else None
-    partner = volumes[1] if len(volumes) == 2 else None
-    report = make_report(volumes[0], lung_mask, partner, threshold_hu=options.threshold, provenance=provenance)
-    write_report(report, options.out)
+    lines = [*indices_table(report), *agreement_lines(report), *interval_lines(report), *quality]
+    print_lines([*lines, f"Files: {options.out}", RESEARCH_USE])
 
 
 def info(options: argparse.Namespace) -> None:
@@ -180,6 +194,11 @@ def _add_normalize(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--model", help="model folder, or identifier of an installed model (default: the newest installed)")
     parser.add_argument("--device", choices=get_args(Device), default="auto", help="auto takes CUDA, else MPS, else the CPU")
+    parser.add_argument(
+        "--ensemble",
+        action="store_true",
+        help="also run the model's ensemble members and record how far their EI differ (as many times the work)",
+    )
     parser.set_defaults(command=normalize)
 
 
@@ -195,7 +214,7 @@ def _add_quantify(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--compare", type=Path, help="second volume on the same grid, such as the normalized one")
     parser.add_argument("--mask", type=Path, help="lung mask to use instead of the automatic one (label map or .seg.nrrd)")
     parser.add_argument("--out", type=Path, required=True, help="folder for segmentation, metrics.json and metrics.csv")
-    parser.add_argument("--report", action="store_true", help="also write a one-page report as PDF and HTML, with all indices")
+    parser.add_argument("--report", action="store_true", help="also write a one-page report as PDF and HTML")
     parser.add_argument(
         "--threshold",
         type=float,

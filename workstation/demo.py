@@ -18,6 +18,8 @@ from KernelNormalizationLib.core.write import RESEARCH_USE, write_json, write_vo
 
 from .figure import draw_comparison
 from .quantify import METRICS_JSON, agreement_lines, indices_table, quantify
+from .report_tables import json_record
+from .report_text import interval_lines
 
 NORMALIZED, FIGURE = "normalized_B20f_synthetic.nrrd", "comparison.png"
 SAMPLE_SEED = 1
@@ -45,17 +47,17 @@ def run_demo(scan: Path | None, folder: Path, series: str | None, device: Device
     volume: CTVolume = sample.sharp if sample is not None else read_volume(scan or "", series)
     result = create_normalizer("unet", device=device).normalize(volume, progress)
     lung_mask = segment_lungs(volume, progress)
-    metrics = quantify([volume, result.volume], lung_mask, folder)
+    report = quantify([volume, result.volume], lung_mask, folder, provenance=result.record)
+    metrics = json_record(report)
     if sample is not None:
         metrics["simulated_truth"] = _truth(sample.smooth, sample.true_ei_percent, sample.lungs)
-    metrics["normalization"] = result.record
-    write_json(metrics, folder / METRICS_JSON)
+        write_json(metrics, folder / METRICS_JSON)
     write_volume(result.volume, folder / NORMALIZED)
     write_json(result.record, provenance_path(folder / NORMALIZED))
     draw_comparison(volume, result.volume, lung_mask, folder / FIGURE)
     notes = [f"Note: {reason}" for reason in (*result.record["warnings"], *lung_mask.quality.reasons)]
-    lines = [*indices_table(metrics), *agreement_lines(metrics), *_truth_lines(metrics), *notes, f"Files: {folder}"]
-    return DemoOutcome(metrics, [*lines, RESEARCH_USE])
+    found = [*indices_table(report), *agreement_lines(report), *interval_lines(report)]
+    return DemoOutcome(metrics, [*found, *_truth_lines(metrics), *notes, f"Files: {folder}", RESEARCH_USE])
 
 
 def _truth(smooth: CTVolume, object_ei: float, lungs: Any) -> dict[str, float]:

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
-from dataclasses import asdict
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from EmphysemaQuantLib.core.agreement import Agreement, compare_volumes
 from EmphysemaQuantLib.core.emphysema import EMPHYSEMA_THRESHOLD_HU, emphysema_mask
-from EmphysemaQuantLib.core.indices import RegionIndices, compute_indices
 from EmphysemaQuantLib.core.lungs import LungMask, segment_lungs
 from EmphysemaQuantLib.core.masks import read_mask
+from EmphysemaQuantLib.core.regions import SHELL_NAMES, THIRD_NAMES
 from EmphysemaQuantLib.core.segfile import write_segmentation
+from EmphysemaQuantLib.core.table import csv_text
+from KernelNormalizationLib.core.api import provenance_path
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.progress import Progress
 from KernelNormalizationLib.core.volume import CTVolume
-from KernelNormalizationLib.core.write import RESEARCH_USE, atomic_path, write_json
+from KernelNormalizationLib.core.write import atomic_path, write_json
 
 from .console import table
-from .report_tables import safe_cell
+from .report import Report, make_report
+from .report_tables import json_record, table_rows
 
 SEGMENTATION, METRICS_JSON, METRICS_CSV = "emphysema.seg.nrrd", "metrics.json", "metrics.csv"
 # The indices every table shows, with unit; the files hold all of them.
@@ -31,6 +32,8 @@ SHOWN = (
     ("perc15_hu", "Perc15 (HU)", ".1f"),
     ("mld_hu", "MLD (HU)", ".1f"),
 )
+# Regions that stand in the files and the report, and would make the printed table long.
+NOT_PRINTED = frozenset({*THIRD_NAMES.values(), *SHELL_NAMES.values()})
 
 
 def lung_mask_for(volume: CTVolume, mask_path: Path | None, progress: Progress) -> LungMask:
@@ -38,9 +41,31 @@ def lung_mask_for(volume: CTVolume, mask_path: Path | None, progress: Progress) 
     return read_mask(volume, mask_path) if mask_path is not None else segment_lungs(volume, progress)
 
 
+def read_provenance(volume_path: Path) -> dict[str, Any]:
+    """The provenance record beside a volume file, empty when there is none.
+
+    Raises:
+        InputError: there is one, and it is damaged.
+    """
+    path = provenance_path(volume_path)
+    if not path.is_file():
+        return {}
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not valid JSON ({error}); normalize again, or move it away.") from error
+    if not isinstance(record, dict):
+        raise InputError(f"{path} holds no provenance record; normalize again, or move it away.")
+    return record
+
+
 def quantify(
-    volumes: Sequence[CTVolume], lung_mask: LungMask, folder: Path, threshold_hu: float = EMPHYSEMA_THRESHOLD_HU
-) -> dict[str, Any]:
+    volumes: Sequence[CTVolume],
+    lung_mask: LungMask,
+    folder: Path,
+    threshold_hu: float = EMPHYSEMA_THRESHOLD_HU,
+    provenance: Mapping[str, Any] | None = None,
+) -> Report:
     """Measure volumes on one lung mask and write segmentation, ``metrics.json`` and ``metrics.csv``.
 
     Args:
@@ -48,66 +73,40 @@ def quantify(
         lung_mask: for all of them.
         folder: existing folder to write to; the segmentation shows the emphysema of the last volume.
         threshold_hu: emphysema threshold, HU.
+        provenance: record of the normalization of the synthetic volume, if there is one.
 
     Returns:
-        What ``metrics.json`` holds.
+        All that was measured; ``metrics.json`` holds its :func:`~.report_tables.json_record`.
     """
     if not folder.is_dir():
         raise InputError(f"The folder {folder} does not exist; create it first.")
-    indices = [(volume, compute_indices(volume, lung_mask, threshold_hu)) for volume in volumes]
-    agreement = compare_volumes(volumes[0], volumes[1], lung_mask, threshold_hu) if len(volumes) == 2 else None
-    metrics = metrics_of(indices, agreement, lung_mask)
+    partner = volumes[1] if len(volumes) == 2 else None
+    report = make_report(volumes[0], lung_mask, partner, threshold_hu=threshold_hu, provenance=provenance)
     last = volumes[-1]
     write_segmentation(folder / SEGMENTATION, last.geometry, lung_mask, emphysema_mask(last.hu, lung_mask.mask, threshold_hu))
-    write_json(metrics, folder / METRICS_JSON)
-    write_metrics_csv(indices, folder / METRICS_CSV)
-    return metrics
+    write_json(json_record(report), folder / METRICS_JSON)
+    with atomic_path(folder / METRICS_CSV) as temporary:
+        temporary.write_text(csv_text(table_rows(report)), encoding="utf-8")
+    return report
 
 
-def metrics_of(
-    indices: Sequence[tuple[CTVolume, list[RegionIndices]]], agreement: Agreement | None, lung_mask: LungMask
-) -> dict[str, Any]:
-    """JSON-serializable metrics: every region of every volume, and their agreement when there are two."""
-    return {
-        "use": RESEARCH_USE,
-        "lung_mask": {"verdict": lung_mask.quality.verdict, "reasons": list(lung_mask.quality.reasons)},
-        "volumes": [
-            {"name": volume.name, "synthetic": volume.synthetic, "regions": [asdict(region) for region in regions]}
-            for volume, regions in indices
-        ],
-        "agreement": None if agreement is None else asdict(agreement),
-    }
-
-
-def write_metrics_csv(indices: Sequence[tuple[CTVolume, list[RegionIndices]]], path: Path) -> None:
-    """One row a volume and region; units stand in the column names."""
-    rows = [
-        {"volume": safe_cell(volume.name), "synthetic": volume.synthetic, **asdict(region), "use": RESEARCH_USE}
-        for volume, regions in indices
-        for region in regions
-    ]
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def indices_table(metrics: dict[str, Any]) -> list[str]:
+def indices_table(report: Report) -> list[str]:
     """Lines of a table of the main indices, a row a volume and region."""
     rows = [
-        [f"{volume['name']}, {region['region']}", *(format(region[key], form) for key, _, form in SHOWN)]
-        for volume in metrics["volumes"]
-        for region in volume["regions"]
+        [f"{panel.name}, {region.region}", *(format(getattr(region, key), form) for key, _, form in SHOWN)]
+        for _, panel in report.panels
+        for region in panel.regions
+        if region.region not in NOT_PRINTED
     ]
     return table(["volume, region", *(label for _, label, _ in SHOWN)], rows)
 
 
-def agreement_lines(metrics: dict[str, Any]) -> list[str]:
+def agreement_lines(report: Report) -> list[str]:
     """Lines on how two volumes agree; none for one volume."""
-    found = metrics["agreement"]
+    found = report.agreement
     if found is None:
         return []
     return [
-        f"EI change {found['delta_ei_points']:+.2f} points, Dice of emphysema {found['dice']:.2f}, "
-        f"L1 {found['l1_image_hu']:.1f} HU (image), {found['l1_body_hu']:.1f} HU (body), {found['l1_lung_hu']:.1f} HU (lungs)"
+        f"EI change {found.delta_ei_points:+.2f} points, Dice of emphysema {found.dice:.2f}, "
+        f"L1 {found.l1_image_hu:.1f} HU (image), {found.l1_body_hu:.1f} HU (body), {found.l1_lung_hu:.1f} HU (lungs)"
     ]

@@ -1,17 +1,17 @@
-"""The report of one quantified scan: a PDF page, a self-contained web page, CSV and JSON."""
+"""What is known of one quantified scan, or of a pair, and its report: a PDF page and a self-contained web page."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from EmphysemaQuantLib.core.acquisition import Patient
 from EmphysemaQuantLib.core.agreement import Agreement, compare_volumes
 from EmphysemaQuantLib.core.emphysema import EMPHYSEMA_THRESHOLD_HU
-from EmphysemaQuantLib.core.interval import EIInterval
+from EmphysemaQuantLib.core.interval import EIInterval, interval_of_normalized
 from EmphysemaQuantLib.core.lungs import LungMask
 from EmphysemaQuantLib.core.panel import Panel, measure_panel
 from KernelNormalizationLib.core.errors import InputError
@@ -20,7 +20,7 @@ from KernelNormalizationLib.core.volume import CTVolume
 logger = logging.getLogger(__name__)
 
 PDF_NAME, HTML_NAME = "report.pdf", "report.html"
-CSV_NAME, JSON_NAME = "indices.csv", "indices.json"
+Kind = Literal["raw", "normalized", "compared"]
 
 
 @dataclass(frozen=True)
@@ -28,32 +28,46 @@ class Report:
     """Everything a report shows; build it with :func:`make_report`.
 
     Attributes:
-        raw: the volume as reconstructed.
-        normalized: its normalized partner on the same grid, or ``None``.
+        raw: the volume as reconstructed (or, alone, a normalized one).
+        partner: a second volume on the same grid, its normalized one or another reconstruction, or ``None``.
         lung_mask: one mask for both.
         raw_panel: measurements on ``raw``.
-        normalized_panel: measurements on ``normalized``, or ``None``.
-        agreement: raw (reference) against normalized, or ``None``.
+        partner_panel: measurements on ``partner``, or ``None``.
+        agreement: raw (reference) against the partner, or ``None``.
         provenance: record of the normalization (method, model hash, versions); empty without one.
-        interval: interval of the normalized EI, or ``None`` when no error is known.
+        interval: interval of the normalized volume's EI, or ``None`` when no error is known.
         label: heading chosen by the caller; never taken from the scan.
     """
 
     raw: CTVolume
-    normalized: CTVolume | None
+    partner: CTVolume | None
     lung_mask: LungMask
     raw_panel: Panel
-    normalized_panel: Panel | None
+    partner_panel: Panel | None
     agreement: Agreement | None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     interval: EIInterval | None = None
     label: str | None = None
 
     @property
-    def panels(self) -> tuple[tuple[str, Panel], ...]:
-        """("raw", panel) and, when there is one, ("normalized", panel)."""
-        raw = ("raw", self.raw_panel)
-        return (raw,) if self.normalized_panel is None else (raw, ("normalized", self.normalized_panel))
+    def kinds(self) -> tuple[Kind, ...]:
+        """What each volume is: "raw" or "normalized", and "compared" for a second one of the same kind."""
+        first: Kind = "normalized" if self.raw.synthetic else "raw"
+        if self.partner is None:
+            return (first,)
+        second: Kind = "normalized" if self.partner.synthetic else "raw"
+        return (first, "compared" if second == first else second)
+
+    @property
+    def panels(self) -> tuple[tuple[Kind, Panel], ...]:
+        """Kind and measurements of the one or two volumes."""
+        measured = (self.raw_panel,) if self.partner_panel is None else (self.raw_panel, self.partner_panel)
+        return tuple(zip(self.kinds, measured, strict=True))
+
+    @property
+    def normalized_panel(self) -> Panel | None:
+        """Measurements on the normalized volume, ``None`` when there is none."""
+        return next((panel for kind, panel in self.panels if kind == "normalized"), None)
 
     @property
     def title(self) -> str:
@@ -64,52 +78,55 @@ class Report:
 def make_report(
     raw: CTVolume,
     lung_mask: LungMask,
-    normalized: CTVolume | None = None,
+    partner: CTVolume | None = None,
     *,
     threshold_hu: float = EMPHYSEMA_THRESHOLD_HU,
     provenance: Mapping[str, Any] | None = None,
-    interval: EIInterval | None = None,
     patient: Patient | None = None,
     label: str | None = None,
 ) -> Report:
     """Measure everything a report shows.
 
     Args:
-        raw: the volume as reconstructed.
+        raw: the volume as reconstructed (or, alone, a normalized one).
         lung_mask: lungs of both volumes.
-        normalized: normalized partner on the same grid.
+        partner: normalized or otherwise reconstructed volume on the same grid.
         threshold_hu: HU of the emphysema index.
-        provenance: record of the normalization.
-        interval: interval of the normalized EI.
+        provenance: record of the normalization; it names the model whose errors give the interval of the EI.
         patient: sex, height and weight for the predicted lung volume.
         label: heading instead of the volume's name; give a patient's name only if it may appear.
 
     Raises:
         InputError: the mask is empty, or the volumes do not share one grid.
+        ModelError: the errors in the model's card are damaged.
     """
-    agreement = None if normalized is None else compare_volumes(raw, normalized, lung_mask, threshold_hu)
-    return Report(
+    agreement = None if partner is None else compare_volumes(raw, partner, lung_mask, threshold_hu)
+    report = Report(
         raw=raw,
-        normalized=normalized,
+        partner=partner,
         lung_mask=lung_mask,
         raw_panel=measure_panel(raw, lung_mask, threshold_hu, patient=patient),
-        normalized_panel=None if normalized is None else measure_panel(normalized, lung_mask, threshold_hu),
+        partner_panel=None if partner is None else measure_panel(partner, lung_mask, threshold_hu),
         agreement=agreement,
         provenance=dict(provenance or {}),
-        interval=interval,
         label=label,
     )
+    normalized = report.normalized_panel
+    if normalized is None:
+        return report
+    interval = interval_of_normalized(normalized.whole.ei_percent, report.provenance, threshold_hu)
+    return replace(report, interval=interval)
 
 
 def write_report(report: Report, folder: Path) -> dict[str, Path]:
-    """Write PDF, HTML, CSV and JSON into an existing folder, each whole or not at all.
+    """Write PDF and HTML into an existing folder, each whole or not at all.
 
     Args:
         report: what to write.
         folder: existing folder; files of an earlier report there are replaced.
 
     Returns:
-        "pdf", "html", "csv" and "json" -> path.
+        "pdf" and "html" -> path.
 
     Raises:
         InputError: the folder does not exist.
@@ -117,19 +134,11 @@ def write_report(report: Report, folder: Path) -> dict[str, Path]:
     # drawing needs matplotlib, which tables alone should not load
     from .report_html import write_html
     from .report_pdf import write_pdf
-    from .report_tables import write_indices_csv, write_indices_json
 
     if not folder.is_dir():
         raise InputError(f"The folder {folder} does not exist; create it first.")
-    paths = {
-        "pdf": folder / PDF_NAME,
-        "html": folder / HTML_NAME,
-        "csv": folder / CSV_NAME,
-        "json": folder / JSON_NAME,
-    }
+    paths = {"pdf": folder / PDF_NAME, "html": folder / HTML_NAME}
     write_pdf(report, paths["pdf"])
     write_html(report, paths["html"])
-    write_indices_csv(report, paths["csv"])
-    write_indices_json(report, paths["json"])
     logger.info("Report of %s written to %s", report.title, folder)
     return paths

@@ -15,12 +15,13 @@ from EmphysemaQuantLib.core.emphysema import emphysema_mask
 from EmphysemaQuantLib.core.grids import Canonical, bounding_box
 from KernelNormalizationLib.core.volume import BoolArray, CTVolume
 
-from .report import Report
+from .report import Kind, Report
+from .report_text import KIND_WORDS
 
 # The usual lung window: centre -600, width 1500 HU.
 WINDOW_HU = (-1350.0, 150.0)
 KEPT, REMOVED, ADDED = (0.85, 0.10, 0.15), (1.00, 0.62, 0.10), (0.55, 0.20, 0.85)
-RAW_LINE, NORMALIZED_LINE = "#c0392b", "#1f5fa8"
+RAW_LINE, PARTNER_LINE = "#c0392b", "#1f5fa8"
 MARGIN_MM = 12.0
 
 
@@ -140,11 +141,9 @@ def draw_curve(axes: Any, report: Report) -> None:
     _finish(axes)
 
 
-def _series(report: Report) -> list[tuple[CTVolume, str, str]]:
-    series = [(report.raw, "raw", RAW_LINE)]
-    if report.normalized is not None:
-        series.append((report.normalized, "normalized", NORMALIZED_LINE))
-    return series
+def _series(report: Report) -> list[tuple[CTVolume, Kind, str]]:
+    volumes = (report.raw,) if report.partner is None else (report.raw, report.partner)
+    return list(zip(volumes, report.kinds, (RAW_LINE, PARTNER_LINE), strict=False))
 
 
 def _finish(axes: Any) -> None:
@@ -159,7 +158,7 @@ def caption(report: Report) -> str:
     text = (
         "Axial and coronal plane with most emphysema, lung window -1350 to 150 HU, patient's right on the left; emphysema red."
     )
-    if report.normalized is not None:
+    if report.partner is not None:
         text += " Change: kept red, removed orange, added violet."
     return text
 
@@ -174,16 +173,16 @@ Picture = tuple[View, str, View | None]
 
 
 def views(report: Report) -> list[Picture]:
-    """The report's pictures with titles, axial then coronal: raw, and with a partner also normalized and the change."""
+    """The report's pictures with titles, axial then coronal: raw, and with a partner also that and the change."""
     threshold, lungs = report.raw_panel.threshold_hu, report.lung_mask.mask
-    decisive = report.normalized if report.normalized is not None else report.raw
+    decisive = report.partner if report.partner is not None else report.raw
     levels = worst_levels(decisive, lungs, threshold)
     pictures: list[Picture] = []
     for plane in ("axial", "coronal"):
         raw = cut(report.raw, lungs, levels, threshold, plane)
-        pictures.append((raw, f"{plane}, as reconstructed", None))
-        if report.normalized is not None:
-            normalized = cut(report.normalized, lungs, levels, threshold, plane)
-            pictures.append((normalized, f"{plane}, normalized", None))
-            pictures.append((normalized, f"{plane}, change", raw))
+        pictures.append((raw, f"{plane}, {KIND_WORDS[report.kinds[0]]}", None))
+        if report.partner is not None:
+            partner = cut(report.partner, lungs, levels, threshold, plane)
+            pictures.append((partner, f"{plane}, {KIND_WORDS[report.kinds[1]]}", None))
+            pictures.append((partner, f"{plane}, change", raw))
     return pictures

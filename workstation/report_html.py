@@ -111,7 +111,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _comparison(report: Report) -> str:
     lines = report_text.comparison(report)
-    return f"<h2>Raw against normalized</h2><ul>{_items(lines)}</ul>" if lines else ""
+    return f"<h2>{escape(report_text.comparison_title(report))}</h2><ul>{_items(lines)}</ul>" if lines else ""
 
 
 def _cluster_rows(report: Report) -> tuple[list[str], list[list[str]]]:

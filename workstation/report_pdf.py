@@ -65,7 +65,8 @@ def _draw(report: Report, pictures: list[Picture], squeeze: float) -> tuple[Figu
     left = _sheet(figure, report, top)
     right = _paragraphs(figure, 0.52, top, "Verdicts", report_text.verdicts(report), WRAP_HALF)
     if report.agreement is not None:
-        right = _paragraphs(figure, 0.52, right - 0.006, "Raw against normalized", report_text.comparison(report), WRAP_HALF)
+        title, lines = report_text.comparison_title(report), report_text.comparison(report)
+        right = _paragraphs(figure, 0.52, right - 0.006, title, lines, WRAP_HALF)
     y = min(left, right) - 0.006
     y = _paragraphs(figure, LEFT, y, "Methods text", [report_text.methods(report)], WRAP_FULL)
     y = _paragraphs(figure, LEFT, y - 0.004, "Provenance", report_text.provenance(report), WRAP_FULL)

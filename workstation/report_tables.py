@@ -1,75 +1,26 @@
-"""Tables of a report: tidy CSV (one row a region and volume) and JSON, safe to open in a spreadsheet."""
+"""Tables of a report: tidy rows and JSON for files, and the tables that are printed."""
 
 from __future__ import annotations
 
-import csv
-import unicodedata
-from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from EmphysemaQuantLib.core.clusters import SIZE_CLASS_NAMES
 from EmphysemaQuantLib.core.indices import RegionIndices
-from KernelNormalizationLib.core.write import RESEARCH_USE, atomic_path, write_json
+from EmphysemaQuantLib.core.table import Row, volume_rows
+from KernelNormalizationLib.core.write import RESEARCH_USE
 
 from .report import Report
 
-# Column of the CSV -> field of RegionIndices; the unit stands in brackets.
-CSV_COLUMNS: Mapping[str, str] = {
-    "threshold [HU]": "threshold_hu",
-    "voxels": "voxels",
-    "TLV [mL]": "tlv_ml",
-    "EV [mL]": "ev_ml",
-    "EI [%]": "ei_percent",
-    "LAA-910 [%]": "laa910_percent",
-    "LAA-856 [%]": "laa856_percent",
-    "Perc15 [HU]": "perc15_hu",
-    "MLD [HU]": "mld_hu",
-    "SD [HU]": "sd_hu",
-    "skewness": "skewness",
-    "excess kurtosis": "kurtosis",
-    "lung mass [g]": "mass_g",
-    "at HU floor [%]": "floor_percent",
-}
-# Signs that start a formula, in ASCII and full width (some spreadsheets fold them), and separators of old exchange formats.
-_FORMULA_SIGNS = frozenset("=+-@|%＝＋－＠")
 
-
-def safe_cell(text: str) -> str:
-    """``text`` such that a spreadsheet shows it instead of running it as a formula.
-
-    Whitespace, control and format characters before the sign do not hide it: spreadsheets skip them.
-    """
-    bare = next((c for c in text if not (c.isspace() or unicodedata.category(c) in ("Cc", "Cf"))), "")
-    return "'" + text if bare in _FORMULA_SIGNS else text
-
-
-def csv_rows(report: Report) -> list[dict[str, str | float | int]]:
-    """One row a region and volume; text cells are spreadsheet-safe, numbers stay numbers."""
-    rows: list[dict[str, str | float | int]] = []
+def table_rows(report: Report) -> list[Row]:
+    """One row a region and volume, ready for :func:`EmphysemaQuantLib.core.table.csv_text`."""
+    verdict = report.lung_mask.quality.verdict
+    rows: list[Row] = []
     for kind, panel in report.panels:
-        for region in panel.regions:
-            row: dict[str, str | float | int] = {
-                "volume": safe_cell(panel.name),
-                "kind": kind,
-                "synthetic": "yes" if panel.synthetic else "no",
-                "region": safe_cell(region.region),
-            }
-            row |= {column: _rounded(getattr(region, field)) for column, field in CSV_COLUMNS.items()}
-            row["lung mask"] = report.lung_mask.quality.verdict
-            row["use"] = RESEARCH_USE
-            rows.append(row)
+        interval = report.interval if panel.synthetic else None
+        rows += volume_rows(panel.name, kind, panel.synthetic, panel.regions, verdict, interval)
     return rows
-
-
-def write_indices_csv(report: Report, path: Path) -> None:
-    """Write the rows of :func:`csv_rows` as UTF-8 CSV with a header, whole or not at all."""
-    rows = csv_rows(report)
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def json_record(report: Report) -> dict[str, Any]:
@@ -96,11 +47,6 @@ def json_record(report: Report) -> dict[str, Any]:
         "ei_interval": None if report.interval is None else asdict(report.interval),
         "provenance": dict(report.provenance),
     }
-
-
-def write_indices_json(report: Report, path: Path) -> None:
-    """Write :func:`json_record`, whole or not at all."""
-    write_json(json_record(report), path)
 
 
 def region_of(report: Report, kind: str, region: str) -> RegionIndices | None:
@@ -156,6 +102,3 @@ def printed_whole(report: Report) -> tuple[list[str], list[list[str]]]:
     add("At the HU floor (%)", [f"{p.floor.lung_share_percent:.2f}" for p in panels])
     return ["Both lungs", *(kind for kind, _ in report.panels)], rows
 
-
-def _rounded(value: float | int) -> float | int:
-    return value if isinstance(value, int) else round(float(value), 4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
@@ -11,30 +12,31 @@ from EmphysemaQuantLib.core.acquisition import SheetItem, is_sharp, location_rel
 from KernelNormalizationLib.core.methods import VERSION
 from KernelNormalizationLib.core.write import RESEARCH_USE
 
-from .report import Report
+from .report import Kind, Report
 
 VERDICT_WORDS = {"ok": "Lung mask: ok", "look": "Lung mask: look at it", "failed": "Lung mask: FAILED, do not use"}
 _DISTRIBUTION = "ctkernelnormalization"
 
 
+# How each volume is spoken of beside a picture or a number.
+KIND_WORDS: Mapping[Kind, str] = {"raw": "as reconstructed", "normalized": "normalized to B20f", "compared": "compared"}
+
+
 def headline(report: Report) -> str:
     """The result in one line."""
-    raw = report.raw_panel.whole
-    if report.normalized_panel is None:
-        return f"EI {raw.ei_percent:.2f} % of {raw.tlv_ml / 1000:.2f} L"
-    normalized = report.normalized_panel.whole.ei_percent
-    text = f"EI {raw.ei_percent:.2f} % as reconstructed, {normalized:.2f} % normalized to B20f"
+    parts = [f"{panel.whole.ei_percent:.2f} % {KIND_WORDS[kind]}" for kind, panel in report.panels]
+    text = f"EI {', '.join(parts)}"
     if report.interval is not None:
         text += f" (95 % interval {report.interval.low:.1f} to {report.interval.high:.1f} %)"
-    return text
+    return text if len(parts) > 1 else f"{text}, of {report.raw_panel.whole.tlv_ml / 1000:.2f} L"
 
 
 def verdicts(report: Report) -> list[str]:
     """What limits the numbers, most important first."""
     quality = report.lung_mask.quality
     lines = [VERDICT_WORDS[quality.verdict] + (". " + " ".join(quality.reasons) if quality.reasons else ".")]
-    panel = report.normalized_panel or report.raw_panel
-    if report.normalized_panel is None and is_sharp(report.raw):
+    panel = report.partner_panel or report.raw_panel
+    if report.partner_panel is None and is_sharp(report.raw):
         lines.append(
             f"Sharp kernel {report.raw.acquisition.kernel}: noise counts as emphysema, so EI is too high and its place "
             "unreliable; normalize the volume first."
@@ -48,13 +50,21 @@ def verdicts(report: Report) -> list[str]:
         lines.append(report.raw_panel.floor.text)
     warnings = report.provenance.get("warnings", ())
     lines += [str(w) for w in warnings] if isinstance(warnings, (list, tuple)) else []
-    if report.normalized is not None and report.interval is None:
-        lines.append("No cross-validated error is known for this method and scanner, so EI is given without interval.")
-    return lines
+    return lines + interval_lines(report)
+
+
+def interval_lines(report: Report) -> list[str]:
+    """What the interval of the normalized EI rests on, or that there is none; empty without a normalized volume."""
+    if report.normalized_panel is None:
+        return []
+    if report.interval is None:
+        return ["No cross-validated error is known for this method and threshold, so EI is given without interval."]
+    low, high, basis = report.interval.low, report.interval.high, report.interval.basis
+    return [f"95 % interval of the normalized EI: {low:.2f} to {high:.2f} %, from {basis}."]
 
 
 def comparison(report: Report) -> list[str]:
-    """How raw and normalized volume differ; empty without a normalized one."""
+    """How the two volumes differ; empty for one."""
     a = report.agreement
     if a is None:
         return []
@@ -63,6 +73,12 @@ def comparison(report: Report) -> list[str]:
         f"Emphysema kept {a.kept_ml:.0f} mL, removed {a.removed_ml:.0f} mL, added {a.added_ml:.0f} mL.",
         f"Mean |difference| {a.l1_image_hu:.1f} HU (image), {a.l1_body_hu:.1f} HU (body), {a.l1_lung_hu:.1f} HU (lungs).",
     ]
+
+
+def comparison_title(report: Report) -> str:
+    """Heading of :func:`comparison`."""
+    first, second = report.kinds[0], report.kinds[-1]
+    return f"{first.capitalize()} against {second}"
 
 
 def sheet(report: Report) -> tuple[SheetItem, ...]:
@@ -81,9 +97,11 @@ def methods(report: Report) -> str:
         "by thresholding at -400 HU on a 2 mm grid, refined at full resolution; trachea and bronchi were removed by "
         "region growing with leak control, vessels kept. "
     )
-    if report.normalized is not None:
+    if report.normalized_panel is not None:
         method = report.provenance.get("method", "kernel normalization")
-        text += f"The volume was normalized to the kernel B20f ({method}); one lung mask served both volumes. "
+        text += f"The volume was normalized to the kernel B20f ({method}). "
+    if report.partner is not None:
+        text += "One lung mask served both volumes. "
     text += (
         f"Emphysema was defined as lung voxels strictly below {report.raw_panel.threshold_hu:g} HU; the emphysema index is "
         "100 × emphysema volume / total lung volume. Perc15 is the 15th percentile of lung density, MLD the mean. Clusters "

@@ -77,7 +77,9 @@ def test_quantify_writes_segmentation_and_metrics_with_units(scan: Path, normali
     with (tmp_path / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert {row["region"] for row in rows} >= {"whole", "right", "left"}
-    assert float(rows[0]["ei_percent"]) == pytest.approx(raw["ei_percent"])
+    assert {row["region"] for row in rows} >= {"upper third", "middle third", "lower third", "core", "rind"}
+    assert float(rows[0]["EI [%]"]) == pytest.approx(raw["ei_percent"], abs=1e-4)
+    assert [row["kind"] for row in rows if row["region"] == "whole"] == ["raw", "normalized"]
     assert (tmp_path / "emphysema.seg.nrrd").stat().st_size > 0
 
 
@@ -86,6 +88,8 @@ def test_quantify_reports_the_pair_with_the_provenance_of_the_normalization(
 ) -> None:
     arguments = ["quantify", str(scan), "--compare", str(normalized), "--out", str(tmp_path), "--report"]
     assert main(arguments) == 0
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"emphysema.seg.nrrd", "metrics.json", "metrics.csv", "report.pdf", "report.html"}
     assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
     page = (tmp_path / "report.html").read_text()
     assert "linear" in page
@@ -128,6 +132,8 @@ def test_json_output_is_only_json(scan: Path, tmp_path: Path, capsys: pytest.Cap
         (["normalize", "{scan}", "{scan}"], "never overwritten"),
         (["normalize", "{scan}", "{tmp}/o.nrrd", "--model", "no-such-model"], "no model"),
         (["normalize", "{scan}", "{tmp}/o.nrrd", "--device", "mps"], "mps"),
+        (["normalize", "{scan}", "{tmp}/o.nrrd", "--ensemble", "--method", "linear"], "--method unet"),
+        (["normalize", "{scan}", "{tmp}/o.nrrd", "--ensemble", "--model", "unet-b20f-20261122"], "0 ensemble members"),
         (["quantify", "{scan}", "--threshold", "5", "--out", "{tmp}"], "between -1024 and 0"),
         (["quantify", "{scan}", "--mask", "missing.nrrd", "--out", "{tmp}"], "missing.nrrd"),
         (["info", "{tmp}"], "No DICOM image"),

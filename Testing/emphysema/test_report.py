@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import csv
 import json
 import logging
 import re
@@ -10,7 +9,6 @@ import numpy as np
 import pytest
 from emphysema.phantom import make
 
-from EmphysemaQuantLib.core.interval import ErrorStratum, ei_interval
 from EmphysemaQuantLib.core.lungs import LungMask
 from EmphysemaQuantLib.core.quality import MaskQuality
 from KernelNormalizationLib.core.errors import InputError
@@ -20,8 +18,8 @@ from workstation.report import make_report, write_report
 from workstation.report_figures import cut, worst_levels
 from workstation.report_html import page
 from workstation.report_pdf import LOWEST, _draw, draw_page
-from workstation.report_tables import CSV_COLUMNS, csv_rows, json_record, safe_cell
-from workstation.report_text import verdicts
+from workstation.report_tables import json_record, table_rows
+from workstation.report_text import headline, interval_lines, verdicts
 
 
 @pytest.fixture(scope="module")
@@ -39,13 +37,11 @@ def report(pair):
     return make_report(raw, mask, smooth, provenance={"method": "unet", "model_sha256": "ab12", "warnings": ["Thick."]})
 
 
-def test_all_four_files_are_written_and_say_research_use(report, tmp_path):
+def test_page_and_web_page_are_written_and_say_research_use(report, tmp_path):
     paths = write_report(report, tmp_path)
-    assert {p.name for p in tmp_path.iterdir()} == {"report.pdf", "report.html", "indices.csv", "indices.json"}
+    assert {p.name for p in tmp_path.iterdir()} == {"report.pdf", "report.html"}
     assert paths["pdf"].read_bytes().startswith(b"%PDF")
     assert paths["html"].read_text(encoding="utf-8").count(RESEARCH_USE) >= 2
-    assert all(row["use"] == RESEARCH_USE for row in csv.DictReader(paths["csv"].open(encoding="utf-8")))
-    assert json.loads(paths["json"].read_text())["use"] == RESEARCH_USE
 
 
 def test_a_missing_folder_is_refused(report, tmp_path):
@@ -53,33 +49,10 @@ def test_a_missing_folder_is_refused(report, tmp_path):
         write_report(report, tmp_path / "absent")
 
 
-def test_the_csv_is_tidy_with_units_in_its_header(report):
-    rows = csv_rows(report)
-    assert len(rows) == 2 * len(report.raw_panel.regions)
-    assert len({(r["volume"], r["region"]) for r in rows}) == len(rows)
-    assert all("[" in c for c in CSV_COLUMNS if c not in ("voxels", "skewness", "excess kurtosis"))
-    first = rows[0]
-    assert (first["kind"], first["synthetic"], first["region"]) == ("raw", "no", "whole")
-    assert first["EI [%]"] == pytest.approx(report.raw_panel.whole.ei_percent, abs=1e-4)
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["=1+1", "+1", "-2+3", "@SUM(A1)", "\t=1", "  =cmd|' /C calc'!A0", "\n=1", "|x", "\x0b=1", "\ufeff=1", "＝1+1"],
-)
-def test_text_that_a_spreadsheet_would_run_is_quoted(text):
-    assert safe_cell(text) == "'" + text
-
-
-@pytest.mark.parametrize("text", ["CT B70f", "right upper lobe", "7-chest", ""])
-def test_harmless_text_is_left_alone(text):
-    assert safe_cell(text) == text
-
-
 def test_a_dangerous_volume_name_is_disarmed_in_csv_and_html(pair):
     raw, _, mask = pair
     evil = make_report(replace(raw, name='=HYPERLINK("http://x")<script>alert(1)</script>'), mask)
-    assert str(csv_rows(evil)[0]["volume"]).startswith("'=")
+    assert str(table_rows(evil)[0]["volume"]).startswith("'=")
     html = page(evil)
     assert "<script" not in html
     assert "&lt;script&gt;" in html
@@ -161,13 +134,24 @@ def test_pictures_stand_upright_whatever_the_stored_order(pair):
     assert upright.plane == "coronal"
 
 
-def test_an_interval_adds_the_errors_of_its_stratum_and_the_ensemble():
-    strata = (ErrorStratum(0, 5, 0.4, 30), ErrorStratum(5, 100, 1.5, 12))
-    low = ei_interval(2.0, strata, ensemble_sd_points=0.3)
-    assert (low.low, low.high) == pytest.approx((2 - 1.96 * 0.5, 2 + 1.96 * 0.5))
-    assert "30 patients" in low.basis
-    assert ei_interval(0.1, strata).low == 0.0
-    assert ei_interval(20.0, strata).high == pytest.approx(20 + 1.96 * 1.5)
-    assert ei_interval(20.0) is None
-    with pytest.raises(InputError, match="130"):
-        ei_interval(130.0)
+def test_the_normalized_index_without_a_known_error_says_so(report):
+    assert report.interval is None
+    assert "without interval" in interval_lines(report)[0]
+    assert interval_lines(report)[0] in verdicts(report)
+
+
+def test_another_real_reconstruction_is_never_called_normalized(pair):
+    raw, smooth, mask = pair
+    both = make_report(raw, mask, replace(smooth, name="chest 7 B20f", synthetic=False))
+    assert both.kinds == ("raw", "compared")
+    assert "normalized" not in page(both)
+    assert "compared" in headline(both)
+    assert interval_lines(both) == []
+
+
+def test_a_normalized_volume_alone_is_called_normalized(pair):
+    _, smooth, mask = pair
+    alone = make_report(smooth, mask)
+    assert alone.kinds == ("normalized",)
+    assert "normalized to B20f" in headline(alone)
+    assert table_rows(alone)[0]["kind"] == "normalized"

@@ -2,36 +2,57 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any
 
-from KernelNormalizationLib.core.errors import InputError
+from KernelNormalizationLib.core.errors import InputError, ModelError
+from KernelNormalizationLib.core.models import CARD, models_folder
 
-# Two-sided 95 % quantile of a normal distribution.
-Z95 = 1.96
+from .emphysema import EMPHYSEMA_THRESHOLD_HU
+
+# The card's key, and the provenance record's keys of an ensemble.
+STRATA_KEY = "ei_error_strata"
+ENSEMBLE_KEY, ENSEMBLE_SD_KEY = "ensemble", "ei_sd_points"
+CONFIDENCE = 0.95
+# A standard deviation of fewer patients is itself unknown by a factor of two.
+MINIMUM_PATIENTS = 5
 
 
 @dataclass(frozen=True)
 class ErrorStratum:
     """Error of a normalization method in cross-validation, for scans of one range of EI.
 
+    The error is EI(normalized) - EI(real or simulated smooth kernel) of patients that the network had not seen.
+
     Attributes:
-        ei_from: %, lower bound of the range (inclusive).
-        ei_to: %, upper bound (exclusive).
-        error_sd_points: percentage points, SD of EI(normalized) - EI(real smooth kernel).
+        ei_from: %, lower bound of the range of the *normalized* EI (inclusive); the true one is not known when it is used.
+        ei_to: %, upper bound (exclusive; 100 belongs to the last range).
+        error_sd_points: percentage points, standard deviation of the error (divisor n - 1).
         patients: number of patients behind it.
+        bias_points: percentage points, mean of the error.
+        population: who they were, in a word or two ("simulated patients").
     """
 
     ei_from: float
     ei_to: float
     error_sd_points: float
     patients: int
+    bias_points: float = 0.0
+    population: str = "patients"
+
+    def holds(self, ei_percent: float) -> bool:
+        """Whether the range holds this EI (%)."""
+        return self.ei_from <= ei_percent < self.ei_to or ei_percent == self.ei_to == 100.0
 
 
 @dataclass(frozen=True)
 class EIInterval:
-    """95 % interval of a normalized emphysema index.
+    """95 % interval of the emphysema index that the real smooth kernel would have given.
 
     Attributes:
         low: %, at least 0.
@@ -49,12 +70,14 @@ def ei_interval(
 ) -> EIInterval | None:
     """Interval from the cross-validated error of the index's stratum and the spread of an ensemble.
 
-    The two are taken as independent, so their variances add.
+    A prediction interval for one more patient: EI - bias +- t sqrt(SD^2 (1 + 1 / n) + ensemble SD^2), t being Student's
+    97.5 % quantile for n - 1 degrees of freedom (normal without a stratum). Adding the variances takes the two as
+    independent; part of the ensemble's spread is in the cross-validated error already, so the interval is rather too wide.
 
     Args:
         ei_percent: %, index on the normalized volume.
-        strata: cross-validated errors; the stratum that holds ``ei_percent`` is used.
-        ensemble_sd_points: SD of the index between the networks of an ensemble.
+        strata: cross-validated errors; the stratum that holds ``ei_percent`` is used, if it has at least 5 patients.
+        ensemble_sd_points: SD of the index between the networks of an ensemble, percentage points.
 
     Returns:
         ``None`` when neither is known: no interval is better than an invented one.
@@ -63,16 +86,126 @@ def ei_interval(
         InputError: the index is no percentage.
     """
     if not 0.0 <= ei_percent <= 100.0:
-        raise InputError(f"An emphysema index of {ei_percent:g} % is impossible.")
-    stratum = next((s for s in strata if s.ei_from <= ei_percent < s.ei_to), None)
+        raise InputError(f"An emphysema index of {ei_percent:g} % is impossible; give one from 0 to 100 %.")
+    stratum = next((s for s in strata if s.holds(ei_percent) and s.patients >= MINIMUM_PATIENTS), None)
     if stratum is None and ensemble_sd_points is None:
         return None
-    variance, basis = 0.0, []
+    variance, centre, basis = 0.0, ei_percent, []
+    quantile = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
     if stratum is not None:
-        variance += stratum.error_sd_points**2
-        basis.append(f"cross-validated error of {stratum.patients} patients with EI {stratum.ei_from:g} to {stratum.ei_to:g} %")
+        centre -= stratum.bias_points
+        variance += stratum.error_sd_points**2 * (1.0 + 1.0 / stratum.patients)
+        quantile = _student_quantile(stratum.patients - 1)
+        basis.append(
+            f"cross-validated error of {stratum.patients} {stratum.population} with EI {stratum.ei_from:g} to "
+            f"{stratum.ei_to:g} % (mean {stratum.bias_points:+.2f}, SD {stratum.error_sd_points:.2f} points)"
+        )
     if ensemble_sd_points is not None:
         variance += ensemble_sd_points**2
         basis.append(f"ensemble spread {ensemble_sd_points:.2f} points")
-    half = Z95 * math.sqrt(variance)
-    return EIInterval(max(0.0, ei_percent - half), min(100.0, ei_percent + half), "; ".join(basis))
+    half = quantile * math.sqrt(variance)
+    return EIInterval(_percentage(centre - half), _percentage(centre + half), "; ".join(basis))
+
+
+def interval_of_normalized(
+    ei_percent: float,
+    provenance: Mapping[str, Any],
+    threshold_hu: float = EMPHYSEMA_THRESHOLD_HU,
+    models: Path | None = None,
+) -> EIInterval | None:
+    """Interval for a normalized volume, found by its provenance record.
+
+    The record names the model; the errors stand in that model's card. A card counts only when it describes the very
+    weights that the record names (SHA-256).
+
+    Args:
+        ei_percent: %, EI of both lungs on the normalized volume.
+        provenance: record of the normalization; may be empty.
+        threshold_hu: HU of ``ei_percent``; errors are known for -950 HU only.
+        models: folder of model folders; default: the models that come with the product.
+
+    Returns:
+        ``None`` when nothing is known of the error: no model, no errors in its card, another threshold.
+
+    Raises:
+        ModelError: the card's errors are damaged.
+        InputError: the index is no percentage.
+    """
+    if threshold_hu != EMPHYSEMA_THRESHOLD_HU:
+        return None
+    found = ei_interval(ei_percent, _strata_of(provenance, models or models_folder()), _ensemble_sd(provenance))
+    verdict = _mapping(provenance.get("input")).get("verdict")
+    if found is None or verdict in (None, "in domain"):
+        return found
+    doubt = f"the scan is outside the model's domain ({verdict}), so the error may be larger"
+    return EIInterval(found.low, found.high, f"{found.basis}; {doubt}")
+
+
+def read_strata(card: Mapping[str, Any]) -> tuple[ErrorStratum, ...]:
+    """The errors in a model card, none when it has none.
+
+    Raises:
+        ModelError: an entry lacks a field or holds an impossible value.
+    """
+    try:
+        strata = tuple(_stratum(entry) for entry in card.get(STRATA_KEY, ()))
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        problem = f"{type(error).__name__}: {error}"
+        raise ModelError(f"{STRATA_KEY} of model {card.get('id')} is damaged ({problem}); export the model again.") from error
+    for s in strata:
+        if not (0.0 <= s.ei_from < s.ei_to <= 100.0 and math.isfinite(s.bias_points) and 0.0 <= s.error_sd_points < 100.0):
+            raise ModelError(f"{STRATA_KEY} of model {card.get('id')} holds the impossible {s}; export the model again.")
+    return strata
+
+
+def _stratum(entry: Mapping[str, Any]) -> ErrorStratum:
+    return ErrorStratum(
+        float(entry["ei_from"]),
+        float(entry["ei_to"]),
+        float(entry["error_sd_points"]),
+        int(entry["patients"]),
+        float(entry.get("bias_points", 0.0)),
+        str(entry.get("population", "patients")),
+    )
+
+
+def _strata_of(provenance: Mapping[str, Any], models: Path) -> tuple[ErrorStratum, ...]:
+    model, weights = provenance.get("model"), provenance.get("model_sha256")
+    if not isinstance(model, str) or Path(model).name != model:
+        return ()
+    path = models / model / CARD
+    if not path.is_file():
+        return ()
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ModelError(f"{path} is not valid JSON ({error}); copy the model folder again.") from error
+    if weights not in _mapping(_mapping(card).get("sha256")).values():
+        return ()
+    return read_strata(card)
+
+
+def _ensemble_sd(provenance: Mapping[str, Any]) -> float | None:
+    value = _mapping(provenance.get(ENSEMBLE_KEY)).get(ENSEMBLE_SD_KEY)
+    return float(value) if isinstance(value, int | float) and 0.0 <= value < math.inf else None
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _student_quantile(degrees: int) -> float:
+    """97.5 % quantile of Student's distribution, from the normal one (expansion in 1 / degrees, Cornish and Fisher).
+
+    Within 0.002 of the tabled values from 4 degrees of freedom on.
+    """
+    z = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
+    g1 = (z**3 + z) / 4
+    g2 = (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    g3 = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
+    g4 = (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160
+    return z + g1 / degrees + g2 / degrees**2 + g3 / degrees**3 + g4 / degrees**4
+
+
+def _percentage(value: float) -> float:
+    return min(100.0, max(0.0, value))
