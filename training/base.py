@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+from KernelNormalizationLib.core.censoring import restore_slices
 from KernelNormalizationLib.core.floor import HUFloor
-from KernelNormalizationLib.core.radial import Gain, apply_gain
+from KernelNormalizationLib.core.radial import Gain
 from KernelNormalizationLib.core.volume import FloatArray
 
 # Part of the key of every stored base: raise it whenever base_image, or the choice of the gain, computes something else.
-BASE_VERSION = "linear-1"
+BASE_VERSION = "restored-1"
 
 
 def base_image(hu: FloatArray, pixel_mm: float, gain: Gain, floor: HUFloor) -> FloatArray:
-    """What the network corrects: the linear transfer of the sharp slices.
+    """What the network corrects: the transfer of the sharp slices with truncated voxels estimated.
 
     Args:
         hu: float32 (k, j, i), HU, padding as air.
         pixel_mm: in-plane spacing, mm.
         gain: gain from the sharp kernel to B20f against in-plane frequency, lp/cm.
-        floor: HU floor of the series; a linear transfer does not depend on it.
+        floor: HU floor of the series.
 
     Returns:
         float32 (k, j, i), HU.
     """
-    return apply_gain(hu, (pixel_mm, pixel_mm), gain)
+    return restore_slices(hu, (pixel_mm, pixel_mm), gain, floor)

@@ -36,6 +36,7 @@ class TrainConfig:
         average: decay of the exponential moving average of the weights that is exported; 0 for the weights themselves.
         validate_every: steps between validations; 0 for every epoch, or every twentieth of a run without epochs.
         patience: validations without improvement after which the run ends; 0 to go on to the end.
+        compiled: compile the training step first (half a minute): on two CPU cores 1.6 times the steps a second.
         seed: of weights and patches.
         start_from: run folder whose trained weights this run starts with; empty for fresh weights.
     """
@@ -55,13 +56,14 @@ class TrainConfig:
     average: float = 0.998
     validate_every: int = 0
     patience: int = 0
+    compiled: bool = False
     seed: int = 1
     start_from: str = ""
 
     @property
     def network(self) -> UNetConfig:
         """Shape of the network."""
-        return UNetConfig(self.features, self.residual)
+        return _network(self.features, self.residual)
 
     def learning_rate_at(self, step: int, total: int) -> float:
         """Constant, or linear warm-up over 5 % of the ``total`` steps and then a cosine down to 1 % of the peak."""
@@ -107,4 +109,9 @@ def read_network_config(out: Path) -> UNetConfig:
         stored = json.loads((out / CONFIG).read_text())
     except FileNotFoundError:
         raise InputError(f"{out} holds no {CONFIG}; give a folder made by training.train.") from None
-    return UNetConfig(tuple(stored["features"]), bool(stored["residual"]))
+    return _network(tuple(stored["features"]), bool(stored["residual"]))
+
+
+def _network(features: tuple[int, ...], residual: bool) -> UNetConfig:
+    # What predicts the image itself is not to wait for a base it does not use.
+    return UNetConfig(features, residual, "restored" if residual else "linear")

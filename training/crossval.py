@@ -19,7 +19,7 @@ from .export import export
 from .folds import Fold, make_folds
 from .smoke import make_tiny_pairs
 from .sources import SourceConfig
-from .train import add_recipe_arguments, config_from, set_up, train
+from .train import Rhythm, add_recipe_arguments, config_from, rhythm_from, set_up, train
 from .unpacked import patient_files
 
 logger = logging.getLogger("training.crossval")
@@ -29,7 +29,7 @@ SMOKE_PATIENTS = 4
 
 
 def cross_validate(config: TrainConfig, pairs: Path, folds: int, out: Path, fabric: Fabric, seed: int,
-                   only: tuple[int, ...] = ()) -> list[Path]:  # fmt: skip
+                   only: tuple[int, ...] = (), rhythm: Rhythm | None = None) -> list[Path]:  # fmt: skip
     """Train and export the model of every fold that has none yet.
 
     Args:
@@ -40,6 +40,7 @@ def cross_validate(config: TrainConfig, pairs: Path, folds: int, out: Path, fabr
         fabric: devices and precision.
         seed: of the division.
         only: numbers of the folds to train now; empty for all.
+        rhythm: how often to log and to save.
 
     Returns:
         model folders of the folds trained or found.
@@ -56,10 +57,12 @@ def cross_validate(config: TrainConfig, pairs: Path, folds: int, out: Path, fabr
     if fabric.is_global_zero:
         _write_once(out / FOLDS, {name: n for n, fold in enumerate(divided) for name in fold.test})
     fabric.barrier()
-    return [_one_fold(config, fold, files, out / f"fold{n}", fabric) for n, fold in enumerate(divided) if not only or n in only]
+    chosen = [(fold, out / f"fold{n}") for n, fold in enumerate(divided) if not only or n in only]
+    return [_one_fold(config, fold, files, folder, fabric, rhythm) for fold, folder in chosen]
 
 
-def _one_fold(config: TrainConfig, fold: Fold, files: dict[str, Path], out: Path, fabric: Fabric) -> Path:
+def _one_fold(config: TrainConfig, fold: Fold, files: dict[str, Path], out: Path, fabric: Fabric,
+              rhythm: Rhythm | None) -> Path:  # fmt: skip
     model = out / MODEL
     if model.is_dir():
         logger.info("%s is finished", out.name)
@@ -70,7 +73,7 @@ def _one_fold(config: TrainConfig, fold: Fold, files: dict[str, Path], out: Path
         _write_once(out / SPLIT, asdict(fold))
     training, validation = ([str(files[name]) for name in side] for side in (fold.train, fold.validation))
     sources = replace(config.sources, simulated=(*training, *config.sources.simulated))
-    train(replace(config, sources=sources, validation=tuple(validation)), out / RUN, fabric=fabric)
+    train(replace(config, sources=sources, validation=tuple(validation)), out / RUN, fabric=fabric, rhythm=rhythm)
     if fabric.is_global_zero:
         sentence = f"{len(fold.train)} patients of a cross-validation, weights chosen on {len(fold.validation)} others"
         also = (len(config.sources.simulated), len(config.sources.self_pairs))
@@ -116,7 +119,7 @@ def main(arguments: list[str] | None = None) -> int:
         config = config_from(options)
         sources = SourceConfig(tuple(options.also), tuple(options.self_pairs), without=tuple(options.without))
         cross_validate(replace(config, sources=sources), options.pairs, options.folds, options.out, fabric, config.seed,
-                       tuple(options.only))  # fmt: skip
+                       tuple(options.only), rhythm_from(options))  # fmt: skip
     except CTKernelError as error:
         logger.error("%s", error)
         return 2

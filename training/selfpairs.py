@@ -18,6 +18,7 @@ from KernelNormalizationLib.core.linear import b20f_gain
 from KernelNormalizationLib.core.sharpness import smoothed
 from KernelNormalizationLib.core.volume import BoolArray, CTVolume, FloatArray
 
+from .base import base_image
 from .patches import MARGIN, Patch, crop_corner, filtered, inner, oriented
 from .simulate.floors import Floor, to_integers
 
@@ -86,8 +87,9 @@ class SelfPairs:
         floor = self.floors[int(rng.integers(len(self.floors)))]
         sharp = to_integers(floor.apply(moved)).astype(np.float32)
         gain = b20f_gain(float(np.clip(self.number + rng.uniform(-10, 10), min(KERNELS), max(KERNELS))))
-        base, target = filtered(sharp, self.pixel_mm, gain), filtered(moved, self.pixel_mm, gain)
-        threshold = HUFloor(floor.kind, floor.value).threshold
+        known_floor = HUFloor(floor.kind, floor.value)
+        base, target = base_image(sharp[None], self.pixel_mm, gain, known_floor)[0], filtered(moved, self.pixel_mm, gain)
+        threshold = known_floor.threshold
         return Patch(inner(sharp), inner(base), np.maximum(inner(target), FLOOR_HU), inner(known), threshold)
 
     def _moved(self, image: FloatArray, known: FloatArray, rng: np.random.Generator) -> FloatArray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,8 @@ IMPOSED_FLOORS = (
     Floor("clipped", -1000.0),
     Floor("folded", -1024.0, 6.0),
 )
+# A self-pair takes as long to make as to learn from: 1500 patches of 128 x 128 pixels hold 400 MB.
+BANK_PATCHES = 1500
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,14 @@ class SourceConfig:
         self_pairs: real sharp scans (DICOM folder or volume file).
         simulated_share: share of patches from pairs when both kinds are given.
         without: patients whose object's name contains one of these are left out (leave one scan out).
+        variants: variants made of every patient that was simulated with its unclipped image.
     """
 
     simulated: tuple[str, ...] = ()
     self_pairs: tuple[str, ...] = ()
     simulated_share: float = 0.6
     without: tuple[str, ...] = ()
+    variants: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,24 @@ class PatientPatches:
         window = (k, slice(top, top + size), slice(left, left + size))
         images = (self.patient.sharp, self.patient.base, self.patient.smooth)
         sharp, base, target = (oriented(image[window].astype(np.float32), turn) for image in images)
-        return Patch(sharp, base, np.maximum(target, FLOOR_HU), np.ones_like(sharp), self.patient.floor.threshold)
+        return Patch(sharp, base, np.maximum(target, FLOOR_HU), np.ones_like(sharp), float(self.patient.thresholds[k]))
+
+
+@dataclass
+class PatchBank:
+    """Patches of a source whose patches are slow to make: a fixed set of them, made once, then drawn in any orientation."""
+
+    source: PatchSource
+    count: int = BANK_PATCHES
+    _patches: list[Patch] = field(default_factory=list)
+
+    def sample(self, rng: np.random.Generator, size: int) -> Patch:
+        if not self._patches:
+            logger.info("making %d patches of self-pairs", self.count)
+            self._patches = [self.source.sample(np.random.default_rng([size, n]), size) for n in range(self.count)]
+        chosen, turn = self._patches[int(rng.integers(self.count))], int(rng.integers(8))
+        sharp, base, target, weight = (oriented(x, turn) for x in (chosen.sharp, chosen.base, chosen.target, chosen.weight))
+        return Patch(sharp, base, target, weight, chosen.floor)
 
 
 def build_source(config: SourceConfig) -> PatchSource:
@@ -78,7 +99,7 @@ def build_source(config: SourceConfig) -> PatchSource:
     Raises:
         InputError: nothing was given, or a folder holds no patient.
     """
-    pairs = load_pairs(config.simulated, config.without)
+    pairs = load_pairs(config.simulated, config.without, config.variants)
     own = [_self_pairs(path) for path in config.self_pairs]
     if not pairs and not own:
         raise InputError("There is nothing to train on; give --simulated FOLDER or --self-pairs SCAN.")
@@ -103,7 +124,7 @@ def build_epochs(config: SourceConfig, per_patient: int, size: int, count: int, 
     """
     if config.self_pairs:
         raise InputError("Epochs go over a fixed set of patches, which self-pairs do not have; leave out --self-pairs.")
-    patients = load_pairs(config.simulated, config.without)
+    patients = load_pairs(config.simulated, config.without, config.variants)
     if not patients:
         raise InputError("There is nothing to train on; give --simulated FOLDER.")
     places = []
@@ -116,20 +137,20 @@ def build_epochs(config: SourceConfig, per_patient: int, size: int, count: int, 
     return batches
 
 
-def load_pairs(paths: Sequence[str], without: tuple[str, ...] = ()) -> list[PatientPatches]:
+def load_pairs(paths: Sequence[str], without: tuple[str, ...] = (), variants: int = 0) -> list[PatientPatches]:
     """The patients of data sets, as far as they are finished, but those made from objects named in ``without``.
 
     Raises:
         InputError: a folder holds no patient.
     """
-    patients = [open_patient(file) for path in paths for file in patient_files(Path(path))]
+    patients = [open_patient(file, variants) for path in paths for file in patient_files(Path(path))]
     kept = [p for p in patients if not any(part in str(p.meta["object"]) for part in without)]
     return [PatientPatches(patient) for patient in kept]
 
 
-def _self_pairs(path: str) -> SelfPairs:
+def _self_pairs(path: str) -> PatchBank:
     volume = read_volume(path)
-    return SelfPairs.from_volume(volume, _number_of(volume), IMPOSED_FLOORS)
+    return PatchBank(SelfPairs.from_volume(volume, _number_of(volume), IMPOSED_FLOORS))
 
 
 def _number_of(volume: CTVolume) -> float:

@@ -133,7 +133,8 @@ def _start(config: TrainConfig, fabric: Fabric) -> tuple[State, Any]:
     average = UNet(config.network)
     average.load_state_dict(network.state_dict())
     fabric.to_device(average)
-    wrapped, optimizer = fabric.setup(network, torch.optim.Adam(network.parameters(), lr=config.learning_rate))
+    trained_module: torch.nn.Module = torch.compile(network) if config.compiled else network  # type: ignore[assignment]
+    wrapped, optimizer = fabric.setup(trained_module, torch.optim.Adam(network.parameters(), lr=config.learning_rate))
     return State(network, average, optimizer), wrapped
 
 
@@ -189,6 +190,8 @@ def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
                         help="paper: direct, epochs over fixed patches; ours (default): residual")  # fmt: skip
     parser.add_argument("--self-pairs", action="append", default=[], metavar="PATH",
                         help="real sharp scan (DICOM folder or file) to make self-pairs from")  # fmt: skip
+    parser.add_argument("--variants", type=int, default=0, metavar="N",
+                        help="other floors, noise and calibrations of patients simulated with --keep-unclipped")  # fmt: skip
     parser.add_argument("--without", action="append", default=[], metavar="TEXT",
                         help="leave out patients whose object's name contains TEXT")  # fmt: skip
     for name, kind, text in (
@@ -204,7 +207,12 @@ def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
         ("start-from", str, "run folder whose trained weights to start with"),
     ):
         parser.add_argument(f"--{name}", type=kind, metavar=kind.__name__.upper(), help=text)
+    parser.add_argument("--compiled", action="store_true", help="compile the training step first")
     parser.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads (default: all cores)")
+    parser.add_argument("--log-every", type=int, default=Rhythm.log, metavar="N", help="steps between lines of training.csv")
+    parser.add_argument(
+        "--checkpoint-every", type=int, default=Rhythm.checkpoint, metavar="N", help="steps between checkpoints"
+    )
     parser.add_argument("--precision", choices=PRECISIONS, default="32-true", help="mixed ones are for CUDA")
     parser.add_argument("--smoke", action="store_true", help="a few tiny steps on tiny data made on the spot")
 
@@ -213,8 +221,14 @@ def config_from(options: argparse.Namespace) -> TrainConfig:
     """The recipe with what the command line changes; without data."""
     names = ("steps", "epochs", "patches_per_patient", "batch", "patch", "learning_rate", "validate_every", "patience", "seed",
              "start_from")  # fmt: skip
-    config = replace(RECIPES[options.recipe], **{n: getattr(options, n) for n in names if getattr(options, n) is not None})
+    changed = {n: getattr(options, n) for n in names if getattr(options, n) is not None}
+    config = replace(RECIPES[options.recipe], compiled=options.compiled, **changed)
     return tiny(config) if options.smoke else config
+
+
+def rhythm_from(options: argparse.Namespace) -> Rhythm:
+    """How often to log and to save."""
+    return Rhythm(max(1, options.log_every), max(1, options.checkpoint_every))
 
 
 def set_up(options: argparse.Namespace) -> Fabric:
@@ -240,8 +254,10 @@ def main(arguments: list[str] | None = None) -> int:
         if options.smoke and not options.simulated:
             files = make_tiny_pairs(options.out.parent / (options.out.name + "-data"), 2)
             options.simulated, options.validate = [str(files[0])], [str(files[1])]
-        sources = SourceConfig(tuple(options.simulated), tuple(options.self_pairs), without=tuple(options.without))
-        train(replace(config_from(options), sources=sources, validation=tuple(options.validate)), options.out, fabric=fabric)
+        sources = SourceConfig(tuple(options.simulated), tuple(options.self_pairs), without=tuple(options.without),
+                               variants=options.variants)  # fmt: skip
+        config = replace(config_from(options), sources=sources, validation=tuple(options.validate))
+        train(config, options.out, fabric=fabric, rhythm=rhythm_from(options))
     except CTKernelError as error:
         logger.error("%s", error)
         return 2

@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,12 @@ from .evaluation.cases import case_of
 from .simulate.kernel_family import SMOOTH_KERNEL, SharpKernel
 from .simulate.patient import SimulatedPatient
 from .simulate.store import read_patient
+from .variants import Variant, draw_variant
 
 UNPACKED, META = "unpacked", "meta.json"
 # Raise when the arrays of an unpacked folder change their meaning.
-LAYOUT = 1
+LAYOUT = 2
+ARRAYS = ("sharp", "smooth", "base", "lung", "centres", "thresholds")
 LUNG_STEP, ANYWHERE_STEP = 4, 16
 # As in use: the transfer never amplifies beyond the lift of the soft kernels.
 GAIN_LIMIT = 1.1
@@ -40,11 +43,13 @@ class UnpackedPatient:
 
     Attributes:
         name: of the patient file, without suffix.
-        sharp, smooth: int16 (k, j, i), HU, padding replaced by air; ``smooth`` is on B20f as far as its kernel is known.
+        sharp, smooth: int16 (k, j, i), HU, padding replaced by air; ``smooth`` is on B20f as far as its kernel is known. With
+            variants, the patient's slices once as they are and then once for every variant.
         base: float32 (k, j, i), HU, what the network corrects.
         lung: uint8 (k, j, i), 0 outside.
         centres: int32 (n, 3), voxels (k, j, i): every fourth pixel of the lungs, then every sixteenth anywhere.
-        floor: HU floor of the sharp series.
+        thresholds: float32 (k,), HU at or below which a voxel of each slice counts as truncated.
+        floor: HU floor of the sharp series as it is.
         meta: what is known of the pair.
     """
 
@@ -54,6 +59,7 @@ class UnpackedPatient:
     base: FloatArray
     lung: NDArray[np.uint8]
     centres: NDArray[np.int32]
+    thresholds: FloatArray
     floor: HUFloor
     meta: dict[str, Any]
 
@@ -74,12 +80,13 @@ def patient_files(folder_or_file: Path) -> list[Path]:
     return files
 
 
-def open_patient(path: Path) -> UnpackedPatient:
+def open_patient(path: Path, variants: int = 0) -> UnpackedPatient:
     """The memory-mapped arrays of a patient file, unpacked now if that was not done since the file was written.
 
     Args:
         path: ``FOLDER/patients/NAME.npz``; the arrays go to ``FOLDER/unpacked/NAME-KEY``, where the key changes with the
             file and with the kernels known to the product.
+        variants: how many variants to make of a patient that was simulated with its unclipped image; none of others.
 
     Raises:
         InputError: the file is damaged, or the folder beside it cannot be written.
@@ -87,27 +94,34 @@ def open_patient(path: Path) -> UnpackedPatient:
     state = path.stat()
     frequency = np.arange(0.0, 12.0, 0.1)
     kernels = np.concatenate([gain_to_b20f(number, frequency) for number in KERNELS]).astype(np.float32)
-    facts = f"{LAYOUT} {BASE_VERSION} {state.st_size} {state.st_mtime_ns} ".encode()
+    facts = f"{LAYOUT} {BASE_VERSION} {variants} {state.st_size} {state.st_mtime_ns} ".encode()
     key = hashlib.sha256(facts + kernels.tobytes()).hexdigest()[:16]
     folder = path.parent.parent / UNPACKED / f"{path.stem}-{key}"
     if not folder.is_dir():
-        _unpack(path, folder)
-    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("sharp", "smooth", "base", "lung", "centres")}
+        _unpack(path, folder, variants)
+    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS}
     meta = json.loads((folder / META).read_text())
     return UnpackedPatient(path.stem, **arrays, floor=_floor(meta), meta=meta)
 
 
-def _unpack(path: Path, folder: Path) -> None:
+def _unpack(path: Path, folder: Path, variants: int) -> None:
     patient = read_patient(path)
     outside = patient.sharp == patient.meta["padding"] if patient.meta["padding"] is not None else None
     sharp, smooth = (x if outside is None else np.where(outside, np.int16(AIR_HU), x) for x in (patient.sharp, patient.smooth))
     pixel = patient.spacing[1]
+    blocks = [Variant(sharp, _on_b20f(smooth, pixel, patient.meta), _floor(patient.meta), transfer_gain(patient))]
+    if patient.sharp_unclipped is not None:
+        exact = simulated_gain(patient.meta["sharp_kernel"])
+        key = zlib.crc32(path.stem.encode())
+        blocks += [draw_variant(patient, exact, np.random.default_rng([key, n])) for n in range(variants)]
+    lung = np.tile(patient.lung, (len(blocks), 1, 1))
     arrays = {
-        "sharp": sharp,
-        "smooth": _on_b20f(smooth, pixel, patient.meta),
-        "base": base_image(sharp.astype(np.float32), pixel, transfer_gain(patient), _floor(patient.meta)),
-        "lung": patient.lung,
-        "centres": _centres(patient.lung),
+        "sharp": np.concatenate([v.sharp for v in blocks]),
+        "smooth": np.concatenate([v.smooth for v in blocks]),
+        "base": np.concatenate([base_image(v.sharp.astype(np.float32), pixel, v.gain, v.floor) for v in blocks]),
+        "lung": lung,
+        "centres": _centres(lung),
+        "thresholds": np.repeat(np.array([v.floor.threshold for v in blocks], np.float32), len(sharp)),
     }
     try:
         folder.parent.mkdir(exist_ok=True)
@@ -137,18 +151,12 @@ def _floor(meta: dict[str, Any]) -> HUFloor:
 
 
 def transfer_gain(patient: SimulatedPatient) -> Gain:
-    """Gain from the patient's sharp kernel to B20f: exact for a simulated kernel, else the one the product would find."""
-    kernel = patient.meta["sharp_kernel"]
-    if "estimated" not in kernel:
-        return simulated_gain(kernel)
+    """Gain from the patient's sharp kernel to B20f that the product would find, since it starts from that in use."""
     return find_transfer(case_of("pair", patient).sharp).gain
 
 
 def simulated_gain(kernel: dict[str, Any]) -> Gain:
-    """Gain from a simulated sharp kernel (its entry in the patient's meta data) to B20f.
-
-    The network is to learn truncation, not the mismatch of an assumed kernel, so its base uses the kernel simulated.
-    """
+    """Exact gain from a simulated sharp kernel (its entry in the patient's meta data) to B20f."""
     model = KernelModel(*(kernel[name] for name in ("number", "f50", "p", "b", "f1")))
     sharp = SharpKernel(str(kernel["name"]), model, float(kernel["lift"]))
     smooth = SMOOTH_KERNEL

@@ -13,6 +13,7 @@ import numpy as np
 from .backends import Choice, Device, available_cpu_backends, choose_backend, create_cpu_backend
 from .bands import normalize_bands
 from .body import BodyRegion, find_body
+from .censoring import restored_transfer
 from .floor import HUFloor
 from .heuristic import heuristic_filter
 from .inference import NetworkRun, aligned_crop, reaches
@@ -62,7 +63,7 @@ def linear_transfer(volume: CTVolume, progress: Progress) -> tuple[FloatArray, d
 
 
 class UNetNormalizer:
-    """The network on top of the linear transfer.
+    """The network on top of the kernel transfer.
 
     Args:
         model: verified model.
@@ -84,7 +85,9 @@ class UNetNormalizer:
         region = find_body(volume)
         suitability = assess(volume, region)
         transfer = find_transfer(volume, region, suitability.sharpness)
-        base = filter_slices(volume, transfer.gain, "Linear transfer", progress)
+        restored = self.model.base == "restored" and not transfer.is_identity
+        base = restored_transfer(volume, suitability.floor, transfer.gain, "Linear transfer", progress) if restored else \
+            filter_slices(volume, transfer.gain, "Linear transfer", progress)  # fmt: skip
         run = NetworkRun(self.choice.backend, self._cpu_backend)
         # A scan that is smooth already is left alone: what little its floor took, the reference kernel's floor takes too.
         hu = base if transfer.is_identity else self._corrected(volume, base, region, suitability.floor, run, progress)

@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from .volume import FloatArray
 
 CARD, WEIGHTS, ONNX = "card.json", "model.safetensors", "model.onnx"
 CARD_FORMAT = 1
+# What a network starts from; see ``UNetConfig``.
+Base = Literal["restored", "linear"]
 # The card's promise to every backend: its conformance vectors come out within this many HU.
 CONFORMANCE_HU = 0.5
 REQUIRED = ("id", "kernel_pair", "architecture", "training_data", "metrics", "licence", "sha256", "conformance")
@@ -64,8 +66,13 @@ class Model:
 
     @property
     def residual(self) -> bool:
-        """Whether the network corrects the linear transfer only near truncated voxels."""
+        """Whether the network corrects its base only near truncated voxels."""
         return bool(self.card["architecture"]["residual"])
+
+    @property
+    def base(self) -> Base:
+        """What the network starts from."""
+        return base_of(self.card["architecture"])
 
     def conformance(self) -> list[ConformanceVector]:
         """The card's conformance vectors."""
@@ -73,6 +80,19 @@ class Model:
             ConformanceVector(_image(v["sharp"]), _image(v["base"]), float(v["floor"]), _image(v["expected"]))
             for v in self.card["conformance"]
         ]
+
+
+def base_of(architecture: dict[str, Any]) -> Base:
+    """The base that a card's ``architecture`` names; ``linear`` if it names none.
+
+    Raises:
+        ValueError: an unknown one.
+    """
+    name = str(architecture.get("base", "linear"))
+    for known in get_args(Base):
+        if name == known:
+            return known  # type: ignore[no-any-return]
+    raise ValueError(f"base {name!r} is none of {', '.join(get_args(Base))}")
 
 
 def models_folder() -> Path:
@@ -113,7 +133,7 @@ def load_model(identifier_or_folder: str | Path | None = None) -> Model:
     model = Model(folder, card)
     try:
         hashes = {name: card["sha256"].get(name) for name in (WEIGHTS, ONNX)}
-        vectors, _ = model.conformance(), model.residual
+        vectors, _ = model.conformance(), (model.residual, model.base)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         problem = f"{type(error).__name__}: {error}"
         raise ModelError(f"{folder / CARD} is damaged ({problem}); copy the model folder again.") from error

@@ -1,4 +1,4 @@
-"""The network: the paper's UNet, restoring what the HU floor took from a linear kernel transfer.
+"""The network: the paper's UNet, completing what the HU floor took from a kernel transfer.
 
 Imported only where torch is: by the torch backend, by training and by export.
 """
@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from .models import Base, base_of
 
 # The network sees HU relative to air in units of a typical sharp-kernel noise; above -400 HU no voxel can be truncated,
 # so larger values are cut and tissue looks the same in every scan. A network that predicts the image itself sees all of it.
@@ -28,16 +30,20 @@ class UNetConfig:
 
     Attributes:
         features: feature maps per level, finest first (paper, section 2.2: three skips, 128 maps at the bottom).
-        residual: add the linear transfer to the output (ours) or predict the smooth image directly (the paper's).
+        residual: add the base to the output (ours) or predict the smooth image directly (the paper's).
+        base: what the network starts from: the linear transfer with truncated voxels estimated (``restored``), or as they
+            were stored (``linear``).
     """
 
     features: tuple[int, ...] = (16, 32, 64, 128)
     residual: bool = True
+    base: Base = "restored"
 
     @classmethod
     def from_card(cls, architecture: dict[str, Any]) -> UNetConfig:
-        """From the card's ``architecture`` entry."""
-        return cls(tuple(int(n) for n in architecture["features"]), bool(architecture["residual"]))
+        """From the card's ``architecture`` entry; cards that name no base are of networks on the linear transfer."""
+        features = tuple(int(n) for n in architecture["features"])
+        return cls(features, bool(architecture["residual"]), base_of(architecture))
 
     def as_card(self) -> dict[str, Any]:
         """For the card's ``architecture`` entry."""
@@ -73,7 +79,7 @@ class UNet(nn.Module):
 
         Args:
             sharp: (n, 1, rows, columns), HU, as the scanner stored it; sides multiples of 8.
-            base: (n, 1, rows, columns), HU, linear transfer of ``sharp`` to B20f.
+            base: (n, 1, rows, columns), HU, ``sharp`` brought to B20f as ``config.base`` says.
             floor: scalar, HU at or below which a voxel counts as truncated; far below any HU if nothing is.
 
         Returns:

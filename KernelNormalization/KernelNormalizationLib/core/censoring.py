@@ -1,0 +1,236 @@
+"""What the HU floor took: the linear transfer of a truncated volume with the truncated voxels estimated.
+
+Truncation cuts the lower tail of the noise, so that any smoothing of the stored values reads too dense where tissue is
+nearly air. Locally the image before its floor is taken as normal noise of mean mu and standard deviation sigma. Both follow
+from the moments of the stored values; every voxel at the floor is then replaced by its expectation, the result is filtered,
+and mean and noise are read once more from it (expectation maximization). Voxels that were not truncated stay as stored.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .floor import HUFloor
+from .progress import Progress
+from .radial import Gain, apply_gain
+from .volume import CTVolume, FloatArray
+
+Curve = NDArray[np.float64]
+
+# Truncation matters where tissue is nearly air; denser tissue neither is truncated nor tells the noise of lung.
+PARENCHYMA_HU = -700.0
+# No tissue is emptier than air, whose calibration is good to some HU.
+EMPTIEST_HU = -1008.0
+# Standard deviations (pixels) of the Gaussians over which mean and noise are taken, and how often both are estimated. On four
+# simulated B80f patients apart from all reported ones: abs. dEI 0.35 to 0.42 points for 1.5 to 3 and 6 to 8 pixels, 0.7 to 0.8
+# with one estimate, 3.8 without restoration.
+MEAN_SIGMA, FIRST_MEAN_SIGMA, NOISE_SIGMA = 2.0, 4.0, 8.0
+ESTIMATES = 2
+# Vessel edges stand out of the noise; they are not noise.
+OUTLIER = 3.0
+# A truncated voxel lies at most this many standard deviations below the floor.
+DEEPEST = 4.0
+# Where a folded image's standard deviation exceeds this share of its mean above the floor, the mean before folding can no
+# longer be told (0.756 is the limit for a mean on the floor): it is taken as air.
+FOLDED_AIR_RATIO = 0.68
+# Local moments are taken at every fourth pixel and interpolated; they vary slowly.
+STEP = 4
+SLICES_AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class _Moments:
+    """Mean and SD of a unit normal of mean t after truncation or folding at zero, for t on a grid, and how to invert them."""
+
+    t: Curve
+    mean: Curve
+    sd: Curve
+
+    def t_of(self, ratio: Curve) -> Curve:
+        """t whose SD is ``ratio`` times its mean; the ratio falls with t."""
+        known = self.sd / self.mean
+        result: Curve = np.interp(-ratio, -known, self.t)
+        return result
+
+    def sd_of(self, t: Curve) -> Curve:
+        """SD at ``t``."""
+        result: Curve = np.interp(t, self.t, self.sd)
+        return result
+
+
+def restored_transfer(volume: CTVolume, floor: HUFloor, gain: Gain, stage: str, progress: Progress) -> FloatArray:
+    """Linear transfer of every slice of ``volume`` (padding as air) with truncated voxels estimated; float32 (k, j, i), HU."""
+    hu, pixel_mm = volume.filled(), volume.geometry.spacing[1:]
+    out = np.empty_like(hu)
+    progress.start(stage, len(hu))
+    for first in range(0, len(hu), SLICES_AT_ONCE):
+        part = slice(first, first + SLICES_AT_ONCE)
+        out[part] = restore_slices(hu[part], pixel_mm, gain, floor)
+        progress.advance(len(hu[part]))
+    return out
+
+
+def restore_slices(hu: FloatArray, pixel_mm: tuple[float, float], gain: Gain, floor: HUFloor) -> FloatArray:
+    """Linear transfer of slices with truncated voxels estimated.
+
+    Args:
+        hu: (k, j, i), HU, as stored.
+        pixel_mm: (row, column) spacing, mm.
+        gain: in-plane gain against frequency in lp/cm.
+        floor: kind and value of the floor.
+
+    Returns:
+        float32 (k, j, i), HU; the plain linear transfer where no truncated voxel is near.
+    """
+    base = apply_gain(hu, pixel_mm, gain)
+    if floor.kind == "none":
+        return base
+    for k, image in enumerate(hu):
+        if np.any(image <= floor.threshold):
+            base[k] = _restore(image, base[k], pixel_mm, gain, floor)
+    return base
+
+
+def _restore(image: FloatArray, base: FloatArray, pixel_mm: tuple[float, float], gain: Gain, floor: HUFloor) -> FloatArray:
+    air = base < PARENCHYMA_HU
+    if not air.any():
+        return base
+    local = _Local(air)
+    mean, sigma = _first_moments(image, base, local, floor)
+    for estimate in range(ESTIMATES):
+        expected, variance = _expectation(image, local.up(mean), local.up(sigma), air, floor)
+        base = apply_gain(expected[None], pixel_mm, gain)[0]
+        if estimate + 1 < ESTIMATES:
+            mean = np.maximum(local.mean(base, MEAN_SIGMA), EMPTIEST_HU)
+            sigma = np.sqrt(np.maximum(local.mean(_square(expected - base, air) + variance, NOISE_SIGMA), 1.0))
+    return base
+
+
+def _first_moments(image: FloatArray, base: FloatArray, local: _Local, floor: HUFloor) -> tuple[FloatArray, FloatArray]:
+    """Mean (HU) and SD of the image before its floor, on the coarse grid, from the moments of the stored values."""
+    stored_mean = local.mean(base, FIRST_MEAN_SIGMA)
+    centre = local.up(stored_mean) if floor.kind == "folded" else base
+    variance = np.maximum(local.mean(_square(image - centre, local.air), NOISE_SIGMA), 1e-3)
+    above = np.maximum(stored_mean - floor.value, 0.1).astype(np.float64)
+    ratio = np.sqrt(variance) / above
+    lowest = EMPTIEST_HU - floor.value
+    moments = _moments(floor.kind == "folded")
+    t = moments.t_of(ratio)
+    if floor.kind == "folded":
+        # Folding keeps the second moment about the floor exactly.
+        second = above**2 + variance
+        height = np.where(ratio > FOLDED_AIR_RATIO, lowest, t * np.sqrt(second / (1.0 + t**2)))
+        height = np.maximum(height, lowest)
+        sigma = np.sqrt(np.maximum(second - height**2, 1.0))
+    else:
+        sigma = np.sqrt(variance) / moments.sd_of(t)
+        height = np.maximum(t * sigma, lowest)
+    return (floor.value + height).astype(np.float32), np.maximum(sigma, 1.0).astype(np.float32)
+
+
+def _expectation(image: FloatArray, mean: FloatArray, sigma: FloatArray, air: NDArray[np.bool_],
+                 floor: HUFloor) -> tuple[FloatArray, FloatArray]:  # fmt: skip
+    """The image before its floor: expectation (HU) and variance of every voxel given what was stored."""
+    expected, variance = image.copy(), np.zeros_like(image)
+    if floor.kind == "folded":
+        distance, height = image[air] - floor.value, mean[air] - floor.value
+        upper = 1.0 / (1.0 + np.exp(np.clip(-2.0 * distance * height / sigma[air] ** 2, -50.0, 50.0)))
+        expected[air] = floor.value + distance * (2.0 * upper - 1.0)
+        variance[air] = 4.0 * distance**2 * upper * (1.0 - upper)
+        return expected, variance
+    cut = air & (image <= floor.threshold)
+    s = sigma[cut]
+    a = (floor.value - mean[cut]) / s
+    mills = _inverse_mills(a)
+    expected[cut] = np.maximum(mean[cut] - s * mills, floor.value - DEEPEST * s)
+    variance[cut] = s**2 * np.clip(1.0 - a * mills - mills**2, 0.0, 1.0)
+    return expected, variance
+
+
+def _square(noise: FloatArray, air: NDArray[np.bool_]) -> FloatArray:
+    limit = OUTLIER * 1.4826 * float(np.median(np.abs(noise[::2, ::2][air[::2, ::2]]))) if air[::2, ::2].any() else np.inf
+    squared: FloatArray = np.minimum(np.abs(noise), np.float32(limit)) ** 2
+    return squared
+
+
+class _Local:
+    """Local means over the air and lung of a slice, at every fourth pixel, and linear interpolation back.
+
+    Args:
+        air: (rows, columns), where values count.
+    """
+
+    def __init__(self, air: NDArray[np.bool_]) -> None:
+        self.air = air
+        self._weight = air.astype(np.float32)
+        self._shares: dict[float, FloatArray] = {}
+
+    def mean(self, values: FloatArray, sigma: float) -> FloatArray:
+        """Gaussian mean of ``values`` (rows, columns) over the air: coarse grid; zero far from any."""
+        down, across = (_sampling(n, sigma) for n in self.air.shape)
+        if sigma not in self._shares:
+            self._shares[sigma] = np.maximum(down @ self._weight @ across.T, np.float32(1e-3))
+        result: FloatArray = (down @ (values * self._weight) @ across.T) / self._shares[sigma]
+        return result
+
+    def up(self, coarse: FloatArray) -> FloatArray:
+        """(rows, columns) from the coarse grid."""
+        down, across = (_interpolation(n) for n in self.air.shape)
+        result: FloatArray = down @ coarse.astype(np.float32) @ across.T
+        return result
+
+
+@lru_cache(maxsize=32)
+def _sampling(size: int, sigma: float) -> FloatArray:
+    """Matrix (coarse, size): Gaussian mean round every fourth pixel."""
+    distance = np.arange(0, size + STEP - 1, STEP)[:, None] - np.arange(size)[None, :]
+    weight = np.exp(-0.5 * (distance / sigma) ** 2)
+    return np.asarray(weight / weight.sum(axis=1, keepdims=True), np.float32)
+
+
+@lru_cache(maxsize=8)
+def _interpolation(size: int) -> FloatArray:
+    """Matrix (size, coarse): linear between every fourth pixel."""
+    nodes = np.arange(0, size + STEP - 1, STEP)
+    return np.asarray(np.maximum(0.0, 1.0 - np.abs(np.arange(size)[:, None] - nodes[None, :]) / STEP), np.float32)
+
+
+@lru_cache(maxsize=2)
+def _moments(folded: bool) -> _Moments:
+    """For max(x, 0), or |x| if ``folded``, x normal of mean t and unit variance."""
+    t = np.linspace(0.0 if folded else -3.0, 8.0, 441)
+    density, below = _density(t), _distribution(t)
+    if folded:
+        mean = 2.0 * density + t * (2.0 * below - 1.0)
+        square = 1.0 + t * t
+    else:
+        mean = density + t * below
+        square = (1.0 + t * t) * below + t * density
+    return _Moments(t, mean, np.sqrt(np.maximum(square - mean * mean, 1e-12)))
+
+
+def _inverse_mills(a: FloatArray) -> FloatArray:
+    """phi(a) / Phi(a) of the standard normal; the mean of a normal below ``a`` is minus this."""
+    grid, values = _mills_table()
+    result: FloatArray = np.interp(a, grid, values).astype(np.float32)
+    return result
+
+
+@lru_cache(maxsize=1)
+def _mills_table() -> tuple[Curve, Curve]:
+    grid = np.linspace(-8.0, 8.0, 1601)
+    return grid, _density(grid) / _distribution(grid)
+
+
+def _density(t: Curve) -> Curve:
+    result: Curve = np.exp(-0.5 * t * t) / math.sqrt(2.0 * math.pi)
+    return result
+
+
+def _distribution(t: Curve) -> Curve:
+    return np.array([0.5 * math.erfc(-x / math.sqrt(2.0)) for x in t])

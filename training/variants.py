@@ -1,0 +1,64 @@
+"""More training slices from one simulated patient: other floors, noise levels and calibrations, with exact truth.
+
+An affine change of HU commutes with every kernel, so both reconstructions may be stretched and moved together before the
+floor is imposed; and the floor itself may be any scanner's, since the simulator keeps the sharp image before its floor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from KernelNormalizationLib.core.floor import HUFloor
+from KernelNormalizationLib.core.linear import b20f_gain
+from KernelNormalizationLib.core.radial import Gain
+from KernelNormalizationLib.core.volume import AIR_HU
+
+from .simulate.floors import Floor, to_integers
+from .simulate.patient import SimulatedPatient
+
+# Noise and contrast against air are stretched by these factors, and air is moved by so many HU: calibrated scanners agree
+# to some HU, and thin and thick slices, small and large patients differ more in noise than the simulated doses do.
+STRETCH = (0.6, 1.4)
+SHIFT_HU = (-6.0, 6.0)
+# Floors met on real scanners (clipped at -1024 or -1000, folded) and how often each is imposed.
+FLOORS = (Floor("clipped", -1024.0), Floor("clipped", -1000.0), Floor("folded", -1024.0, 6.0), Floor("folded", -1024.0, 1.0))
+FLOOR_SHARES = (0.55, 0.1, 0.25, 0.1)
+# In use the transfer is that of the named kernel, not of the scanner's own: in this share of the variants too.
+NAMED_KERNEL_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Slices (k, j, i) of one variant: int16, HU, and how they are brought to B20f."""
+
+    sharp: NDArray[np.int16]
+    smooth: NDArray[np.int16]
+    floor: HUFloor
+    gain: Gain
+
+
+def draw_variant(patient: SimulatedPatient, exact: Gain, rng: np.random.Generator) -> Variant:
+    """A variant of a patient that was simulated with its unclipped sharp image.
+
+    Args:
+        patient: with ``sharp_unclipped``.
+        exact: gain from the simulated kernel to B20f.
+        rng: source of chance.
+    """
+    assert patient.sharp_unclipped is not None
+    stretch, shift = np.float32(rng.uniform(*STRETCH)), np.float32(rng.uniform(*SHIFT_HU))
+    imposed = FLOORS[int(rng.choice(len(FLOORS), p=FLOOR_SHARES))]
+    sharp, smooth = (
+        (image.astype(np.float32) - np.float32(AIR_HU)) * stretch + np.float32(AIR_HU) + shift
+        for image in (patient.sharp_unclipped, patient.smooth)
+    )
+    if patient.meta["padding"] is not None:
+        outside = patient.sharp == patient.meta["padding"]
+        sharp[outside] = smooth[outside] = np.float32(AIR_HU)
+    number = float(patient.meta["sharp_kernel"]["number"])
+    gain = b20f_gain(number) if rng.random() < NAMED_KERNEL_SHARE else exact
+    return Variant(to_integers(imposed.apply(sharp)), to_integers(np.minimum(smooth, 3071.0)),
+                   HUFloor(imposed.kind, imposed.value), gain)  # fmt: skip
