@@ -1,0 +1,171 @@
+"""Checks on phantoms: densities stay, detail keeps the contrast of B20f, and nothing is invented."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from KernelNormalizationLib.core.api import create_normalizer
+from KernelNormalizationLib.core.suitability import assess
+from KernelNormalizationLib.core.volume import CTVolume
+
+from ..simulate.floors import Floor
+from ..simulate.sampling import Grid
+from .outcomes import Findings, Methods, Outcome, normalized
+from .phantoms import (
+    LINE_PAIRS_PER_CM,
+    LUNG_HU,
+    WATER_HU,
+    Bench,
+    BoolArray,
+    FloatArray,
+    Part,
+    as_scan,
+    noise_free,
+    sharp_noise,
+)
+
+KERNELS = (70, 80)
+DOSES = (1.0, 0.25)
+CLIPPED = Floor("clipped", -1024.0)
+FLOORS = (CLIPPED, Floor("folded", -1024.0, 6.0))
+MEAN_LIMIT_HU = 1.0
+CONTRAST_LIMIT_PERCENT = 5.0
+INVENTED_HU = 5.0
+# Means are taken this far inside a cylinder (share of its radius), where no border reaches.
+INSIDE = 0.8
+NODULE_CORE_MM, NODULE_AROUND_MM = 1.5, (6.0, 10.0)
+# The network's gate looks at 9 x 9 pixels and is blurred over 5 x 5: nothing reaches further than 6 pixels.
+GATE_REACH = 6
+# Outputs of the same filter and a residual of zero may still be rounded differently.
+GATE_LIMIT_HU = 0.01
+# An extremum may move this far and be the same one; a region larger than the square of twice this is a plateau.
+SAME_PLACE = 3
+
+
+def cylinders_keep_their_mean(methods: Methods, bench: Bench) -> Findings:
+    """A uniform water cylinder and a lung-density cylinder keep their mean, on both floors, kernels and doses."""
+    objects = (("water", bench.water, WATER_HU), ("lung density", bench.lung, LUNG_HU))
+    for (name, parts, hu), number, dose in product(objects, KERNELS, DOSES):
+        image = noise_free(parts, bench, number)[0] + sharp_noise(parts, bench, number, dose)
+        inside = parts[-1].distance(bench.grid) < INSIDE * parts[-1].radius
+        for floor, (label, normalizer) in product(FLOORS, methods.items()):
+            made = normalized(normalizer, as_scan(image, bench, number, floor))
+            case = f"{name}, B{number}f, {floor.kind}, dose {dose:g}, noise {image[:, inside].std():.0f} HU"
+            moved = float(made.hu[:, inside].mean(dtype=np.float64)) - hu
+            yield Outcome("cylinder keeps its mean", case, label, moved, "HU", MEAN_LIMIT_HU, "within")
+
+
+def detail_keeps_its_contrast(methods: Methods, bench: Bench, repeats: int = 2) -> Findings:
+    """Line pairs of 1 mm and a nodule of 5 mm show the contrast of the noise-free B20f image, without noise and with it.
+
+    Args:
+        methods: what is checked.
+        bench: sizes.
+        repeats: volumes of noise that are averaged.
+    """
+    parts = (*bench.lung, bench.nodule, bench.lung_lines, bench.tissue_lines)
+    for number in KERNELS:
+        sharp, smooth = noise_free(parts, bench, number)
+        truth = contrasts(smooth, bench)
+        for label, normalizer in methods.items():
+            clean = normalized(normalizer, as_scan(sharp, bench, number, CLIPPED)).hu.mean(axis=0)
+            noisy = [
+                normalized(normalizer, as_scan(sharp + sharp_noise(parts, bench, number, 1.0, n), bench, number, CLIPPED)).hu
+                for n in range(repeats)
+            ]
+            for how, image in (("no noise", clean), ("noise averaged", np.concatenate(noisy).mean(axis=0))):
+                for name, contrast in contrasts(image, bench).items():
+                    change = 100.0 * (contrast / truth[name] - 1.0)
+                    case = f"{name}, B{number}f, {how}"
+                    yield Outcome("contrast as B20f", case, label, change, "%", CONTRAST_LIMIT_PERCENT, "within")
+
+
+def contrasts(image: FloatArray, bench: Bench) -> dict[str, float]:
+    """HU contrast of the nodule and amplitudes of the line pairs in a slice (rows, columns)."""
+    distance = bench.nodule.distance(bench.grid)
+    around = (distance > NODULE_AROUND_MM[0]) & (distance < NODULE_AROUND_MM[1])
+    nodule = float(image[distance < NODULE_CORE_MM].mean(dtype=np.float64) - image[around].mean(dtype=np.float64))
+    return {
+        "nodule 5 mm in lung": nodule,
+        "line pair 1 mm in lung": line_amplitude(image, bench.lung_lines, bench.grid),
+        "line pair 1 mm in tissue": line_amplitude(image, bench.tissue_lines, bench.grid),
+    }
+
+
+def line_amplitude(image: FloatArray, lines: Part, grid: Grid) -> float:
+    """Amplitude (HU) of the wave of 5 lp/cm along x inside ``lines``, by least squares."""
+    inside = lines.distance(grid) < 0.7 * lines.radius
+    x = np.broadcast_to(grid.axes()[1][None, :], inside.shape)[inside].astype(np.float64)
+    phase = 2.0 * np.pi * LINE_PAIRS_PER_CM / 10.0 * x
+    basis = np.stack([np.ones_like(phase), np.cos(phase), np.sin(phase)], axis=1)
+    fitted = np.linalg.lstsq(basis, image[inside].astype(np.float64), rcond=None)[0]
+    return float(np.hypot(fitted[1], fitted[2]))
+
+
+def nothing_is_invented(methods: Methods, bench: Bench) -> Findings:
+    """Without noise, no extremum of more than 5 HU appears round a lung and its nodule that B20f does not show."""
+    parts = (*bench.lung, bench.nodule)
+    for number in KERNELS:
+        sharp, smooth = noise_free(parts, bench, number)
+        for label, normalizer in methods.items():
+            made = normalized(normalizer, as_scan(sharp, bench, number, CLIPPED)).hu[0]
+            case = f"largest extremum that B20f does not show, B{number}f"
+            yield Outcome("no invented structure", case, label, invented_extremum(made, smooth), "HU", INVENTED_HU)
+
+
+def invented_extremum(image: FloatArray, truth: FloatArray) -> float:
+    """How far (HU) ``image`` (rows, columns) departs from ``truth`` at an extremum that is not in ``truth``; 0 if none.
+
+    Extrema are those that stand out by 5 HU. A small one is the same within 3 pixels; on a plateau of the truth, the
+    image's must lie within 5 HU of it, since a dent in a flat region is new.
+    """
+    return max(_new_maximum(sign * image, sign * truth) for sign in (np.float32(1.0), np.float32(-1.0)))
+
+
+def _new_maximum(image: FloatArray, truth: FloatArray) -> float:
+    labels, count = ndimage.label(_maxima(truth))
+    sizes = ndimage.sum_labels(np.ones_like(truth), labels, np.arange(count + 1))
+    small = (labels > 0) & (sizes[labels] <= (2 * SAME_PLACE) ** 2)
+    same = ndimage.binary_dilation(small, np.ones((2 * SAME_PLACE + 1,) * 2, bool))
+    departure = np.abs(image - truth)
+    known = same | ((labels > 0) & ~small & (departure <= INVENTED_HU))
+    found, number = ndimage.label(_maxima(image))
+    unknown = [n for n in range(1, number + 1) if not known[found == n].any()]
+    return float(departure[np.isin(found, unknown)].max()) if unknown else 0.0
+
+
+def _maxima(image: FloatArray) -> BoolArray:
+    levelled = sitk.HMaxima(sitk.GetImageFromArray(image.astype(np.float32)), height=INVENTED_HU)
+    result: BoolArray = sitk.GetArrayFromImage(sitk.RegionalMaxima(levelled)) > 0
+    return result
+
+
+def untruncated_is_linear(methods: Methods, volumes: dict[str, CTVolume]) -> Findings:
+    """Away from truncated voxels the output is the product's linear transfer.
+
+    Args:
+        methods: what is checked.
+        volumes: sharp scans by name.
+    """
+    linear = create_normalizer("linear")
+    for name, volume in volumes.items():
+        base = normalized(linear, volume).hu
+        far = ~near_truncation(volume)
+        for label, normalizer in methods.items():
+            difference = np.abs(normalized(normalizer, volume).hu - base)[far]
+            value = float(difference.max()) if difference.size else float("nan")
+            case = f"largest change of the linear transfer away from truncation, {name}"
+            yield Outcome("no invented structure", case, label, value, "HU", GATE_LIMIT_HU)
+
+
+def near_truncation(volume: CTVolume) -> NDArray[np.bool_]:
+    """Voxels (k, j, i) within 6 pixels in plane of one stored at the HU floor."""
+    truncated = volume.filled() <= assess(volume).floor.threshold
+    size = 2 * GATE_REACH + 1
+    near: NDArray[np.bool_] = ndimage.maximum_filter(truncated, (1, size, size))
+    return near

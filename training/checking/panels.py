@@ -1,0 +1,62 @@
+"""Pictures of the real scans: every image in the lung window, and its difference to the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from KernelNormalizationLib.core.volume import BoolArray, FloatArray
+from KernelNormalizationLib.core.write import RESEARCH_USE, atomic_path
+
+from ..evaluation.figures import DIFFERENCE_HU, RESOLUTION
+
+WINDOW_HU = (-1350.0, 150.0)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """What a picture shows.
+
+    Attributes:
+        name: of the file.
+        images: label to HU (k, j, i).
+        reference: (k, j, i), HU, what the images are compared with.
+        reference_label: its name.
+        lungs: boolean (k, j, i); the slice with most of it is shown, the first one without.
+    """
+
+    name: str
+    images: Mapping[str, FloatArray]
+    reference: FloatArray
+    reference_label: str
+    lungs: BoolArray | None = None
+
+
+def save_panel(folder: Path, panel: Panel) -> Path:
+    """Draw ``panel`` into ``folder``: images above, differences to the reference below.
+
+    Returns:
+        the PNG file.
+    """
+    k = 0 if panel.lungs is None else int(np.argmax(panel.lungs.sum(axis=(1, 2))))
+    reference = panel.reference[k]
+    columns = {panel.reference_label: reference, **{label: hu[k] for label, hu in panel.images.items()}}
+    figure = Figure(figsize=(3.4 * len(columns), 7.4), layout="constrained")
+    axes = figure.subplots(2, len(columns), squeeze=False)
+    for n, (label, plane) in enumerate(columns.items()):
+        axes[0, n].imshow(plane, cmap="gray", vmin=WINDOW_HU[0], vmax=WINDOW_HU[1])
+        axes[0, n].set_title(label if "original" in label else f"{label} (synthetic)", fontsize=10)
+        shown = axes[1, n].imshow(plane - reference, cmap="RdBu_r", vmin=-DIFFERENCE_HU, vmax=DIFFERENCE_HU)
+        axes[1, n].set_title(f"minus {panel.reference_label}", fontsize=9)
+    for axis in axes.ravel():
+        axis.set_axis_off()
+    figure.colorbar(shown, ax=axes[1, :], label="HU", shrink=0.8)
+    figure.suptitle(f"{panel.name.replace('_', ' ')}, slice {k + 1}. {RESEARCH_USE}", fontsize=11)
+    target = folder / f"{panel.name}.png"
+    with atomic_path(target) as temporary:
+        figure.savefig(temporary, dpi=RESOLUTION)
+    return target

@@ -1,0 +1,162 @@
+"""Test objects of known densities, as the simulated scanner sees them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from KernelNormalizationLib.core.volume import Acquisition, CTVolume, Geometry
+
+from ..simulate.floors import Floor, to_integers
+from ..simulate.kernel_family import SMOOTH_KERNEL, SharpKernel, nominal_kernel
+from ..simulate.noise import Dose, NoiseChain, attenuation, coarse_grid, reading_noise
+from ..simulate.patient import REFERENCE_PEAK
+from ..simulate.presets import PAPER_LIFT, PAPER_MODULATION, PAPER_QUANTA
+from ..simulate.sampling import Grid, SignalChain
+
+FloatArray = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
+
+AIR_HU, WATER_HU, LUNG_HU, NODULE_HU = -1000.0, 0.0, -860.0, 40.0
+NODULE_MM = 5.0
+# Lines of 1 mm with gaps of 1 mm. Only their fundamental is drawn: the harmonics (15 lp/cm and up) pass no kernel.
+LINE_PAIRS_PER_CM = 5.0
+LINE_AMPLITUDE_HU = 400.0
+SLICE_MM = 1.0
+
+
+@dataclass(frozen=True)
+class Part:
+    """A cylinder along z.
+
+    Attributes:
+        centre: (y, x), mm.
+        radius: mm.
+        hu: mean density.
+        amplitude: HU of line pairs across x, 0 for none.
+    """
+
+    centre: tuple[float, float]
+    radius: float
+    hu: float
+    amplitude: float = 0.0
+
+    def distance(self, grid: Grid) -> FloatArray:
+        """Distance (rows, columns) of every pixel to the axis, mm."""
+        y, x = grid.axes()
+        result: FloatArray = np.hypot(y[:, None] - self.centre[0], x[None, :] - self.centre[1])
+        return result
+
+    def values(self, grid: Grid) -> FloatArray:
+        """Density (1, columns), HU."""
+        _, x = grid.axes()
+        # The coarse grid of the forward projection cannot carry the lines; their mean absorbs alike.
+        amplitude = self.amplitude if 2.0 * grid.pixel < 10.0 / LINE_PAIRS_PER_CM else 0.0
+        phase = 2.0 * np.pi * LINE_PAIRS_PER_CM / 10.0 * (x - self.centre[1])
+        return np.asarray(self.hu + amplitude * np.cos(phase), np.float32)[None, :]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Sizes of the phantoms and of the reconstruction; the defaults are an adult's.
+
+    Attributes:
+        body_mm: radius of the water cylinder.
+        lung_mm: radius of the lung-density cylinder inside it.
+        pixel: mm.
+        matrix: rows and columns; must hold the body.
+        slices: slices a volume, each with noise of its own.
+    """
+
+    body_mm: float = 150.0
+    lung_mm: float = 100.0
+    pixel: float = 0.7
+    matrix: int = 448
+    slices: int = 8
+
+    @property
+    def grid(self) -> Grid:
+        """The image grid."""
+        return Grid(tuple(SLICE_MM * n for n in range(self.slices)), self.pixel, self.matrix)
+
+    @property
+    def water(self) -> tuple[Part, ...]:
+        """A uniform water cylinder in air."""
+        return (Part((0.0, 0.0), self.body_mm, WATER_HU),)
+
+    @property
+    def lung(self) -> tuple[Part, ...]:
+        """A lung-density cylinder in a body of water, which gives it the noise of a chest and makes it a lung."""
+        return (*self.water, Part((0.0, 0.0), self.lung_mm, LUNG_HU))
+
+    @property
+    def nodule(self) -> Part:
+        """A solid nodule of 5 mm in the lung."""
+        return Part((0.5 * self.lung_mm, 0.0), 0.5 * NODULE_MM, NODULE_HU)
+
+    @property
+    def lung_lines(self) -> Part:
+        """Line pairs in the lung, from lung density upwards."""
+        return Part((-0.5 * self.lung_mm, 0.0), 0.25 * self.lung_mm, LUNG_HU + LINE_AMPLITUDE_HU, LINE_AMPLITUDE_HU)
+
+    @property
+    def tissue_lines(self) -> Part:
+        """Line pairs in the water, from water upwards."""
+        middle = 0.5 * (self.body_mm + self.lung_mm)
+        radius = 0.35 * (self.body_mm - self.lung_mm)
+        return Part((0.0, middle), radius, WATER_HU + LINE_AMPLITUDE_HU, LINE_AMPLITUDE_HU)
+
+
+def draw(parts: tuple[Part, ...], grid: Grid) -> FloatArray:
+    """One slice (rows, columns), HU, later parts over earlier ones, borders partial-volumed."""
+    hu = np.full((grid.matrix, grid.matrix), AIR_HU, np.float32)
+    for part in parts:
+        weight = np.clip(0.5 + (part.radius - part.distance(grid)) / grid.pixel, 0.0, 1.0).astype(np.float32)
+        hu += weight * (part.values(grid) - hu)
+    return hu
+
+
+def kernel_of(number: int) -> SharpKernel:
+    """The nominal sharp kernel, with the lift of the study's simulated population."""
+    return nominal_kernel(number, PAPER_LIFT)
+
+
+def noise_free(parts: tuple[Part, ...], bench: Bench, number: int) -> tuple[FloatArray, FloatArray]:
+    """One slice (rows, columns) with the sharp kernel and with B20f, HU, before any floor."""
+    sharp, smooth = SignalChain(bench.grid, (kernel_of(number).mtf, SMOOTH_KERNEL.mtf))(draw(parts, bench.grid.fine()))
+    return sharp, smooth
+
+
+def sharp_noise(parts: tuple[Part, ...], bench: Bench, number: int, dose: float, seed: int = 0) -> FloatArray:
+    """Noise (slices, rows, columns) of the sharp kernel, HU, every slice independent.
+
+    Args:
+        parts: the object; its attenuation sets the noise.
+        bench: sizes.
+        number: sharp kernel.
+        dose: relative to the study's mean patient. The tube current follows the attenuation as it does there.
+        seed: of the noise.
+    """
+    grid = bench.grid
+    chain = NoiseChain(grid, kernel_of(number).mtf, SMOOTH_KERNEL.mtf)
+    exposure = Dose(PAPER_QUANTA * dose, PAPER_MODULATION)
+    spread = reading_noise(attenuation(draw(parts, coarse_grid(grid.z))), exposure, REFERENCE_PEAK)
+    white = chain.draw_white(bench.slices, 0.0, np.random.default_rng(seed))
+    return np.stack([chain.reconstruct(one, spread)[0] for one in white])
+
+
+def as_scan(hu: FloatArray, bench: Bench, number: int, floor: Floor) -> CTVolume:
+    """A volume as the scanner would store it: floor, integers, Siemens kernel tag.
+
+    Args:
+        hu: (slices, rows, columns), or one slice (rows, columns) for all, HU.
+        bench: sizes.
+        number: kernel of the tag.
+        floor: lower end of the HU range.
+    """
+    stack = np.broadcast_to(hu, (bench.slices, bench.matrix, bench.matrix))
+    stored = to_integers(floor.apply(np.array(stack, np.float32))).astype(np.float32)
+    facts = Acquisition(f"B{number}f", "SIEMENS", slice_thickness_mm=SLICE_MM, modality="CT")
+    return CTVolume(stored, Geometry((SLICE_MM, bench.pixel, bench.pixel)), facts, name=f"phantom B{number}f")

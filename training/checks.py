@@ -1,0 +1,156 @@
+"""The checks that decide whether a model may ship: ``python -m training.checks``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from KernelNormalizationLib.core.api import create_normalizer
+from KernelNormalizationLib.core.errors import CTKernelError, InputError
+from KernelNormalizationLib.core.models import load_model
+
+from .checking import fidelity, real, stability
+from .checking.outcomes import Findings, Methods, Outcome, Skipped
+from .checking.panels import Panel, save_panel
+from .checking.phantoms import Bench
+from .checking.summary import table_lines, write_summary
+from .evaluation.report import Provenance
+
+logger = logging.getLogger("training.checks")
+
+MODEL, LINEAR = "model", "linear"
+GROUPS = ("smooth", "twice", "cylinders", "contrast", "real", "structure")
+CHEST_SLICES = 16
+DESCRIPTION = """\
+Check a model as the product uses it, the linear transfer beside it:
+
+  smooth     already smooth input moves by at most 2 HU
+  twice      normalizing twice moves at most 2 HU
+  cylinders  water and lung-density cylinders keep their mean within 1 HU
+  contrast   line pairs of 1 mm and a nodule of 5 mm keep the contrast of B20f within 5 %
+  real       a Philips L to B pair, a Siemens B70f chest, Toshiba phantom pairs
+  structure  nothing changes away from truncated voxels, no extremum appears that B20f does not show
+
+Writes checks.json, checks.md and pictures of the real scans. Exit code 0: every value of the model keeps its limit; 1: one does
+not; 2: unusable input."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line's arguments."""
+    parser = argparse.ArgumentParser("python -m training.checks", description=DESCRIPTION,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser.add_argument("--model", metavar="FOLDER|ID", help="model folder or identifier (default: the one that ships)")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
+    parser.add_argument("--pairs", type=Path, metavar="FOLDER", help="simulated pairs, for smooth, twice and structure")
+    parser.add_argument("--limit", type=int, default=4, metavar="N", help="only the first N of them (default: 4)")
+    parser.add_argument("--real", type=Path, default=Path("../shared/data"), metavar="FOLDER",
+                        help="folder of the real scans (default: ../shared/data)")  # fmt: skip
+    parser.add_argument("--only", nargs="+", choices=GROUPS, default=list(GROUPS), metavar="GROUP",
+                        help=f"some of: {' '.join(GROUPS)}")  # fmt: skip
+    parser.add_argument("--device", choices=("auto", "cuda", "mps", "cpu"), default="auto", help="where the network computes")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; 0 when the model keeps every limit, 1 when not, 2 for unusable input."""
+    given = sys.argv[1:] if arguments is None else arguments
+    args = build_parser().parse_args(given)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        outcomes = run(args, shlex.join(["python", "-m", "training.checks", *given]))
+    except CTKernelError as error:
+        logger.error("%s", error)
+        return 2
+    return 0 if all(outcome.passed for outcome in outcomes if outcome.method == MODEL) else 1
+
+
+def run(args: argparse.Namespace, command: str) -> list[Outcome]:
+    """Check and write the results.
+
+    Raises:
+        InputError: unusable arguments, or nothing could be checked.
+        ModelError: the model cannot be used.
+    """
+    if args.limit < 1:
+        raise InputError(f"--limit is {args.limit}; give at least 1 pair.")
+    model = load_model(args.model)
+    methods = {MODEL: create_normalizer("unet", model=str(model.folder), device=args.device),
+               LINEAR: create_normalizer("linear")}  # fmt: skip
+    args.out.mkdir(parents=True, exist_ok=True)
+    outcomes: list[Outcome] = []
+    skipped: list[Skipped] = []
+    for found in findings(args, methods):
+        if isinstance(found, Skipped):
+            skipped.append(found)
+            logger.info("skipped: %s: %s", found.check, found.reason)
+        else:
+            outcomes.append(found)
+            logger.debug("%s", found)
+    if not outcomes:
+        raise InputError("Nothing could be checked; give --pairs or --real, or other groups.")
+    data = {"model": model.id, "weights_sha256": model.sha256, "pairs": args.pairs.name if args.pairs else None}
+    write_summary(args.out, outcomes, skipped, Provenance.now(command, data))
+    for line in table_lines(outcomes):
+        logger.info("%s", line)
+    logger.info("results are in %s", args.out / "checks.md")
+    return outcomes
+
+
+def findings(args: argparse.Namespace, methods: Methods) -> Findings:
+    """Everything asked for, check by check.
+
+    Raises:
+        InputError: ``--pairs`` holds no pairs.
+    """
+    bench, chosen = Bench(), set(args.only)
+    sharp, smooth = stability.simulated_scans(args.pairs, args.limit) if args.pairs else ([], [])
+    if not args.pairs and chosen & {"smooth", "twice"}:
+        yield Skipped(f"{stability.SMOOTH_CHECK}; {stability.TWICE_CHECK}", "no --pairs were given for simulated scans")
+    if chosen & {"twice", "structure"}:
+        yield from _added(sharp, real.middle_of_b70f(args.real, CHEST_SLICES))
+    if "smooth" in chosen:
+        yield from _smooth(methods, smooth, args.real)
+    if "twice" in chosen:
+        yield from stability.twice_is_once(methods, sharp)
+    if "cylinders" in chosen:
+        yield from fidelity.cylinders_keep_their_mean(methods, bench)
+    if "contrast" in chosen:
+        yield from fidelity.detail_keeps_its_contrast(methods, bench)
+    if "structure" in chosen:
+        yield from fidelity.untruncated_is_linear(methods, {scan.name: scan.volume for scan in sharp})
+        yield from fidelity.nothing_is_invented(methods, bench)
+    if "real" in chosen:
+        for check in (real.pair_of_another_maker, real.b70f_chest, real.phantom_pairs):
+            yield from check(methods, args.real, _draw_into(args.out))
+
+
+def _added(scans: list[stability.Scan], more: stability.Scan | Skipped) -> Iterator[Skipped]:
+    if isinstance(more, Skipped):
+        yield more
+    else:
+        scans.append(more)
+
+
+def _smooth(methods: Methods, simulated: list[stability.Scan], folder: Path) -> Findings:
+    yield from stability.smooth_scans_stay(methods, simulated, stability.TAGGED, "tagged B20f")
+    yield from stability.smooth_scans_stay(methods, simulated, stability.UNTAGGED, "no tag")
+    for scan in real.smooth_real_scans(folder):
+        if isinstance(scan, Skipped):
+            yield scan
+        else:
+            yield from stability.smooth_scans_stay(methods, [scan], None, "as it is")
+
+
+def _draw_into(folder: Path) -> Callable[[Panel], None]:
+    def draw(panel: Panel) -> None:
+        save_panel(folder, panel)
+
+    return draw
+
+
+if __name__ == "__main__":
+    sys.exit(main())
