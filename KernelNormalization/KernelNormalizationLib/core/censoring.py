@@ -128,6 +128,8 @@ def _first_moments(image: FloatArray, base: FloatArray, local: _Local, floor: HU
         height = np.maximum(height, lowest)
         sigma = np.sqrt(np.maximum(second - height**2, 1.0))
     else:
+        # Where all lies on the floor, as outside a scanner's circle, there is no noise to extrapolate.
+        t = np.maximum(t, min(0.0, lowest) / np.sqrt(variance))
         sigma = np.sqrt(variance) / moments.sd_of(t)
         height = np.maximum(t * sigma, lowest)
     return (floor.value + height).astype(np.float32), np.maximum(sigma, 1.0).astype(np.float32)

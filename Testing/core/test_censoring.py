@@ -1,0 +1,82 @@
+"""Truncated voxels are estimated before the linear transfer: known tissue under known noise and floors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from KernelNormalizationLib.core.censoring import restore_slices
+from KernelNormalizationLib.core.floor import HUFloor
+from KernelNormalizationLib.core.linear import b20f_gain
+from KernelNormalizationLib.core.radial import apply_gain
+
+PIXEL = (0.7, 0.7)
+GAIN = b20f_gain(80)
+NOISE_SD = 100.0
+TISSUE = np.s_[:, :, :30]
+EMPHYSEMA, LUNG, AIR = np.s_[:, :, 60:110], np.s_[:, :, 140:190], np.s_[:, :, 215:250]
+MEANS = {"emphysema": (EMPHYSEMA, -965.0), "lung": (LUNG, -870.0), "air": (AIR, -1000.0)}
+
+
+def unclipped(sd: float = NOISE_SD) -> NDArray[np.float32]:
+    """(2, 192, 256): tissue, emphysema, lung and air side by side under high-frequency noise as a sharp kernel makes it."""
+    rng = np.random.default_rng(5)
+    truth = np.full((2, 192, 256), 40.0)
+    truth[:, :, 45:125], truth[:, :, 125:205], truth[:, :, 205:] = -965.0, -870.0, -1000.0
+    white = rng.standard_normal(truth.shape)
+    frequency = np.hypot(np.fft.fftfreq(192)[:, None], np.fft.fftfreq(256)[None, :])
+    noise = np.fft.ifft2(np.fft.fft2(white) * np.sqrt(frequency)).real
+    return np.asarray(truth + noise * (sd / noise.std()), np.float32)
+
+
+def stored(hu: NDArray[np.float32], kind: str, value: float = -1024.0) -> NDArray[np.float32]:
+    below = np.maximum(hu, value) if kind == "clipped" else np.abs(hu - value) + value
+    return np.rint(below).astype(np.float32)
+
+
+@pytest.mark.parametrize("value", [-1024.0, -1000.0])
+def test_clipped_lung_emphysema_and_air_get_back_their_mean(value: float) -> None:
+    sharp = stored(unclipped(), "clipped", value)
+    linear, restored = apply_gain(sharp, PIXEL, GAIN), restore_slices(sharp, PIXEL, GAIN, HUFloor("clipped", value))
+    assert linear[EMPHYSEMA].mean() > -965.0 + 12.0
+    for name, (region, mean) in MEANS.items():
+        assert restored[region].mean() == pytest.approx(mean, abs=6.0), name
+
+
+def test_folded_air_and_lung_get_back_their_mean() -> None:
+    sharp = stored(unclipped(70.0), "folded")
+    linear, restored = apply_gain(sharp, PIXEL, GAIN), restore_slices(sharp, PIXEL, GAIN, HUFloor("folded", -1024.0))
+    assert linear[AIR].mean() > -1000.0 + 30.0
+    assert restored[AIR].mean() == pytest.approx(-1000.0, abs=12.0)
+    assert restored[LUNG].mean() == pytest.approx(-870.0, abs=6.0)
+
+
+def test_error_against_the_image_without_a_floor_is_at_least_halved() -> None:
+    hu = unclipped()
+    sharp, truth = stored(hu, "clipped"), apply_gain(hu, PIXEL, GAIN)
+    linear, restored = apply_gain(sharp, PIXEL, GAIN), restore_slices(sharp, PIXEL, GAIN, HUFloor("clipped", -1024.0))
+    for region in (EMPHYSEMA, AIR):
+        assert np.abs(restored - truth)[region].mean() < 0.5 * np.abs(linear - truth)[region].mean()
+
+
+def test_tissue_away_from_truncated_voxels_is_the_linear_transfer_exactly() -> None:
+    sharp = stored(unclipped(), "clipped")
+    restored = restore_slices(sharp, PIXEL, GAIN, HUFloor("clipped", -1024.0))
+    np.testing.assert_allclose(restored[TISSUE], apply_gain(sharp, PIXEL, GAIN)[TISSUE], atol=0.05)
+
+
+def test_without_a_floor_or_without_truncated_voxels_nothing_but_the_transfer_happens() -> None:
+    hu = unclipped()
+    assert np.array_equal(restore_slices(hu, PIXEL, GAIN, HUFloor("none", -1400.0)), apply_gain(hu, PIXEL, GAIN))
+    dense = stored(unclipped() + 600.0, "clipped")
+    assert np.array_equal(restore_slices(dense, PIXEL, GAIN, HUFloor("clipped", -1024.0)), apply_gain(dense, PIXEL, GAIN))
+
+
+def test_a_slice_cut_off_at_the_floor_everywhere_stays_finite() -> None:
+    """Outside its circle a scanner may write the floor itself."""
+    sharp = stored(unclipped(20.0), "clipped")
+    sharp[:, :, 205:] = -1024.0
+    restored = restore_slices(sharp, PIXEL, GAIN, HUFloor("clipped", -1024.0))
+    assert np.isfinite(restored).all()
+    assert np.all(np.abs(restored[AIR] + 1024.0) < 12.0)
