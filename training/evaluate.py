@@ -29,7 +29,8 @@ at -950 HU, mean ± std [min, max] for all patients and for EI > 5, paired one-s
 
 Methods are written [LABEL=]KIND[:MODEL]:
   raw, heuristic, bands, linear   the sharp image itself and the classical methods of the product
-  censoring                       linear transfer with the bias of the HU floor inverted
+  censoring                       linear transfer with truncated voxels estimated: the network's base without the network
+  linear:exact, censoring:exact   the same, told the simulated kernel's own gain
   unet, ours=unet:FOLDER          the network that ships, or the model in FOLDER
   cv=unet:RUNS/fold{fold}         for every patient the model of the fold that left it out (needs --folds)
   oracle                          exact linear transfer of the sharp volume before its floor (needs --keep-unclipped data)"""

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.floor import HUFloor
-from KernelNormalizationLib.core.kernels import KERNELS, MINIMUM_MTF, TARGET_NUMBER, KernelModel, gain_to_b20f, kernel_number
+from KernelNormalizationLib.core.kernels import KERNELS, TARGET_NUMBER, gain_to_b20f, kernel_number
 from KernelNormalizationLib.core.linear import b20f_gain, find_transfer
 from KernelNormalizationLib.core.radial import Gain, apply_gain
 from KernelNormalizationLib.core.volume import AIR_HU, FloatArray
 
 from .base import BASE_VERSION, base_image
 from .evaluation.cases import case_of
-from .simulate.kernel_family import SMOOTH_KERNEL, SharpKernel
+from .simulate.kernel_family import simulated_gain
 from .simulate.patient import SimulatedPatient
 from .simulate.store import read_patient
 from .variants import Variant, draw_variant
@@ -33,8 +33,6 @@ UNPACKED, META = "unpacked", "meta.json"
 LAYOUT = 2
 ARRAYS = ("sharp", "smooth", "base", "lung", "centres", "thresholds")
 LUNG_STEP, ANYWHERE_STEP = 4, 16
-# As in use: the transfer never amplifies beyond the lift of the soft kernels.
-GAIN_LIMIT = 1.1
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,7 @@ def open_patient(path: Path, variants: int = 0) -> UnpackedPatient:
     """The memory-mapped arrays of a patient file, unpacked now if that was not done since the file was written.
 
     Args:
-        path: ``FOLDER/patients/NAME.npz``; the arrays go to ``FOLDER/unpacked/NAME-KEY``, where the key changes with the
+        path: ``FOLDER/patients/NAME.npz``; the arrays go to ``FOLDER/unpacked/NAME-VARIANTS-KEY``, where the key changes with the
             file and with the kernels known to the product.
         variants: how many variants to make of a patient that was simulated with its unclipped image; none of others.
 
@@ -96,7 +94,7 @@ def open_patient(path: Path, variants: int = 0) -> UnpackedPatient:
     kernels = np.concatenate([gain_to_b20f(number, frequency) for number in KERNELS]).astype(np.float32)
     facts = f"{LAYOUT} {BASE_VERSION} {variants} {state.st_size} {state.st_mtime_ns} ".encode()
     key = hashlib.sha256(facts + kernels.tobytes()).hexdigest()[:16]
-    folder = path.parent.parent / UNPACKED / f"{path.stem}-{key}"
+    folder = path.parent.parent / UNPACKED / f"{path.stem}-{variants}-{key}"
     if not folder.is_dir():
         _unpack(path, folder, variants)
     arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS}
@@ -131,9 +129,10 @@ def _unpack(path: Path, folder: Path, variants: int) -> None:
             for name, array in arrays.items():
                 np.save(made / f"{name}.npy", array)
             (made / META).write_text(json.dumps(patient.meta))
-            for older in folder.parent.glob(f"{path.stem}-*"):
-                shutil.rmtree(older, ignore_errors=True)
             made.replace(folder)
+            for older in folder.parent.glob(f"{path.stem}-{variants}-*"):
+                if older != folder:
+                    shutil.rmtree(older, ignore_errors=True)
     except OSError as error:
         if not folder.is_dir():  # another process may have been faster
             raise InputError(f"{folder.parent} cannot be written ({error}); copy the data to where it can.") from error
@@ -153,14 +152,6 @@ def _floor(meta: dict[str, Any]) -> HUFloor:
 def transfer_gain(patient: SimulatedPatient) -> Gain:
     """Gain from the patient's sharp kernel to B20f that the product would find, since it starts from that in use."""
     return find_transfer(case_of("pair", patient).sharp).gain
-
-
-def simulated_gain(kernel: dict[str, Any]) -> Gain:
-    """Exact gain from a simulated sharp kernel (its entry in the patient's meta data) to B20f."""
-    model = KernelModel(*(kernel[name] for name in ("number", "f50", "p", "b", "f1")))
-    sharp = SharpKernel(str(kernel["name"]), model, float(kernel["lift"]))
-    smooth = SMOOTH_KERNEL
-    return lambda frequency: np.minimum(smooth.mtf(frequency) / np.maximum(sharp.mtf(frequency), MINIMUM_MTF), GAIN_LIMIT)
 
 
 def _on_b20f(smooth: NDArray[np.int16], pixel_mm: float, meta: dict[str, Any]) -> NDArray[np.int16]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +21,10 @@ from KernelNormalizationLib.core.linear import find_transfer
 from KernelNormalizationLib.core.methods import TARGET_FLOOR_HU
 from KernelNormalizationLib.core.normalizers import METHODS, Normalizer
 from KernelNormalizationLib.core.progress import ProgressTracker
+from KernelNormalizationLib.core.radial import Gain
 from KernelNormalizationLib.core.volume import CTVolume
 
-from ..simulate.kernel_family import SMOOTH_KERNEL, SharpKernel
+from ..simulate.kernel_family import SMOOTH_KERNEL, SharpKernel, simulated_gain
 from ..simulate.sampling import radial_frequency
 from .cases import Case
 
@@ -41,7 +42,8 @@ class MethodSpec:
     Attributes:
         label: name in tables.
         kind: ``raw``, a normalizer's method, ``censoring`` or ``oracle``.
-        model: model identifier or folder for ``unet``; ``{fold}`` stands for the fold that left the patient out.
+        model: model identifier or folder for ``unet``; ``{fold}`` stands for the fold that left the patient out. ``exact`` for
+            ``linear`` and ``censoring``: the simulated kernel's own gain instead of the one the product finds.
     """
 
     label: str
@@ -49,11 +51,12 @@ class MethodSpec:
     model: str | None = None
 
 
+EXACT = "exact"
 KINDS = ("raw", *METHODS, "censoring", "oracle")
 
 
 def parse_method(text: str) -> MethodSpec:
-    """Read ``[LABEL=]KIND[:MODEL]``, such as ``linear``, ``ours=unet:models/a`` or ``paper=unet:cv/fold{fold}``.
+    """Read ``[LABEL=]KIND[:MODEL]``, such as ``linear``, ``ours=unet:models/a`` or ``best=censoring:exact``.
 
     Raises:
         InputError: the kind is unknown, or a model is given to a method without one.
@@ -62,8 +65,8 @@ def parse_method(text: str) -> MethodSpec:
     kind, _, model = rest.partition(":")
     if kind not in KINDS:
         raise InputError(f"Method {text!r}: {kind!r} is not one of {', '.join(KINDS)}.")
-    if model and kind != "unet":
-        raise InputError(f"Method {text!r}: only unet takes a model.")
+    if model and kind != "unet" and not (model == EXACT and kind in ("linear", "censoring")):
+        raise InputError(f"Method {text!r}: only unet takes a model, and linear and censoring take {EXACT}.")
     return MethodSpec(label or kind, kind, model or None)
 
 
@@ -107,8 +110,9 @@ class MethodRunner:
             return case.sharp.hu
         if self.spec.kind == "oracle":
             return oracle(case)
-        if self.spec.kind == "censoring":
-            return invert_censoring(case.sharp)
+        if self.spec.kind == "censoring" or self.spec.model == EXACT:
+            gain = exact_gain(case) if self.spec.model == EXACT else find_transfer(case.sharp).gain
+            return transferred(case.sharp, gain, restore=self.spec.kind == "censoring")
         normalizer = self._normalizer(self.spec.kind, self._model_for(case))
         return normalizer.normalize(case.sharp, ProgressTracker()).volume.hu
 
@@ -147,8 +151,20 @@ def oracle(case: Case) -> FloatArray:
     return hu if floor["kind"] == "none" else np.maximum(hu, np.float32(floor["value"]))
 
 
-def invert_censoring(volume: CTVolume) -> FloatArray:
-    """The network's base by itself: linear transfer with truncated voxels estimated, no network; float32 (k, j, i), HU."""
+def transferred(volume: CTVolume, gain: Gain, *, restore: bool) -> FloatArray:
+    """Linear transfer without a network, with truncated voxels estimated or not; float32 (k, j, i), HU."""
     floor = detect_floor(volume.hu, volume.padding_mask)
-    restored = restored_transfer(volume, floor, find_transfer(volume).gain, "Linear transfer", ProgressTracker())
-    return restored if floor.kind == "none" else np.maximum(restored, np.float32(TARGET_FLOOR_HU))
+    known = floor if restore else replace(floor, kind="none")
+    hu = restored_transfer(volume, known, gain, "Linear transfer", ProgressTracker())
+    return hu if floor.kind == "none" else np.maximum(hu, np.float32(TARGET_FLOOR_HU))
+
+
+def exact_gain(case: Case) -> Gain:
+    """Gain from the simulated sharp kernel to B20f.
+
+    Raises:
+        InputError: the pair's kernel is not known exactly.
+    """
+    if case.meta["sharp_kernel"].get("estimated") is not None:
+        raise InputError(f"The kernel of {case.name} is not known exactly; only simulated pairs have an exact gain.")
+    return simulated_gain(case.meta["sharp_kernel"])

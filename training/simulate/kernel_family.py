@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from KernelNormalizationLib.core.kernels import KERNELS, TARGET_NUMBER, KernelModel
+from KernelNormalizationLib.core.kernels import KERNELS, MINIMUM_MTF, TARGET_NUMBER, KernelModel
+from KernelNormalizationLib.core.radial import Gain
 
 Curve = NDArray[np.float64]
 
@@ -17,6 +18,8 @@ Curve = NDArray[np.float64]
 # shows no such bump. The interval covers both with a margin.
 LIFT_FREQUENCY = 0.95  # lp/cm
 LIFT_RANGE = (-0.02, 0.10)
+# As in use: the transfer never amplifies beyond the lift of the soft kernels.
+GAIN_LIMIT = 1.1
 SMOOTH_KERNEL: KernelModel = KERNELS[TARGET_NUMBER]
 
 
@@ -69,3 +72,11 @@ def draw_kernel(rng: np.random.Generator) -> SharpKernel:
     b = base.b * float(rng.uniform(0.7, 1.3)) + float(rng.uniform(-0.03, 0.03))
     model = KernelModel(number, f50, p, b, base.f1 * float(rng.uniform(0.92, 1.08)))
     return SharpKernel(f"B{number}f-like", model, lift)
+
+
+def simulated_gain(kernel: dict[str, Any]) -> Gain:
+    """Exact gain from a simulated sharp kernel (its entry in the patient's meta data) to B20f."""
+    model = KernelModel(*(kernel[name] for name in ("number", "f50", "p", "b", "f1")))
+    sharp = SharpKernel(str(kernel["name"]), model, float(kernel["lift"]))
+    smooth = SMOOTH_KERNEL
+    return lambda frequency: np.minimum(smooth.mtf(frequency) / np.maximum(sharp.mtf(frequency), MINIMUM_MTF), GAIN_LIMIT)
