@@ -82,8 +82,8 @@ def open_patient(path: Path, variants: int = 0) -> UnpackedPatient:
     """The memory-mapped arrays of a patient file, unpacked now if that was not done since the file was written.
 
     Args:
-        path: ``FOLDER/patients/NAME.npz``; the arrays go to ``FOLDER/unpacked/NAME-VARIANTS-KEY``, where the key changes with the
-            file and with the kernels known to the product.
+        path: ``FOLDER/patients/NAME.npz``; the arrays go to ``FOLDER/unpacked/NAME-VARIANTS-KEY``, where the key changes with
+            the file and with the kernels known to the product.
         variants: how many variants to make of a patient that was simulated with its unclipped image; none of others.
 
     Raises:
