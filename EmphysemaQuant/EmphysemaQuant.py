@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import slicer
 from slicer.i18n import tr as _
-from slicer.i18n import translate
-from slicer.ScriptedLoadableModule import (
-    ScriptedLoadableModule,
-    ScriptedLoadableModuleLogic,
-    ScriptedLoadableModuleTest,
-    ScriptedLoadableModuleWidget,
-)
-from slicer.util import VTKObservationMixin
+from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleLogic, ScriptedLoadableModuleTest
 
 from EmphysemaQuantLib.logic import EmphysemaLogic
 from EmphysemaQuantLib.selftest import EmphysemaSelfTest
+from KernelNormalizationLib.slicermodule import PanelWidget, describe
 
 
 class EmphysemaQuant(ScriptedLoadableModule):
@@ -24,20 +17,18 @@ class EmphysemaQuant(ScriptedLoadableModule):
 
     def __init__(self, parent: Any) -> None:
         ScriptedLoadableModule.__init__(self, parent)
-        self.parent.title = _("Emphysema Quantification")
-        self.parent.categories = [translate("qSlicerAbstractCoreModule", "Chest")]
-        self.parent.dependencies = ["KernelNormalization"]
-        self.parent.contributors = ["CTKernelNormalization contributors"]
-        self.parent.helpText = _(
-            "Segments the lungs of a chest CT and measures emphysema: index (EI, LAA-950), emphysema and lung volume, "
-            "Perc15 and mean density of both lungs and of each. With a second volume, such as the synthetic partner of a "
-            "sharp-kernel scan, it shows which emphysema the normalization removed and which it kept.<br><br>"
-            "<b>Research use only – not for diagnosis or treatment.</b><br><br>See the "
-            '<a href="https://github.com/CTKernelNormalization/CTKernelNormalization#readme">documentation</a>.'
-        )
-        self.parent.acknowledgementText = _(
-            "The threshold of -950 HU follows Gevenois et al. 1996, the 15th percentile Dirksen et al. 1999; see the "
-            '<a href="https://github.com/CTKernelNormalization/CTKernelNormalization#readme">documentation</a>.'
+        describe(
+            self.parent,
+            _("Emphysema Quantification"),
+            _(
+                "Segments the lungs of a chest CT and measures emphysema: index (EI, LAA-950), emphysema and lung volume, "
+                "Perc15 and mean density of both lungs and of each. With a second volume, such as the synthetic partner of "
+                "a sharp-kernel scan, it shows which emphysema the normalization removed and which it kept."
+            ),
+            _(
+                "The threshold of -950 HU follows Gevenois et al. 1996, the 15th percentile Dirksen et al. 1999."
+            ),
+            dependencies=("KernelNormalization",),
         )
 
 
@@ -45,53 +36,14 @@ class EmphysemaQuantLogic(EmphysemaLogic, ScriptedLoadableModuleLogic):
     """The module's logic with Slicer's parameter node."""
 
 
-class EmphysemaQuantWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """Puts the panel into Slicer and tells it when the module or the scene opens and closes."""
+class EmphysemaQuantWidget(PanelWidget):
+    """The module's panel in Slicer."""
 
-    def __init__(self, parent: Any = None) -> None:
-        ScriptedLoadableModuleWidget.__init__(self, parent)
-        VTKObservationMixin.__init__(self)
-        self.logic: EmphysemaQuantLogic | None = None
-        self.panel: Any = None
-
-    def setup(self) -> None:
-        """Build the panel; called once, when the module is first opened."""
-        ScriptedLoadableModuleWidget.setup(self)
+    def makePanel(self) -> Any:
+        """The panel of emphysema quantification."""
         from EmphysemaQuantLib.widget import EmphysemaPanel
 
-        self.logic = EmphysemaQuantLogic()
-        self.panel = EmphysemaPanel(self.logic, self.resourcePath("UI/EmphysemaQuant.ui"))
-        self.layout.addWidget(self.panel.widget)
-        scene = slicer.mrmlScene
-        self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
-        self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
-        self.addObserver(scene, scene.EndImportEvent, self.onSceneEndImport)
-
-    def enter(self) -> None:
-        """The user opens the module."""
-        self.panel.enter()
-
-    def exit(self) -> None:
-        """The user leaves the module."""
-        self.panel.exit()
-
-    def cleanup(self) -> None:
-        """The module is unloaded."""
-        self.removeObservers()
-        if self.panel is not None:
-            self.panel.cleanup()
-
-    def onSceneStartClose(self, _caller: Any, _event: Any) -> None:
-        """The scene is about to be closed."""
-        self.panel.sceneStartClose()
-
-    def onSceneEndClose(self, _caller: Any, _event: Any) -> None:
-        """The scene is empty."""
-        self.panel.sceneEndClose()
-
-    def onSceneEndImport(self, _caller: Any, _event: Any) -> None:
-        """A scene was loaded."""
-        self.panel.sceneEndImport()
+        return EmphysemaPanel(EmphysemaQuantLogic(), self.resourcePath("UI/EmphysemaQuant.ui"))
 
 
 class EmphysemaQuantTest(EmphysemaSelfTest, ScriptedLoadableModuleTest):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +12,14 @@ from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.progress import Progress, ProgressTracker
 from KernelNormalizationLib.core.volume import BoolArray, CTVolume
 
-from .core.agreement import Agreement, compare_volumes, require_same_grid
 from .core.emphysema import EMPHYSEMA_THRESHOLD_HU, emphysema_mask
-from .core.indices import RegionIndices, compute_indices
-from .core.lungs import LungMask, segment_lungs
 from .core.quality import MaskQuality
+
+# These need SimpleITK, which would slow down the start of the application: the functions below import them.
+if TYPE_CHECKING:
+    from .core.agreement import Agreement
+    from .core.indices import RegionIndices
+    from .core.lungs import LungMask
 
 HISTOGRAM_EDGES_HU = np.arange(-1100.0, -395.0, 5.0)
 THRESHOLD_RANGE_HU = (-1000.0, -800.0)
@@ -109,6 +113,9 @@ def quantify(
         LungNotFoundError: no lung for the automatic mask.
         Cancelled: the user stopped the run.
     """
+    from .core.agreement import compare_volumes, require_same_grid
+    from .core.lungs import segment_lungs
+
     low, high = THRESHOLD_RANGE_HU
     if not low <= threshold_hu <= high:
         raise InputError(f"The threshold is {threshold_hu:g} HU; choose one from {low:g} to {high:g} HU.")
@@ -136,6 +143,8 @@ def supplied_mask(right: BoolArray, left: BoolArray) -> LungMask:
     Raises:
         InputError: both are empty.
     """
+    from .core.lungs import LungMask
+
     labels = np.zeros(right.shape, dtype=np.uint8)
     labels[left] = LEFT_LABEL
     labels[right] = RIGHT_LABEL
@@ -146,6 +155,8 @@ def supplied_mask(right: BoolArray, left: BoolArray) -> LungMask:
 
 
 def _measured(volume: CTVolume, lung_mask: LungMask, threshold_hu: float) -> VolumeResult:
+    from .core.indices import compute_indices
+
     values = volume.hu[lung_mask.mask]
     counts = np.histogram(values, bins=HISTOGRAM_EDGES_HU)[0]
     return VolumeResult(

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections.abc import Callable
 from typing import Any
 
-import qt
-
 from KernelNormalizationLib.core.progress import Progress, ProgressReport, ProgressTracker
-from KernelNormalizationLib.run import inThread
-
-POLL_MILLISECONDS = 50
+from KernelNormalizationLib.mailbox import Mailbox
 
 
 class BackgroundJob:
@@ -31,18 +26,13 @@ class BackgroundJob:
         onEnd: Callable[[Any, Exception | None], None],
     ) -> None:
         self._work, self._onProgress, self._onEnd = work, onProgress, onEnd
-        self._reports: queue.SimpleQueue[ProgressReport] = queue.SimpleQueue()
-        self._outcome: tuple[Any, Exception | None] | None = None
+        self._mail = Mailbox()
         self._cancelled = threading.Event()
-        self._timer = qt.QTimer()
-        self._timer.setInterval(POLL_MILLISECONDS)
-        self._timer.connect("timeout()", self._poll)
 
     def start(self) -> None:
         """Begin; returns at once."""
-        tracker = ProgressTracker(self._reports.put, self._cancelled.is_set)
-        self._timer.start()
-        inThread(lambda: self._work(tracker), lambda *outcome: setattr(self, "_outcome", outcome))
+        tracker = ProgressTracker(self._report, self._cancelled.is_set)
+        self._mail.compute(lambda: self._work(tracker), self._ended)
 
     def cancel(self) -> None:
         """Ask the computation to stop at its next step; it ends with :class:`Cancelled`."""
@@ -51,14 +41,11 @@ class BackgroundJob:
     def stop(self) -> None:
         """Cancel, and let no callback come any more."""
         self._cancelled.set()
-        self._timer.stop()
+        self._mail.close()
 
-    def _poll(self) -> None:
-        report = None
-        while not self._reports.empty():
-            report = self._reports.get()
-        if report is not None:
-            self._onProgress(report)
-        if self._outcome is not None:
-            self._timer.stop()
-            self._onEnd(*self._outcome)
+    def _report(self, report: ProgressReport) -> None:
+        self._mail.post(lambda: self._onProgress(report))
+
+    def _ended(self, result: Any, error: Exception | None) -> None:
+        self._mail.close()
+        self._onEnd(result, error)

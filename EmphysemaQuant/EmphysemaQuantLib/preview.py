@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import slicer
 import vtk
 
 from KernelNormalizationLib.core.volume import BoolArray, FloatArray
-from KernelNormalizationLib.run import inThread
+from KernelNormalizationLib.mailbox import Mailbox
 from KernelNormalizationLib.volumenodes import voxelImage
 
 PREVIEW_ATTRIBUTE = "EmphysemaQuant.Preview"
@@ -22,11 +22,18 @@ OPACITY = 0.6
 
 
 class ThresholdPreview:
-    """A hidden volume holding HU inside the lungs only, shown below the threshold by the display's own thresholding."""
+    """A hidden volume holding HU inside the lungs only, shown below the threshold by the display's own thresholding.
 
-    def __init__(self) -> None:
+    Args:
+        mail: where the copy of the lungs is made.
+        onBuilt: called once the copy is there.
+    """
+
+    def __init__(self, mail: Mailbox, onBuilt: Callable[[], None]) -> None:
+        self._mail, self._onBuilt = mail, onBuilt
         self._node: Any = None
-        self._building: threading.Thread | None = None
+        self._begun = 0  # counts the copies asked for, so that an outdated one is recognized
+        self._idle = True
         self._built: tuple[Any, tuple[slice, ...]] | None = None
         self._volumeId = ""
         self._shown: list[tuple[Any, str | None, float]] = []
@@ -39,7 +46,12 @@ class ThresholdPreview:
     @property
     def idle(self) -> bool:
         """Whether nothing was begun since the last :meth:`remove`."""
-        return self._building is None
+        return self._idle
+
+    @property
+    def shown(self) -> bool:
+        """Whether slice views show it."""
+        return bool(self._shown)
 
     def begin(self, hu: FloatArray, lungs: BoolArray, volumeNode: Any) -> None:
         """Start copying the lungs of ``volumeNode`` (HU (k, j, i) and mask) in a thread, cropped to their box.
@@ -55,18 +67,24 @@ class ThresholdPreview:
             box = _boundingBox(lungs)
             return voxelImage(np.where(lungs[box], hu[box], np.float32(OUTSIDE_HU)).astype(np.float32, copy=False)), box
 
-        self._building = inThread(build, self._finished)
+        self._idle = False
+        self._begun += 1
+        number = self._begun
+        self._mail.compute(build, lambda *outcome: self._finished(number, *outcome))
 
-    def _finished(self, built: Any, error: Exception | None) -> None:
+    def _finished(self, number: int, built: Any, error: Exception | None) -> None:
+        if number != self._begun or self._idle:
+            return
         self._built = built
         if error is not None:
             logging.getLogger(__name__).error("No threshold preview: %s", error)
+            return
+        self._onBuilt()
 
     def prepare(self) -> None:
-        """Make the hidden volume node, once the copy is there."""
-        if self.ready or self._building is None:
+        """Make the hidden volume node, if the copy is there."""
+        if self.ready:
             return
-        self._building.join()
         volumeNode = slicer.mrmlScene.GetNodeByID(self._volumeId)
         if self._built is None or volumeNode is None:
             return
@@ -119,7 +137,7 @@ class ThresholdPreview:
             slicer.mrmlScene.RemoveNode(self._node)
             if display is not None:
                 slicer.mrmlScene.RemoveNode(display)
-        self._node, self._building, self._built = None, None, None
+        self._node, self._idle, self._built = None, True, None
 
 
 def _boundingBox(mask: BoolArray) -> tuple[slice, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import slicer
@@ -14,7 +14,9 @@ from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.volume import BoolArray
 
 from .analysis import LEFT_LABEL, RIGHT_LABEL, Quantification, supplied_mask
-from .core.lungs import LungMask
+
+if TYPE_CHECKING:
+    from .core.lungs import LungMask
 
 ROLE_TAG = "EmphysemaQuant.Role"
 VOLUME_REFERENCE_ROLE = "EmphysemaQuantVolume"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,8 @@ import numpy as np
 import slicer
 
 from KernelNormalizationLib import attributes
+from KernelNormalizationLib.moduletest import PanelSelfTest, waitUntil
 from KernelNormalizationLib.sample import addSimulatedChest, simulatedChest
-from KernelNormalizationLib.selftest import waitUntil
 from KernelNormalizationLib.volumenodes import addVolumeNode
 
 from .segments import readMask, segmentIds, writeMask
@@ -33,20 +32,15 @@ def expectedIndex(hu: np.ndarray) -> float:
     return 100.0 * np.count_nonzero(hu[lungs] < -950.0) / np.count_nonzero(lungs)
 
 
-class EmphysemaSelfTest:
+class EmphysemaSelfTest(PanelSelfTest):
     """Test methods; the module file makes a test case of them."""
 
-    def setUp(self) -> None:
-        slicer.mrmlScene.Clear(0)
+    def makePanel(self) -> Any:
+        """The module's panel with its own logic."""
         from EmphysemaQuant import EmphysemaQuantLogic
         from EmphysemaQuantLib.widget import EmphysemaPanel
 
-        self.panel = EmphysemaPanel(EmphysemaQuantLogic(), str(UI_FILE))
-
-    def tearDown(self) -> None:
-        self.panel.cleanup()
-        self.panel.widget.deleteLater()
-        slicer.mrmlScene.Clear(0)
+        return EmphysemaPanel(EmphysemaQuantLogic(), str(UI_FILE))
 
     def openWithChest(self, pair: bool = False) -> Any:
         """Load the simulated chest, with its partner if wanted, and open the panel; returns the volume node."""
@@ -113,8 +107,7 @@ class EmphysemaSelfTest:
         self.openWithChest()
         self.compute()
         self.panel.ui.thresholdSlider.value = -900.0
-        self.panel._showPreview()
-        assert self.panel.preview.ready
+        waitUntil(lambda: self.panel.preview.shown, "the preview")
         assert "-900" in self.panel.ui.statusLabel.text
         nodes = slicer.mrmlScene.GetNumberOfNodes()
         self.panel.exit()
@@ -124,13 +117,6 @@ class EmphysemaSelfTest:
     def test_resultsComeBackWithTheScene(self) -> None:
         self.openWithChest()
         tlv = self.compute().volume.whole.tlv_ml
-        with tempfile.TemporaryDirectory() as folder:
-            path = str(Path(folder) / "scene.mrb")
-            assert slicer.util.saveScene(path)
-            self.panel.sceneStartClose()
-            slicer.mrmlScene.Clear(0)
-            self.panel.sceneEndClose()
-            slicer.util.loadScene(path)
-            self.panel.sceneEndImport()
+        self.saveAndReloadScene()
         assert self.panel._parameters.thresholdHu == -950.0
         assert abs(self.compute().volume.whole.tlv_ml - tlv) < 1e-6

@@ -15,7 +15,7 @@ from slicer.i18n import tr as _
 from KernelNormalizationLib import attributes
 from KernelNormalizationLib.core.errors import Cancelled, CTKernelError
 from KernelNormalizationLib.core.progress import Progress, ProgressReport
-from KernelNormalizationLib.layouts import ReviewLayout
+from KernelNormalizationLib.panel import ModulePanel, ParameterLogic
 
 from .analysis import Quantification
 from .background import BackgroundJob
@@ -29,10 +29,9 @@ PREVIEW_DELAY_MILLISECONDS = 40
 SHORTCUTS = {"Ctrl+Alt+O": "onToggleOverlay", "Ctrl+Alt+S": "onSwap"}
 
 
-class Logic(Protocol):
+class Logic(ParameterLogic, Protocol):
     """What the panel needs of the module's logic."""
 
-    def getParameterNode(self) -> Any: ...
     def prepare(
         self, volumeNode: Any, comparedNode: Any, maskNode: Any, thresholdHu: float
     ) -> Callable[[Progress], Quantification]: ...
@@ -41,7 +40,7 @@ class Logic(Protocol):
     def preferredVolume(self) -> Any | None: ...
 
 
-class EmphysemaPanel:
+class EmphysemaPanel(ModulePanel):
     """The panel; Slicer's module widget tells it of entering, leaving and scene changes.
 
     Args:
@@ -49,23 +48,18 @@ class EmphysemaPanel:
         uiPath: the panel's ``.ui`` file.
     """
 
+    parametersClass = EmphysemaParameters
+    title = _("Emphysema Quantification")
+
     def __init__(self, logic: Logic, uiPath: str) -> None:
-        self.logic = logic
+        super().__init__(logic, uiPath)
         self.result: Quantification | None = None
-        self.review = ReviewLayout()
-        self.preview = ThresholdPreview()
-        self._parameters: EmphysemaParameters | None = None
-        self._guiTag: Any = None
-        self._observer: tuple[Any, int] | None = None
+        self.preview = ThresholdPreview(self._mail, self._previewBuilt)
         self._volumeId: str | None = None
         self._swapped = False
-        self._entered = False
         self._job: BackgroundJob | None = None
         self._shortcuts: list[Any] = []
         self._previewTimer = _singleShotTimer(PREVIEW_DELAY_MILLISECONDS, self._showPreview)
-        self.widget = slicer.util.loadUI(str(uiPath))
-        self.ui = slicer.util.childWidgetVariables(self.widget)
-        self.widget.setMRMLScene(slicer.mrmlScene)
         self._connect()
 
     def _connect(self) -> None:
@@ -84,66 +78,46 @@ class EmphysemaPanel:
 
     # ---- life of the module and the scene
 
-    def enter(self) -> None:
-        """The module is opened: connect to the scene's parameter node and preselect a pair."""
-        self._entered = True
-        self._setParameters(EmphysemaParameters(self.logic.getParameterNode()))
-        self._addShortcuts()
+    def preselect(self) -> None:
+        """Choose a pair, or the newest scan."""
         if self._parameters.volume is None:
             self._parameters.volume = self.logic.preferredVolume()
-        self._update()
+
+    def enter(self) -> None:
+        """The module is opened."""
+        super().enter()
+        self._addShortcuts()
 
     def exit(self) -> None:
         """The module is left: give the user's layout and key bindings back."""
-        self._entered = False
         self._removeShortcuts()
         self._stopPreview()
-        self.review.restore()
-        self._setParameters(None)
+        super().exit()
 
     def cleanup(self) -> None:
         """The module is unloaded."""
-        self._stopJob()
-        self.exit()
+        super().cleanup()
+        self._previewTimer.deleteLater()
 
-    def sceneStartClose(self) -> None:
-        """The scene is about to be closed."""
-        self._stopJob()
+    def stopWork(self) -> None:
+        """End a running measurement and the preview."""
+        if self._job is not None:
+            self._job.stop()
+            self._job = None
         self._stopPreview()
-        self.review.restore()
-        self._setParameters(None)
 
-    def sceneEndClose(self) -> None:
-        """The scene is empty."""
-        self._reconnect()
-
-    def sceneEndImport(self) -> None:
-        """A scene was loaded: take its choices over."""
-        self._reconnect()
-
-    def _reconnect(self) -> None:
+    def forgetScene(self) -> None:
+        """Drop the result; its nodes go."""
+        self._stopPreview()
         self.result = None
         self._volumeId = None
         self.ui.indexLabel.text = ""
         self.ui.statusLabel.text = ""
-        if self._entered:
-            self.enter()
-
-    def _setParameters(self, parameters: EmphysemaParameters | None) -> None:
-        if self._parameters is not None:
-            self._parameters.disconnectGui(self._guiTag)
-            node, tag = self._observer
-            node.RemoveObserver(tag)
-            self._observer = None
-        self._parameters = parameters
-        if parameters is not None:
-            self._guiTag = parameters.connectGui(self.ui)
-            node = parameters.parameterNode
-            self._observer = (node, node.AddObserver("ModifiedEvent", lambda *_: self._update()))
 
     # ---- what is shown
 
-    def _update(self) -> None:
+    def update(self) -> None:
+        """Show the state of the parameter node."""
         parameters = self._parameters
         if parameters is None:
             return
@@ -191,12 +165,6 @@ class EmphysemaPanel:
             node.CreateClosedSurfaceRepresentation()
         display.SetVisibility3D(self._parameters.show3D)
 
-    def setStatus(self, text: str, error: bool = False) -> None:
-        """Show ``text`` below the button, and in a message box if it is an error."""
-        self.ui.statusLabel.text = text
-        if error:
-            slicer.util.errorDisplay(text, windowTitle=_("Emphysema Quantification"))
-
     # ---- computing
 
     def onComputeOrCancel(self) -> None:
@@ -218,14 +186,14 @@ class EmphysemaPanel:
         self._job = BackgroundJob(work, self._onProgress, lambda *outcome: self._onEnd(volume, *outcome))
         self.setStatus(_("Measuring…"))
         self._job.start()
-        self._update()
+        self.update()
 
     def _onProgress(self, report: ProgressReport) -> None:
         self.setStatus(f"{report.stage}: {report.done} / {report.total}")
 
     def _onEnd(self, volume: Any, result: Quantification | None, error: Exception | None) -> None:
         self._job = None
-        self._update()  # a message box below holds this function up, and the panel must be usable behind it
+        self.update()  # a message box below holds this function up, and the panel must be usable behind it
         if isinstance(error, CTKernelError):
             self.setStatus(str(error), error=not isinstance(error, Cancelled))
         elif error is not None:
@@ -255,12 +223,7 @@ class EmphysemaPanel:
         parameters.parameterNode.EndModify(wasModified)
         self.ui.indexLabel.text = headline(result)
         self.setStatus(_("Done. Edit the lungs in the Segment Editor and press Compute again to use them."))
-        self._update()
-
-    def _stopJob(self) -> None:
-        if self._job is not None:
-            self._job.stop()
-            self._job = None
+        self.update()
 
     # ---- threshold preview
 
@@ -273,8 +236,9 @@ class EmphysemaPanel:
         if self._parameters is None or self.result is None:
             return
         if self.ui.thresholdSlider.value == self.result.threshold_hu:
-            self.hidePreview()
-            self.setStatus("")
+            if self.preview.shown:
+                self.hidePreview()
+                self.setStatus("")
             return
         volume = self._parameters.volume
         if self.preview.idle:
@@ -287,6 +251,10 @@ class EmphysemaPanel:
         self.preview.show()
         self.setStatus(_("Preview at {threshold:g} HU; press Compute for the numbers.").format(
             threshold=self.ui.thresholdSlider.value))  # fmt: skip
+
+    def _previewBuilt(self) -> None:
+        if self.result is not None and self.ui.thresholdSlider.value != self.result.threshold_hu:
+            self._showPreview()
 
     def hidePreview(self) -> None:
         """Back to the computed segments."""
@@ -311,7 +279,8 @@ class EmphysemaPanel:
 
     def onShowHistogram(self) -> None:
         """Show the histogram in a plot view."""
-        slicer.modules.plots.logic().ShowChartInLayout(self._parameters.chart)
+        chart = self._parameters.chart
+        self.review.showOther(lambda: slicer.modules.plots.logic().ShowChartInLayout(chart))
 
     def onCopy(self) -> None:
         """Copy the indices to the clipboard."""
@@ -341,8 +310,7 @@ class EmphysemaPanel:
         pair = [self._parameters.volume, self._parameters.comparedVolume]
         if None not in pair:
             self.review.show(*(pair[::-1] if self._swapped else pair))
-            # The new views know their size only after the next turn of the event loop.
-            qt.QTimer.singleShot(0, self.review.fit)
+            self.fitViewsSoon()
 
     def onSwap(self) -> None:
         """Exchange left and right."""

@@ -8,6 +8,7 @@ import logging
 import shutil
 import subprocess
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import slicer
@@ -19,6 +20,7 @@ logger = logging.getLogger(__name__)
 REQUESTER = "Kernel Normalization"
 TORCH_REQUIREMENT = ">=2.4"
 CPU_RUNTIMES = ("openvino", "onnxruntime", "torch")
+NO_CONSOLE = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # Windows would flash a console window
 
 
 class DependencyError(CTKernelError):
@@ -100,7 +102,11 @@ def _installTorch() -> None:
             "the device CPU."
         ) from error
     logic = PyTorchUtils.PyTorchUtilsLogic()
-    if logic.installTorch(askConfirmation=True, torchVersionRequirement=TORCH_REQUIREMENT) is None:
+    try:
+        torch = logic.installTorch(askConfirmation=True, torchVersionRequirement=TORCH_REQUIREMENT)
+    except (ImportError, RuntimeError, ValueError, subprocess.CalledProcessError) as error:
+        raise DependencyError(f"PyTorch could not be installed ({error}). Try again, or choose the device CPU.") from error
+    if torch is None:
         raise DependencyError("PyTorch was not installed. Press Normalize again to install it, or choose the device CPU.")
 
 
@@ -144,13 +150,14 @@ def _version(name: str) -> str | None:
         return None
 
 
+@cache  # graphics cards do not change while the application runs, and asking takes up to seconds
 def _nvidiaGpu() -> str | None:
     program = shutil.which("nvidia-smi")
     if program is None:
         return None
     try:
         command = [program, "--query-gpu=name", "--format=csv,noheader"]
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=5.0, check=True)
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=5.0, check=True, creationflags=NO_CONSOLE)
     except (OSError, subprocess.SubprocessError) as error:
         logger.warning("nvidia-smi did not answer: %s", error)
         return None

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import slicer
 import vtk
+
+from .volumenodes import addVolumeNode, voxelImage
 
 VIEW_GROUP = 5600
 LAYOUT_IDS = {(2, 1): 5601, (3, 1): 5602, (2, 2): 5603, (3, 2): 5604}
@@ -45,6 +48,7 @@ class ReviewLayout:
 
     def __init__(self) -> None:
         self._userLayout: int | None = None
+        self._otherLayout: int | None = None
         self._windowLink: WindowLink | None = None
 
     @property
@@ -63,7 +67,7 @@ class ReviewLayout:
         layoutNode = manager.layoutLogic().GetLayoutNode()
         if not layoutNode.IsLayoutDescription(layoutId):
             layoutNode.AddLayoutDescription(layoutId, layoutXml(columns, rows))
-        if not self.active:
+        if not self._onLoan:
             self._userLayout = manager.layout
         manager.setLayout(layoutId)
         self._fill([sharp, synthetic, difference][:columns], rows)
@@ -71,12 +75,27 @@ class ReviewLayout:
         self._windowLink = WindowLink(sharp.GetDisplayNode(), synthetic.GetDisplayNode())
         return True
 
+    def showOther(self, switch: Callable[[], None]) -> None:
+        """Let ``switch`` bring another layout on screen, such as one with a plot; it is given back like ours."""
+        manager = slicer.app.layoutManager()
+        before, onLoan = (manager.layout if manager is not None else None), self._onLoan
+        switch()
+        if manager is not None and manager.layout != before:
+            if not onLoan:
+                self._userLayout = before
+            self._otherLayout = manager.layout
+
     def restore(self) -> None:
-        """Give the user's layout back, if ours is on screen."""
+        """Give the user's layout back, if one that we chose is on screen."""
         self.unlinkWindows()
-        if self.active and self._userLayout is not None:
+        if self._onLoan and self._userLayout is not None:
             slicer.app.layoutManager().setLayout(self._userLayout)
-        self._userLayout = None
+        self._userLayout = self._otherLayout = None
+
+    @property
+    def _onLoan(self) -> bool:
+        manager = slicer.app.layoutManager()
+        return self.active or (manager is not None and manager.layout == self._otherLayout)
 
     def unlinkWindows(self) -> None:
         """Stop copying window and level from one volume to the other."""
@@ -146,16 +165,32 @@ def compositeNode(layoutName: str) -> Any | None:
     return next((node for node in nodes if node.GetLayoutName() == layoutName), None)
 
 
-def differenceNode(sharp: Any, synthetic: Any) -> Any:
-    """The volume synthetic minus sharp (HU) in diverging colours; made once a pair and hidden from selectors."""
+def existingDifference(sharp: Any, synthetic: Any) -> Any | None:
+    """The difference volume of this pair, if it was made before and both are still the same."""
     for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
-        if node.GetAttribute(DIFFERENCE_ATTRIBUTE) == "true" and node.GetNodeReference("synthetic") is synthetic:
+        pair = (node.GetNodeReference("sharp"), node.GetNodeReference("synthetic"))
+        if node.GetAttribute(DIFFERENCE_ATTRIBUTE) == "true" and pair == (sharp, synthetic):
             return node
-    from .volumenodes import addVolumeNode
+    return None
 
-    change = np.subtract(slicer.util.arrayFromVolume(synthetic), slicer.util.arrayFromVolume(sharp), dtype=np.float32)
-    node = addVolumeNode(change, sharp, f"{synthetic.GetName()} minus {sharp.GetName()} (HU)")
+
+def voxelDifference(sharp: Any, synthetic: Any) -> Callable[[], Any]:
+    """Takes hold of the voxels now; the returned function subtracts them (HU) and may run in a thread."""
+    minuend, subtrahend = slicer.util.arrayFromVolume(synthetic), slicer.util.arrayFromVolume(sharp)
+    return lambda: voxelImage(np.subtract(minuend, subtrahend, dtype=np.float32))
+
+
+def addDifference(voxels: Any, sharp: Any, synthetic: Any) -> Any:
+    """The volume synthetic minus sharp (HU) in diverging colours, hidden from selectors.
+
+    Args:
+        voxels: what the function of :func:`voxelDifference` gave.
+        sharp: original volume node.
+        synthetic: its synthetic partner.
+    """
+    node = addVolumeNode(voxels, sharp, f"{synthetic.GetName()} minus {sharp.GetName()} (HU)")
     node.SetAttribute(DIFFERENCE_ATTRIBUTE, "true")
+    node.SetNodeReferenceID("sharp", sharp.GetID())
     node.SetNodeReferenceID("synthetic", synthetic.GetID())
     node.SetHideFromEditors(True)
     display = node.GetDisplayNode()

@@ -1,8 +1,8 @@
 """The background process: ``python -m KernelNormalizationLib.normalize_process FOLDER… --alive FILE``.
 
 Reads volumes stored by :mod:`KernelNormalizationLib.job`, normalizes them one after another with one loaded model and
-reports on standard output, one JSON object a line. Runs as long as the ``--alive`` file exists: deleting it cancels, and
-an application that vanished with its temporary folder leaves no orphan computing.
+reports on standard output, one JSON object a line. Runs as long as the ``--alive`` file exists, so that deleting it cancels,
+and as long as somebody listens: after a crash of the application nothing goes on computing and no voxels stay behind.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -86,7 +87,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     settings = job.Settings(options.method, options.model, options.device)
-    return run(options.folders, settings, options.alive, sys.stdout)
+    try:
+        return run(options.folders, settings, options.alive, sys.stdout)
+    except BrokenPipeError:
+        # Nobody listens: the application is gone and can no longer remove the scan it stored.
+        shutil.rmtree(options.alive.parent, ignore_errors=True)
+        return EXIT_CANCELLED
 
 
 def _write(out: TextIO, line: str) -> None:

@@ -8,8 +8,6 @@ import shutil
 import signal
 import sys
 import tempfile
-import threading
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -152,21 +150,6 @@ def describeProgress(report: ProgressReport, number: int, total: int, name: str)
 def pythonExecutable() -> str:
     """Python that can import what this application can: PythonSlicer inside Slicer, else the running interpreter."""
     return shutil.which("PythonSlicer") or sys.executable
-
-
-def inThread(work: Callable[[], Any], done: Callable[[Any, Exception | None], None]) -> threading.Thread:
-    """Run ``work`` in a thread; ``done`` gets its result or its exception, in that thread."""
-
-    def body() -> None:
-        try:
-            result, error = work(), None
-        except Exception as caught:  # noqa: BLE001 - whatever failed is handed over and shown
-            result, error = None, caught
-        done(result, error)
-
-    thread = threading.Thread(target=body, daemon=True)
-    thread.start()
-    return thread
 
 
 def _checked(node: Any) -> Any:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,40 +9,21 @@ import numpy as np
 import slicer
 
 from . import attributes
+from .moduletest import PanelSelfTest, waitUntil
 from .sample import addSimulatedChest, simulatedChest
 
-TIMEOUT_SECONDS = 180.0
 UI_FILE = Path(__file__).resolve().parents[1] / "Resources" / "UI" / "KernelNormalization.ui"
 
 
-def waitUntil(condition: Callable[[], bool], what: str, timeout: float = TIMEOUT_SECONDS) -> None:
-    """Let the application work until ``condition`` holds.
-
-    Raises:
-        AssertionError: it does not within ``timeout`` seconds.
-    """
-    end = time.monotonic() + timeout
-    while not condition():
-        if time.monotonic() > end:
-            raise AssertionError(f"Waited {timeout:.0f} s in vain for {what}")
-        slicer.app.processEvents()
-        time.sleep(0.01)
-
-
-class NormalizationSelfTest:
+class NormalizationSelfTest(PanelSelfTest):
     """Test methods; the module file makes a test case of them."""
 
-    def setUp(self) -> None:
-        slicer.mrmlScene.Clear(0)
+    def makePanel(self) -> Any:
+        """The module's panel with its own logic."""
         from KernelNormalization import KernelNormalizationLogic
         from KernelNormalizationLib.widget import NormalizationPanel
 
-        self.panel = NormalizationPanel(KernelNormalizationLogic(), str(UI_FILE))
-
-    def tearDown(self) -> None:
-        self.panel.cleanup()
-        self.panel.widget.deleteLater()
-        slicer.mrmlScene.Clear(0)
+        return NormalizationPanel(KernelNormalizationLogic(), str(UI_FILE))
 
     def openWithChest(self, method: str = "linear") -> Any:
         """Load the simulated chest and open the panel; returns the volume node."""
@@ -127,9 +105,7 @@ class NormalizationSelfTest:
         self.openWithChest()
         self.press()
         folder = self.panel._process.run.folder
-        self.panel.sceneStartClose()
-        slicer.mrmlScene.Clear(0)
-        self.panel.sceneEndClose()
+        self.closeScene()
         assert self.panel._process is None
         assert self.syntheticVolumes() == []
         waitUntil(lambda: not folder.exists(), "the temporary files to go", 30.0)
@@ -137,13 +113,6 @@ class NormalizationSelfTest:
     def test_choicesComeBackWithTheScene(self) -> None:
         chest = self.openWithChest("bands")
         name = chest.GetName()
-        with tempfile.TemporaryDirectory() as folder:
-            path = str(Path(folder) / "scene.mrb")
-            assert slicer.util.saveScene(path)
-            self.panel.sceneStartClose()
-            slicer.mrmlScene.Clear(0)
-            self.panel.sceneEndClose()
-            slicer.util.loadScene(path)
-            self.panel.sceneEndImport()
+        self.saveAndReloadScene()
         assert self.panel._parameters.method.name == "bands"
         assert self.panel._parameters.inputVolume.GetName() == name

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
 import slicer
@@ -17,7 +18,6 @@ from . import attributes
 from .core.errors import InputError
 from .core.floor import detect_padding
 from .core.normalizers import NormalizationResult, synthetic_name
-from .core.read import KERNEL_KEY, MANUFACTURER_KEY, SYNTHETIC_KEY
 from .core.volume import Acquisition, CTVolume, Geometry
 
 TagReader = Callable[[str, str], str]
@@ -111,8 +111,9 @@ def acquisitionFromNode(node: Any, readTag: TagReader | None) -> Acquisition:
             values[field] = _converted(field, readTag(instances[0], tag))
         imageType = readTag(instances[0], _IMAGE_TYPE) or ""
         values["image_type"] = tuple(part for part in imageType.split("\\") if part)
-    values["kernel"] = values.get("kernel") or _attribute(node, attributes.KERNEL, KERNEL_KEY)
-    values["manufacturer"] = values.get("manufacturer") or _attribute(node, attributes.MANUFACTURER, MANUFACTURER_KEY)
+    keys = _fileKeys()
+    values["kernel"] = values.get("kernel") or _attribute(node, attributes.KERNEL, keys.kernel)
+    values["manufacturer"] = values.get("manufacturer") or _attribute(node, attributes.MANUFACTURER, keys.manufacturer)
     return Acquisition(**values)
 
 
@@ -130,7 +131,7 @@ def deferredVolume(node: Any, readTag: TagReader | None = None) -> Callable[[], 
     acquisition = acquisitionFromNode(node, readTag)
     if acquisition.modality not in (None, "CT"):
         raise InputError(f"“{node.GetName()}” is {acquisition.modality}, not CT; only CT can be normalized and measured.")
-    synthetic = attributes.isSynthetic(node) or str(node.GetAttribute(SYNTHETIC_KEY)).lower() == "true"
+    synthetic = attributes.isSynthetic(node) or str(node.GetAttribute(_fileKeys().synthetic)).lower() == "true"
     name, geometry, voxels = node.GetName(), geometryFromNode(node), slicer.util.arrayFromVolume(node)
 
     def volume() -> CTVolume:
@@ -192,6 +193,7 @@ def addSyntheticVolumeNode(result: NormalizationResult, inputNode: Any) -> Any:
 def addSyntheticVolumeNodeFromVoxels(voxels: Any, record: dict[str, Any], acquisition: Acquisition, inputNode: Any) -> Any:
     """Like :func:`addSyntheticVolumeNode`, from voxels as :func:`addVolumeNode` takes them and the record alone."""
     node = addVolumeNode(voxels, inputNode, synthetic_name(inputNode.GetName()))
+    keys = _fileKeys()
     for name, value in {
         attributes.SYNTHETIC: "true",
         attributes.RESEARCH_USE_ONLY: "true",
@@ -200,9 +202,9 @@ def addSyntheticVolumeNodeFromVoxels(voxels: Any, record: dict[str, Any], acquis
         attributes.KERNEL: acquisition.kernel,
         attributes.MANUFACTURER: acquisition.manufacturer,
         # Slicer writes node attributes into the header of a saved NRRD: these names are the ones files are read by.
-        SYNTHETIC_KEY: "true",
-        KERNEL_KEY: acquisition.kernel,
-        MANUFACTURER_KEY: acquisition.manufacturer,
+        keys.synthetic: "true",
+        keys.kernel: acquisition.kernel,
+        keys.manufacturer: acquisition.manufacturer,
     }.items():
         if value is not None:
             node.SetAttribute(name, value)
@@ -220,6 +222,20 @@ def _converted(field: str, text: str) -> str | float | None:
     except ValueError:
         logging.getLogger(__name__).warning("Ignoring the DICOM value %r of %s: not a number", text, field)
         return None
+
+
+class _FileKeys(NamedTuple):
+    kernel: str
+    manufacturer: str
+    synthetic: str
+
+
+@cache
+def _fileKeys() -> _FileKeys:
+    # Imported late: reading files takes SimpleITK, which would slow down the start of the application.
+    from .core.read import KERNEL_KEY, MANUFACTURER_KEY, SYNTHETIC_KEY
+
+    return _FileKeys(KERNEL_KEY, MANUFACTURER_KEY, SYNTHETIC_KEY)
 
 
 def _attribute(node: Any, *names: str) -> str | None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-import queue
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 import qt
-import slicer
 from slicer.i18n import tr as _
 
 from . import attributes
@@ -18,19 +16,18 @@ from .core.errors import CTKernelError, InputError, ModelError
 from .core.volume import CTVolume
 from .dependencies import Dependencies, Devices
 from .job import Event, Settings
-from .layouts import ReviewLayout, differenceNode
+from .layouts import addDifference, existingDifference, voxelDifference
+from .panel import ModulePanel, ParameterLogic
 from .parameter import NormalizationParameters
-from .process import BackgroundProcess
-from .run import NormalizationRun, describeProgress, inThread
+from .process import NOT_STARTED, RESULT_LOST, BackgroundProcess
+from .run import NormalizationRun, describeProgress
 
 MODELS_SETTING = "KernelNormalization/ImportedModels"
-ASSESS_DELAY_MILLISECONDS = 50
 
 
-class Logic(Protocol):
+class Logic(ParameterLogic, Protocol):
     """What the panel needs of the module's logic."""
 
-    def getParameterNode(self) -> Any: ...
     def deferredVolume(self, node: Any) -> Callable[[], CTVolume]: ...
     def newestCandidate(self) -> Any | None: ...
     def syntheticPartner(self, node: Any) -> Any | None: ...
@@ -47,7 +44,7 @@ class DependencyCheck(Protocol):
 StartRun = Callable[[list[Any], Settings], NormalizationRun]
 
 
-class NormalizationPanel:
+class NormalizationPanel(ModulePanel):
     """The panel; Slicer's module widget tells it of entering, leaving and scene changes.
 
     Args:
@@ -57,6 +54,9 @@ class NormalizationPanel:
         startRun: prepares a run; replaced by tests that need a process of their own.
     """
 
+    parametersClass = NormalizationParameters
+    title = _("Kernel Normalization")
+
     def __init__(
         self,
         logic: Logic,
@@ -64,34 +64,20 @@ class NormalizationPanel:
         dependencies: DependencyCheck | None = None,
         startRun: StartRun = NormalizationRun,
     ) -> None:
-        self.logic = logic
-        self._uiPath = Path(uiPath)
+        super().__init__(logic, uiPath)
+        self._requirements = Path(uiPath).parents[1] / "requirements.txt"
         self._dependencies = dependencies or Dependencies()
         self._startRun = startRun
         self._process: BackgroundProcess | None = None
         self._errors: list[str] = []
         self._cancelled = False
-        self._entered = False
-        self._parameters: NormalizationParameters | None = None
-        self._guiTag: Any = None
-        self._observer: tuple[Any, int] | None = None
         self._assessedId: str | None = None
-        self._assessTimer = qt.QTimer()
-        self._assessTimer.setSingleShot(True)
-        self._assessTimer.setInterval(ASSESS_DELAY_MILLISECONDS)
-        self._assessTimer.connect("timeout()", self._assess)
-        self._cards: queue.SimpleQueue[tuple[str, ScanCard | None, Exception | None]] = queue.SimpleQueue()
-        self._cardTimer = qt.QTimer()
-        self._cardTimer.setInterval(ASSESS_DELAY_MILLISECONDS)
-        self._cardTimer.connect("timeout()", self._takeCard)
-        self.review = ReviewLayout()
-        self.widget = slicer.util.loadUI(str(uiPath))
-        self.ui = slicer.util.childWidgetVariables(self.widget)
-        self.widget.setMRMLScene(slicer.mrmlScene)
+        self._subtracting = False
         self._fillModels()
         self._connect()
-        self.ui.deviceInfoLabel.text = self._dependencies.devices().describe()
         self.showCard(None)
+        # Asks the graphics driver, which may take its time.
+        self._mail.wait(self._dependencies.devices, self._showDevices)
 
     def _connect(self) -> None:
         self.ui.normalizeButton.connect("clicked()", self.onNormalizeOrCancel)
@@ -102,70 +88,36 @@ class NormalizationPanel:
         self.ui.differenceCheckBox.connect("toggled(bool)", self.onLayoutOption)
         self.ui.twoRowsCheckBox.connect("toggled(bool)", self.onLayoutOption)
 
-    # ---- life of the module and the scene
+    # ---- life of the module and the scene; a running normalization goes on when the module is left
 
-    def enter(self) -> None:
-        """The module is opened: connect to the scene's parameter node and preselect a scan."""
-        self._entered = True
-        self._setParameters(NormalizationParameters(self.logic.getParameterNode()))
-        if self._parameters.inputVolume is None:
-            self._parameters.inputVolume = self.logic.newestCandidate()
-        if self._parameters.resultVolume is None and self._parameters.inputVolume is not None:
-            self._parameters.resultVolume = self.logic.syntheticPartner(self._parameters.inputVolume)
-        self._update()
+    def preselect(self) -> None:
+        """Choose the newest scan, and the newest synthetic volume made from it."""
+        parameters = self._parameters
+        if parameters.inputVolume is None:
+            parameters.inputVolume = self.logic.newestCandidate()
+        if parameters.resultVolume is None and parameters.inputVolume is not None:
+            parameters.resultVolume = self.logic.syntheticPartner(parameters.inputVolume)
+        self._showModel()
 
-    def exit(self) -> None:
-        """The module is left: give the user's layout back; a running normalization goes on."""
-        self._entered = False
-        self.review.restore()
-        self._setParameters(None)
+    def stopWork(self) -> None:
+        """End a running normalization at once."""
+        if self._process is None:
+            return
+        self._process.stop()
+        self._process = None
+        self.ui.progressBar.visible = False
+        self.setStatus(_("The scene was closed; the normalization was stopped and nothing was kept."))
+        self.update()
 
-    def cleanup(self) -> None:
-        """The module is unloaded."""
-        self._assessTimer.stop()
-        self._cardTimer.stop()
-        self._stopProcess()
-        self.exit()
-
-    def sceneStartClose(self) -> None:
-        """The scene is about to be closed: nothing may be added to it any more."""
-        if self._process is not None:
-            self.setStatus(_("The scene was closed; the normalization was stopped and nothing was kept."))
-        self._stopProcess()
-        self.review.restore()
-        self._setParameters(None)
-
-    def sceneEndClose(self) -> None:
-        """The scene is empty."""
-        self._reconnect()
-
-    def sceneEndImport(self) -> None:
-        """A scene was loaded: take its choices over."""
-        self._reconnect()
-
-    def _reconnect(self) -> None:
+    def forgetScene(self) -> None:
+        """Drop the card of a scan that goes."""
         self._assessedId = None
         self.showCard(None)
-        if self._entered:
-            self.enter()
-
-    def _setParameters(self, parameters: NormalizationParameters | None) -> None:
-        if self._parameters is not None:
-            self._parameters.disconnectGui(self._guiTag)
-            node, tag = self._observer
-            node.RemoveObserver(tag)
-            self._observer = None
-        self._parameters = parameters
-        if parameters is not None:
-            self._guiTag = parameters.connectGui(self.ui)
-            node = parameters.parameterNode
-            self._observer = (node, node.AddObserver("ModifiedEvent", lambda *_: self._update()))
-            index = self.ui.modelComboBox.findData(parameters.model)
-            self.ui.modelComboBox.currentIndex = max(0, index)
 
     # ---- what is shown
 
-    def _update(self) -> None:
+    def update(self) -> None:
+        """Show the state of the parameter node."""
         parameters = self._parameters
         if parameters is None:
             return
@@ -174,23 +126,20 @@ class NormalizationPanel:
         self.ui.normalizeButton.enabled = running or node is not None
         self.ui.normalizeButton.text = _("Cancel") if running else _("Normalize")
         for control in (
-            self.ui.inputSelector, self.ui.moreSelector, self.ui.methodComboBox, self.ui.modelComboBox,
-            self.ui.importModelButton, self.ui.deviceComboBox,
+            self.ui.inputSelector, self.ui.moreSelector, self.ui.methodComboBox, self.ui.importModelButton,
         ):  # fmt: skip
             control.enabled = not running
         isUnet = parameters.method.name == "unet"
         self.ui.modelComboBox.enabled = self.ui.deviceComboBox.enabled = isUnet and not running
         self.ui.sideBySideButton.enabled = self._pair() is not None
         self.ui.restoreLayoutButton.enabled = self.review.active
-        nodeId = node.GetID() if node is not None else None
-        if nodeId != self._assessedId:
-            self._assessedId = nodeId
-            self.ui.verdictLabel.text = _("Reading the scan…") if node is not None else ""
-            self.ui.cardLabel.text = ""
-            self._assessTimer.start()
+        self._assess(node)
 
-    def _assess(self) -> None:
-        node = self._parameters.inputVolume if self._parameters is not None else None
+    def _assess(self, node: Any) -> None:
+        nodeId = node.GetID() if node is not None else None
+        if nodeId == self._assessedId:
+            return
+        self._assessedId = nodeId
         if node is None:
             self.showCard(None)
             return
@@ -199,27 +148,21 @@ class NormalizationPanel:
         except CTKernelError as error:
             self.showCard(errorCard(str(error)))
             return
-        nodeId = node.GetID()
-        inThread(lambda: _describe(volume), lambda card, error: self._cards.put((nodeId, card, error)))
-        self._cardTimer.start()
+        self.ui.verdictLabel.text = _("Reading the scan…")
+        self.ui.cardLabel.text = ""
+        self._mail.compute(lambda: _describe(volume), lambda *outcome: self._takeCard(nodeId, *outcome))
 
-    def _takeCard(self) -> None:
-        while not self._cards.empty():
-            nodeId, card, error = self._cards.get()
-            if nodeId == self._assessedId:
-                self._cardTimer.stop()
-                self.showCard(card if error is None else errorCard(str(error)))
+    def _takeCard(self, nodeId: str | None, card: ScanCard | None, error: Exception | None) -> None:
+        if nodeId == self._assessedId:
+            self.showCard(card if error is None else errorCard(str(error)))
 
     def showCard(self, card: ScanCard | None) -> None:
         """Show what is known of the input volume."""
         self.ui.cardLabel.text = card.facts if card is not None else ""
         self.ui.verdictLabel.text = card.html if card is not None else ""
 
-    def setStatus(self, text: str, error: bool = False) -> None:
-        """Show ``text`` below the button, and in a message box if it is an error."""
-        self.ui.statusLabel.text = text
-        if error:
-            slicer.util.errorDisplay(text, windowTitle=_("Kernel Normalization"))
+    def _showDevices(self, devices: Devices | None, error: Exception | None) -> None:
+        self.ui.deviceInfoLabel.text = devices.describe() if devices is not None else str(error)
 
     # ---- running
 
@@ -240,7 +183,7 @@ class NormalizationPanel:
         try:
             missing = self._dependencies.missing(self.settings())
             if missing:
-                self._dependencies.install(missing, self._uiPath.parents[1] / "requirements.txt")
+                self._dependencies.install(missing, self._requirements)
             run = self._startRun(nodes, self.settings())
         except CTKernelError as error:
             self.setStatus(str(error), error=True)
@@ -251,15 +194,15 @@ class NormalizationPanel:
         self.ui.progressBar.visible = True
         self.ui.statusLabel.text = _("Preparing…")
         self._process.start()
-        self._update()
+        self.update()
 
     def _chosenNodes(self) -> list[Any]:
         first = self._parameters.inputVolume
         return [first, *(node for node in self.ui.moreSelector.checkedNodes() if node is not first)]
 
     def _onEvent(self, event: Event) -> None:
-        jobs = self._process.run.jobs
-        if event.progress is not None:
+        jobs = self._process.run.jobs if self._process is not None else []
+        if event.progress is not None and not self._cancelled:
             self.ui.progressBar.maximum = max(1, event.progress.total)
             self.ui.progressBar.value = event.progress.done
             self.ui.statusLabel.text = describeProgress(event.progress, event.job, len(jobs), jobs[event.job].name)
@@ -269,31 +212,25 @@ class NormalizationPanel:
             self.ui.statusLabel.text = _("Loading the result…")
 
     def _onResult(self, number: int, voxels: Any, record: dict[str, Any]) -> None:
-        node = self._process.run.addResult(number, voxels, record)
-        if node is not None and self._parameters is not None:
-            self._parameters.resultVolume = node
+        node = self._process.run.addResult(number, voxels, record) if self._process is not None else None
+        if node is not None:
+            parameters = self._parameters or NormalizationParameters(self.logic.getParameterNode())
+            parameters.resultVolume = node
 
     def _onEnd(self, code: int, lines: str) -> None:
         self._process = None
         self.ui.progressBar.visible = False
-        self._update()  # a message box below holds this function up, and the panel must be usable behind it
+        self.update()  # a message box below holds this function up, and the panel must be usable behind it
         if self._cancelled:
             self.setStatus(_("Cancelled; nothing was kept of the unfinished volume."))
         elif self._errors:
             self.setStatus("\n".join(self._errors), error=True)
         elif code != 0:
             logging.getLogger(__name__).error("Background process failed with code %s:\n%s", code, lines)
-            self.setStatus(_crashMessage(code, lines), error=True)
+            self.setStatus(_failureMessage(code, lines), error=True)
         else:
             self.setStatus(_("Done. {text}").format(text=attributes.RESEARCH_USE_TEXT))
             self.onShowSideBySide()
-
-    def _stopProcess(self) -> None:
-        if self._process is not None:
-            self._process.stop()
-            self._process = None
-            self.ui.progressBar.visible = False
-            self._update()
 
     # ---- models
 
@@ -309,6 +246,18 @@ class NormalizationPanel:
         for folder in _importedModels():
             combo.addItem(Path(folder).name, folder)
         combo.blockSignals(wasBlocked)
+
+    def _showModel(self) -> None:
+        wanted = self._parameters.model
+        index = self.ui.modelComboBox.findData(wanted)
+        if index < 0:
+            self.setStatus(
+                _("The model “{name}” of this scene is not on this computer; the default model is chosen instead.").format(
+                    name=Path(wanted).name
+                )
+            )
+            self._parameters.model = ""
+        self.ui.modelComboBox.currentIndex = max(0, index)
 
     def onModelChosen(self, index: int) -> None:
         """Another model is chosen."""
@@ -347,12 +296,32 @@ class NormalizationPanel:
     def onShowSideBySide(self) -> None:
         """Show sharp and synthetic next to each other."""
         pair = self._pair()
-        if pair is not None:
-            difference = differenceNode(*pair) if self._parameters.showDifference else None
-            if self.review.show(*pair, difference, self._parameters.twoRows):
-                # The new views know their size only after the next turn of the event loop.
-                qt.QTimer.singleShot(0, self.review.fit)
-        self._update()
+        if pair is None:
+            return
+        difference = existingDifference(*pair) if self._parameters.showDifference else None
+        if self._parameters.showDifference and difference is None:
+            self._subtract(*pair)
+            return
+        if self.review.show(*pair, difference, self._parameters.twoRows):
+            self.fitViewsSoon()
+        self.update()
+
+    def _subtract(self, sharp: Any, synthetic: Any) -> None:
+        if not self._subtracting:
+            self._subtracting = True
+            status = str(self.ui.statusLabel.text)
+            self.setStatus(_("Computing the difference…"))
+            work = voxelDifference(sharp, synthetic)
+            self._mail.compute(work, lambda *outcome: self._subtracted(sharp, synthetic, status, *outcome))
+
+    def _subtracted(self, sharp: Any, synthetic: Any, status: str, voxels: Any, error: Exception | None) -> None:
+        self._subtracting = False
+        self.setStatus(status)
+        if error is not None:
+            self.setStatus(_("The difference could not be computed: {error}").format(error=error), error=True)
+        elif self._pair() == (sharp, synthetic):
+            addDifference(voxels, sharp, synthetic)
+            self.onShowSideBySide()
 
     def onLayoutOption(self, _checked: bool) -> None:
         """Difference or coronal views are switched: follow if the layout is on screen."""
@@ -362,7 +331,7 @@ class NormalizationPanel:
     def onRestoreLayout(self) -> None:
         """Back to the user's layout."""
         self.review.restore()
-        self._update()
+        self.update()
 
 
 def _describe(volume: Callable[[], CTVolume]) -> ScanCard:
@@ -377,11 +346,15 @@ def _importedModels() -> list[str]:
     return [line for line in str(stored or "").split("\n") if line]
 
 
-def _crashMessage(code: int, lines: str) -> str:
-    last = lines.strip().splitlines()[-1:] or [""]
+def _failureMessage(code: int, lines: str) -> str:
+    last = (lines.strip().splitlines()[-1:] or [""])[0]
+    if code == NOT_STARTED:
+        return _("The normalization could not be started: {line}. Check the free space for temporary files.").format(line=last)
+    if code == RESULT_LOST:
+        return _("The result could not be read: {line}. Check free space and memory, then normalize again.").format(line=last)
     if code in (-9, 137) or "MemoryError" in lines:
         return _("The computer ran out of memory; Slicer itself is safe. Close other programs, or crop the volume first.")
     return _(
         "The normalization stopped unexpectedly (code {code}: {line}). Nothing was kept. Try the device CPU or another "
         "method; details are in the application log."
-    ).format(code=code, line=last[0])
+    ).format(code=code, line=last)

@@ -90,6 +90,11 @@ class LayoutManager:
     def layout(self) -> int:
         return self._layout_logic.GetLayoutNode().GetViewArrangement()
 
+    @property
+    def description(self) -> str:
+        """The current layout as XML."""
+        return str(self._layout_logic.GetLayoutNode().GetCurrentLayoutDescription())
+
     def strict(self) -> StrictNamespace:
         """This manager with Slicer's names only."""
         known = facts.of("slicer.app.layoutManager()").names
@@ -116,7 +121,6 @@ class Application:
         self.settings: dict[str, Any] = {}
         self.chosen_folder = ""
         self.chosen_file = ""
-        self.shown_charts: list[Any] = []
         self._install_modules()
         self._install_slicer()
 
@@ -171,8 +175,6 @@ class Application:
             connect=lambda signal, slot: _require_signal("slicer.app", signal),
             moduleManager=lambda: SimpleNamespace(connect=lambda *_: True, disconnect=lambda *_: True),
         )
-        plots = SimpleNamespace(ShowChartInLayout=self.shown_charts.append)
-        slicer.modules.plots = SimpleNamespace(logic=lambda: plots)
 
     def _io(self) -> StrictNamespace:
         scene = self.host.scene

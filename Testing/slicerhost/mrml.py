@@ -50,6 +50,7 @@ class MrmlHost:
             "Volumes": slicer.vtkSlicerVolumesLogic(),
             "Segmentations": slicer.vtkSlicerSegmentationsModuleLogic(),
             "SubjectHierarchy": slicer.vtkSlicerSubjectHierarchyModuleLogic(),
+            "Plots": slicer.vtkSlicerPlotsLogic(),
         }.items():
             if name == "Terminologies":
                 logic.SetModuleShareDirectory(str(resources_path() / "terminologies"))

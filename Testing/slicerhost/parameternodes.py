@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import typing
+import weakref
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -19,33 +20,53 @@ class WithinRange:
 
 
 class _Wrapper:
-    """What every wrapper class has; ``members`` is set by the decorator."""
+    """What every wrapper class has; ``members`` is set by the decorator.
+
+    As in Slicer, values other than nodes are remembered until the node says that it was modified, ``connectGui`` tells no tag,
+    and disconnecting leaves the wrapper's observer on the node.
+    """
 
     members: ClassVar[dict[str, _Parameter]]
 
     def __init__(self, parameterNode: Any) -> None:
         self.parameterNode = parameterNode
         self._guis: dict[int, list[_Connector]] = {}
+        self._next_tag = 0
         self._updating = False
         for parameter in self.members.values():
             if not parameterNode.HasParameter(parameter.name):
                 parameter.write(parameterNode, parameter.default)
+        self._remembered: dict[str, Any] = {}
+        self._remember()
+        weak = weakref.ref(self)
+        tag = parameterNode.AddObserver("ModifiedEvent", lambda *_: weak() and weak()._remember())
+        weakref.finalize(self, parameterNode.RemoveObserver, tag)
 
-    def connectGui(self, ui: Any) -> int:
-        connectors = []
-        for widget in vars(ui).values():
-            name = widget.property("SlicerParameterName")
-            if name:
-                if name not in self.members:
-                    raise ValueError(f"Cannot find a param with the given name: {name}")
-                connectors.append(_Connector(self, self.members[name], widget))
-        tag = self.parameterNode.AddObserver("ModifiedEvent", self._update)
-        self._guis[tag] = connectors
+    def _remember(self) -> None:
+        for name, parameter in self.members.items():
+            if not parameter.isNode:
+                if not self.parameterNode.HasParameter(name):
+                    parameter.write(self.parameterNode, parameter.default)
+                self._remembered[name] = parameter.read(self.parameterNode)
+
+    def AddObserver(self, event: Any, callback: Any, priority: float = 0.0) -> int:
+        return int(self.parameterNode.AddObserver(event, callback, priority))
+
+    def connectGui(self, ui: Any) -> None:
+        widgets = {w.property("SlicerParameterName"): w for w in vars(ui).values()}
+        self.connectParametersToGui({name: widget for name, widget in widgets.items() if name})
+
+    def connectParametersToGui(self, widgets: dict[str, Any]) -> int:
+        unknown = set(widgets) - set(self.members)
+        if unknown:
+            raise ValueError(f"Cannot find a param with the given name: {sorted(unknown)}")
+        tag, self._next_tag = self._next_tag, self._next_tag + 1
+        self._guis[tag] = [_Connector(self, self.members[name], widget) for name, widget in widgets.items()]
+        self.AddObserver("ModifiedEvent", self._update)
         return tag
 
-    def disconnectGui(self, tag: int) -> None:
-        self.parameterNode.RemoveObserver(tag)
-        for connector in self._guis.pop(tag):
+    def disconnectGui(self, tag: int | None) -> None:
+        for connector in self._guis.pop(tag, []):  # type: ignore[arg-type]
             connector.disconnect()
 
     def _update(self, *_: Any) -> None:
@@ -66,9 +87,16 @@ def parameterNodeWrapper(cls: type) -> type:
 
 
 def _property(parameter: _Parameter) -> property:
-    return property(
-        lambda self: parameter.read(self.parameterNode), lambda self, value: parameter.write(self.parameterNode, value)
-    )
+    def read(self: _Wrapper) -> Any:
+        return parameter.read(self.parameterNode) if parameter.isNode else self._remembered[parameter.name]
+
+    def write(self: _Wrapper, value: Any) -> None:
+        wasModified = self.parameterNode.StartModify()
+        parameter.write(self.parameterNode, value)
+        self._remember()
+        self.parameterNode.EndModify(wasModified)
+
+    return property(read, write)
 
 
 class _Parameter:
@@ -156,4 +184,4 @@ class _Connector:
             value = list(self.parameter.kind)[self.widget.currentIndex]
         else:
             value = self.widget.checked if self.parameter.kind is bool else self.widget.value
-        self.parameter.write(self.owner.parameterNode, value)
+        setattr(self.owner, self.parameter.name, value)

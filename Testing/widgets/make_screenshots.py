@@ -26,9 +26,10 @@ def main(folder: Path) -> None:
     from EmphysemaQuantLib.widget import EmphysemaPanel
     from KernelNormalization import KernelNormalizationLogic
     from KernelNormalizationLib.layouts import viewName
+    from KernelNormalizationLib.moduletest import waitUntil
     from KernelNormalizationLib.parameter import MethodChoice
     from KernelNormalizationLib.sample import addSimulatedChest
-    from KernelNormalizationLib.selftest import UI_FILE, waitUntil
+    from KernelNormalizationLib.selftest import UI_FILE
     from KernelNormalizationLib.widget import NormalizationPanel
 
     folder.mkdir(parents=True, exist_ok=True)

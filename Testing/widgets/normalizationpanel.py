@@ -17,8 +17,9 @@ application.start()  # the modules' widgets import qt, which exists from here on
 from KernelNormalization import KernelNormalizationLogic  # noqa: E402
 from KernelNormalizationLib import attributes, job  # noqa: E402
 from KernelNormalizationLib.dependencies import Dependencies, Devices  # noqa: E402
+from KernelNormalizationLib.moduletest import waitUntil  # noqa: E402
 from KernelNormalizationLib.run import NormalizationRun  # noqa: E402
-from KernelNormalizationLib.selftest import UI_FILE, waitUntil  # noqa: E402
+from KernelNormalizationLib.selftest import UI_FILE  # noqa: E402
 from KernelNormalizationLib.widget import NormalizationPanel  # noqa: E402
 
 # Stands in for the computation: reads the stored volume, reports, and raises every voxel by 100 HU.

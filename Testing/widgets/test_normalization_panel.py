@@ -25,9 +25,9 @@ from KernelNormalizationLib import attributes, job
 from KernelNormalizationLib.core.suitability import assess
 from KernelNormalizationLib.dependencies import Dependencies, DependencyError, Devices
 from KernelNormalizationLib.layouts import LAYOUT_IDS, compositeNode, viewName
+from KernelNormalizationLib.moduletest import waitUntil
 from KernelNormalizationLib.parameter import MethodChoice
 from KernelNormalizationLib.sample import addSimulatedChest
-from KernelNormalizationLib.selftest import waitUntil
 
 __all__ = ["chest", "make_panel"]
 
@@ -190,7 +190,7 @@ def test_layout_of_the_user_comes_back_on_leaving(make_panel: PanelMaker, chest:
     press_and_wait(panel)
     assert panel.review.active
     panel.ui.differenceCheckBox.checked = True
-    assert app.layout_manager.layout == LAYOUT_IDS[3, 1]
+    waitUntil(lambda: app.layout_manager.layout == LAYOUT_IDS[3, 1], "the difference", 30.0)
     panel.ui.twoRowsCheckBox.checked = True
     assert app.layout_manager.layout == LAYOUT_IDS[3, 2]
     assert slicer.mrmlScene.GetNodeByID(f"vtkMRMLSliceNode{viewName(0, 1)}").GetOrientation() == "Coronal"
@@ -225,6 +225,7 @@ def test_difference_is_synthetic_minus_sharp_and_hidden_from_selectors(make_pane
     panel = make_panel()
     press_and_wait(panel)
     panel.ui.differenceCheckBox.checked = True
+    waitUntil(lambda: panel.review.active and not panel._subtracting, "the difference", 30.0)
     shown = slicer.mrmlScene.GetNodeByID(compositeNode(viewName(2, 0)).GetBackgroundVolumeID())
     assert (slicer.util.arrayFromVolume(shown) == 100.0).all()
     assert panel.ui.inputSelector.nodeCount() == 2

@@ -1,0 +1,104 @@
+"""Work in threads whose outcomes come back on the GUI thread."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import qt
+
+# While threads compute in Python, the GUI thread gives four fifths of its time to them; while they only wait for files or a
+# process, it looks after them now and then.
+COMPUTING_INTERVAL_MILLISECONDS, COMPUTING_PAUSE_SECONDS = 5, 0.02
+WAITING_INTERVAL_MILLISECONDS, WAITING_PAUSE_SECONDS = 50, 0.001
+
+Done = Callable[[Any, Exception | None], None]
+
+
+class Mailbox:
+    """Starts threads, and calls back on the GUI thread with what they give.
+
+    Slicer holds the Python interpreter while it waits for events, so a Python thread stands still until the GUI thread runs
+    Python and lets go. A timer therefore comes as long as a thread is at work, and pauses for a moment each time.
+    """
+
+    def __init__(self) -> None:
+        self._messages: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._computing, self._waiting = 0, 0
+        self._timer: Any = qt.QTimer()
+        self._timer.connect("timeout()", self._poll)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a thread is at work or its outcome is not yet handed over."""
+        return bool(self._computing or self._waiting)
+
+    def compute(self, work: Callable[[], Any], done: Done) -> None:
+        """Run ``work`` in a thread that needs the interpreter.
+
+        Args:
+            work: touches no node and no widget.
+            done: called on the GUI thread with (result, ``None``) or (``None``, what went wrong).
+        """
+        self._computing += 1
+        self._start(work, lambda *outcome: self._computed(done, *outcome))
+
+    def wait(self, work: Callable[[], Any], done: Done) -> None:
+        """Like :meth:`compute`, for ``work`` that mostly waits: files, a process."""
+        self._waiting += 1
+        self._start(work, lambda *outcome: self._waited(done, *outcome))
+
+    def post(self, message: Callable[[], None]) -> None:
+        """Have ``message`` called on the GUI thread; for threads that this mailbox started."""
+        self._messages.put(message)
+
+    def close(self) -> None:
+        """Let nothing come any more; threads run to their end unheard."""
+        if self._timer is not None:
+            self._timer.stop()
+            # A connected slot keeps its object alive as long as the timer lives.
+            self._timer.deleteLater()
+            self._timer = None
+
+    def _start(self, work: Callable[[], Any], done: Done) -> None:
+        def body() -> None:
+            try:
+                result, error = work(), None
+            except Exception as caught:  # noqa: BLE001 - whatever failed is handed over and shown
+                result, error = None, caught
+            self._messages.put(lambda: done(result, error))
+
+        self._pace()
+        threading.Thread(target=body, daemon=True).start()
+
+    def _computed(self, done: Done, result: Any, error: Exception | None) -> None:
+        self._computing -= 1
+        done(result, error)
+
+    def _waited(self, done: Done, result: Any, error: Exception | None) -> None:
+        self._waiting -= 1
+        done(result, error)
+
+    def _pace(self) -> None:
+        if self._timer is None:
+            return
+        if not self.busy:
+            self._timer.stop()
+            return
+        self._timer.setInterval(COMPUTING_INTERVAL_MILLISECONDS if self._computing else WAITING_INTERVAL_MILLISECONDS)
+        if not self._timer.isActive():
+            self._timer.start()
+
+    def _poll(self) -> None:
+        time.sleep(COMPUTING_PAUSE_SECONDS if self._computing else WAITING_PAUSE_SECONDS)
+        while self._timer is not None:
+            try:
+                message = self._messages.get_nowait()
+            except queue.Empty:
+                break
+            # One at a time, so that a message that fails takes no other with it.
+            message()
+        self._pace()
