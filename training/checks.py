@@ -60,6 +60,9 @@ def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     args = build_parser().parse_args(given)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    # The product's own notices (device, domain) would drown the values.
+    for name in ("KernelNormalizationLib", "EmphysemaQuantLib"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     try:
         outcomes = run(args, shlex.join(["python", "-m", "training.checks", *given]))
     except CTKernelError as error:
@@ -83,13 +86,13 @@ def run(args: argparse.Namespace, command: str) -> list[Outcome]:
     args.out.mkdir(parents=True, exist_ok=True)
     outcomes: list[Outcome] = []
     skipped: list[Skipped] = []
-    for found in findings(args, methods):
+    for found in findings(args, methods, fidelity.reach_of(model)):
         if isinstance(found, Skipped):
             skipped.append(found)
             logger.info("skipped: %s: %s", found.check, found.reason)
         else:
             outcomes.append(found)
-            logger.debug("%s", found)
+            logger.info("%s", found.line)
     if not outcomes:
         raise InputError("Nothing could be checked; give --pairs or --real, or other groups.")
     data = {"model": model.id, "weights_sha256": model.sha256, "pairs": args.pairs.name if args.pairs else None}
@@ -100,8 +103,13 @@ def run(args: argparse.Namespace, command: str) -> list[Outcome]:
     return outcomes
 
 
-def findings(args: argparse.Namespace, methods: Methods) -> Findings:
+def findings(args: argparse.Namespace, methods: Methods, reach: int) -> Findings:
     """Everything asked for, check by check.
+
+    Args:
+        args: the command line.
+        methods: what is checked.
+        reach: pixels round a truncated voxel within which the model may change the linear transfer.
 
     Raises:
         InputError: ``--pairs`` holds no pairs.
@@ -121,7 +129,7 @@ def findings(args: argparse.Namespace, methods: Methods) -> Findings:
     if "contrast" in chosen:
         yield from fidelity.detail_keeps_its_contrast(methods, bench)
     if "structure" in chosen:
-        yield from fidelity.untruncated_is_linear(methods, {scan.name: scan.volume for scan in sharp})
+        yield from fidelity.untruncated_is_linear(methods, {scan.name: scan.volume for scan in sharp}, reach)
         yield from fidelity.nothing_is_invented(methods, bench)
     if "real" in chosen:
         for check in (real.pair_of_another_maker, real.b70f_chest, real.phantom_pairs):

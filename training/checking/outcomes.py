@@ -49,6 +49,12 @@ class Outcome:
         """The limit with its sign and unit."""
         return f"{SIGNS[self.rule]} {self.limit:g} {self.unit}".strip()
 
+    @property
+    def line(self) -> str:
+        """In one line, for a log."""
+        verdict = "pass" if self.passed else "FAIL"
+        return f"{verdict} {self.method}, {self.check}, {self.case}: {self.value:.3g} ({self.limit_text})"
+
     def as_record(self) -> dict[str, Any]:
         """JSON-serializable."""
         return {**asdict(self), "passed": self.passed}

@@ -63,13 +63,15 @@ class Bench:
     """Sizes of the phantoms and of the reconstruction; the defaults are an adult's.
 
     Attributes:
-        body_mm: radius of the water cylinder.
+        water_mm: radius of the water cylinder (20 cm across: the usual water phantom).
+        body_mm: radius of the body of water round the lung.
         lung_mm: radius of the lung-density cylinder inside it.
         pixel: mm.
         matrix: rows and columns; must hold the body.
         slices: slices a volume, each with noise of its own.
     """
 
+    water_mm: float = 100.0
     body_mm: float = 150.0
     lung_mm: float = 100.0
     pixel: float = 0.7
@@ -84,12 +86,12 @@ class Bench:
     @property
     def water(self) -> tuple[Part, ...]:
         """A uniform water cylinder in air."""
-        return (Part((0.0, 0.0), self.body_mm, WATER_HU),)
+        return (Part((0.0, 0.0), self.water_mm, WATER_HU),)
 
     @property
     def lung(self) -> tuple[Part, ...]:
         """A lung-density cylinder in a body of water, which gives it the noise of a chest and makes it a lung."""
-        return (*self.water, Part((0.0, 0.0), self.lung_mm, LUNG_HU))
+        return (Part((0.0, 0.0), self.body_mm, WATER_HU), Part((0.0, 0.0), self.lung_mm, LUNG_HU))
 
     @property
     def nodule(self) -> Part:
