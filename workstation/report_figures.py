@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from EmphysemaQuantLib.core.curve import density_histogram
 from EmphysemaQuantLib.core.emphysema import emphysema_mask
-from EmphysemaQuantLib.core.grids import Canonical, bounding_box
+from KernelNormalizationLib.core.grids import Canonical, bounding_box
 from KernelNormalizationLib.core.volume import BoolArray, CTVolume
 
 from .report import Kind, Report

@@ -101,4 +101,3 @@ def printed_whole(report: Report) -> tuple[list[str], list[list[str]]]:
     add("In clusters > 120 mm³ (%)", [f"{p.clusters.class_percent[-1]:.2f}" for p in panels])
     add("At the HU floor (%)", [f"{p.floor.lung_share_percent:.2f}" for p in panels])
     return ["Both lungs", *(kind for kind, _ in report.panels)], rows
-

@@ -9,7 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from EmphysemaQuantLib.core.grids import bounding_box
+from KernelNormalizationLib.core.grids import bounding_box
 from KernelNormalizationLib.core.volume import CTVolume, Geometry
 from KernelNormalizationLib.core.write import image_of
 
@@ -147,7 +147,7 @@ STRESSES: dict[str, Callable[[Case], Case]] = {
 
 def canonical_case(volume: CTVolume, labels: NDArray[np.uint8]) -> Case:
     """A case in canonical axis order with identity directions."""
-    from EmphysemaQuantLib.core.grids import Canonical
+    from KernelNormalizationLib.core.grids import Canonical
 
     frame = Canonical.of(volume.geometry)
     hu = np.ascontiguousarray(frame.forward(volume.hu))

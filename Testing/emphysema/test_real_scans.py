@@ -9,8 +9,8 @@ import pytest
 import SimpleITK as sitk
 from emphysema.phantom import dice
 
-from EmphysemaQuantLib.core.grids import gaussian
 from EmphysemaQuantLib.core.lungs import segment_lungs
+from KernelNormalizationLib.core.grids import gaussian
 from KernelNormalizationLib.core.read import read_volume
 from KernelNormalizationLib.core.volume import CTVolume, Geometry
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from KernelNormalizationLib.core.body import body_mask
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.volume import BoolArray, CTVolume, FloatArray
 
-from .body import body_mask
 from .emphysema import EMPHYSEMA_THRESHOLD_HU, emphysema_mask
 from .lungs import LungMask
 

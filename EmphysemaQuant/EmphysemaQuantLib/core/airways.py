@@ -8,11 +8,10 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from KernelNormalizationLib.core.grids import Spacing, components, morphology, to_image
 from KernelNormalizationLib.core.volume import BoolArray, FloatArray
 
-from .grids import Spacing, components, morphology, to_image
-
-# Coronal and sagittal tracheal diameters of adults are 10 to 27 mm (Breatnach 1984), so an axial section has 80 to
+# Coronal and sagittal tracheal diameters of adults are 10 to 27 mm (Breatnach 1984, abstract), so an axial section has 80 to
 # 570 mm2; the limits leave room for slanting sections and saber-sheath tracheas.
 TRACHEA_AREA_MM2 = (40.0, 800.0)
 TRACHEA_MINIMUM_LENGTH_MM = 20.0
@@ -146,7 +145,8 @@ def grow_airways(hu: FloatArray, trachea: BoolArray, spacing: Spacing) -> Airway
     """Grow from the trachea into the bronchi with the highest threshold that does not leak.
 
     The volume reached from the trachea rises slowly with the threshold while walls hold and jumps when the first wall
-    gives way (the "explosion" of Mori 2000). The limit is the trachea's own volume plus ``BRONCHI_ML``.
+    gives way (searching the best threshold of region growing from the trachea goes back to Mori 1996, abstract). The limit
+    is the trachea's own volume plus ``BRONCHI_ML``.
 
     Args:
         hu: float32 (k, j, i), HU on a grid of about 1.2 mm, canonical order, cropped to the mediastinum.

@@ -11,7 +11,7 @@ from .emphysema import EMPHYSEMA_THRESHOLD_HU
 from .indices import RegionIndices, compute_indices
 from .lungs import LungMask
 
-# Remembered from the QIBA lung density profile, not read for this project: beyond measurement error with 95 % confidence.
+# QIBA lung density profile [remembered, not read]: beyond measurement error with 95 % confidence.
 PERC15_LIMIT_HU = 18.0
 PERC15_ADJUSTED_LIMIT_HU = 11.0
 EI_LIMIT_POINTS = 3.7
@@ -21,8 +21,8 @@ EI_LIMIT_POINTS = 3.7
 class DensityChange:
     """Follow-up minus baseline, whole lungs.
 
-    The adjusted numbers come from the sponge model (Stoel 2008): lung mass stays while volume changes, so densities
-    (HU + 1000) are multiplied by TLV of the follow-up / TLV of the baseline.
+    The adjusted numbers come from the sponge model (Stoel 2008 [remembered, not read]): lung mass stays while volume
+    changes, so densities (HU + 1000) are multiplied by TLV of the follow-up / TLV of the baseline.
 
     Attributes:
         tlv_change_ml: mL.
@@ -43,7 +43,7 @@ class DensityChange:
 
 
 def volume_adjusted_perc15(perc15_hu: float, tlv_ml: float, reference_tlv_ml: float) -> float:
-    """Perc15 that the lung would have at the reference volume (sponge model, Stoel 2008), HU.
+    """Perc15 that the lung would have at the reference volume (sponge model: constant lung mass), HU.
 
     Args:
         perc15_hu: HU.

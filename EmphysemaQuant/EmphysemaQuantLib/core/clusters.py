@@ -9,11 +9,10 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from KernelNormalizationLib.core.errors import InputError
+from KernelNormalizationLib.core.grids import Spacing, bounding_box
 from KernelNormalizationLib.core.volume import BoolArray
 
-from .grids import Spacing, bounding_box
-
-# Bounds of the four classes of the bullae index, mm3 (Blechschmidt 2001); what is smaller than 2 mm3 is class 0.
+# Bounds of the four classes of the bullae index, mm3 (Blechschmidt 2001 [remembered, not read]); smaller is class 0.
 SIZE_CLASS_BOUNDS_MM3 = (2.0, 8.0, 65.0, 120.0)
 SIZE_CLASS_NAMES = ("< 2 mm³", "2–8 mm³", "8–65 mm³", "65–120 mm³", "> 120 mm³")
 # A line through fewer points is not a distribution.
@@ -27,7 +26,7 @@ class PowerLaw:
     """Power law of a cumulative size distribution, Y = K X^-D.
 
     Attributes:
-        d_value: dimensionless, exponent D > 0 (Mishima 1999: falls while emphysema clusters merge).
+        d_value: dimensionless, exponent D > 0 (Mishima 1999, abstract: falls while emphysema clusters merge).
         fit_from: smallest cluster size of the fit (mm3 in 3D, mm2 in 2D).
         fit_to: largest cluster size of the fit.
         r_squared: share of the variance of log Y explained by the line.

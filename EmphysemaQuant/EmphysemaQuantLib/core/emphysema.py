@@ -7,7 +7,8 @@ import numpy as np
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.volume import BoolArray, FloatArray
 
-# Gevenois 1995/1996: -950 HU agrees best with macroscopic and microscopic morphometry on thin slices at inspiration.
+# Of eight thresholds from -900 to -970 HU on thin slices, only -950 HU did not differ from macroscopic morphometry of 63
+# resected lungs (Gevenois 1995, abstract).
 EMPHYSEMA_THRESHOLD_HU = -950.0
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from KernelNormalizationLib.core.body import TISSUE_BORDER_HU
+from KernelNormalizationLib.core.grids import LabelArray, ReducedGrid, Spacing, bounding_box, components, gaussian, morphology
 from KernelNormalizationLib.core.volume import BoolArray, FloatArray
 
 from .airways import AirwayGrowth
-from .body import TISSUE_BORDER_HU
-from .grids import LabelArray, ReducedGrid, Spacing, bounding_box, components, gaussian, morphology
 from .quality import MaskFacts
 from .split import LEFT, RIGHT, LungPieces
 

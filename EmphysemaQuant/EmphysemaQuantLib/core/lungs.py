@@ -7,14 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from KernelNormalizationLib.core.body import CLIP_HU, COARSE_MM, TISSUE_BORDER_HU, coarse_body
 from KernelNormalizationLib.core.errors import LungNotFoundError
-from KernelNormalizationLib.core.progress import Progress, ProgressTracker
-from KernelNormalizationLib.core.volume import BoolArray, CTVolume, FloatArray
-
-from .airways import AirwayGrowth, find_trachea, grow_airways
-from .body import CLIP_HU, COARSE_MM, TISSUE_BORDER_HU, coarse_body
-from .facts import Scene, measure
-from .grids import (
+from KernelNormalizationLib.core.grids import (
     Canonical,
     LabelArray,
     ReducedGrid,
@@ -25,6 +20,11 @@ from .grids import (
     morphology,
     noise_sd,
 )
+from KernelNormalizationLib.core.progress import Progress, ProgressTracker
+from KernelNormalizationLib.core.volume import BoolArray, CTVolume, FloatArray
+
+from .airways import AirwayGrowth, find_trachea, grow_airways
+from .facts import Scene, measure
 from .quality import MaskQuality, judge
 from .split import LEFT, RIGHT, LungPieces, find_lungs
 

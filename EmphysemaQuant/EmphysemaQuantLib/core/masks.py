@@ -12,9 +12,9 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from KernelNormalizationLib.core.errors import InputError
+from KernelNormalizationLib.core.grids import Canonical, LabelArray
 from KernelNormalizationLib.core.volume import CTVolume, Geometry
 
-from .grids import Canonical, LabelArray
 from .lungs import LungMask
 from .quality import MaskQuality
 from .split import LEFT, RIGHT, part_binary

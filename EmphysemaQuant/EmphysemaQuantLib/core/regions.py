@@ -11,9 +11,9 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from KernelNormalizationLib.core.errors import InputError
+from KernelNormalizationLib.core.grids import Canonical, LabelArray, ReducedGrid, to_image
 from KernelNormalizationLib.core.volume import Geometry
 
-from .grids import Canonical, LabelArray, ReducedGrid, to_image
 from .lungs import LungMask
 from .split import LEFT, RIGHT
 
@@ -28,7 +28,7 @@ SIDE_NAMES: Mapping[int, str] = {RIGHT: "right", LEFT: "left"}
 THIRD_NAMES: Mapping[int, str] = {1: "upper third", 2: "middle third", 3: "lower third"}
 SHELL_NAMES: Mapping[int, str] = {1: "core", 2: "rind"}
 Thirds = Literal["volume", "height"]
-# Own choice: the outermost 15 mm hold the subpleural lobules; literature uses depths from 10 to 20 mm.
+# Own choice; the secondary lobules under the pleura are 10 to 25 mm across [remembered, not read].
 RIND_MM = 15.0
 
 

@@ -8,10 +8,9 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from KernelNormalizationLib.core.body import PARENCHYMA_HU, TISSUE_BORDER_HU
+from KernelNormalizationLib.core.grids import LabelArray, Spacing, components, morphology, to_image
 from KernelNormalizationLib.core.volume import BoolArray, FloatArray
-
-from .body import PARENCHYMA_HU, TISSUE_BORDER_HU
-from .grids import LabelArray, Spacing, components, morphology, to_image
 
 RIGHT, LEFT = 1, 2
 # Bowel gas and a pneumothorax are pure: away from their surface nearly every voxel is below the range of parenchyma.

@@ -14,7 +14,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from KernelNormalizationLib.core.volume import BoolArray, FloatArray, Geometry
+from .volume import BoolArray, FloatArray, Geometry
 
 LabelArray = NDArray[np.uint8]
 Spacing = tuple[float, float, float]
