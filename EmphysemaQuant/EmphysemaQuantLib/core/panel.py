@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.floor import detect_floor
 from KernelNormalizationLib.core.volume import CTVolume
 
@@ -14,9 +13,9 @@ from .acquisition import Patient, SheetItem, acquisition_sheet
 from .clusters import ClusterIndices, analyse_clusters
 from .curve import FloorEffect, ei_curve, floor_effect
 from .emphysema import EMPHYSEMA_THRESHOLD_HU, emphysema_mask
-from .indices import RegionIndices, compute_indices, partition_indices
+from .indices import RegionIndices, partition_indices, require_mask_of
 from .lungs import LungMask
-from .regions import Thirds, core_and_rind, thirds
+from .regions import Thirds, core_and_rind, lobes, sides, thirds
 
 
 @dataclass(frozen=True)
@@ -68,11 +67,10 @@ def measure_panel(
     Raises:
         InputError: shapes differ or the mask is empty.
     """
-    if not lung_mask.mask.any():
-        raise InputError("The lung mask is empty; an emphysema index of nothing would be meaningless.")
-    regions = compute_indices(volume, lung_mask, threshold_hu)
-    for partition in (thirds(lung_mask, volume.geometry, by), core_and_rind(lung_mask, volume.geometry)):
-        regions += partition_indices(volume, partition, threshold_hu)
+    require_mask_of(volume, lung_mask)
+    geometry = volume.geometry
+    partitions = [sides(lung_mask), lobes(lung_mask), thirds(lung_mask, geometry, by), core_and_rind(lung_mask, geometry)]
+    regions = partition_indices(volume, partitions, threshold_hu, with_whole=True)
     lung_hu = volume.hu[lung_mask.mask]
     floor = detect_floor(volume.hu, volume.padding_mask)
     emphysema = emphysema_mask(volume.hu, lung_mask.mask, threshold_hu)
@@ -81,7 +79,7 @@ def measure_panel(
         synthetic=volume.synthetic,
         threshold_hu=float(threshold_hu),
         regions=tuple(regions),
-        clusters=analyse_clusters(emphysema, int(np.count_nonzero(lung_mask.labels)), volume.geometry.spacing),
+        clusters=analyse_clusters(emphysema, int(np.count_nonzero(lung_mask.labels)), geometry.spacing),
         curve=ei_curve(lung_hu),
         floor=floor_effect(lung_hu, None if floor.kind == "none" else floor.value, threshold_hu),
         sheet=acquisition_sheet(volume, regions[0], lung_mask.quality, patient),
