@@ -146,14 +146,15 @@ def _step(state: State, wrapped: Any, config: TrainConfig, rate: float, stream: 
     # Processes average their gradients; with the mean of their weights that is the loss over all patches.
     weight: Tensor = fabric.all_reduce(batch.weight.sum(), reduce_op="mean")  # type: ignore[assignment]
     loss = loss_of(wrapped, batch, weight)
+    value = float(fabric.all_reduce(loss.detach().clone(), reduce_op="mean"))  # type: ignore[arg-type]
+    if not math.isfinite(value):
+        raise CTKernelError(f"The loss is {value} in step {state.step + 1}; lower the learning rate, in another --out.")
     fabric.backward(loss / HU_UNIT)
-    fabric.clip_gradients(wrapped, state.optimizer, max_norm=1.0)
+    # In mixed precision a step with infinite gradients is normal: the scaler leaves it out.
+    fabric.clip_gradients(wrapped, state.optimizer, max_norm=1.0, error_if_nonfinite=False)
     state.optimizer.step()
     state.optimizer.zero_grad()
     state.step += 1
-    value = float(fabric.all_reduce(loss.detach(), reduce_op="mean"))  # type: ignore[arg-type]
-    if not math.isfinite(value):
-        raise CTKernelError(f"The loss is {value} in step {state.step}; lower the learning rate and start from the checkpoint.")
     state.window.append(value)
     decay = min(config.average, state.step / (state.step + 10.0))
     with torch.no_grad():

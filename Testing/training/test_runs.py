@@ -1,0 +1,229 @@
+"""Runs as a user starts them: killed and resumed, in two processes, with validation, in epochs, cross-validated."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lightning_fabric import Fabric
+
+from KernelNormalizationLib.core.errors import CTKernelError, InputError
+from KernelNormalizationLib.core.floor import NEVER_HU
+from KernelNormalizationLib.core.unet import UNet, UNetConfig
+from training import crossval, evaluate
+from training.checkpoint import BEST, CHECKPOINT, load_trained
+from training.config import RECIPES, TrainConfig
+from training.folds import Fold, make_folds
+from training.logbook import EVENTS, TRAINING, VALIDATION
+from training.smoke import make_tiny_pairs, tiny
+from training.sources import SourceConfig, build_epochs
+from training.train import Rhythm, main, train
+from training.validation import Validator
+
+ROOT = Path(__file__).resolve().parents[2]
+STEPS = ["--log-every", "2", "--checkpoint-every", "3", "--threads", "1", "--patch", "64", "--batch", "2"]
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tiny")
+    make_tiny_pairs(folder, 3)
+    return folder
+
+
+def config_for(pairs: Path, recipe: str = "ours", **changes: object) -> TrainConfig:
+    files = [str(pairs / "patients" / f"sim000{n}.npz") for n in range(3)]
+    config = replace(tiny(RECIPES[recipe]), sources=SourceConfig(simulated=tuple(files[:2])), validation=(files[2],))
+    return replace(config, **changes)  # type: ignore[arg-type]
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def start(*arguments: str) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen([sys.executable, *arguments], cwd=ROOT, env=environment, stderr=subprocess.PIPE)
+
+
+def test_a_killed_run_goes_on_with_the_loss_curve_of_an_uninterrupted_one(pairs: Path, tmp_path: Path) -> None:
+    files = sorted(str(p) for p in (pairs / "patients").glob("*.npz"))
+    command = ["-m", "training.train", "--pairs", files[0], "--validate", files[1], "--steps", "16", *STEPS,
+               "--validate-every", "5", "--out"]  # fmt: skip
+    whole = start(*command, str(tmp_path / "whole"))
+    killed = start(*command, str(tmp_path / "killed"))
+    deadline = time.monotonic() + 120.0
+    while not (tmp_path / "killed" / CHECKPOINT).exists() and killed.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    reached = torch.load(tmp_path / "killed" / CHECKPOINT, weights_only=True)["step"]
+    assert 0 < reached < 16, "the run was not killed on its way"
+    assert start(*command, str(tmp_path / "killed")).wait() == 0
+    assert whole.wait() == 0
+    for name in (TRAINING, VALIDATION):
+        assert (tmp_path / "killed" / name).read_text() == (tmp_path / "whole" / name).read_text()
+    assert len(table(tmp_path / "whole" / TRAINING)) == 8
+    assert (tmp_path / "killed" / BEST).read_bytes() == (tmp_path / "whole" / BEST).read_bytes()
+
+
+def test_two_processes_train_the_model_of_one_with_the_doubled_batch(pairs: Path, tmp_path: Path) -> None:
+    files = sorted(str(p) for p in (pairs / "patients").glob("*.npz"))
+    data = ["--pairs", files[0], "--validate", files[1], "--validate", files[2], "--steps", "6", "--patch", "64"]
+    both = start("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "training.train", *data,
+                 "--batch", "2", "--out", str(tmp_path / "two"))  # fmt: skip
+    assert main([*data, "--batch", "4", "--out", str(tmp_path / "one")]) == 0
+    _, messages = both.communicate(timeout=300)
+    assert both.returncode == 0, messages.decode()[-2000:]
+    one, two = (torch.load(tmp_path / name / CHECKPOINT, weights_only=True)["network"] for name in ("one", "two"))
+    torch.manual_seed(TrainConfig.seed)
+    fresh = UNet(UNetConfig()).state_dict()
+    moved, apart = (max(float((one[n] - other[n]).abs().max()) for n in one) for other in (fresh, two))
+    assert apart < 1e-3 * moved
+    first, second = (table(tmp_path / name / VALIDATION)[-1] for name in ("one", "two"))
+    assert float(first["l1_hu"]) == pytest.approx(float(second["l1_hu"]), rel=1e-4)
+    assert float(first["abs_dei_points"]) == pytest.approx(float(second["abs_dei_points"]), abs=0.01)
+
+
+def test_the_weights_kept_are_the_best_in_validation_by_both_errors(pairs: Path, tmp_path: Path) -> None:
+    config = config_for(pairs, steps=24, learning_rate=2e-2, average=0.0, schedule="constant")
+    train(config, tmp_path, rhythm=Rhythm(log=4))
+    rows = table(tmp_path / VALIDATION)
+    merits = [float(row["merit"]) for row in rows]
+    assert len(rows) == 12
+    assert merits.index(min(merits)) < 11, "the last weights are the best; the test shows nothing"
+    validator = Validator.of(config.validation)
+    assert validator is not None
+    again = validator(load_trained(tmp_path), Fabric(accelerator="cpu", devices=1))
+    assert again.merit == pytest.approx(min(merits), rel=1e-4)
+    chosen = rows[merits.index(min(merits))]
+    assert (again.l1_hu, again.abs_dei_points) == pytest.approx(
+        (float(chosen["l1_hu"]), float(chosen["abs_dei_points"])), rel=1e-4
+    )
+
+
+def test_a_run_without_progress_ends_after_its_patience(pairs: Path, tmp_path: Path) -> None:
+    state = train(config_for(pairs, steps=40, learning_rate=0.0, patience=3), tmp_path)
+    assert state.step == 2 * (1 + 3)
+    assert train(config_for(pairs, steps=40, learning_rate=0.0, patience=3), tmp_path).step == state.step
+
+
+def test_a_diverging_run_stops_and_says_what_to_do(pairs: Path, tmp_path: Path) -> None:
+    with pytest.raises(CTKernelError, match="lower the learning rate"):
+        train(config_for(pairs, steps=40, learning_rate=1e36, average=0.0, schedule="constant", validation=()), tmp_path)
+
+
+def test_tensorboard_shows_the_numbers_of_the_tables(pairs: Path, tmp_path: Path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    train(config_for(pairs), tmp_path, rhythm=Rhythm(log=2))
+    events = accumulator.EventAccumulator(str(tmp_path / EVENTS))
+    events.Reload()
+    for name, column in ((TRAINING, "l1_hu"), (VALIDATION, "abs_dei_points")):
+        shown = [(e.step, e.value) for e in events.Scalars(f"{Path(name).stem}/{column}")]
+        rows = table(tmp_path / name)
+        assert [s for s, _ in shown] == [int(row["step"]) for row in rows] == [2, 4]
+        assert [v for _, v in shown] == pytest.approx([float(row[column]) for row in rows], rel=1e-5)
+
+
+def test_training_runs_in_mixed_precision(pairs: Path, tmp_path: Path) -> None:
+    state = train(config_for(pairs), tmp_path, fabric=Fabric(accelerator="cpu", devices=1, precision="bf16-mixed"))
+    assert all(p.dtype == torch.float32 and torch.isfinite(p).all() for p in state.network.parameters())
+
+
+def test_an_epoch_of_the_papers_recipe_shows_every_fixed_patch_once(pairs: Path) -> None:
+    batches = build_epochs(config_for(pairs).sources, per_patient=4, size=48, count=2, seed=3, processes=2)
+    assert batches.steps_per_epoch == 2
+    assert np.bincount(batches.places[:, 0]).tolist() == [4, 4]
+    covered = np.zeros((2, 6, 128, 128), int)
+    for patient, k, top, left in batches.places.tolist():
+        covered[patient, k, top : top + 48, left : left + 48] += 1
+    assert covered.max() == 1
+    assert covered.sum() == 8 * 48 * 48
+    epochs = [[batches.draw(2 * epoch + step, rank).sharp for step in range(2) for rank in range(2)] for epoch in range(2)]
+    seen = [sorted(float(p.sum()) for batch in epoch for p in batch) for epoch in epochs]
+    assert seen[0] == pytest.approx(seen[1])
+    assert len(set(seen[0])) == 8
+    assert not torch.equal(epochs[0][0], epochs[1][0])
+
+
+def test_more_patches_than_fit_and_epochs_over_self_pairs_are_refused(pairs: Path) -> None:
+    sources = config_for(pairs).sources
+    with pytest.raises(InputError, match="holds 24 that do not overlap"):
+        build_epochs(sources, 25, 64, 2, 1, 1)
+    with pytest.raises(InputError, match="leave out --self-pairs"):
+        build_epochs(replace(sources, self_pairs=("x",)), 4, 64, 2, 1, 1)
+    with pytest.raises(InputError, match="fill no step"):
+        build_epochs(sources, 4, 64, 16, 1, 1)
+
+
+def test_the_papers_network_sees_the_sharp_image_alone_and_all_of_it(pairs: Path, tmp_path: Path) -> None:
+    train(config_for(pairs, "paper", learning_rate=1e-2), tmp_path)
+    network = load_trained(tmp_path)
+    sharp, base = (torch.randn(1, 1, 64, 64) * 100.0 - 900.0 for _ in range(2))
+    with torch.no_grad():
+        made = network(sharp, base, torch.tensor(-1023.5))
+        assert made.std() > 0.0
+        assert torch.equal(made, network(sharp, base * 0.0, torch.tensor(NEVER_HU)))
+        fat, bone = (network(torch.full((1, 1, 64, 64), hu), base, torch.tensor(NEVER_HU)) for hu in (-90.0, 600.0))
+    assert not torch.equal(fat, bone)
+
+
+def test_each_patient_of_71_is_tested_once_and_no_fold_mixes_its_sides() -> None:
+    names = [f"sim{n:04d}" for n in range(71)]
+    folds = make_folds(names, 6, seed=1)
+    assert sorted(name for fold in folds for name in fold.test) == names
+    for fold in folds:
+        assert len(fold.test) in (11, 12)
+        assert len(fold.validation) in (11, 12)
+        assert not set(fold.train) & set(fold.validation)
+        assert not set(fold.test) & (set(fold.train) | set(fold.validation))
+        assert len(fold.train) + len(fold.validation) + len(fold.test) == 71
+    assert make_folds(names[::-1], 6, seed=1) == folds
+    assert make_folds(names, 6, seed=2) != folds
+    with pytest.raises(ValueError, match="common patient"):
+        Fold(("a", "b"), ("b",), ("c",))
+    with pytest.raises(InputError, match="2 folds of 71 patients"):
+        make_folds(names, 2, seed=1)
+
+
+@pytest.mark.parametrize("recipe", ["paper", "ours"])
+def test_one_command_cross_validates_and_another_evaluates_every_patient_with_the_model_that_left_it_out(
+    recipe: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "cv"
+    command = ["--smoke", "--recipe", recipe, "--threads", "1", "--out", str(out)]
+    assert crossval.main([*command, "--only", "2"]) == 0
+    assert [p.name for p in sorted(out.glob("fold*"))] == ["fold2", "folds.json"]
+    first = (out / "fold2" / "model" / "card.json").stat().st_mtime_ns
+    assert crossval.main(command) == 0
+    assert (out / "fold2" / "model" / "card.json").stat().st_mtime_ns == first
+    split = json.loads((out / "fold2" / "split.json").read_text())
+    trained = json.loads((out / "fold2" / "run" / "config.json").read_text())
+    assert [Path(p).stem for p in trained["sources"]["simulated"]] == split["train"]
+    assert [Path(p).stem for p in trained["validation"]] == split["validation"]
+    assert crossval.main([*command, "--seed", "2"]) == 2
+    method = f"cv=unet:{out}/fold{{fold}}/model"
+    results = tmp_path / "results"
+    assert evaluate.main([str(tmp_path / "cv-data"), "--methods", "linear", method, "--folds", str(out / "folds.json"),
+                          "--panels", "0", "--out", str(results)]) == 0  # fmt: skip
+    assert [row["case"] for row in table(results / "scores.csv") if row["method"] == "cv"] == sorted(
+        f"sim000{n}" for n in range(4)
+    )
+
+
+def test_the_smoke_run_needs_no_data_and_unusable_data_is_refused(tmp_path: Path) -> None:
+    assert main(["--smoke", "--out", str(tmp_path / "run")]) == 0
+    assert (tmp_path / "run" / BEST).exists()
+    assert main(["--out", str(tmp_path / "none")]) == 2
+    assert main(["--smoke", "--start-from", str(tmp_path), "--out", str(tmp_path / "other")]) == 2

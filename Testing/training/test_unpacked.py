@@ -1,0 +1,88 @@
+"""Memory-mapped patients: on disk, up to date, and with the base the product would compute."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from KernelNormalizationLib.core.censoring import restored_transfer
+from KernelNormalizationLib.core.errors import InputError
+from KernelNormalizationLib.core.linear import b20f_gain, find_transfer
+from KernelNormalizationLib.core.progress import ProgressTracker
+from KernelNormalizationLib.core.radial import apply_gain
+from training.evaluation.cases import case_of
+from training.patches import draw_batch
+from training.simulate.store import read_patient, write_patient
+from training.smoke import make_tiny_pairs
+from training.sources import load_pairs
+from training.unpacked import UNPACKED, open_patient
+
+
+@pytest.fixture
+def patient_file(tmp_path: Path) -> Path:
+    return make_tiny_pairs(tmp_path, 1)[0]
+
+
+def test_patches_are_read_from_disk_and_training_holds_no_volume(patient_file: Path) -> None:
+    opened = open_patient(patient_file)
+    for array in (opened.sharp, opened.smooth, opened.base, opened.lung, opened.centres):
+        assert isinstance(array, np.memmap)
+        assert not array.flags.writeable
+    batch = draw_batch(load_pairs([str(patient_file)])[0], 1, 0, 0, 64, 2)
+    assert batch.sharp.shape == (2, 1, 64, 64)
+    stored = read_patient(patient_file)
+    assert np.array_equal(opened.sharp, stored.sharp)
+    assert np.array_equal(opened.smooth, stored.smooth)
+
+
+@pytest.mark.parametrize("tag", ["B80f", "L"])
+def test_the_base_is_what_the_product_would_start_from(tag: str, patient_file: Path) -> None:
+    stored = read_patient(patient_file)
+    kernel = {**stored.meta["sharp_kernel"], "tag": tag, "estimated": tag == "L"}
+    own = replace(stored, meta={**stored.meta, "sharp_kernel": kernel, "manufacturer": "SIEMENS"})
+    write_patient(patient_file, own)
+    sharp = case_of("pair", own).sharp
+    opened = open_patient(patient_file)
+    expected = restored_transfer(sharp, opened.floor, find_transfer(sharp).gain, "", ProgressTracker())
+    assert np.array_equal(opened.base, expected[: len(own.sharp)])
+
+
+def test_a_partner_on_a_sharper_kernel_is_brought_to_b20f(patient_file: Path) -> None:
+    stored = read_patient(patient_file)
+    write_patient(patient_file, replace(stored, meta={**stored.meta, "smooth_kernel": {"name": "B30f"}}))
+    moved = open_patient(patient_file).smooth
+    pixel = stored.spacing[1]
+    expected = apply_gain(stored.smooth.astype(np.float32), (pixel, pixel), b20f_gain(30))
+    assert np.abs(moved - np.maximum(expected, stored.smooth.min())).max() <= 0.5
+    write_patient(patient_file, replace(stored, meta={**stored.meta, "smooth_kernel": {"name": "B"}}))
+    assert np.array_equal(open_patient(patient_file).smooth, stored.smooth)
+
+
+def test_a_file_written_again_is_unpacked_again_and_the_old_arrays_go(patient_file: Path) -> None:
+    first = open_patient(patient_file)
+    stored = read_patient(patient_file)
+    write_patient(patient_file, replace(stored, sharp=(stored.sharp + 7).astype(np.int16)))
+    again = open_patient(patient_file)
+    assert np.array_equal(again.sharp, first.sharp + 7)
+    assert len(list((patient_file.parents[1] / UNPACKED).iterdir())) == 1
+
+
+def test_padding_is_air_to_the_network(patient_file: Path) -> None:
+    stored = read_patient(patient_file)
+    for image in (stored.sharp, stored.smooth):
+        image[:, :3] = -2048
+    write_patient(patient_file, replace(stored, meta={**stored.meta, "padding": -2048}))
+    opened = open_patient(patient_file)
+    assert (opened.sharp[:, :3] == -1000).all()
+    assert (opened.smooth[:, :3] == -1000).all()
+
+
+def test_a_damaged_or_missing_patient_is_named(patient_file: Path) -> None:
+    patient_file.write_bytes(b"not a patient")
+    with pytest.raises(InputError, match=r"sim0000\.npz is not a simulated patient"):
+        open_patient(patient_file)
+    with pytest.raises(InputError, match=r"sim0009\.npz holds no simulated patient or pair"):
+        load_pairs([str(patient_file.with_name("sim0009.npz"))])
