@@ -111,6 +111,9 @@ def volume_bench(write: Callable[[str], object], eager: float) -> None:
         normalize_peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024**2
         measure = child_seconds("workstation.cli", "quantify", str(scan), "--compare", str(out), "--out", str(folder / "q"))
         both_peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024**2
+        quantified = subprocess.run(
+            [sys.executable, "-m", "Testing.bench_emphysema", str(scan)], check=True, capture_output=True, text=True
+        ).stdout
         volume = read_volume(scan)
         started = time.perf_counter()
         compute_indices(volume, segment_lungs(volume))
@@ -123,6 +126,7 @@ def volume_bench(write: Callable[[str], object], eager: float) -> None:
     write(f"  normalize (command line)     {normalize:.1f} s, peak memory {normalize_peak:.2f} GB")
     write(f"  quantify pair (command line) {measure:.1f} s, peak memory at most {both_peak:.2f} GB")
     write(f"  lung mask and indices        {mask:.1f} s, {mask / normalize:.2f} x normalization")
+    write(quantified.rstrip())
 
 
 def child_seconds(module: str, *arguments: str) -> float:

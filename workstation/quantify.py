@@ -10,6 +10,7 @@ from typing import Any
 from EmphysemaQuantLib.core.emphysema import EMPHYSEMA_THRESHOLD_HU, emphysema_mask
 from EmphysemaQuantLib.core.lungs import LungMask, segment_lungs
 from EmphysemaQuantLib.core.masks import read_mask
+from EmphysemaQuantLib.core.panel import Panel
 from EmphysemaQuantLib.core.regions import SHELL_NAMES, THIRD_NAMES
 from EmphysemaQuantLib.core.segfile import write_segmentation
 from EmphysemaQuantLib.core.table import csv_text
@@ -93,12 +94,17 @@ def quantify(
 def indices_table(report: Report) -> list[str]:
     """Lines of a table of the main indices, a row a volume and region."""
     rows = [
-        [f"{panel.name}, {region.region}", *(format(getattr(region, key), form) for key, _, form in SHOWN)]
+        [f"{_shown_name(panel)}, {region.region}", *(format(getattr(region, key), form) for key, _, form in SHOWN)]
         for _, panel in report.panels
         for region in panel.regions
         if region.region not in NOT_PRINTED
     ]
     return table(["volume, region", *(label for _, label, _ in SHOWN)], rows)
+
+
+def _shown_name(panel: Panel) -> str:
+    """The volume's name; a file's name may have lost the word that tells it from an original."""
+    return f"{panel.name} (synthetic)" if panel.synthetic and "synthetic" not in panel.name else panel.name
 
 
 def agreement_lines(report: Report) -> list[str]:

@@ -148,7 +148,7 @@ def _series(report: Report) -> list[tuple[CTVolume, Kind, str]]:
 
 def _finish(axes: Any) -> None:
     axes.tick_params(labelsize=6)
-    axes.legend(fontsize=6, frameon=False)
+    axes.legend(fontsize=6, frameon=False, handlelength=1.0)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
 

@@ -38,7 +38,7 @@ _PAGE = Template("""<!doctype html>
  th, td { padding: .18rem .5rem; text-align: right; border-bottom: 1px solid #ddd; vertical-align: top; }
  th:first-child, td:first-child { white-space: nowrap; }
  th:first-child, td:first-child, table.words th, table.words td { text-align: left; }
- thead th { border-bottom: 2px solid #555; }
+ thead th { border-bottom: 2px solid #555; vertical-align: bottom; white-space: nowrap; }
  figure { margin: .6rem 0; } img { max-width: 100%; height: auto; display: block; }
  figcaption { color: #555; font-size: .85rem; } .wide { overflow-x: auto; }
  .use { position: fixed; left: 0; right: 0; bottom: 0; background: #b00020; color: #fff; text-align: center;
@@ -46,9 +46,11 @@ _PAGE = Template("""<!doctype html>
  @media print {
   @page { size: A4; margin: 11mm 12mm 14mm;
           @bottom-center { content: "$use"; color: #b00020; font: 600 9pt sans-serif; } }
-  body { font-size: 8.5pt; max-width: none; padding: 0; } ul { margin: .2rem 0; }
-  h2 { margin: .7rem 0 .2rem; break-after: avoid; }
-  th, td { padding: .08rem .4rem; } figure img { max-height: 118mm; margin: 0 auto; }
+  body { font-size: 8.5pt; line-height: 1.35; max-width: none; padding: 0; } ul { margin: .2rem 0; }
+  h1 { font-size: 1.2rem; } .result { font-size: 1rem; } p { margin: .2rem 0; }
+  h2 { font-size: .95rem; margin: .5rem 0 .15rem; break-after: avoid; }
+  th, td { padding: .08rem .4rem; } figure img { max-height: 96mm; margin: 0 auto; }
+  figcaption { font-size: 7.5pt; }
   figure, tr, .keep { break-inside: avoid; } .wide { overflow: visible; }
   .use { position: static; margin-top: .6rem; color: #b00020; background: none; }
  }
@@ -57,7 +59,7 @@ _PAGE = Template("""<!doctype html>
 <p class="result">$headline</p><p class="verdict $verdict">$verdict_words</p></header>
 <h2>What limits these numbers</h2><ul>$verdicts</ul>
 <figure class="keep"><img alt="$picture_alt" src="$pictures"><figcaption>$caption</figcaption></figure>
-<h2>Regions</h2><div class="wide">$regions</div>
+<section class="keep"><h2>Regions</h2><div class="wide">$regions</div></section>
 $comparison
 <section class="keep"><h2>Both lungs in detail</h2><div class="wide">$whole</div></section>
 <section class="keep"><h2>Emphysema by cluster size</h2><div class="wide">$clusters</div></section>
@@ -104,7 +106,9 @@ def _items(lines: Sequence[str]) -> str:
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in header)
+    # what is measured and on which volume stand below each other, so that the columns stay narrow
+    cells = [escape(header[0]), *("<br>".join(escape(part) for part in cell.rsplit(" ", 1)) for cell in header[1:])]
+    head = "".join(f'<th scope="col">{cell}</th>' for cell in cells)
     body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 

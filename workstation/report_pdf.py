@@ -75,11 +75,11 @@ def _draw(report: Report, pictures: list[Picture], squeeze: float) -> tuple[Figu
 
 
 def _heading(figure: Figure, report: Report) -> None:
-    figure.text(LEFT, 0.972, "Emphysema quantification", fontsize=13, weight="bold")
-    figure.text(RIGHT, 0.973, _shortened(report.title, 60), fontsize=8, ha="right", color="0.3")
+    figure.text(RIGHT, 0.982, _shortened(report.title, 90), fontsize=7, ha="right", color="0.3")
+    figure.text(LEFT, 0.970, "Emphysema quantification", fontsize=13, weight="bold")
     figure.text(LEFT, 0.953, report_text.headline(report), fontsize=9.5)
     verdict = report.lung_mask.quality.verdict
-    figure.text(RIGHT, 0.953, report_text.VERDICT_WORDS[verdict], fontsize=8, ha="right", weight="bold", color=COLOURS[verdict])
+    figure.text(RIGHT, 0.968, report_text.VERDICT_WORDS[verdict], fontsize=8, ha="right", weight="bold", color=COLOURS[verdict])
 
 
 def _pictures(figure: Figure, report: Report, pictures: list[Picture], squeeze: float) -> None:

@@ -19,7 +19,7 @@ _DISTRIBUTION = "ctkernelnormalization"
 
 
 # How each volume is spoken of beside a picture or a number.
-KIND_WORDS: Mapping[Kind, str] = {"raw": "as reconstructed", "normalized": "normalized to B20f", "compared": "compared"}
+KIND_WORDS: Mapping[Kind, str] = {"raw": "as reconstructed", "normalized": "synthetic B20f", "compared": "compared"}
 
 
 def headline(report: Report) -> str:
@@ -27,7 +27,7 @@ def headline(report: Report) -> str:
     parts = [f"{panel.whole.ei_percent:.2f} % {KIND_WORDS[kind]}" for kind, panel in report.panels]
     text = f"EI {', '.join(parts)}"
     if report.interval is not None:
-        text += f" (95 % interval {report.interval.low:.1f} to {report.interval.high:.1f} %)"
+        text += f"; 95 % interval {report.interval.low:.1f} to {report.interval.high:.1f} %"
     return text if len(parts) > 1 else f"{text}, of {report.raw_panel.whole.tlv_ml / 1000:.2f} L"
 
 

@@ -153,5 +153,5 @@ def test_a_normalized_volume_alone_is_called_normalized(pair):
     _, smooth, mask = pair
     alone = make_report(smooth, mask)
     assert alone.kinds == ("normalized",)
-    assert "normalized to B20f" in headline(alone)
+    assert "synthetic B20f" in headline(alone)
     assert table_rows(alone)[0]["kind"] == "normalized"
