@@ -18,9 +18,6 @@ from .measured_gains import FIRST_FREQUENCY, FREQUENCY_STEP, MEASURED_GAINS
 
 Curve = NDArray[np.float64]
 
-# B20f was not among the measured series. It lies between B10f and B30f; the weight is where its MTF 50 % frequency
-# (2.95 lp/cm) stands between theirs (2.706 and 3.5 lp/cm).
-B20F_WEIGHT_OF_B30F = (2.95 - 2.706) / (3.5 - 2.706)
 # Smallest modelled transfer that is divided by; below it the sharp kernel carries no signal worth restoring.
 MINIMUM_MTF = 1e-3
 
@@ -69,8 +66,9 @@ KERNELS: dict[int, KernelModel] = {
     80: KernelModel(80, 8.5, 5.0, 0.55, 6.0),
 }
 TARGET_NUMBER = 20
-# Third measured sample, lp/cm.
+# Third measured sample, and where B30f ends in the measured pair (gain 0.06, coherence still above 0.9), lp/cm.
 FLAT_BELOW = FIRST_FREQUENCY + 2 * FREQUENCY_STEP
+LAST_SIGNAL = 6.0
 _TAG = re.compile(r"^\s*B(\d{2})[a-z]?\s*$", re.IGNORECASE)
 
 
@@ -126,16 +124,16 @@ def measured_gain(source: str, target: str, frequency: ArrayLike) -> Curve:
 def gain_to_b20f(number: float, frequency: ArrayLike) -> Curve:
     """Gain from the B-family kernel ``number`` (10 to 80) to B20f at ``frequency`` (lp/cm).
 
-    The modelled ratio of the two kernels, corrected by what was measured: from B70f to B10f and B30f (interpolated in the
-    logarithm) the gain differs from the model's, above all by a lift of the soft kernels of up to 8 % near 1 lp/cm. The
-    correction is whole from B50f on (measured B50f and B70f share it) and absent up to B30f (measured B30f to B10f:
-    within 1.5 %); between them it grows with the number.
+    The modelled ratio of the two kernels, corrected by what was measured: brought to B30f, B70f differs from its model, above
+    all by a lift of the soft kernel of up to 8 % near 1 lp/cm. That is a fact of the sharp kernel, so B20f, which was not
+    measured, stays what its model says. The correction is whole from B50f on (measured B50f and B70f share it) and absent up to
+    B30f (measured B30f to B10f: within 1.5 %); between them it grows with the number.
     """
     f = np.asarray(frequency, dtype=np.float64)
     modelled = _modelled_gain(number, f)
     weight = float(np.clip((number - 30.0) / 20.0, 0.0, 1.0))
     if weight > 0.0:
-        modelled = modelled * (_measured_b70_gain(f) / np.maximum(_modelled_gain(70, f), 1e-9)) ** weight
+        modelled = modelled * _measured_b70_correction(f) ** weight
     result: Curve = np.minimum(modelled, _SMOOTH_GAIN_LIMIT)
     return result
 
@@ -145,11 +143,13 @@ def _modelled_gain(number: float, f: Curve) -> Curve:
     return gain
 
 
-def _measured_b70_gain(f: Curve) -> Curve:
+def _measured_b70_correction(f: Curve) -> Curve:
+    """Measured over modelled gain from B70f to B30f; to B10f it is the same up to 4 lp/cm, beyond which B10f has no signal."""
+    known = np.clip(f, FLAT_BELOW, LAST_SIGNAL)
+    modelled = kernel_mtf(30, known) / kernel_mtf(70, known)
+    ratio = measured_gain("B70f", "B30f", known) / modelled
     # Below the first samples a parabola: a straight line's kink at zero would give the filter tails of centimetres.
-    to_b10, to_b30 = (np.maximum(measured_gain("B70f", k, np.maximum(f, FLAT_BELOW)), 1e-6) for k in ("B10f", "B30f"))
-    gain = to_b10 ** (1.0 - B20F_WEIGHT_OF_B30F) * to_b30**B20F_WEIGHT_OF_B30F
-    flattened: Curve = np.where(f < FLAT_BELOW, 1.0 + (gain - 1.0) * (f / FLAT_BELOW) ** 2, gain)
+    flattened: Curve = np.where(f < FLAT_BELOW, 1.0 + (ratio - 1.0) * (f / FLAT_BELOW) ** 2, ratio)
     return flattened
 
 

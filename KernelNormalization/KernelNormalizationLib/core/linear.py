@@ -25,8 +25,8 @@ class SourceTransfer:
 
     Attributes:
         gain: gain against in-plane frequency (lp/cm).
-        origin: ``tag`` (Siemens B kernel in the header), ``smooth noise`` (another kernel, as smooth as the reference's
-            neighbours: left as it is), ``lung spectrum`` (other or unknown kernel: the lungs' band
+        origin: ``tag`` (Siemens B kernel in the header), ``smooth noise`` (noise as smooth as the reference's neighbours',
+            whatever sharp or other kernel is named: left as it is), ``lung spectrum`` (other or unknown kernel: the lungs' band
             energies against those of B20f lungs), ``noise`` (no lung: kernel number of the noise), ``assumed`` (nothing to
             read), or ``synthetic`` (already normalized: nothing to do).
         record: for provenance, JSON-serializable.
@@ -53,11 +53,14 @@ def find_transfer(volume: CTVolume, region: BodyRegion | None = None, sharpness:
     if volume.synthetic:
         return _by_number(float(TARGET_NUMBER), "synthetic")
     number = kernel_number(volume.acquisition.kernel)
-    if number is not None:
+    if number is not None and number <= SMOOTH_NUMBER:
         return _by_number(float(number), "tag")
     sharpness = sharpness or estimate_sharpness(volume)
+    # A sharp kernel's tag on smooth noise is on a volume that was filtered or normalized already.
     if sharpness is not None and sharpness.kernel_number <= SMOOTH_NUMBER:
         return _by_number(float(TARGET_NUMBER), "smooth noise")
+    if number is not None:
+        return _by_number(float(number), "tag")
     region = region or find_body(volume)
     if region is not None and region.lungs.any():
         gain, record = find_band_gain(volume, region)
