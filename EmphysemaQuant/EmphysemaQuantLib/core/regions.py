@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.grids import Canonical, LabelArray, ReducedGrid, to_image
+from KernelNormalizationLib.core.grids import Canonical, LabelArray, ReducedGrid, bounding_box, to_image
 from KernelNormalizationLib.core.volume import Geometry
 
 from .lungs import LungMask
@@ -93,13 +93,22 @@ def core_and_rind(lung_mask: LungMask, geometry: Geometry, rind_mm: float = RIND
         lung_mask: the lungs.
         geometry: of the volume.
         rind_mm: depth of the rind, mm.
+
+    Raises:
+        InputError: the mask is empty.
     """
     frame = Canonical.of(geometry)
     canonical = frame.forward(lung_mask.labels)
-    grid = ReducedGrid.near(canonical.shape, frame.spacing, 2.0)
-    right, left = (_depth_mm(grid.mean(canonical == side, 0.0, 1.0) >= 0.5, grid) for side in (RIGHT, LEFT))
+    if not canonical.any():
+        raise InputError("The lung mask is empty; it has no core.")
+    # the reduced grid starts at the lungs, so that what lies around them changes nothing
+    box = bounding_box(canonical > 0)
+    near = canonical[box]
+    grid = ReducedGrid.near(near.shape, frame.spacing, 2.0)
+    right, left = (_depth_mm(grid.mean(near == side, 0.0, 1.0) >= 0.5, grid) for side in (RIGHT, LEFT))
     inner = grid.expand((right > rind_mm) | (left > rind_mm), grid.everywhere)
-    labels = np.where(canonical > 0, np.where(inner, 1, 2), 0).astype(np.uint8)
+    labels = np.zeros(canonical.shape, dtype=np.uint8)
+    labels[box] = np.where(near > 0, np.where(inner, 1, 2), 0)
     return Partition(SHELL_NAMES, frame.backward(labels))
 
 
