@@ -15,7 +15,7 @@ from KernelNormalizationLib.core.errors import CTKernelError, InputError
 from KernelNormalizationLib.core.write import write_json
 
 from .config import TrainConfig
-from .export import export
+from .export import MODEL, RUN, export
 from .folds import Fold, make_folds
 from .smoke import make_tiny_pairs
 from .sources import SourceConfig
@@ -24,7 +24,7 @@ from .unpacked import patient_files
 
 logger = logging.getLogger("training.crossval")
 
-FOLDS, SPLIT, RUN, MODEL = "folds.json", "split.json", "run", "model"
+FOLDS, SPLIT = "folds.json", "split.json"
 SMOKE_PATIENTS = 4
 
 

@@ -14,7 +14,7 @@ from KernelNormalizationLib.core.errors import CTKernelError, InputError
 from KernelNormalizationLib.core.write import atomic_path
 
 from .evaluation.cases import Case, FloatArray, find_cases, load_case
-from .evaluation.figures import save_panel
+from .evaluation.figures import FIGURE_SUFFIXES, save_panel
 from .evaluation.methods import MethodRunner, parse_method, read_folds
 from .evaluation.report import Provenance, read_scores, write_report, write_scores
 from .evaluation.scores import Score, score
@@ -141,8 +141,9 @@ def evaluate_case(path: Path, runners: list[MethodRunner], panels: Path | None) 
 
 def _draw(folder: Path, case: Case, images: list[tuple[str, FloatArray]]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    with atomic_path(folder / f"panel_{case.name}.png") as path:
-        save_panel(path, case, images)
+    for suffix in FIGURE_SUFFIXES:
+        with atomic_path(folder / f"panel_{case.name}{suffix}") as path:
+            save_panel(path, case, images)
 
 
 def _panel_numbers(count: int, wanted: int) -> set[int]:

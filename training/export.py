@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
+import sys
 import tempfile
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,8 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
+from EmphysemaQuantLib.core.interval import STRATA_KEY
+from KernelNormalizationLib.core.errors import CTKernelError, InputError
 from KernelNormalizationLib.core.linear import b20f_gain
 from KernelNormalizationLib.core.models import CARD, CARD_FORMAT, ONNX, WEIGHTS, load_model, sha256_of
 from KernelNormalizationLib.core.radial import apply_gain
@@ -21,50 +26,80 @@ from KernelNormalizationLib.core.volume import FloatArray
 from KernelNormalizationLib.core.write import RESEARCH_USE
 
 from .checkpoint import load_trained
+from .config import CONFIG
+from .evaluation.report import read_scores
+from .strata import error_strata
 
+logger = logging.getLogger("training.export")
+
+# Inside a fold of training.crossval, and inside a model folder.
+RUN, MODEL, MEMBERS = "run", "model", "members"
 VECTOR_PIXELS = 64
 OPSET = 17
 
 
-def export(run: Path, folder: Path, description: dict[str, Any]) -> Path:
+def export(run: Path, folder: Path, description: dict[str, Any], members: Path | None = None) -> Path:
     """Write the model folder ``folder`` from the run folder ``run`` and read it back.
 
     Args:
         run: folder of ``training.train``.
         folder: model folder to make; its name becomes the model's identifier. Must not exist.
-        description: ``training_data``, ``metrics`` and ``licence`` of the card.
+        description: ``training_data``, ``metrics`` and ``licence`` of the card, and what else belongs there.
+        members: folder of ``training.crossval`` whose folds' networks go along as an ensemble, a model folder each.
 
     Returns:
         ``folder``.
 
     Raises:
-        FileExistsError: the folder exists; a model is never overwritten.
+        InputError: the folder exists (a model is never overwritten), or there is nothing to export.
         ModelError: what was written does not verify.
     """
     if folder.exists():
-        raise FileExistsError(f"{folder} exists; give the model a new name.")
-    network = load_trained(run)
+        raise InputError(f"{folder} exists; give the model a new name.")
+    folds = [] if members is None else fold_runs(members)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".partial-") as temporary:
         made = Path(temporary) / folder.name
-        made.mkdir()
-        save_file({k: v.contiguous() for k, v in network.state_dict().items()}, str(made / WEIGHTS))
-        (made / WEIGHTS).chmod(0o644)
-        _write_onnx(network, made / ONNX)
-        card = {
-            "format": CARD_FORMAT,
-            "id": folder.name,
-            "kernel_pair": ["B50f to B80f", "B20f"],
-            "use": RESEARCH_USE,
-            "architecture": network.config.as_card(),
-            **description,
-            "training": json.loads((run / "config.json").read_text()),
-            "sha256": {name: sha256_of(made / name) for name in (WEIGHTS, ONNX)},
-            "conformance": [conformance_vector(network, seed) for seed in (1, 2)],
-        }
-        (made / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
-        load_model(made)
+        _write_model(run, made, description)
+        for fold in folds:
+            of_fold = f"{description['training_data']} Ensemble member: {fold.parent.name} of a cross-validation."
+            _write_model(fold, made / MEMBERS / fold.parent.name, {**description, "training_data": of_fold, "metrics": {}})
         made.replace(folder)
     return folder
+
+
+def fold_runs(crossval: Path) -> list[Path]:
+    """Run folders of a cross-validation's folds, sorted.
+
+    Raises:
+        InputError: there are none, or one has not finished.
+    """
+    runs = sorted(crossval.glob(f"fold*/{RUN}"))
+    unfinished = [run.parent.name for run in runs if not (run.parent / MODEL / CARD).exists()]
+    if not runs or unfinished:
+        found = f"{', '.join(unfinished)} not finished" if unfinished else "no fold"
+        raise InputError(f"{crossval}: {found}; run training.crossval to its end first.")
+    return runs
+
+
+def _write_model(run: Path, folder: Path, description: dict[str, Any]) -> None:
+    network = load_trained(run)
+    folder.mkdir(parents=True)
+    save_file({k: v.contiguous() for k, v in network.state_dict().items()}, str(folder / WEIGHTS))
+    (folder / WEIGHTS).chmod(0o644)
+    _write_onnx(network, folder / ONNX)
+    card = {
+        "format": CARD_FORMAT,
+        "id": folder.name,
+        "kernel_pair": ["B50f to B80f", "B20f"],
+        "use": RESEARCH_USE,
+        "architecture": network.config.as_card(),
+        **description,
+        "training": json.loads((run / CONFIG).read_text()),
+        "sha256": {name: sha256_of(folder / name) for name in (WEIGHTS, ONNX)},
+        "conformance": [conformance_vector(network, seed) for seed in (1, 2)],
+    }
+    (folder / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    load_model(folder)
 
 
 def conformance_vector(network: UNet, seed: int) -> dict[str, Any]:
@@ -105,19 +140,33 @@ def _rows(image: FloatArray) -> list[str]:
     return [" ".join(f"{value:.3f}".rstrip("0").rstrip(".") for value in row) for row in image]
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Command line: ``python -m training.export``."""
-    parser = argparse.ArgumentParser(description="Make a model folder from a training run.")
+def main(arguments: list[str] | None = None) -> int:
+    """Command line: ``python -m training.export``; 0 when the model was written, 2 for unusable input."""
+    parser = argparse.ArgumentParser("python -m training.export", description="Make a model folder from a training run.")
     parser.add_argument("--run", type=Path, required=True, help="folder of the training run")
     parser.add_argument("--out", type=Path, required=True, help="model folder to make; its name is the model's identifier")
     parser.add_argument("--training-data", required=True, help="sentence on what the model was trained on")
     parser.add_argument("--metrics", type=Path, help="JSON file with measured metrics")
     parser.add_argument("--licence", default="Apache-2.0")
+    parser.add_argument("--members", type=Path, metavar="CROSSVAL", help="cross-validation whose networks go along")
+    parser.add_argument("--results", type=Path, metavar="DIR",
+                        help="cross-validated evaluation; the error of its index goes into the card")  # fmt: skip
+    parser.add_argument("--method", default="ours", help="label of this model in --results (default: ours)")
+    parser.add_argument("--population", default="simulated patients", help="who the patients of --results are")
     options = parser.parse_args(arguments)
-    metrics = json.loads(options.metrics.read_text()) if options.metrics else {}
-    description = {"training_data": options.training_data, "metrics": metrics, "licence": options.licence}
-    export(options.run, options.out, description)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        metrics = json.loads(options.metrics.read_text()) if options.metrics else {}
+        description = {"training_data": options.training_data, "metrics": metrics, "licence": options.licence}
+        if options.results is not None:
+            strata = error_strata(read_scores(options.results), options.method, options.population)
+            description[STRATA_KEY] = [asdict(stratum) for stratum in strata]
+        logger.info("%s is written", export(options.run, options.out, description, options.members))
+    except CTKernelError as error:
+        logger.error("%s", error)
+        return 2
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

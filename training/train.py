@@ -25,6 +25,7 @@ from .logbook import TRAINING, VALIDATION, Logbook, ProgressLine
 from .patches import Batch, BatchStream, PatchSource, RandomBatches
 from .smoke import make_tiny_pairs, tiny
 from .sources import SourceConfig, build_epochs, build_source
+from .unpacked import patient_files
 from .validation import Validator
 
 logger = logging.getLogger("training.train")
@@ -83,6 +84,7 @@ def train(config: TrainConfig, out: Path, source: PatchSource | None = None, fab
     fabric = fabric or Fabric(accelerator="auto", devices=1)
     rhythm = rhythm or Rhythm()
     stream = RandomBatches(source, config.seed, config.patch, config.batch) if source else _stream(config, fabric.world_size)
+    _keep_apart(config)
     validator = Validator.of(config.validation)
     total = config.epochs * stream.steps_per_epoch or config.steps
     every = config.validate_every or stream.steps_per_epoch or max(1, total // 20)
@@ -117,6 +119,13 @@ def _stream(config: TrainConfig, processes: int) -> BatchStream:
     if config.epochs:
         return build_epochs(config.sources, config.patches_per_patient, config.patch, config.batch, config.seed, processes)
     return RandomBatches(build_source(config.sources), config.seed, config.patch, config.batch)
+
+
+def _keep_apart(config: TrainConfig) -> None:
+    trained = {file.resolve() for path in config.sources.simulated for file in patient_files(Path(path))}
+    shared = [file for path in config.validation for file in patient_files(Path(path)) if file.resolve() in trained]
+    if shared:
+        raise InputError(f"{shared[0].name} would be trained on and choose the weights; leave it out of one of the two.")
 
 
 def _start(config: TrainConfig, fabric: Fabric) -> tuple[State, Any]:

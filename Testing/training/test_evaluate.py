@@ -212,8 +212,10 @@ def test_one_command_writes_tables_tests_and_figures(simulated: Path, tmp_path: 
     command = [str(simulated), "--methods", "raw", "oracle", "linear", "--panels", "1", "--out", str(out)]
     assert main(command) == 0
     names = {p.name for p in out.iterdir()}
-    assert {"scores.csv", "results.json", "results.md", "dei_and_dice.png", "bland_altman.png", "calibration.png"} <= names
-    assert sum(n.startswith("panel_") for n in names) == 1
+    figures = {f"{name}{suffix}" for name in ("dei_and_dice", "bland_altman", "calibration") for suffix in (".png", ".pdf")}
+    assert {"scores.csv", "results.json", "results.md"} | figures <= names
+    assert sorted(Path(n).suffix for n in names if n.startswith("panel_")) == [".pdf", ".png"]
+    assert all((out / n).read_bytes().startswith(b"%PDF") for n in names if n.endswith(".pdf"))
     rows = list(csv.DictReader((out / "scores.csv").open()))
     assert [(r["case"], r["method"]) for r in rows][:3] == [("sim0000", m) for m in ("raw", "oracle", "linear")]
     results = json.loads((out / "results.json").read_text())

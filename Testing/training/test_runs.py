@@ -19,8 +19,9 @@ from lightning_fabric import Fabric
 
 from KernelNormalizationLib.core.errors import CTKernelError, InputError
 from KernelNormalizationLib.core.floor import NEVER_HU
+from KernelNormalizationLib.core.models import list_models, load_model
 from KernelNormalizationLib.core.unet import UNet, UNetConfig
-from training import crossval, evaluate
+from training import crossval, evaluate, export
 from training.checkpoint import BEST, CHECKPOINT, load_trained
 from training.config import RECIPES, TrainConfig
 from training.folds import Fold, make_folds
@@ -111,6 +112,12 @@ def test_the_weights_kept_are_the_best_in_validation_by_both_errors(pairs: Path,
     assert (again.l1_hu, again.abs_dei_points) == pytest.approx(
         (float(chosen["l1_hu"]), float(chosen["abs_dei_points"])), rel=1e-4
     )
+
+
+def test_a_patient_trained_on_cannot_choose_the_weights(pairs: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"sim0000\.npz would be trained on and choose the weights"):
+        train(config_for(pairs, validation=(str(pairs),)), tmp_path)
+    assert crossval.main(["--smoke", "--pairs", str(pairs), "--folds", "3", "--also", str(pairs), "--out", str(tmp_path)]) == 2
 
 
 def test_a_run_without_progress_ends_after_its_patience(pairs: Path, tmp_path: Path) -> None:
@@ -217,9 +224,15 @@ def test_one_command_cross_validates_and_another_evaluates_every_patient_with_th
     results = tmp_path / "results"
     assert evaluate.main([str(tmp_path / "cv-data"), "--methods", "linear", method, "--folds", str(out / "folds.json"),
                           "--panels", "0", "--out", str(results)]) == 0  # fmt: skip
-    assert [row["case"] for row in table(results / "scores.csv") if row["method"] == "cv"] == sorted(
-        f"sim000{n}" for n in range(4)
-    )
+    tested = [row["case"] for row in table(results / "scores.csv") if row["method"] == "cv"]
+    assert tested == [f"sim000{n}" for n in range(4)]
+    shipped = tmp_path / "unet"
+    parts = ["--run", str(out / "fold0" / "run"), "--out", str(shipped), "--training-data", "Chests.", "--members", str(out)]
+    assert export.main(parts) == 0
+    assert list_models(shipped / "members") == [f"fold{n}" for n in range(4)]
+    members = [load_model(shipped / "members" / f"fold{n}") for n in range(4)]
+    assert [m.id for m in members] == [f"fold{n}" for n in range(4)]
+    assert members[0].sha256 == load_model(shipped).sha256 != members[1].sha256
 
 
 def test_the_smoke_run_needs_no_data_and_unusable_data_is_refused(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from EmphysemaQuantLib.core.emphysema import EMPHYSEMA_THRESHOLD_HU
+from KernelNormalizationLib.core.write import RESEARCH_USE
 
 from .cases import Case, FloatArray
 from .scores import Score, select
@@ -20,13 +21,16 @@ LUNG_WINDOW = (-1100.0, -200.0)
 DIFFERENCE_HU = 100.0
 EMPHYSEMA_COLOUR = (0.90, 0.10, 0.10)
 RESOLUTION = 110  # dots per inch
+FIGURE_SUFFIXES = (".png", ".pdf")
+PANEL_NOTE = "B20f (original) and the sharp image are reconstructions, every other image is synthetic."
+PANELS_A_ROW = 4
 
 
 def save_panel(path: Path, case: Case, images: Sequence[tuple[str, FloatArray]]) -> None:
     """Rows image, image with emphysema, difference to the smooth original; one column an image (the paper's Fig. 1).
 
     Args:
-        path: PNG to write.
+        path: PNG or PDF to write.
         case: the pair; its middle slice is shown.
         images: label and float32 (k, j, i), HU.
     """
@@ -55,7 +59,7 @@ def save_panel(path: Path, case: Case, images: Sequence[tuple[str, FloatArray]])
         axis.set_axis_off()
     _marks(axes[0, 0], case.sharp.geometry.spacing[2])
     figure.colorbar(shown, ax=axes[2, :], label="HU", shrink=0.8)
-    figure.savefig(path, dpi=RESOLUTION)
+    _save(figure, path, PANEL_NOTE)
 
 
 def _lung_box(lung: NDArray[np.bool_], margin: int = 12) -> tuple[slice, slice]:
@@ -69,10 +73,11 @@ def _lung_box(lung: NDArray[np.bool_], margin: int = 12) -> tuple[slice, slice]:
 def _marks(axis: Any, pixel: float) -> None:
     length = 50.0 / pixel
     bottom, right = float(axis.get_ylim()[0]), float(axis.get_xlim()[1])
+    dark = {"facecolor": "black", "alpha": 0.7, "pad": 1.5, "linewidth": 0}
     axis.plot([8, 8 + length], [bottom - 10, bottom - 10], color="orange", lw=2)
-    axis.text(8, bottom - 15, "5 cm", color="orange", fontsize=8, va="bottom")
-    axis.text(6, 6, "R", color="orange", fontsize=10, va="top")
-    axis.text(right - 6, 6, "L", color="orange", fontsize=10, va="top", ha="right")
+    axis.text(8, bottom - 18, "5 cm", color="orange", fontsize=8, va="bottom", bbox=dark)
+    axis.text(8, 8, "R", color="orange", fontsize=9, va="top", bbox=dark)
+    axis.text(right - 8, 8, "L", color="orange", fontsize=9, va="top", ha="right", bbox=dark)
 
 
 def save_boxes(path: Path, scores: Sequence[Score]) -> None:
@@ -95,14 +100,13 @@ def save_boxes(path: Path, scores: Sequence[Score]) -> None:
         axis.grid(axis="y", alpha=0.3)
     left.axhline(0.0, color="grey", lw=0.8)
     left.legend(boxes["boxes"][:2], ["all patients", "EI > 5 %"], fontsize=8)
-    figure.savefig(path, dpi=RESOLUTION)
+    _save(figure, path)
 
 
 def save_bland_altman(path: Path, scores: Sequence[Score]) -> None:
     """Difference of EI against the mean of both, with bias and 95 % limits of agreement, one panel a method."""
-    methods = methods_of(scores)
-    figure = Figure(figsize=(3.3 * len(methods), 3.6), layout="constrained")
-    for axis, method in zip(figure.subplots(1, len(methods), squeeze=False)[0], methods, strict=True):
+    figure, axes = _one_a_method(scores)
+    for method, axis in axes:
         chosen = select(scores, method)
         mean = np.array([0.5 * (s.ei + s.true_ei) for s in chosen])
         difference = np.array([s.ei - s.true_ei for s in chosen])
@@ -111,21 +115,43 @@ def save_bland_altman(path: Path, scores: Sequence[Score]) -> None:
         for level, style in ((bias, "-"), (bias - limit, "--"), (bias + limit, "--")):
             axis.axhline(level, color="black", ls=style, lw=0.9)
         axis.set_title(f"{method}: {bias:+.2f} ± {limit:.2f}", fontsize=9)
-        axis.set_xlabel("mean EI, %")
-    figure.supylabel("EI minus EI of B20f, points", fontsize=9)
-    figure.savefig(path, dpi=RESOLUTION)
+    figure.supxlabel("mean of both EI, %", fontsize=9)
+    figure.supylabel("EI minus EI of B20f, points (scales differ)", fontsize=9)
+    _save(figure, path)
 
 
 def save_calibration(path: Path, scores: Sequence[Score]) -> None:
-    """EI of every method against the true EI."""
-    figure = Figure(figsize=(5.2, 5.0), layout="constrained")
-    axis = figure.subplots()
+    """EI of every method against the true EI with the line fitted to it; one panel a method, all on one scale."""
+    figure, axes = _one_a_method(scores)
     largest = max(max(s.ei, s.true_ei) for s in scores) * 1.05 + 0.5
-    axis.plot([0, largest], [0, largest], color="grey", lw=0.9)
-    for method in methods_of(scores):
+    for method, axis in axes:
         chosen = select(scores, method)
-        axis.scatter([s.true_ei for s in chosen], [s.ei for s in chosen], s=14, label=method, alpha=0.75)
-    axis.set_xlabel("EI of B20f, %")
-    axis.set_ylabel("EI of the image, %")
-    axis.legend(fontsize=8)
+        true, ei = np.array([s.true_ei for s in chosen]), np.array([s.ei for s in chosen])
+        axis.plot([0, largest], [0, largest], color="grey", lw=0.9)
+        axis.scatter(true, ei, s=14)
+        title = method
+        if np.ptp(true) > 0:
+            slope, offset = np.polyfit(true, ei, 1)
+            axis.plot([0, largest], [offset, offset + slope * largest], color="black", ls="--", lw=0.9)
+            title += f": slope {slope:.2f}, offset {offset:+.2f}"
+        axis.set_title(title, fontsize=9)
+        axis.set(xlim=(0, largest), ylim=(0, largest))
+    figure.supxlabel("EI of B20f, %", fontsize=9)
+    figure.supylabel("EI of the image, %", fontsize=9)
+    _save(figure, path)
+
+
+def _one_a_method(scores: Sequence[Score]) -> tuple[Figure, list[tuple[str, Any]]]:
+    methods = methods_of(scores)
+    columns = min(len(methods), PANELS_A_ROW)
+    rows = -(-len(methods) // columns)
+    figure = Figure(figsize=(3.1 * columns + 0.3, 2.9 * rows + 0.5), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+    for unused in axes[len(methods) :]:
+        unused.set_axis_off()
+    return figure, list(zip(methods, axes, strict=False))
+
+
+def _save(figure: Figure, path: Path, note: str = "") -> None:
+    figure.suptitle(f"{RESEARCH_USE} {note}".strip(), fontsize=7, color="dimgrey", x=0.995, ha="right")
     figure.savefig(path, dpi=RESOLUTION)

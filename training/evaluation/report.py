@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.write import atomic_path
+from KernelNormalizationLib.core.write import RESEARCH_USE, atomic_path
 
-from .figures import save_bland_altman, save_boxes, save_calibration
+from .figures import FIGURE_SUFFIXES, save_bland_altman, save_boxes, save_calibration
 from .scores import SCORE_FIELDS, SIGNIFICANCE, Comparison, Score, compare_methods
 from .tables import comparison_table, main_table, methods_of, paper_table, population_table, severe, strata_tables
 
@@ -88,16 +88,18 @@ def write_report(out: Path, scores: Sequence[Score], best: str, provenance: Prov
     tests = {"all patients": compare_methods(scores, best), "EI > 5": compare_methods(scores, best, severe)}
     write_scores(out, scores)
     _write(out / "results.json", json.dumps({
+        "use": RESEARCH_USE,
         "provenance": asdict(provenance),
         "scores": [asdict(s) for s in scores],
         "tests": {name: [asdict(c) for c in found] for name, found in tests.items()},
         "skipped": list(skipped),
     }, indent=1))  # fmt: skip
-    _write(out / "results.md", _document(scores, best, provenance, tests, skipped))
-    for name, save in (("dei_and_dice.png", save_boxes), ("bland_altman.png", save_bland_altman),
-                       ("calibration.png", save_calibration)):  # fmt: skip
-        with atomic_path(out / name) as path:
-            save(path, scores)
+    panels = sorted(path.name for path in out.glob("panel_*.png"))
+    _write(out / "results.md", _document(scores, best, provenance, tests, skipped, panels))
+    for name, save in (("dei_and_dice", save_boxes), ("bland_altman", save_bland_altman), ("calibration", save_calibration)):
+        for suffix in FIGURE_SUFFIXES:
+            with atomic_path(out / f"{name}{suffix}") as path:
+                save(path, scores)
 
 
 def write_scores(out: Path, scores: Sequence[Score]) -> None:
@@ -137,8 +139,8 @@ def _csv(scores: Sequence[Score]) -> str:
 
 
 def _document(scores: Sequence[Score], best: str, provenance: Provenance, tests: dict[str, list[Comparison]],
-              skipped: Sequence[str]) -> str:  # fmt: skip
-    parts = ["# Evaluation", _provenance_lines(provenance)]
+              skipped: Sequence[str], panels: Sequence[str]) -> str:  # fmt: skip
+    parts = ["# Evaluation", RESEARCH_USE, _provenance_lines(provenance)]
     if "raw" in methods_of(scores):
         parts += ["## The patients beside the paper's", population_table(scores, "raw")]
     parts += ["## Ours: mean ± standard deviation [minimum, maximum]", main_table(scores)]
@@ -153,7 +155,10 @@ def _document(scores: Sequence[Score], best: str, provenance: Provenance, tests:
                       "gain over its standard deviation between patients."]  # fmt: skip
     for title, table in strata_tables(scores):
         parts += [f"## By {title}", table]
-    parts += ["## Figures", "\n".join(f"![{n}]({n})" for n in ("dei_and_dice.png", "bland_altman.png", "calibration.png"))]
+    parts += [
+        "## Figures",
+        "\n".join(f"![{n}]({n})" for n in ("dei_and_dice.png", "bland_altman.png", "calibration.png", *panels)),
+    ]
     if skipped:
         parts += ["## Not evaluated", "\n".join(f"- {s}" for s in skipped)]
     return "\n\n".join(parts) + "\n"

@@ -24,6 +24,8 @@ PAPER_TABLE: tuple[tuple[str, str, str, str], ...] = (
 PAPER_POPULATION = (("L1, HU", "84.5 ± 11.7"), ("abs. EI error, points", "17.32 ± 4.72"), ("Dice", "0.19 ± 0.19"),
                     ("Dice, EI > 5", "0.41 ± 0.12"))  # fmt: skip
 Keep = Callable[[Score], bool]
+# Below, a p value says more of floating point than of the patients.
+SMALLEST_P = 1e-50
 
 
 def severe(score: Score) -> bool:
@@ -102,6 +104,8 @@ def comparison_table(comparisons: Sequence[Comparison]) -> str:
 def _p(value: float) -> str:
     if np.isnan(value):
         return "-"
+    if value < SMALLEST_P:
+        return f"< {SMALLEST_P:.0e}"
     return f"{value:.3f}" if value >= 0.001 else f"{value:.0e}"
 
 
