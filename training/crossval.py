@@ -18,7 +18,6 @@ from .config import TrainConfig
 from .export import MODEL, RUN, export
 from .folds import Fold, make_folds
 from .smoke import make_tiny_pairs
-from .sources import SourceConfig
 from .train import Rhythm, add_recipe_arguments, config_from, rhythm_from, set_up, train
 from .unpacked import patient_files
 
@@ -116,10 +115,9 @@ def main(arguments: list[str] | None = None) -> int:
             make_tiny_pairs(options.pairs, SMOKE_PATIENTS)
         if options.pairs is None:
             raise InputError("There is nothing to train on; give --pairs FOLDER.")
-        config = config_from(options)
-        sources = SourceConfig(tuple(options.also), tuple(options.self_pairs), without=tuple(options.without))
-        cross_validate(replace(config, sources=sources), options.pairs, options.folds, options.out, fabric, config.seed,
-                       tuple(options.only), rhythm_from(options))  # fmt: skip
+        config = config_from(options, options.also)
+        cross_validate(config, options.pairs, options.folds, options.out, fabric, config.seed, tuple(options.only),
+                       rhythm_from(options))  # fmt: skip
     except CTKernelError as error:
         logger.error("%s", error)
         return 2

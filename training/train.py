@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -227,12 +228,15 @@ def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--smoke", action="store_true", help="a few tiny steps on tiny data made on the spot")
 
 
-def config_from(options: argparse.Namespace) -> TrainConfig:
-    """The recipe with what the command line changes; without data."""
+def config_from(options: argparse.Namespace, simulated: Sequence[str]) -> TrainConfig:
+    """The recipe with what the command line changes, for these data sets and the real scans of the command line."""
     names = ("steps", "epochs", "patches_per_patient", "batch", "patch", "learning_rate", "validate_every", "patience", "seed",
              "start_from")  # fmt: skip
     changed = {n: getattr(options, n) for n in names if getattr(options, n) is not None}
-    config = replace(RECIPES[options.recipe], compiled=options.compiled, **changed)
+    sources = SourceConfig(
+        tuple(simulated), tuple(options.self_pairs), without=tuple(options.without), variants=options.variants
+    )
+    config = replace(RECIPES[options.recipe], sources=sources, compiled=options.compiled, **changed)
     return tiny(config) if options.smoke else config
 
 
@@ -264,9 +268,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.smoke and not options.simulated:
             files = make_tiny_pairs(options.out.parent / (options.out.name + "-data"), 2)
             options.simulated, options.validate = [str(files[0])], [str(files[1])]
-        sources = SourceConfig(tuple(options.simulated), tuple(options.self_pairs), without=tuple(options.without),
-                               variants=options.variants)  # fmt: skip
-        config = replace(config_from(options), sources=sources, validation=tuple(options.validate))
+        config = replace(config_from(options, options.simulated), validation=tuple(options.validate))
         train(config, options.out, fabric=fabric, rhythm=rhythm_from(options))
     except CTKernelError as error:
         logger.error("%s", error)

@@ -209,7 +209,7 @@ def test_one_command_cross_validates_and_another_evaluates_every_patient_with_th
     recipe: str, tmp_path: Path
 ) -> None:
     out = tmp_path / "cv"
-    command = ["--smoke", "--recipe", recipe, "--threads", "1", "--out", str(out)]
+    command = ["--smoke", "--recipe", recipe, "--threads", "1", "--variants", "1", "--out", str(out)]
     assert crossval.main([*command, "--only", "2"]) == 0
     assert [p.name for p in sorted(out.glob("fold*"))] == ["fold2", "folds.json"]
     first = (out / "fold2" / "model" / "card.json").stat().st_mtime_ns
@@ -219,6 +219,7 @@ def test_one_command_cross_validates_and_another_evaluates_every_patient_with_th
     trained = json.loads((out / "fold2" / "run" / "config.json").read_text())
     assert [Path(p).stem for p in trained["sources"]["simulated"]] == split["train"]
     assert [Path(p).stem for p in trained["validation"]] == split["validation"]
+    assert trained["sources"]["variants"] == 1
     assert crossval.main([*command, "--seed", "2"]) == 2
     method = f"cv=unet:{out}/fold{{fold}}/model"
     results = tmp_path / "results"
