@@ -28,6 +28,7 @@ class EmphysemaParameters:
         segmentation: where the masks were written.
         table: where the indices were written.
         chart: where the histogram was written.
+        summary: figures and report of the newest measurement, one line of text.
     """
 
     volume: vtkMRMLScalarVolumeNode
@@ -40,3 +41,4 @@ class EmphysemaParameters:
     segmentation: vtkMRMLSegmentationNode
     table: vtkMRMLTableNode
     chart: vtkMRMLPlotChartNode
+    summary: str = ""

@@ -4,11 +4,42 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+from dataclasses import asdict, dataclass
 
 from KernelNormalizationLib.attributes import RESEARCH_USE_TEXT
 
 from .analysis import Quantification, VolumeResult
 from .tables import COLUMNS, REGION_NAMES
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the panel shows and hands out of a quantification; a scene keeps it as text.
+
+    Attributes:
+        headline: the emphysema index in large type, HTML.
+        text: the report in plain text.
+        csv: the report as CSV.
+    """
+
+    headline: str
+    text: str
+    csv: str
+
+    @classmethod
+    def of(cls, result: Quantification) -> Summary:
+        """Summary of ``result``."""
+        return cls(headline(result), asText(result), asCsv(result))
+
+    @classmethod
+    def fromLine(cls, line: str) -> Summary | None:
+        """What :meth:`asLine` wrote; ``None`` for an empty line."""
+        return cls(**json.loads(line)) if line else None
+
+    def asLine(self) -> str:
+        """One line: scene files keep no line breaks in attributes."""
+        return json.dumps(asdict(self), ensure_ascii=False)
 
 
 def headline(result: Quantification) -> str:

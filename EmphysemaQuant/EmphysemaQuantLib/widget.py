@@ -15,6 +15,7 @@ from slicer.i18n import tr as _
 from KernelNormalizationLib import attributes
 from KernelNormalizationLib.core.errors import Cancelled, CTKernelError
 from KernelNormalizationLib.core.progress import Progress, ProgressReport
+from KernelNormalizationLib.core.volume import BoolArray
 from KernelNormalizationLib.panel import ModulePanel, ParameterLogic
 
 from .analysis import Quantification
@@ -22,8 +23,8 @@ from .background import BackgroundJob
 from .logic import OutputNodes, sliceOfMost
 from .parameter import EmphysemaParameters
 from .preview import ThresholdPreview
-from .report import asCsv, asText, headline
-from .segments import EMPHYSEMA, KEPT, REMOVED, VOLUME_REFERENCE_ROLE, rasOf, segmentIds
+from .report import Summary
+from .segments import EMPHYSEMA, KEPT, REMOVED, VOLUME_REFERENCE_ROLE, SegmentStyle, rasOf, readMask, segmentIds
 
 PREVIEW_DELAY_MILLISECONDS = 40
 SHORTCUTS = {"Ctrl+Alt+O": "onToggleOverlay", "Ctrl+Alt+S": "onSwap"}
@@ -58,6 +59,7 @@ class EmphysemaPanel(ModulePanel):
         self._volumeId: str | None = None
         self._swapped = False
         self._job: BackgroundJob | None = None
+        self._unseen: tuple[Quantification, Any] | None = None
         self._shortcuts: list[Any] = []
         self._previewTimer = _singleShotTimer(PREVIEW_DELAY_MILLISECONDS, self._showPreview)
         self._connect()
@@ -87,6 +89,9 @@ class EmphysemaPanel(ModulePanel):
         """The module is opened."""
         super().enter()
         self._addShortcuts()
+        if self._unseen is not None:
+            finished, self._unseen = self._unseen, None
+            self._take(*finished)
 
     def exit(self) -> None:
         """The module is left: give the user's layout and key bindings back."""
@@ -109,7 +114,7 @@ class EmphysemaPanel(ModulePanel):
     def forgetScene(self) -> None:
         """Drop the result; its nodes go."""
         self._stopPreview()
-        self.result = None
+        self.result = self._unseen = None
         self._volumeId = None
         self.ui.indexLabel.text = ""
         self.ui.statusLabel.text = ""
@@ -126,9 +131,11 @@ class EmphysemaPanel(ModulePanel):
         self.ui.computeButton.text = _("Compute") if self._job is None else _("Cancel")
         pair = parameters.volume is not None and parameters.comparedVolume is not None
         self.ui.sideBySideButton.enabled = self.ui.swapButton.enabled = pair
-        for button in (self.ui.copyButton, self.ui.saveReportButton, self.ui.jumpEmphysemaButton):
-            button.enabled = self.result is not None
-        self.ui.jumpDifferenceButton.enabled = self.result is not None and self.result.compared is not None
+        summary = self._summary
+        self.ui.indexLabel.text = summary.headline if summary is not None else ""
+        self.ui.copyButton.enabled = self.ui.saveReportButton.enabled = summary is not None
+        self.ui.jumpEmphysemaButton.enabled = self._segment(EMPHYSEMA) is not None
+        self.ui.jumpDifferenceButton.enabled = self._segment(REMOVED) is not None
         self.ui.histogramButton.enabled = parameters.chart is not None
         self.ui.tableView.setMRMLTableNode(parameters.table)
         self._showSegmentation()
@@ -144,13 +151,21 @@ class EmphysemaPanel(ModulePanel):
         shown = parameters.segmentation
         if shown is not None and shown.GetNodeReference(VOLUME_REFERENCE_ROLE) is not volume:
             self.result = None
-            self.ui.indexLabel.text = ""
+            parameters.summary = ""
             if parameters.maskSegmentation is shown:
                 parameters.maskSegmentation = None
             parameters.comparedVolume = None
             parameters.segmentation = parameters.table = parameters.chart = None
         if volume is not None and parameters.comparedVolume is None and not attributes.isSynthetic(volume):
             parameters.comparedVolume = self.logic.partnerOf(volume)
+
+    @property
+    def _summary(self) -> Summary | None:
+        return Summary.fromLine(self._parameters.summary)
+
+    def _segment(self, style: SegmentStyle) -> str | None:
+        node = self._parameters.segmentation
+        return next(iter(segmentIds(node, style.role)), None) if node is not None else None
 
     def _showSegmentation(self) -> None:
         node = self._parameters.segmentation
@@ -199,10 +214,16 @@ class EmphysemaPanel(ModulePanel):
         elif error is not None:
             logging.getLogger(__name__).error("Quantification failed", exc_info=error)
             self.setStatus(_("The measurement failed: {error}. See the log.").format(error=error), error=True)
-        elif self._parameters is None or self._parameters.volume is not volume:
-            self.setStatus(_("Another volume was chosen meanwhile; press Compute to measure it."))
-        else:
+        elif self._parameters is None and result is not None:
+            self._unseen = (result, volume)  # shown when the user comes back to the module
+        elif result is not None:
+            self._take(result, volume)
+
+    def _take(self, result: Quantification, volume: Any) -> None:
+        if self._parameters.volume is volume:
             self._show(result, volume)
+        else:
+            self.setStatus(_("Another volume was chosen meanwhile; press Compute to measure it."))
 
     def _show(self, result: Quantification, volume: Any) -> None:
         parameters = self._parameters
@@ -220,8 +241,8 @@ class EmphysemaPanel(ModulePanel):
         parameters.segmentation, parameters.table, parameters.chart = outputs.segmentation, outputs.table, outputs.chart
         # The lungs just made are the ones to edit and to use next time.
         parameters.maskSegmentation = outputs.segmentation
+        parameters.summary = Summary.of(result).asLine()
         parameters.parameterNode.EndModify(wasModified)
-        self.ui.indexLabel.text = headline(result)
         self.setStatus(_("Done. Edit the lungs in the Segment Editor and press Compute again to use them."))
         self.update()
 
@@ -284,7 +305,9 @@ class EmphysemaPanel(ModulePanel):
 
     def onCopy(self) -> None:
         """Copy the indices to the clipboard."""
-        slicer.app.clipboard().setText(asText(self.result))
+        summary = self._summary
+        if summary is not None:
+            slicer.app.clipboard().setText(summary.text)
         self.setStatus(_("Copied."))
 
     def onSaveReport(self) -> None:
@@ -297,7 +320,10 @@ class EmphysemaPanel(ModulePanel):
 
     def saveReport(self, path: str) -> None:
         """Write the report; ``.csv`` gives CSV, anything else text."""
-        text = asCsv(self.result) if path.lower().endswith(".csv") else asText(self.result)
+        summary = self._summary
+        if summary is None:
+            return
+        text = summary.csv if path.lower().endswith(".csv") else summary.text
         try:
             Path(path).write_text(text, encoding="utf-8")
         except OSError as error:
@@ -324,20 +350,25 @@ class EmphysemaPanel(ModulePanel):
 
     def onJumpToMostEmphysema(self) -> None:
         """Go to the axial slice with most emphysema."""
-        self._jump(self.result.volume.emphysema, _("There is no emphysema at this threshold."))
+        self._jump(self._voxels(EMPHYSEMA), _("There is no emphysema at this threshold."))
 
     def onJumpToLargestDifference(self) -> None:
         """Go to the axial slice where most emphysema voxels differ."""
-        changed = self.result.volume.emphysema ^ self.result.compared.emphysema
+        if self.result is not None and self.result.compared is not None:
+            changed = self.result.volume.emphysema ^ self.result.compared.emphysema
+        else:  # a loaded scene holds what was removed; a normalization adds next to nothing
+            changed = self._voxels(REMOVED)
         self._jump(changed, _("The two volumes do not differ in emphysema."))
 
-    def _jump(self, mask: np.ndarray, nothing: str) -> None:
+    def _voxels(self, style: SegmentStyle) -> BoolArray:
+        return readMask(self._parameters.segmentation, str(self._segment(style)), self._parameters.volume)
+
+    def _jump(self, mask: BoolArray, nothing: str) -> None:
         index = sliceOfMost(mask)
         if index is None:
             self.setStatus(nothing)
             return
-        voxels = np.argwhere(mask[index])
-        row, column = voxels.mean(axis=0)
+        row, column = np.argwhere(mask[index]).mean(axis=0)
         position = rasOf(self._parameters.volume, (column, row, index))
         slicer.vtkMRMLSliceNode.JumpAllSlices(slicer.mrmlScene, *position, slicer.vtkMRMLSliceNode.CenteredJumpSlice)
         self.setStatus(_("Slice {number} of {total}.").format(number=index + 1, total=mask.shape[0]))

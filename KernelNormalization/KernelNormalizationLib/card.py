@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from .core.suitability import Suitability
 from .core.volume import CTVolume
 
-# Colours that keep 4.5:1 contrast on light and dark panels alike; the words carry the meaning.
-COLORS = {"in domain": "#2e8b57", "untested kernel": "#c77700", "already smooth": "#c77700", "not a chest CT": "#d43d3d"}
+# Contrast of at least 3:1 (WCAG 2.1, graphics) on white and on a dark panel (#323232) alike; the words carry the meaning.
+COLORS = {"in domain": "#2e8b57", "untested kernel": "#c77700", "already smooth": "#c77700", "not a chest CT": "#dd5050"}
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,13 @@ import slicer
 
 from slicerhost import application
 from slicerhost.pictures import SlicePicture
+from slicerhost.strict import unwrapped
 
 application.start()  # the modules' widgets import qt, which exists from here on
 
 from EmphysemaQuant import EmphysemaQuantLogic  # noqa: E402
 from EmphysemaQuantLib import analysis  # noqa: E402
+from EmphysemaQuantLib.report import Summary  # noqa: E402
 from EmphysemaQuantLib.segments import rasOf, segmentIds  # noqa: E402
 from EmphysemaQuantLib.selftest import UI_FILE  # noqa: E402
 from EmphysemaQuantLib.widget import EmphysemaPanel  # noqa: E402
@@ -294,6 +296,7 @@ def test_histogram_is_shown_in_a_plot_view_until_the_module_is_left(panel: Emphy
 
 def test_shortcuts_live_only_while_the_module_is_open(panel: EmphysemaPanel, chest: Any) -> None:
     panel.enter()
+    panel.enter()
     assert len(panel._shortcuts) == 2
     panel.exit()
     assert panel._shortcuts == []
@@ -306,3 +309,66 @@ def test_renamed_segments_are_found_again(panel: EmphysemaPanel, chest: Any) -> 
         segmentation.GetSegmentation().GetSegment(segmentIds(segmentation, role)[0]).SetName("x")
     assert "Done" in compute(panel)
     assert segmentation.GetSegmentation().GetNumberOfSegments() == 3
+
+
+def test_everything_is_back_after_saving_and_loading_the_scene(
+    panel: EmphysemaPanel, chest: Any, partner: Any, app: Any, tmp_path: Path
+) -> None:
+    compute(panel)
+    figures = panel.ui.indexLabel.text
+    report = Summary.of(panel.result).text
+    path = str(tmp_path / "scene.mrb")
+    assert slicer.util.saveScene(path)
+    panel.sceneStartClose()
+    slicer.mrmlScene.Clear(0)
+    panel.sceneEndClose()
+    assert panel.ui.indexLabel.text == ""
+    panel.sceneStartImport()
+    slicer.util.loadScene(path)
+    panel.sceneEndImport()
+    assert panel.ui.indexLabel.text == figures
+    assert panel._parameters.comparedVolume.GetName() == "Chest B20f (synthetic)"
+    assert panel.ui.tableView.mrmlTableNode().GetNumberOfRows() == 6
+    panel.ui.copyButton.click()
+    assert app.qapplication.clipboard().text() == report
+    panel.ui.jumpEmphysemaButton.click()
+    assert panel.ui.statusLabel.text == "Slice 4 of 12."
+    panel.ui.jumpDifferenceButton.click()
+    assert panel.ui.statusLabel.text == "Slice 4 of 12."
+    panel.ui.histogramButton.click()
+    assert app.host.application_logic.GetSelectionNode().GetActivePlotChartID() == panel._parameters.chart.GetID()
+    assert "Done" in compute(panel)
+
+
+def test_measurement_that_ends_in_another_module_is_shown_on_coming_back(panel: EmphysemaPanel, chest: Any) -> None:
+    panel.enter()
+    panel.ui.computeButton.click()
+    panel.exit()
+    waitUntil(lambda: panel._job is None, "the measurement", 60.0)
+    assert slicer.util.getNodesByClass("vtkMRMLSegmentationNode") == []
+    panel.enter()
+    assert "EI 1.4 %" in panel.ui.indexLabel.text
+    assert len(slicer.util.getNodesByClass("vtkMRMLSegmentationNode")) == 1
+
+
+def test_result_nodes_deleted_by_the_user_are_made_again(panel: EmphysemaPanel, chest: Any) -> None:
+    compute(panel)
+    for node in (panel._parameters.segmentation, panel._parameters.table, panel._parameters.chart):
+        slicer.mrmlScene.RemoveNode(node)
+    panel.exit()
+    panel.enter()
+    assert not panel.ui.jumpEmphysemaButton.enabled
+    assert not panel.ui.histogramButton.enabled
+    assert "Done" in compute(panel)
+    assert segmentIds(panel._parameters.segmentation, "emphysema")
+
+
+def test_keys_toggle_the_overlay_and_swap_the_sides(panel: EmphysemaPanel, chest: Any, partner: Any) -> None:
+    compute(panel)
+    keys = {unwrapped(key).key().toString(): key for key in panel._shortcuts}
+    assert set(keys) == {"Ctrl+Alt+O", "Ctrl+Alt+S"}
+    unwrapped(keys["Ctrl+Alt+O"]).activated.emit()
+    assert not panel._parameters.showOverlay
+    panel.ui.sideBySideButton.click()
+    unwrapped(keys["Ctrl+Alt+S"]).activated.emit()
+    assert compositeNode(viewName(0, 0)).GetBackgroundVolumeID() == partner.GetID()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,8 @@ from normalizationpanel import (
 )
 
 from KernelNormalizationLib import attributes, job
+from KernelNormalizationLib.card import COLORS
+from KernelNormalizationLib.core.models import list_models, models_folder
 from KernelNormalizationLib.core.suitability import assess
 from KernelNormalizationLib.dependencies import Dependencies, DependencyError, Devices
 from KernelNormalizationLib.layouts import LAYOUT_IDS, compositeNode, viewName
@@ -109,6 +113,50 @@ def test_crash_leaves_no_node_and_says_what_to_do(make_panel: PanelMaker, chest:
     assert panel.ui.normalizeButton.text == "Normalize"
 
 
+def test_scan_that_cannot_be_stored_is_said_before_anything_starts(make_panel: PanelMaker, chest: Any) -> None:
+    class FullDisk(NormalizationRun):
+        def writeInputs(self) -> None:
+            raise OSError(28, "No space left on device")
+
+    panel = make_panel(FullDisk)
+    folder_count = len(list(Path(tempfile.gettempdir()).glob("ctkernel-*")))
+    assert "could not be started: [Errno 28] No space left on device" in press_and_wait(panel)
+    assert synthetic() == []
+    assert len(list(Path(tempfile.gettempdir()).glob("ctkernel-*"))) == folder_count
+
+
+def test_python_that_is_missing_is_said(make_panel: PanelMaker, chest: Any) -> None:
+    class NoPython(NormalizationRun):
+        def command(self) -> list[str]:
+            return ["/nowhere/PythonSlicer"]
+
+    assert "could not be started" in press_and_wait(make_panel(NoPython))
+
+
+LOSES_ITS_RESULT = """
+import json
+print(json.dumps({{'event': 'finished', 'job': 0}}), flush=True)
+"""
+
+
+def test_result_that_cannot_be_read_is_not_called_done(make_panel: PanelMaker, chest: Any) -> None:
+    assert "The result could not be read" in press_and_wait(make_panel(running(LOSES_ITS_RESULT)))
+    assert synthetic() == []
+
+
+def test_run_that_ends_in_another_module_is_ready_on_coming_back(make_panel: PanelMaker, chest: Any, app: Any) -> None:
+    panel = make_panel()
+    users = app.layout_manager.layout
+    panel.ui.normalizeButton.click()
+    panel.exit()
+    waitUntil(lambda: panel._process is None, "the end", 60.0)
+    assert app.layout_manager.layout == users
+    panel.enter()
+    assert [panel.ui.resultSelector.currentNode()] == synthetic()
+    assert panel.ui.normalizeButton.text == "Normalize"
+    assert panel.ui.sideBySideButton.enabled
+
+
 def test_bad_input_found_by_the_process_is_shown(make_panel: PanelMaker, app: Any) -> None:
     slicer.util.addVolumeFromArray(np.full((10, 20, 20), 3000, np.int16), name="Not CT")
     panel = make_panel(NormalizationRun)
@@ -161,6 +209,44 @@ def test_damaged_model_is_not_added(make_panel: PanelMaker, chest: Any, tmp_path
     panel.importModel(str(tmp_path))
     assert panel.ui.statusLabel.text
     assert panel.ui.modelComboBox.count == before
+
+
+def test_verified_model_is_offered_chosen_and_remembered(make_panel: PanelMaker, chest: Any, app: Any, tmp_path: Path) -> None:
+    shipped = models_folder() / list_models()[-1]
+    folder = tmp_path / "my model" / shipped.name
+    shutil.copytree(shipped, folder)
+    app.chosen_folder = str(folder)
+    panel = make_panel()
+    panel.ui.importModelButton.click()
+    assert "verified and added" in panel.ui.statusLabel.text
+    assert panel.settings().model == str(folder)
+    again = make_panel()
+    assert again.ui.modelComboBox.findData(str(folder)) > 0
+    (folder / "model.safetensors").write_bytes(b"spoilt")
+    panel.importModel(str(folder))
+    assert "damaged or changed" in panel.ui.statusLabel.text
+
+
+def test_model_of_a_loaded_scene_that_is_not_here_is_replaced_and_said(make_panel: PanelMaker, chest: Any) -> None:
+    panel = make_panel()
+    panel._parameters.model = "/elsewhere/unet-of-somebody"
+    panel.exit()
+    panel.enter()
+    assert "“unet-of-somebody” of this scene is not on this computer" in panel.ui.statusLabel.text
+    assert panel.settings().model is None
+    assert panel.ui.modelComboBox.currentText == "Default"
+
+
+def test_lights_are_told_apart_from_light_and_dark_panels() -> None:
+    def luminance(color: str) -> float:
+        parts = [int(color[n : n + 2], 16) / 255 for n in (1, 3, 5)]
+        linear = [p / 12.92 if p <= 0.03928 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+
+    for color in COLORS.values():
+        for background in ("#ffffff", "#323232"):
+            low, high = sorted((luminance(color), luminance(background)))
+            assert (high + 0.05) / (low + 0.05) >= 3.0, f"{color} on {background}"
 
 
 def test_several_volumes_are_normalized_in_one_run(make_panel: PanelMaker, chest: Any) -> None:
