@@ -51,10 +51,6 @@ class Cutter(Protocol):
     def cut(self, k: int, top: int, left: int, size: int, turn: int = 0) -> Patch:
         """The patch of slice ``k`` with that corner, in one of eight orientations."""
 
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(k, j, i)."""
-
 
 @dataclass(frozen=True)
 class Batch:

@@ -131,8 +131,7 @@ def _keep_apart(config: TrainConfig) -> None:
 
 def _start(config: TrainConfig, fabric: Fabric) -> tuple[State, Any]:
     torch.manual_seed(config.seed)
-    network = UNet(config.network)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network, average = (UNet(config.network).to(memory_format=torch.channels_last) for _ in range(2))  # type: ignore[call-overload]
     if config.start_from:
         trained = load_trained(Path(config.start_from))
         if trained.config != config.network:
@@ -140,7 +139,6 @@ def _start(config: TrainConfig, fabric: Fabric) -> tuple[State, Any]:
         network.load_state_dict(trained.state_dict())
     if config.sharp_only:
         blind_to_base(network)
-    average = UNet(config.network)
     average.load_state_dict(network.state_dict())
     fabric.to_device(average)
     trained_module: torch.nn.Module = torch.compile(network) if config.compiled else network  # type: ignore[assignment]
