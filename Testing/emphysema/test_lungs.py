@@ -67,7 +67,7 @@ def test_thick_and_thin_slices_are_segmented(slice_mm, count):
     assert mask.quality.verdict == "ok"
 
 
-@pytest.mark.parametrize("number", [8])
+@pytest.mark.parametrize("number", [8, 13])
 def test_simulated_patients_with_emphysema_are_segmented(number):
     name, truth = patient(number)
     mask = segment_lungs(truth.volume)
