@@ -16,6 +16,8 @@ from scipy import ndimage
 
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.volume import CTVolume, Geometry
+from training import train
+from training.checkpoint import load_trained
 from training.pairs import Pair, Skipped, check_pair, estimate_shift, find_pairs, main, resample_slices
 from training.simulate.store import read_patient
 
@@ -132,6 +134,14 @@ def test_the_command_lists_without_out_and_refuses_bad_folders(tmp_path: Path) -
     assert main([str(archive / "s0")]) == 1
     assert main([str(tmp_path / "nowhere")]) == 2
     assert main([str(archive), "--resample", "-1"]) == 2
+
+
+def test_pairs_found_in_an_archive_can_be_trained_on_with_the_same_command(tmp_path: Path) -> None:
+    archive = archive_with(tmp_path / "archive", ("B70f", chest(60), {}, {}), ("B30f", chest(8, 1), {}, {}))
+    assert main([str(archive), "--out", str(tmp_path / "own")]) == 0
+    assert len(list((tmp_path / "own" / "patients").iterdir())) == 1
+    assert train.main(["--smoke", "--pairs", str(tmp_path / "own"), "--out", str(tmp_path / "run")]) == 0
+    assert load_trained(tmp_path / "run").config.residual
 
 
 @pytest.mark.skipif(not PHILIPS.exists(), reason="development data absent")
