@@ -24,7 +24,7 @@ from .volume import CTVolume, FloatArray
 
 Curve = NDArray[np.float64]
 
-# Truncation matters where tissue is nearly air; denser tissue neither is truncated nor tells the noise of lung.
+# Lung and air below, denser tissue above: neither tells the other's mean or noise.
 PARENCHYMA_HU = -700.0
 # No tissue is emptier than air, whose calibration is good to some HU.
 EMPTIEST_HU = -1008.0
@@ -102,17 +102,20 @@ def restore_slices(hu: FloatArray, pixel_mm: tuple[float, float], gain: Gain, fl
 
 
 def _restore(image: FloatArray, base: FloatArray, pixel_mm: tuple[float, float], gain: Gain, floor: HUFloor) -> FloatArray:
-    air = base < PARENCHYMA_HU
-    if not air.any():
-        return base
-    local = _Local(air)
-    mean, sigma = _first_moments(image, base, local, floor)
+    sparse = base < PARENCHYMA_HU
+    truncated = image <= floor.threshold
+    # Streaks can be so strong that dense tissue is truncated; its mean and noise are its own. Where it was folded, the few
+    # vessel voxels among lung would be taken for folded noise (lungs 34 HU off instead of 22), so it is left there.
+    known = (sparse, ~sparse) if floor.kind == "clipped" else (sparse,)
+    regions = [_Local(region) for region in known if np.any(truncated & region)]
+    moments = [_first_moments(image, base, region, floor) for region in regions]
     for estimate in range(ESTIMATES):
-        expected, variance = _expectation(image, local.up(mean), local.up(sigma), air, floor)
+        expected, variance = image.copy(), np.zeros_like(image)
+        for region, (mean, sigma) in zip(regions, moments, strict=True):
+            _expect(image, region.up(mean), region.up(sigma), region.mask, floor, expected, variance)
         base = apply_gain(expected[None], pixel_mm, gain)[0]
         if estimate + 1 < ESTIMATES:
-            mean = np.maximum(local.mean(base, MEAN_SIGMA), EMPTIEST_HU)
-            sigma = np.sqrt(np.maximum(local.mean(_square(expected - base, air) + variance, NOISE_SIGMA), 1.0))
+            moments = [_next_moments(expected - base, variance, base, region) for region in regions]
     return base
 
 
@@ -120,7 +123,7 @@ def _first_moments(image: FloatArray, base: FloatArray, local: _Local, floor: HU
     """Mean (HU) and SD of the image before its floor, on the coarse grid, from the moments of the stored values."""
     stored_mean = local.mean(base, FIRST_MEAN_SIGMA)
     centre = local.up(stored_mean) if floor.kind == "folded" else base
-    variance = np.maximum(local.mean(_square(image - centre, local.air), NOISE_SIGMA), 1e-3)
+    variance = np.maximum(local.mean(_square(image - centre, local.mask), NOISE_SIGMA), 1e-3)
     above = np.maximum(stored_mean - floor.value, 0.1).astype(np.float64)
     ratio = np.sqrt(variance) / above
     lowest = EMPTIEST_HU - floor.value
@@ -140,46 +143,52 @@ def _first_moments(image: FloatArray, base: FloatArray, local: _Local, floor: HU
     return (floor.value + height).astype(np.float32), np.maximum(sigma, 1.0).astype(np.float32)
 
 
-def _expectation(image: FloatArray, mean: FloatArray, sigma: FloatArray, air: NDArray[np.bool_],
-                 floor: HUFloor) -> tuple[FloatArray, FloatArray]:  # fmt: skip
-    """The image before its floor: expectation (HU) and variance of every voxel given what was stored."""
-    expected, variance = image.copy(), np.zeros_like(image)
+def _next_moments(noise: FloatArray, variance: FloatArray, base: FloatArray, local: _Local) -> tuple[FloatArray, FloatArray]:
+    """Mean (HU) and SD on the coarse grid from the last estimate: its transfer, what it leaves, and how uncertain that is."""
+    mean = np.maximum(local.mean(base, MEAN_SIGMA), EMPTIEST_HU)
+    sigma = np.sqrt(np.maximum(local.mean(_square(noise, local.mask) + variance, NOISE_SIGMA), 1.0))
+    return mean, sigma
+
+
+def _expect(image: FloatArray, mean: FloatArray, sigma: FloatArray, region: NDArray[np.bool_], floor: HUFloor,
+            expected: FloatArray, variance: FloatArray) -> None:  # fmt: skip
+    """Put the expectation (HU) and variance of the image before its floor, given what was stored, into a region's voxels."""
     if floor.kind == "folded":
-        distance, height = image[air] - floor.value, mean[air] - floor.value
-        upper = 1.0 / (1.0 + np.exp(np.clip(-2.0 * distance * height / sigma[air] ** 2, -50.0, 50.0)))
-        expected[air] = floor.value + distance * (2.0 * upper - 1.0)
-        variance[air] = 4.0 * distance**2 * upper * (1.0 - upper)
-        return expected, variance
-    cut = air & (image <= floor.threshold)
+        distance, height = image[region] - floor.value, mean[region] - floor.value
+        upper = 1.0 / (1.0 + np.exp(np.clip(-2.0 * distance * height / sigma[region] ** 2, -50.0, 50.0)))
+        expected[region] = floor.value + distance * (2.0 * upper - 1.0)
+        variance[region] = 4.0 * distance**2 * upper * (1.0 - upper)
+        return
+    cut = region & (image <= floor.threshold)
     s = sigma[cut]
     a = (floor.value - mean[cut]) / s
     mills = _inverse_mills(a)
     expected[cut] = np.maximum(mean[cut] - s * mills, floor.value - DEEPEST * s)
     variance[cut] = s**2 * np.clip(1.0 - a * mills - mills**2, 0.0, 1.0)
-    return expected, variance
 
 
-def _square(noise: FloatArray, air: NDArray[np.bool_]) -> FloatArray:
-    limit = OUTLIER * 1.4826 * float(np.median(np.abs(noise[::2, ::2][air[::2, ::2]]))) if air[::2, ::2].any() else np.inf
+def _square(noise: FloatArray, region: NDArray[np.bool_]) -> FloatArray:
+    some = np.abs(noise[::2, ::2][region[::2, ::2]])
+    limit = OUTLIER * 1.4826 * float(np.median(some)) if some.size else np.inf
     squared: FloatArray = np.minimum(np.abs(noise), np.float32(limit)) ** 2
     return squared
 
 
 class _Local:
-    """Local means over the air and lung of a slice, at every fourth pixel, and linear interpolation back.
+    """Local means over a region of a slice, at every fourth pixel, and linear interpolation back.
 
     Args:
-        air: (rows, columns), where values count.
+        mask: (rows, columns), where values count.
     """
 
-    def __init__(self, air: NDArray[np.bool_]) -> None:
-        self.air = air
-        self._weight = air.astype(np.float32)
+    def __init__(self, mask: NDArray[np.bool_]) -> None:
+        self.mask = mask
+        self._weight = mask.astype(np.float32)
         self._shares: dict[float, FloatArray] = {}
 
     def mean(self, values: FloatArray, sigma: float) -> FloatArray:
-        """Gaussian mean of ``values`` (rows, columns) over the air: coarse grid; zero far from any."""
-        down, across = (_sampling(n, sigma) for n in self.air.shape)
+        """Gaussian mean of ``values`` (rows, columns) over the region: coarse grid; zero far from it."""
+        down, across = (_sampling(n, sigma) for n in self.mask.shape)
         if sigma not in self._shares:
             self._shares[sigma] = np.maximum(down @ self._weight @ across.T, np.float32(1e-3))
         result: FloatArray = (down @ (values * self._weight) @ across.T) / self._shares[sigma]
@@ -187,7 +196,7 @@ class _Local:
 
     def up(self, coarse: FloatArray) -> FloatArray:
         """(rows, columns) from the coarse grid."""
-        down, across = (_interpolation(n) for n in self.air.shape)
+        down, across = (_interpolation(n) for n in self.mask.shape)
         result: FloatArray = down @ coarse.astype(np.float32) @ across.T
         return result
 
