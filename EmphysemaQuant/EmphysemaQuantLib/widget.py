@@ -82,7 +82,7 @@ class EmphysemaPanel(ModulePanel):
 
     def preselect(self) -> None:
         """Choose a pair, or the newest scan."""
-        if self._parameters.volume is None:
+        if self.chosen("volume") is None:
             self._parameters.volume = self.logic.preferredVolume()
 
     def enter(self) -> None:
@@ -127,36 +127,37 @@ class EmphysemaPanel(ModulePanel):
         if parameters is None:
             return
         self._followVolume()
-        self.ui.computeButton.enabled = self._job is not None or parameters.volume is not None
+        self.ui.computeButton.enabled = self._job is not None or self.chosen("volume") is not None
         self.ui.computeButton.text = _("Compute") if self._job is None else _("Cancel")
-        pair = parameters.volume is not None and parameters.comparedVolume is not None
+        pair = None not in (self.chosen("volume"), self.chosen("comparedVolume"))
         self.ui.sideBySideButton.enabled = self.ui.swapButton.enabled = pair
         summary = self._summary
         self.ui.indexLabel.text = summary.headline if summary is not None else ""
         self.ui.copyButton.enabled = self.ui.saveReportButton.enabled = summary is not None
         self.ui.jumpEmphysemaButton.enabled = self._segment(EMPHYSEMA) is not None
         self.ui.jumpDifferenceButton.enabled = self._segment(REMOVED) is not None
-        self.ui.histogramButton.enabled = parameters.chart is not None
-        self.ui.tableView.setMRMLTableNode(parameters.table)
+        self.ui.histogramButton.enabled = self.chosen("chart") is not None
+        self.ui.tableView.setMRMLTableNode(self.chosen("table"))
         self._showSegmentation()
 
     def _followVolume(self) -> None:
         """When another volume is chosen, suggest its partner and leave the results of the former one alone."""
-        parameters, volume = self._parameters, self._parameters.volume
+        parameters, volume = self._parameters, self.chosen("volume")
         volumeId = volume.GetID() if volume is not None else None
         if volumeId == self._volumeId:
             return
-        self._volumeId = volumeId
+        changed, self._volumeId = self._volumeId is not None, volumeId
         self._stopPreview()
-        shown = parameters.segmentation
-        if shown is not None and shown.GetNodeReference(VOLUME_REFERENCE_ROLE) is not volume:
+        shown = self.chosen("segmentation")
+        foreign = changed if shown is None else shown.GetNodeReference(VOLUME_REFERENCE_ROLE) is not volume
+        if foreign:
             self.result = None
             parameters.summary = ""
-            if parameters.maskSegmentation is shown:
+            if self.chosen("maskSegmentation") is shown:
                 parameters.maskSegmentation = None
             parameters.comparedVolume = None
             parameters.segmentation = parameters.table = parameters.chart = None
-        if volume is not None and parameters.comparedVolume is None and not attributes.isSynthetic(volume):
+        if volume is not None and self.chosen("comparedVolume") is None and not attributes.isSynthetic(volume):
             parameters.comparedVolume = self.logic.partnerOf(volume)
 
     @property
@@ -164,11 +165,11 @@ class EmphysemaPanel(ModulePanel):
         return Summary.fromLine(self._parameters.summary)
 
     def _segment(self, style: SegmentStyle) -> str | None:
-        node = self._parameters.segmentation
+        node = self.chosen("segmentation")
         return next(iter(segmentIds(node, style.role)), None) if node is not None else None
 
     def _showSegmentation(self) -> None:
-        node = self._parameters.segmentation
+        node = self.chosen("segmentation")
         display = node.GetDisplayNode() if node is not None else None
         if display is None:
             return
@@ -191,8 +192,8 @@ class EmphysemaPanel(ModulePanel):
             return
         self.hidePreview()
         parameters = self._parameters
-        volume = parameters.volume
-        nodes = (volume, parameters.comparedVolume, parameters.maskSegmentation)
+        volume = self.chosen("volume")
+        nodes = (volume, self.chosen("comparedVolume"), self.chosen("maskSegmentation"))
         try:
             work = self.logic.prepare(*nodes, parameters.thresholdHu)
         except CTKernelError as error:
@@ -220,14 +221,14 @@ class EmphysemaPanel(ModulePanel):
             self._take(result, volume)
 
     def _take(self, result: Quantification, volume: Any) -> None:
-        if self._parameters.volume is volume:
+        if self.chosen("volume") is volume:
             self._show(result, volume)
         else:
             self.setStatus(_("Another volume was chosen meanwhile; press Compute to measure it."))
 
     def _show(self, result: Quantification, volume: Any) -> None:
         parameters = self._parameters
-        outputs = OutputNodes(parameters.segmentation, parameters.table, parameters.chart)
+        outputs = OutputNodes(self.chosen("segmentation"), self.chosen("table"), self.chosen("chart"))
         try:
             with slicer.util.WaitCursor():
                 outputs = self.logic.show(result, volume, outputs)
@@ -261,7 +262,9 @@ class EmphysemaPanel(ModulePanel):
                 self.hidePreview()
                 self.setStatus("")
             return
-        volume = self._parameters.volume
+        volume = self.chosen("volume")
+        if volume is None:
+            return
         if self.preview.idle:
             self.preview.begin(slicer.util.arrayFromVolume(volume), self.result.lung_mask.mask, volume)
         self.preview.prepare()
@@ -288,7 +291,7 @@ class EmphysemaPanel(ModulePanel):
         self.preview.remove()
 
     def _showEmphysemaSegments(self, visible: bool) -> None:
-        node = self._parameters.segmentation if self._parameters is not None else None
+        node = self.chosen("segmentation")
         if node is None or node.GetDisplayNode() is None or self.result is None:
             return
         roles = (EMPHYSEMA,) if self.result.compared is None else (KEPT, REMOVED)
@@ -300,7 +303,7 @@ class EmphysemaPanel(ModulePanel):
 
     def onShowHistogram(self) -> None:
         """Show the histogram in a plot view."""
-        chart = self._parameters.chart
+        chart = self.chosen("chart")
         self.review.showOther(lambda: slicer.modules.plots.logic().ShowChartInLayout(chart))
 
     def onCopy(self) -> None:
@@ -333,7 +336,7 @@ class EmphysemaPanel(ModulePanel):
 
     def onShowSideBySide(self) -> None:
         """Both volumes next to each other, the overlay in both."""
-        pair = [self._parameters.volume, self._parameters.comparedVolume]
+        pair = [self.chosen("volume"), self.chosen("comparedVolume")]
         if None not in pair:
             self.review.show(*(pair[::-1] if self._swapped else pair))
             self.fitViewsSoon()

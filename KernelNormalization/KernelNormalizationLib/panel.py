@@ -69,7 +69,6 @@ class ModulePanel:
         self.review = ReviewLayout()
         self._mail = Mailbox()
         self._parameters: Any = None
-        self._wrapper: Any = None
         self._connection: GuiConnection | None = None
         self._observer: int | None = None
         self._inUse = False
@@ -102,10 +101,8 @@ class ModulePanel:
         self._inUse = True
         self._disconnect()
         node = self.logic.getParameterNode()
-        if self._wrapper is None or self._wrapper.parameterNode is not node:
-            self._wrapper = self.parametersClass(node)
-        self._parameters = self._wrapper
-        self._connection = GuiConnection(self._wrapper, self.ui)
+        self._parameters = self.parametersClass(node)
+        self._connection = GuiConnection(self._parameters, self.ui)
         self._observer = node.AddObserver("ModifiedEvent", lambda *_: self.update())
         self.preselect()
         self.update()
@@ -149,8 +146,11 @@ class ModulePanel:
     def _leaveScene(self) -> None:
         self.forgetScene()
         self._disconnect()
-        # The scene resets its parameter node without telling the wrapper, which remembers values.
-        self._wrapper = None
+
+    def chosen(self, name: str) -> Any | None:
+        """The node of the parameter ``name``, unless it was deleted: the wrapper remembers deleted nodes too."""
+        node = getattr(self._parameters, name) if self._parameters is not None else None
+        return node if node is not None and slicer.mrmlScene.IsNodePresent(node) else None
 
     def _disconnect(self) -> None:
         if self._connection is not None and self._observer is not None:

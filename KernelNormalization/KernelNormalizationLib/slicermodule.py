@@ -53,6 +53,7 @@ class PanelWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(scene, scene.EndCloseEvent, lambda *_: self.panel.sceneEndClose())
         self.addObserver(scene, scene.StartImportEvent, lambda *_: self.panel.sceneStartImport())
         self.addObserver(scene, scene.EndImportEvent, lambda *_: self.panel.sceneEndImport())
+        self.addObserver(scene, scene.NodeRemovedEvent, lambda *_: self.panel.update())
         # Slicer does not announce an open module again after reloading it.
         self.panel.connectToScene()
 

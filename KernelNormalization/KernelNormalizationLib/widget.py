@@ -93,9 +93,9 @@ class NormalizationPanel(ModulePanel):
     def preselect(self) -> None:
         """Choose the newest scan, and the newest synthetic volume made from it."""
         parameters = self._parameters
-        if parameters.inputVolume is None:
+        if self.chosen("inputVolume") is None:
             parameters.inputVolume = self.logic.newestCandidate()
-        if parameters.resultVolume is None and parameters.inputVolume is not None:
+        if self.chosen("resultVolume") is None and parameters.inputVolume is not None:
             parameters.resultVolume = self.logic.syntheticPartner(parameters.inputVolume)
         self._showModel()
 
@@ -121,7 +121,7 @@ class NormalizationPanel(ModulePanel):
         parameters = self._parameters
         if parameters is None:
             return
-        node = parameters.inputVolume
+        node = self.chosen("inputVolume")
         running = self._process is not None
         self.ui.normalizeButton.enabled = running or node is not None
         self.ui.normalizeButton.text = _("Cancel") if running else _("Normalize")
@@ -197,7 +197,7 @@ class NormalizationPanel(ModulePanel):
         self.update()
 
     def _chosenNodes(self) -> list[Any]:
-        first = self._parameters.inputVolume
+        first = self.chosen("inputVolume")
         return [first, *(node for node in self.ui.moreSelector.checkedNodes() if node is not first)]
 
     def _onEvent(self, event: Event) -> None:
@@ -289,7 +289,7 @@ class NormalizationPanel(ModulePanel):
     # ---- review
 
     def _pair(self) -> tuple[Any, Any] | None:
-        result = self._parameters.resultVolume if self._parameters is not None else None
+        result = self.chosen("resultVolume")
         original = attributes.inputOf(result) if result is not None else None
         return (original, result) if original is not None else None
 

@@ -22,8 +22,8 @@ class WithinRange:
 class _Wrapper:
     """What every wrapper class has; ``members`` is set by the decorator.
 
-    As in Slicer, values other than nodes are remembered until the node says that it was modified, ``connectGui`` tells no tag,
-    and disconnecting leaves the wrapper's observer on the node.
+    As in Slicer, values are remembered until the node says that it was modified, so that a deleted node is still returned;
+    ``connectGui`` tells no tag; and disconnecting leaves the wrapper's observer on the node.
     """
 
     members: ClassVar[dict[str, _Parameter]]
@@ -44,10 +44,9 @@ class _Wrapper:
 
     def _remember(self) -> None:
         for name, parameter in self.members.items():
-            if not parameter.isNode:
-                if not self.parameterNode.HasParameter(name):
-                    parameter.write(self.parameterNode, parameter.default)
-                self._remembered[name] = parameter.read(self.parameterNode)
+            if not self.parameterNode.HasParameter(name):
+                parameter.write(self.parameterNode, parameter.default)
+            self._remembered[name] = parameter.read(self.parameterNode)
 
     def AddObserver(self, event: Any, callback: Any, priority: float = 0.0) -> int:
         return int(self.parameterNode.AddObserver(event, callback, priority))
@@ -88,7 +87,7 @@ def parameterNodeWrapper(cls: type) -> type:
 
 def _property(parameter: _Parameter) -> property:
     def read(self: _Wrapper) -> Any:
-        return parameter.read(self.parameterNode) if parameter.isNode else self._remembered[parameter.name]
+        return self._remembered[parameter.name]
 
     def write(self: _Wrapper, value: Any) -> None:
         wasModified = self.parameterNode.StartModify()

@@ -25,7 +25,7 @@ def main(folder: Path) -> None:
     from EmphysemaQuantLib.selftest import UI_FILE as EMPHYSEMA_UI
     from EmphysemaQuantLib.widget import EmphysemaPanel
     from KernelNormalization import KernelNormalizationLogic
-    from KernelNormalizationLib.layouts import viewName
+    from KernelNormalizationLib.layouts import existingDifference, viewName
     from KernelNormalizationLib.moduletest import waitUntil
     from KernelNormalizationLib.parameter import MethodChoice
     from KernelNormalizationLib.sample import addSimulatedChest
@@ -41,6 +41,7 @@ def main(folder: Path) -> None:
     waitUntil(lambda: panel._process is None, "the normalization")
     waitUntil(lambda: "kernel B80f" in panel.ui.cardLabel.text, "the scan's card")
     panel._parameters.showDifference = True
+    waitUntil(lambda: panel._pair() is not None and existingDifference(*panel._pair()) is not None, "the difference")
     panel.onShowSideBySide()
     app.grab(panel.widget, str(folder / "KernelNormalization.png"))
     pair = [[viewName(column, 0) for column in range(3)]]

@@ -355,11 +355,13 @@ def test_result_nodes_deleted_by_the_user_are_made_again(panel: EmphysemaPanel, 
     compute(panel)
     for node in (panel._parameters.segmentation, panel._parameters.table, panel._parameters.chart):
         slicer.mrmlScene.RemoveNode(node)
-    panel.exit()
-    panel.enter()
+    panel.update()  # the module widget does this when a node is removed
     assert not panel.ui.jumpEmphysemaButton.enabled
     assert not panel.ui.histogramButton.enabled
-    assert "Done" in compute(panel)
+    panel.ui.computeButton.click()
+    waitUntil(lambda: panel._job is None, "the measurement", 60.0)
+    assert slicer.mrmlScene.IsNodePresent(panel._parameters.segmentation)
+    assert slicer.mrmlScene.IsNodePresent(panel._parameters.table)
     assert segmentIds(panel._parameters.segmentation, "emphysema")
 
 

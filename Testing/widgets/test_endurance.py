@@ -1,44 +1,85 @@
-"""What many runs leave behind, and how long the application is held up by a large volume."""
+"""What many runs and closed scenes leave behind: nodes, observers, Qt objects, processes, threads, files, memory."""
 
 from __future__ import annotations
 
+import gc
+import tempfile
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
+import pytest
 import slicer
-import vtk
-from normalizationpanel import LEAN, PanelMaker, chest, make_panel, press_and_wait, running, synthetic
+from normalizationpanel import LEAN, UI_FILE, Ready, press_and_wait, running, synthetic
+from observers import observers
 
-__all__ = ["chest", "make_panel"]
+from KernelNormalization import KernelNormalizationLogic, KernelNormalizationWidget
+from KernelNormalizationLib.widget import NormalizationPanel
+from slicerhost import strict
+
+MEMORY_TOLERANCE = 30e6  # bytes: what allocators keep, a fiftieth of what the cycles below pass through
 
 
-def test_fifty_cycles_leave_nothing_behind(make_panel: PanelMaker, chest: Any, app: Any) -> None:
-    import gc
-    import tempfile
+class LeanWidget(KernelNormalizationWidget):
+    """The module widget with a process that starts fast."""
 
-    panel = make_panel(running(LEAN))
-    process = psutil.Process()
+    def makePanel(self) -> NormalizationPanel:
+        return NormalizationPanel(KernelNormalizationLogic(), str(UI_FILE), Ready(), running(LEAN))
 
-    def leftovers() -> tuple[int, int, int, int]:
-        gc.collect()
-        folders = len(list(Path(tempfile.gettempdir()).glob("ctkernel-*")))
-        observed = sum(chest.HasObserver(e) for e in (vtk.vtkCommand.ModifiedEvent,))
-        return slicer.mrmlScene.GetNumberOfNodes(), len(process.children()), folders, observed
 
-    def cycle() -> None:
-        assert "Done" in press_and_wait(panel)
-        panel.onRestoreLayout()
-        for node in synthetic():
-            display = node.GetDisplayNode()
-            # The volume first: a slice view gives a shown volume without a display node a new one.
-            slicer.mrmlScene.RemoveNode(node)
-            slicer.mrmlScene.RemoveNode(display)
+@pytest.fixture
+def widget(app: Any) -> Iterator[LeanWidget]:
+    made = LeanWidget()
+    made.setup()
+    made.enter()
+    yield made
+    made.cleanup()
+    made.parent.deleteLater()
 
+
+def leftovers(app: Any) -> dict[str, int]:
+    app.delete_pending()
+    gc.collect()
+    return {
+        "nodes": slicer.mrmlScene.GetNumberOfNodes(),
+        "observers": observers(),
+        "qt objects": len(strict._proxies),
+        "processes": len(psutil.Process().children()),
+        "threads": threading.active_count(),
+        "open files": psutil.Process().num_fds(),
+        "folders": len(list(Path(tempfile.gettempdir()).glob("ctkernel-*"))),
+    }
+
+
+def normalize_undo_and_close(widget: LeanWidget) -> None:
+    hu = np.random.default_rng(3).normal(-860, 60, (10, 32, 40)).astype(np.int16)
+    slicer.util.addVolumeFromArray(hu, name="Chest").CreateDefaultDisplayNodes()
+    widget.exit()
+    widget.enter()
+    assert "Done" in press_and_wait(widget.panel)
+    widget.panel.onRestoreLayout()
+    for node in synthetic():
+        slicer.mrmlScene.RemoveNode(node)
+    slicer.mrmlScene.Clear(0)
+
+
+def test_an_observer_that_stays_is_counted(app: Any) -> None:
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
+    before = observers()
+    tag = node.AddObserver("ModifiedEvent", lambda *_: None)
+    assert observers() == before + 1
+    node.RemoveObserver(tag)
+    assert observers() == before
+
+
+def test_fifty_cycles_leave_nothing_behind(widget: LeanWidget, app: Any) -> None:
     for _ in range(3):
-        cycle()
-    before, memory = leftovers(), process.memory_info().rss
+        normalize_undo_and_close(widget)
+    before, memory = leftovers(app), psutil.Process().memory_info().rss
     for _ in range(50):
-        cycle()
-    assert leftovers() == before
-    assert process.memory_info().rss - memory < 30e6
+        normalize_undo_and_close(widget)
+    assert leftovers(app) == before
+    assert psutil.Process().memory_info().rss - memory < MEMORY_TOLERANCE
