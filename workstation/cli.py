@@ -9,8 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
+from EmphysemaQuantLib.core.acquisition import Patient, Sex
 from EmphysemaQuantLib.core.emphysema import EMPHYSEMA_THRESHOLD_HU
 from EmphysemaQuantLib.core.interval import ENSEMBLE_KEY, ENSEMBLE_SD_KEY
+from EmphysemaQuantLib.core.regions import Thirds
 from KernelNormalizationLib.core.api import normalize_file, provenance_path
 from KernelNormalizationLib.core.backends import Device
 from KernelNormalizationLib.core.errors import InputError
@@ -80,6 +82,7 @@ def _ensemble(options: argparse.Namespace, progress: Progress) -> dict[str, Any]
 def quantify_scan(options: argparse.Namespace) -> None:
     """``ctkernel quantify``."""
     _require_threshold(options.threshold)
+    _patient(options)
     volumes = [read_volume(options.scan, options.series)]
     if options.compare is not None:
         volumes.append(read_volume(options.compare))
@@ -89,7 +92,7 @@ def quantify_scan(options: argparse.Namespace) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     with cancellable(options.json) as progress:
         lung_mask = lung_mask_for(volumes[0], options.mask, progress)
-        report = quantify(volumes, lung_mask, options.out, options.threshold, provenance)
+        report = quantify(volumes, lung_mask, options.out, options.threshold, provenance, _patient(options), options.thirds)
     if options.report:
         write_report(report, options.out)
     if options.json:
@@ -98,6 +101,29 @@ def quantify_scan(options: argparse.Namespace) -> None:
     quality = [f"Lung mask: {lung_mask.quality.verdict}", *lung_mask.quality.reasons]
     lines = [*indices_table(report), *agreement_lines(report), *interval_lines(report), *quality]
     print_lines([*lines, f"Files: {options.out}", RESEARCH_USE])
+
+
+def _patient(options: argparse.Namespace) -> Patient | None:
+    given = (options.sex, options.height, options.weight)
+    if all(value is None for value in given):
+        return None
+    if None in given:
+        raise InputError("A predicted lung volume needs --sex, --height and --weight together; give all three or none.")
+    return Patient(*given)
+
+
+def change(options: argparse.Namespace) -> None:
+    """``ctkernel change``."""
+    from .change import change_lines, change_record
+
+    _require_threshold(options.threshold)
+    baseline, follow_up = read_volume(options.baseline, options.series), read_volume(options.follow_up, options.series)
+    with cancellable(options.json) as progress:
+        record = change_record(baseline, follow_up, options.threshold, progress)
+    if options.json:
+        print_json(record)
+    else:
+        print_lines([*change_lines(record), RESEARCH_USE])
 
 
 def info(options: argparse.Namespace) -> None:
@@ -163,6 +189,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_normalize(commands, common)
     _add_quantify(commands, common)
+    _add_change(commands, common)
     describe_parser = commands.add_parser("info", parents=[common], help="say what a scan is and whether it can be normalized")
     describe_parser.add_argument("scan", type=Path, help=SCAN_HELP)
     describe_parser.set_defaults(command=info)
@@ -216,12 +243,37 @@ def _add_quantify(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for segmentation, metrics.json and metrics.csv")
     parser.add_argument("--report", action="store_true", help="also write a one-page report as PDF and HTML")
     parser.add_argument(
+        "--thirds", choices=get_args(Thirds), default="volume", help="thirds of equal volume (default) or height"
+    )
+    prediction = parser.add_argument_group("predicted lung volume", "of Chinese adults; all three or none")
+    prediction.add_argument("--sex", choices=get_args(Sex))
+    prediction.add_argument("--height", type=float, metavar="CM")
+    prediction.add_argument("--weight", type=float, metavar="KG")
+    _add_threshold(parser)
+    parser.set_defaults(command=quantify_scan)
+
+
+def _add_change(commands: Any, common: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser(
+        "change",
+        parents=[common],
+        help="compare lung density of two dates",
+        description="Change of Perc15 and EI from an earlier to a later scan of one patient, each on its own lung mask, with "
+        "and without adjustment for the depth of inspiration. Use one kernel for both, or normalize both first.",
+    )
+    parser.add_argument("baseline", type=Path, help="earlier " + SCAN_HELP)
+    parser.add_argument("follow_up", type=Path, help="later scan, in any of these forms")
+    _add_threshold(parser)
+    parser.set_defaults(command=change)
+
+
+def _add_threshold(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "--threshold",
         type=float,
         default=EMPHYSEMA_THRESHOLD_HU,
         help=f"emphysema is below this many HU (default {EMPHYSEMA_THRESHOLD_HU:g})",
     )
-    parser.set_defaults(command=quantify_scan)
 
 
 def _require_threshold(value: float) -> None:

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from EmphysemaQuantLib.core.acquisition import Patient
 from EmphysemaQuantLib.core.emphysema import EMPHYSEMA_THRESHOLD_HU, emphysema_mask
 from EmphysemaQuantLib.core.lungs import LungMask, segment_lungs
 from EmphysemaQuantLib.core.masks import read_mask
 from EmphysemaQuantLib.core.panel import Panel
-from EmphysemaQuantLib.core.regions import SHELL_NAMES, THIRD_NAMES
+from EmphysemaQuantLib.core.regions import SHELL_NAMES, THIRD_NAMES, Thirds
 from EmphysemaQuantLib.core.segfile import write_segmentation
 from EmphysemaQuantLib.core.table import csv_text
 from KernelNormalizationLib.core.api import provenance_path
@@ -66,6 +67,8 @@ def quantify(
     folder: Path,
     threshold_hu: float = EMPHYSEMA_THRESHOLD_HU,
     provenance: Mapping[str, Any] | None = None,
+    patient: Patient | None = None,
+    by: Thirds = "volume",
 ) -> Report:
     """Measure volumes on one lung mask and write segmentation, ``metrics.json`` and ``metrics.csv``.
 
@@ -75,6 +78,8 @@ def quantify(
         folder: existing folder to write to; the segmentation shows the emphysema of the last volume.
         threshold_hu: emphysema threshold, HU.
         provenance: record of the normalization of the synthetic volume, if there is one.
+        patient: sex, height and weight for the predicted lung volume.
+        by: thirds of equal volume or equal height.
 
     Returns:
         All that was measured; ``metrics.json`` holds its :func:`~.report_tables.json_record`.
@@ -82,7 +87,9 @@ def quantify(
     if not folder.is_dir():
         raise InputError(f"The folder {folder} does not exist; create it first.")
     partner = volumes[1] if len(volumes) == 2 else None
-    report = make_report(volumes[0], lung_mask, partner, threshold_hu=threshold_hu, provenance=provenance)
+    report = make_report(
+        volumes[0], lung_mask, partner, threshold_hu=threshold_hu, provenance=provenance, patient=patient, by=by
+    )
     last = volumes[-1]
     write_segmentation(folder / SEGMENTATION, last.geometry, lung_mask, emphysema_mask(last.hu, lung_mask.mask, threshold_hu))
     write_json(json_record(report), folder / METRICS_JSON)

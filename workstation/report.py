@@ -14,6 +14,7 @@ from EmphysemaQuantLib.core.emphysema import EMPHYSEMA_THRESHOLD_HU
 from EmphysemaQuantLib.core.interval import EIInterval, interval_of_normalized
 from EmphysemaQuantLib.core.lungs import LungMask
 from EmphysemaQuantLib.core.panel import Panel, measure_panel
+from EmphysemaQuantLib.core.regions import Thirds
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.volume import CTVolume
 
@@ -37,6 +38,7 @@ class Report:
         provenance: record of the normalization (method, model hash, versions); empty without one.
         interval: interval of the normalized volume's EI, or ``None`` when no error is known.
         label: heading chosen by the caller; never taken from the scan.
+        thirds_by: what the thirds are equal in.
     """
 
     raw: CTVolume
@@ -48,6 +50,7 @@ class Report:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     interval: EIInterval | None = None
     label: str | None = None
+    thirds_by: Thirds = "volume"
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
@@ -83,6 +86,7 @@ def make_report(
     threshold_hu: float = EMPHYSEMA_THRESHOLD_HU,
     provenance: Mapping[str, Any] | None = None,
     patient: Patient | None = None,
+    by: Thirds = "volume",
     label: str | None = None,
 ) -> Report:
     """Measure everything a report shows.
@@ -94,6 +98,7 @@ def make_report(
         threshold_hu: HU of the emphysema index.
         provenance: record of the normalization; it names the model whose errors give the interval of the EI.
         patient: sex, height and weight for the predicted lung volume.
+        by: thirds of equal volume or equal height.
         label: heading instead of the volume's name; give a patient's name only if it may appear.
 
     Raises:
@@ -105,11 +110,12 @@ def make_report(
         raw=raw,
         partner=partner,
         lung_mask=lung_mask,
-        raw_panel=measure_panel(raw, lung_mask, threshold_hu, patient=patient),
-        partner_panel=None if partner is None else measure_panel(partner, lung_mask, threshold_hu),
+        raw_panel=measure_panel(raw, lung_mask, threshold_hu, by, patient),
+        partner_panel=None if partner is None else measure_panel(partner, lung_mask, threshold_hu, by),
         agreement=agreement,
         provenance=dict(provenance or {}),
         label=label,
+        thirds_by=by,
     )
     normalized = report.normalized_panel
     if normalized is None:

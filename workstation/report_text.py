@@ -9,6 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from EmphysemaQuantLib.core.acquisition import SheetItem, is_sharp, location_reliable
+from EmphysemaQuantLib.core.regions import RIND_MM
 from KernelNormalizationLib.core.methods import VERSION
 from KernelNormalizationLib.core.write import RESEARCH_USE
 
@@ -123,7 +124,10 @@ def provenance(report: Report) -> list[str]:
     uid = report.raw.acquisition.series_instance_uid
     if uid:
         lines.append(f"Series {uid}")
-    lines.append(f"Threshold {report.raw_panel.threshold_hu:g} HU, strictly below; thirds of equal volume; rind 15 mm.")
+    lines.append(
+        f"Threshold {report.raw_panel.threshold_hu:g} HU, strictly below; thirds of equal {report.thirds_by}; "
+        f"rind {RIND_MM:g} mm."
+    )
     return lines
 
 

@@ -101,9 +101,11 @@ def test_quantify_uses_the_mask_it_is_given(scan: Path, sample: SamplePair, tmp_
     image = sitk.GetImageFromArray(labels)
     image.CopyInformation(sitk.ReadImage(str(scan)))
     sitk.WriteImage(image, str(tmp_path / "mask.nrrd"))
-    assert main(["quantify", str(scan), "--mask", str(tmp_path / "mask.nrrd"), "--out", str(tmp_path / "q")]) == 0
-    whole = json.loads((tmp_path / "q" / "metrics.json").read_text())["volumes"][0]["regions"][0]
-    assert whole["voxels"] == int(sample.lungs.sum())
+    patient = ["--sex", "female", "--height", "165", "--weight", "60", "--thirds", "height"]
+    assert main(["quantify", str(scan), "--mask", str(tmp_path / "mask.nrrd"), "--out", str(tmp_path / "q"), *patient]) == 0
+    volume = json.loads((tmp_path / "q" / "metrics.json").read_text())["volumes"][0]
+    assert volume["regions"][0]["voxels"] == int(sample.lungs.sum())
+    assert any("predicted for Chinese adults" in item["remark"] for item in volume["acquisition"])
 
 
 def test_info_says_kernel_floor_sharpness_and_verdict(scan: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -135,6 +137,7 @@ def test_json_output_is_only_json(scan: Path, tmp_path: Path, capsys: pytest.Cap
         (["normalize", "{scan}", "{tmp}/o.nrrd", "--ensemble", "--method", "linear"], "--method unet"),
         (["normalize", "{scan}", "{tmp}/o.nrrd", "--ensemble", "--model", "unet-b20f-20261122"], "0 ensemble members"),
         (["quantify", "{scan}", "--threshold", "5", "--out", "{tmp}"], "between -1024 and 0"),
+        (["quantify", "{scan}", "--height", "175", "--out", "{tmp}"], "--sex, --height and --weight together"),
         (["quantify", "{scan}", "--mask", "missing.nrrd", "--out", "{tmp}"], "missing.nrrd"),
         (["info", "{tmp}"], "No DICOM image"),
     ],

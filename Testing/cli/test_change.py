@@ -1,0 +1,58 @@
+"""``ctkernel change``: two dates of one patient."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from KernelNormalizationLib.core.sample import SamplePair, make_sample
+from KernelNormalizationLib.core.write import write_volume
+from workstation.cli import main
+
+
+@pytest.fixture(scope="module")
+def sample() -> SamplePair:
+    return make_sample(3, (24, 208, 208), (10.0, 1.6, 1.6))
+
+
+@pytest.fixture(scope="module")
+def scans(sample: SamplePair, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A smooth scan, the same patient after a loss of 20 HU of lung, and the sharp reconstruction of the first."""
+    folder = tmp_path_factory.mktemp("dates")
+    lost = sample.smooth.with_hu(np.where(sample.lungs, sample.smooth.hu - 20.0, sample.smooth.hu), name="later", synthetic=False)
+    paths = {name: folder / f"{name}.nrrd" for name in ("first", "later", "sharp")}
+    for path, volume in zip(paths.values(), (sample.smooth, lost, sample.sharp), strict=True):
+        write_volume(volume, path)
+    return paths
+
+
+def changed(first: Path, second: Path, capsys: pytest.CaptureFixture[str]) -> dict:
+    assert main(["change", str(first), str(second), "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_loss_of_lung_is_measured_and_said_to_be_beyond_error(
+    scans: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = changed(scans["first"], scans["later"], capsys)
+    assert record["change"]["perc15_change_hu"] == pytest.approx(-20.0, abs=1.5)
+    assert record["change"]["ei_change_points"] > 0
+    assert record["change"]["beyond_measurement_error"]
+    assert record["doubts"] == []
+    assert main(["change", str(scans["first"]), str(scans["later"])]) == 0
+    shown = capsys.readouterr().out
+    assert "Beyond measurement error" in shown
+    assert "Research use only" in shown
+
+
+def test_the_same_scan_twice_has_not_changed(scans: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    record = changed(scans["first"], scans["first"], capsys)
+    assert record["change"]["tlv_change_ml"] == 0.0
+    assert not record["change"]["beyond_measurement_error"]
+
+
+def test_a_change_of_kernel_is_warned_of(scans: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert "B20f, B80f" in changed(scans["first"], scans["sharp"], capsys)["doubts"][0]
