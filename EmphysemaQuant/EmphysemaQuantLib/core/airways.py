@@ -8,7 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from KernelNormalizationLib.core.grids import Spacing, components, morphology, to_image
+from KernelNormalizationLib.core.grids import Spacing, components, to_image
 from KernelNormalizationLib.core.volume import BoolArray, FloatArray
 
 # Coronal and sagittal tracheal diameters of adults are 10 to 27 mm (Breatnach 1984, abstract), so an axial section has 80 to
@@ -176,8 +176,3 @@ def _seed_points(trachea: BoolArray, hu: FloatArray) -> list[list[int]]:
     order = np.argsort(hu[trachea], kind="stable")[: max(1, len(where) // 2)]
     chosen = where[order[:: max(1, len(order) // 200)]]
     return [[int(i), int(j), int(k)] for k, j, i in chosen]
-
-
-def with_wall(lumen: BoolArray, spacing: Spacing, wall_mm: float) -> BoolArray:
-    """The lumen and ``wall_mm`` of wall around it."""
-    return morphology(lumen, spacing, wall_mm, "dilate")
