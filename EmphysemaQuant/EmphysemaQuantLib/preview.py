@@ -64,7 +64,9 @@ class ThresholdPreview:
             return
 
         def build() -> tuple[Any, tuple[slice, ...]]:
-            box = _boundingBox(lungs)
+            from KernelNormalizationLib.core.grids import bounding_box
+
+            box = bounding_box(lungs)
             return voxelImage(np.where(lungs[box], hu[box], np.float32(OUTSIDE_HU)).astype(np.float32, copy=False)), box
 
         self._idle = False
@@ -138,14 +140,6 @@ class ThresholdPreview:
             if display is not None:
                 slicer.mrmlScene.RemoveNode(display)
         self._node, self._idle, self._built = None, True, None
-
-
-def _boundingBox(mask: BoolArray) -> tuple[slice, ...]:
-    box = []
-    for axis in range(3):
-        present = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
-        box.append(slice(int(present[0]), int(present[-1]) + 1))
-    return tuple(box)
 
 
 def _shiftedMatrix(volumeNode: Any, box: tuple[slice, ...]) -> Any:

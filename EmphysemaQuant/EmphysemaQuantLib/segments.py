@@ -150,10 +150,14 @@ def writeMask(node: Any, segmentId: str, volumeNode: Any, mask: BoolArray) -> No
     Unlike ``slicer.util.updateSegmentBinaryLabelmapFromArray`` this needs no temporary volume node, whose display node
     would stay in the scene.
     """
+    from KernelNormalizationLib.core.grids import bounding_box
+
+    # Only the box that holds the mask: on a large scan the whole grid would take the application seconds.
+    box = bounding_box(mask) if mask.any() else (slice(0, 1),) * 3
     labelmap = slicer.vtkOrientedImageData()
-    labelmap.SetDimensions(mask.shape[::-1])
-    scalars = numpy_support.numpy_to_vtk(mask.astype(np.uint8).reshape(-1), deep=True)
-    labelmap.GetPointData().SetScalars(scalars)
+    labelmap.SetExtent([edge for axis in reversed(box) for edge in (axis.start, axis.stop - 1)])
+    voxels = np.ascontiguousarray(mask[box], dtype=np.uint8).reshape(-1)
+    labelmap.GetPointData().SetScalars(numpy_support.numpy_to_vtk(voxels, deep=True))
     matrix = vtk.vtkMatrix4x4()
     volumeNode.GetIJKToRASMatrix(matrix)
     labelmap.SetImageToWorldMatrix(matrix)
