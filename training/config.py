@@ -6,7 +6,7 @@ import json
 import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.unet import UNetConfig
@@ -14,6 +14,8 @@ from KernelNormalizationLib.core.unet import UNetConfig
 from .sources import SourceConfig
 
 CONFIG = "config.json"
+Schedule = Literal["cosine", "constant"]
+SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class TrainConfig:
     batch: int = 12
     patch: int = 128
     learning_rate: float = 1.5e-3
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: Schedule = "cosine"
     average: float = 0.998
     validate_every: int = 0
     patience: int = 0

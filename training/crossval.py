@@ -23,7 +23,7 @@ from .unpacked import patient_files
 
 logger = logging.getLogger("training.crossval")
 
-FOLDS, SPLIT = "folds.json", "split.json"
+FOLDS, RECIPE, SPLIT = "folds.json", "recipe.json", "split.json"
 SMOKE_PATIENTS = 4
 
 
@@ -35,7 +35,7 @@ def cross_validate(config: TrainConfig, pairs: Path, folds: int, out: Path, fabr
         config: recipe; ``sources`` may name further data that every fold trains on, which must not hold these patients.
         pairs: data set folder.
         folds: how many.
-        out: gets ``folds.json`` (test fold of every patient) and ``fold0/{split.json,run,model}`` and so on.
+        out: gets ``folds.json`` (test fold of every patient), ``recipe.json`` and ``fold0/{split.json,run,model}`` and so on.
         fabric: devices and precision.
         seed: of the division.
         only: numbers of the folds to train now; empty for all.
@@ -45,7 +45,7 @@ def cross_validate(config: TrainConfig, pairs: Path, folds: int, out: Path, fabr
         model folders of the folds trained or found.
 
     Raises:
-        InputError: the folds are not possible, or ``out`` was divided differently.
+        InputError: the folds are not possible, or ``out`` was divided or is trained differently.
     """
     files = {path.stem: path for path in patient_files(pairs)}
     divided = make_folds(list(files), folds, seed)
@@ -55,6 +55,7 @@ def cross_validate(config: TrainConfig, pairs: Path, folds: int, out: Path, fabr
     out.mkdir(parents=True, exist_ok=True)
     if fabric.is_global_zero:
         _write_once(out / FOLDS, {name: n for n, fold in enumerate(divided) for name in fold.test})
+        _write_once(out / RECIPE, asdict(config))
     fabric.barrier()
     chosen = [(fold, out / f"fold{n}") for n, fold in enumerate(divided) if not only or n in only]
     return [_one_fold(config, fold, files, folder, fabric, rhythm) for fold, folder in chosen]
@@ -92,7 +93,7 @@ def _write_once(path: Path, content: object) -> None:
     if not path.exists():
         write_json(content, path)
     elif json.loads(path.read_text()) != json.loads(json.dumps(content)):
-        raise InputError(f"{path} divides other patients, or differently; choose another --out or delete that folder.")
+        raise InputError(f"{path} says otherwise; go on as that run began, choose another --out, or delete its folder.")
 
 
 def main(arguments: list[str] | None = None) -> int:

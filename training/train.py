@@ -21,7 +21,7 @@ from KernelNormalizationLib.core.progress import ProgressTracker
 from KernelNormalizationLib.core.unet import HU_UNIT, UNet
 
 from .checkpoint import State, load_trained, restore_state, save_best, save_state
-from .config import RECIPES, TrainConfig, write_config
+from .config import RECIPES, SCHEDULES, TrainConfig, write_config
 from .logbook import TRAINING, VALIDATION, Logbook, ProgressLine
 from .patches import Batch, BatchStream, PatchSource, RandomBatches
 from .smoke import make_tiny_pairs, tiny
@@ -216,6 +216,7 @@ def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
         ("start-from", str, "run folder whose trained weights to start with"),
     ):
         parser.add_argument(f"--{name}", type=kind, metavar=kind.__name__.upper(), help=text)
+    parser.add_argument("--schedule", choices=SCHEDULES, help="of the learning rate (default: the recipe's)")
     parser.add_argument("--compiled", action="store_true", help="compile the training step first")
     parser.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads (default: all cores)")
     parser.add_argument("--log-every", type=int, default=Rhythm.log, metavar="N", help="steps between lines of training.csv")
@@ -229,7 +230,7 @@ def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
 def config_from(options: argparse.Namespace, simulated: Sequence[str]) -> TrainConfig:
     """The recipe with what the command line changes, for these data sets and the real scans of the command line."""
     names = ("steps", "epochs", "patches_per_patient", "batch", "patch", "learning_rate", "validate_every", "patience", "seed",
-             "start_from")  # fmt: skip
+             "start_from", "schedule")  # fmt: skip
     changed = {n: getattr(options, n) for n in names if getattr(options, n) is not None}
     sources = SourceConfig(
         tuple(simulated), tuple(options.self_pairs), without=tuple(options.without), variants=options.variants

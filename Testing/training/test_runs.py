@@ -212,6 +212,7 @@ def test_one_command_cross_validates_and_another_evaluates_every_patient_with_th
     command = ["--smoke", "--recipe", recipe, "--threads", "1", "--variants", "1", "--out", str(out)]
     assert crossval.main([*command, "--only", "2"]) == 0
     assert [p.name for p in sorted(out.glob("fold*"))] == ["fold2", "folds.json"]
+    assert json.loads((out / "recipe.json").read_text())["schedule"] == ("constant" if recipe == "paper" else "cosine")
     first = (out / "fold2" / "model" / "card.json").stat().st_mtime_ns
     assert crossval.main(command) == 0
     assert (out / "fold2" / "model" / "card.json").stat().st_mtime_ns == first
@@ -221,6 +222,7 @@ def test_one_command_cross_validates_and_another_evaluates_every_patient_with_th
     assert [Path(p).stem for p in trained["validation"]] == split["validation"]
     assert trained["sources"]["variants"] == 1
     assert crossval.main([*command, "--seed", "2"]) == 2
+    assert crossval.main([*command, "--schedule", "cosine" if recipe == "paper" else "constant"]) == 2
     method = f"cv=unet:{out}/fold{{fold}}/model"
     results = tmp_path / "results"
     assert evaluate.main([str(tmp_path / "cv-data"), "--methods", "linear", method, "--folds", str(out / "folds.json"),
