@@ -117,6 +117,8 @@ class EmphysemaSelfTest(PanelSelfTest):
     def test_resultsComeBackWithTheScene(self) -> None:
         self.openWithChest()
         tlv = self.compute().volume.whole.tlv_ml
+        figures = self.panel.ui.indexLabel.text
         self.saveAndReloadScene()
+        assert self.panel.ui.indexLabel.text == figures
         assert self.panel._parameters.thresholdHu == -950.0
         assert abs(self.compute().volume.whole.tlv_ml - tlv) < 1e-6

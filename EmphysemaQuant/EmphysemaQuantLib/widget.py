@@ -25,9 +25,9 @@ from .parameter import EmphysemaParameters
 from .preview import ThresholdPreview
 from .report import Summary
 from .segments import EMPHYSEMA, KEPT, REMOVED, VOLUME_REFERENCE_ROLE, SegmentStyle, rasOf, readMask, segmentIds
+from .shortcuts import Shortcuts
 
 PREVIEW_DELAY_MILLISECONDS = 40
-SHORTCUTS = {"Ctrl+Alt+O": "onToggleOverlay", "Ctrl+Alt+S": "onSwap"}
 
 
 class Logic(ParameterLogic, Protocol):
@@ -60,7 +60,7 @@ class EmphysemaPanel(ModulePanel):
         self._swapped = False
         self._job: BackgroundJob | None = None
         self._unseen: tuple[Quantification, Any] | None = None
-        self._shortcuts: list[Any] = []
+        self.shortcuts = Shortcuts({"Ctrl+Alt+O": self.onToggleOverlay, "Ctrl+Alt+S": self.onSwap})
         self._previewTimer = _singleShotTimer(PREVIEW_DELAY_MILLISECONDS, self._showPreview)
         self._connect()
 
@@ -85,17 +85,21 @@ class EmphysemaPanel(ModulePanel):
         if self.chosen("volume") is None:
             self._parameters.volume = self.logic.preferredVolume()
 
-    def enter(self) -> None:
-        """The module is opened."""
-        super().enter()
-        self._addShortcuts()
+    def connectToScene(self) -> None:
+        """Follow the scene's parameter node, and show what was measured meanwhile."""
+        super().connectToScene()
         if self._unseen is not None:
             finished, self._unseen = self._unseen, None
             self._take(*finished)
 
+    def enter(self) -> None:
+        """The module is opened."""
+        super().enter()
+        self.shortcuts.add()
+
     def exit(self) -> None:
         """The module is left: give the user's layout and key bindings back."""
-        self._removeShortcuts()
+        self.shortcuts.remove()
         self._stopPreview()
         super().exit()
 
@@ -244,6 +248,7 @@ class EmphysemaPanel(ModulePanel):
         parameters.maskSegmentation = outputs.segmentation
         parameters.summary = Summary.of(result).asLine()
         parameters.parameterNode.EndModify(wasModified)
+        self.ui.tableView.resizeColumnsToContents()
         self.setStatus(_("Done. Edit the lungs in the Segment Editor and press Compute again to use them."))
         self.update()
 
@@ -375,23 +380,6 @@ class EmphysemaPanel(ModulePanel):
         position = rasOf(self._parameters.volume, (column, row, index))
         slicer.vtkMRMLSliceNode.JumpAllSlices(slicer.mrmlScene, *position, slicer.vtkMRMLSliceNode.CenteredJumpSlice)
         self.setStatus(_("Slice {number} of {total}.").format(number=index + 1, total=mask.shape[0]))
-
-    # ---- keys
-
-    def _addShortcuts(self) -> None:
-        window = slicer.util.mainWindow()
-        if window is None or self._shortcuts:
-            return
-        for keys, slot in SHORTCUTS.items():
-            shortcut = qt.QShortcut(qt.QKeySequence(keys), window)
-            shortcut.connect("activated()", getattr(self, slot))
-            self._shortcuts.append(shortcut)
-
-    def _removeShortcuts(self) -> None:
-        for shortcut in self._shortcuts:
-            shortcut.setKey(qt.QKeySequence())
-            shortcut.deleteLater()
-        self._shortcuts = []
 
 
 def _singleShotTimer(milliseconds: int, slot: Callable[[], None]) -> Any:

@@ -251,4 +251,6 @@ class qMRMLTableView(QTableWidget):
         for column in range(columns):
             self.setHorizontalHeaderItem(column, QTableWidgetItem(table.GetColumnName(column)))
             for row in range(rows):
-                self.setItem(row, column, QTableWidgetItem(table.GetValue(row, column).ToString()[:12]))
+                value = table.GetValue(row, column)
+                text = f"{value.ToDouble():.6g}" if value.IsNumeric() else value.ToString()
+                self.setItem(row, column, QTableWidgetItem(text))

@@ -297,9 +297,9 @@ def test_histogram_is_shown_in_a_plot_view_until_the_module_is_left(panel: Emphy
 def test_shortcuts_live_only_while_the_module_is_open(panel: EmphysemaPanel, chest: Any) -> None:
     panel.enter()
     panel.enter()
-    assert len(panel._shortcuts) == 2
+    assert len(panel.shortcuts.bound) == 2
     panel.exit()
-    assert panel._shortcuts == []
+    assert panel.shortcuts.bound == []
 
 
 def test_renamed_segments_are_found_again(panel: EmphysemaPanel, chest: Any) -> None:
@@ -367,7 +367,7 @@ def test_result_nodes_deleted_by_the_user_are_made_again(panel: EmphysemaPanel, 
 
 def test_keys_toggle_the_overlay_and_swap_the_sides(panel: EmphysemaPanel, chest: Any, partner: Any) -> None:
     compute(panel)
-    keys = {unwrapped(key).key().toString(): key for key in panel._shortcuts}
+    keys = {unwrapped(key).key().toString(): key for key in panel.shortcuts.bound}
     assert set(keys) == {"Ctrl+Alt+O", "Ctrl+Alt+S"}
     unwrapped(keys["Ctrl+Alt+O"]).activated.emit()
     assert not panel._parameters.showOverlay
