@@ -93,6 +93,7 @@ class ctkSliderWidget(QWidget):
     minimum = Property(float, lambda s: s._spin.minimum(), lambda s, v: s._spin.setMinimum(v))
     maximum = Property(float, lambda s: s._spin.maximum(), lambda s, v: s._spin.setMaximum(v))
     value = Property(float, lambda s: s._spin.value(), lambda s, v: s._spin.setValue(v))
+    prefix = Property(str, lambda s: s._spin.prefix(), lambda s, v: s._spin.setPrefix(v))
     suffix = Property(str, lambda s: s._spin.suffix(), lambda s, v: s._spin.setSuffix(v))
 
 
