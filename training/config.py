@@ -35,6 +35,7 @@ class TrainConfig:
         patch: rows and columns of a patch.
         learning_rate: of Adam; with the cosine schedule its peak.
         schedule: ``cosine`` (warm-up, then one cosine) or ``constant``.
+        regional: weight of the L1 of regional means beside the pixels'.
         average: decay of the exponential moving average of the weights that is exported; 0 for the weights themselves.
         validate_every: steps between validations; 0 for every epoch, or every twentieth of a run without epochs.
         patience: validations without improvement after which the run ends; 0 to go on to the end.
@@ -55,6 +56,7 @@ class TrainConfig:
     patch: int = 128
     learning_rate: float = 1.5e-3
     schedule: Schedule = "cosine"
+    regional: float = 1.0
     average: float = 0.998
     validate_every: int = 0
     patience: int = 0
@@ -83,7 +85,7 @@ class TrainConfig:
 RECIPES: dict[str, TrainConfig] = {
     "ours": TrainConfig(),
     "paper": TrainConfig(residual=False, sharp_only=True, epochs=100, patches_per_patient=32, batch=8, learning_rate=1e-3,
-                         schedule="constant", average=0.0),
+                         schedule="constant", regional=0.0, average=0.0),
 }  # fmt: skip
 
 

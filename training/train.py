@@ -31,6 +31,7 @@ from .validation import Validator
 
 logger = logging.getLogger("training.train")
 
+REGION = 16
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 
 
@@ -47,11 +48,22 @@ class Rhythm:
     checkpoint: int = 250
 
 
-def loss_of(network: torch.nn.Module, batch: Batch, weight: Tensor) -> Tensor:
-    """Weighted mean absolute error (L1, as in the paper, section 2.2), HU; ``weight`` is the sum of the batch's weights."""
-    error = (network(batch.sharp, batch.base, batch.floor) - batch.target).abs() * batch.weight
-    mean: Tensor = error.sum() / weight.clamp(min=1.0)
-    return mean
+def loss_of(network: torch.nn.Module, batch: Batch, weight: Tensor, regional: float = 0.0) -> Tensor:
+    """Weighted mean absolute error (L1, as in the paper, section 2.2), HU.
+
+    Args:
+        network: what is trained.
+        batch: patches; sides multiples of 16 if ``regional`` is not zero.
+        weight: sum of the batch's weights.
+        regional: weight of the mean absolute error of 16 x 16 pixel means beside that of the pixels. Noise of 12 HU hides a
+            bias of some HU from the pixels' L1, but not from the emphysema index.
+    """
+    error = (network(batch.sharp, batch.base, batch.floor) - batch.target) * batch.weight
+    loss: Tensor = error.abs().sum() / weight.clamp(min=1.0)
+    if regional:
+        means = torch.nn.functional.avg_pool2d(error, REGION)
+        loss = loss + regional * means.abs().sum() * REGION**2 / weight.clamp(min=1.0)
+    return loss
 
 
 def blind_to_base(network: UNet) -> None:
@@ -153,7 +165,7 @@ def _step(state: State, wrapped: Any, config: TrainConfig, rate: float, stream: 
     batch = Batch(*(fabric.to_device(getattr(batch, name)) for name in Batch.__dataclass_fields__))
     # Processes average their gradients; with the mean of their weights that is the loss over all patches.
     weight: Tensor = fabric.all_reduce(batch.weight.sum(), reduce_op="mean")  # type: ignore[assignment]
-    loss = loss_of(wrapped, batch, weight)
+    loss = loss_of(wrapped, batch, weight, config.regional)
     value = float(fabric.all_reduce(loss.detach().clone(), reduce_op="mean"))  # type: ignore[arg-type]
     if not math.isfinite(value):
         raise CTKernelError(f"The loss is {value} in step {state.step + 1}; lower the learning rate, in another --out.")
