@@ -148,7 +148,7 @@ class ModulePanel:
         self._disconnect()
 
     def chosen(self, name: str) -> Any | None:
-        """The node of the parameter ``name``, unless it was deleted: the wrapper remembers deleted nodes too."""
+        """The node of the parameter ``name``, if it is in the scene; a wrapper remembers nodes until it hears of a change."""
         node = getattr(self._parameters, name) if self._parameters is not None else None
         return node if node is not None and slicer.mrmlScene.IsNodePresent(node) else None
 

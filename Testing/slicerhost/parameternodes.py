@@ -22,8 +22,8 @@ class WithinRange:
 class _Wrapper:
     """What every wrapper class has; ``members`` is set by the decorator.
 
-    As in Slicer, values are remembered until the node says that it was modified, so that a deleted node is still returned;
-    ``connectGui`` tells no tag; and disconnecting leaves the wrapper's observer on the node.
+    As in Slicer, values are remembered until the node says that it was modified, ``connectGui`` tells no tag, and disconnecting
+    leaves the wrapper's observer on the node.
     """
 
     members: ClassVar[dict[str, _Parameter]]

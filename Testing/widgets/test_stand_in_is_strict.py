@@ -164,3 +164,19 @@ def test_parameter_out_of_range_is_refused(app: Any) -> None:
         parameters.thresholdHu = -700.0
     with pytest.raises(TypeError, match="showOverlay is a bool"):
         parameters.showOverlay = "yes"
+
+
+def test_parameters_are_remembered_and_connecting_tells_no_tag_as_in_slicer(app: Any) -> None:
+    import slicer
+
+    from EmphysemaQuantLib.parameter import EmphysemaParameters
+
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScriptedModuleNode")
+    parameters = EmphysemaParameters(node)
+    node.DisableModifiedEventOn()
+    node.SetParameter("thresholdHu", "-900.0")
+    node.DisableModifiedEventOff()
+    assert parameters.thresholdHu == -950.0
+    node.Modified()
+    assert parameters.thresholdHu == -900.0
+    assert parameters.connectGui(type("Ui", (), {})()) is None
