@@ -17,6 +17,8 @@ from .volume import CTVolume
 Origin = Literal["synthetic", "tag", "smooth noise", "lung spectrum", "noise", "assumed"]
 # The paper's sharp kernel, for a volume that says nothing and shows neither lung nor homogeneous tissue.
 ASSUMED_NUMBER = 80.0
+# Noise below this is no evidence against a tag: normalized chests read 9 to 20 HU, a noise-free B70f phantom 2 HU.
+TELLING_NOISE_HU = 5.0
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,10 @@ def find_transfer(volume: CTVolume, region: BodyRegion | None = None, sharpness:
     if number is not None and number <= SMOOTH_NUMBER:
         return _by_number(float(number), "tag")
     sharpness = sharpness or estimate_sharpness(volume)
-    # A sharp kernel's tag on smooth noise is on a volume that was filtered or normalized already.
-    if sharpness is not None and sharpness.kernel_number <= SMOOTH_NUMBER:
+    # A sharp kernel's tag on smooth noise is on a volume that was filtered or normalized already; of next to no noise the
+    # colour tells nothing.
+    telling = number is None or (sharpness is not None and sharpness.noise_sd >= TELLING_NOISE_HU)
+    if telling and sharpness is not None and sharpness.kernel_number <= SMOOTH_NUMBER:
         return _by_number(float(TARGET_NUMBER), "smooth noise")
     if number is not None:
         return _by_number(float(number), "tag")
