@@ -61,7 +61,7 @@ def write_series(folder: Path, hu: NDArray[np.int16], *, step: float = 1.25, pix
         ds = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
         ds.SOPClassUID, ds.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
         ds.Modality, ds.Manufacturer, ds.ManufacturerModelName = "CT", "SIEMENS", "Sensation 16"
-        ds.PatientName, ds.PatientID = "Doe^Jane", "4711"
+        ds.PatientName, ds.PatientID = "Doe^Jane", "PID4711"
         ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.FrameOfReferenceUID = study, uid, frame
         ds.SeriesNumber, ds.InstanceNumber = number, place + 1
         if kernel is not None:

@@ -67,7 +67,7 @@ def test_reads_hounsfield_units_geometry_and_acquisition_but_no_patient(tmp_path
     assert volume.padding_value is None
     assert not volume.synthetic
     assert "Doe" not in repr(volume)
-    assert "4711" not in repr(volume)
+    assert "PID4711" not in repr(volume)
 
 
 def test_slices_are_ordered_by_position_whatever_order_they_are_stored_in(tmp_path: Path) -> None:
