@@ -94,12 +94,22 @@ def _write_model(run: Path, folder: Path, description: dict[str, Any]) -> None:
         "use": RESEARCH_USE,
         "architecture": network.config.as_card(),
         **description,
-        "training": json.loads((run / CONFIG).read_text()),
+        "training": _without_places(json.loads((run / CONFIG).read_text())),
         "sha256": {name: sha256_of(folder / name) for name in (WEIGHTS, ONNX)},
         "conformance": [conformance_vector(network, seed) for seed in (1, 2)],
     }
     (folder / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
     load_model(folder)
+
+
+def _without_places(config: dict[str, Any]) -> dict[str, Any]:
+    """A run's configuration with the names of its data, but not where they lie: a card travels."""
+
+    def named(value: Any) -> Any:
+        return [Path(path).name for path in value] if isinstance(value, list) else Path(value).name
+
+    sources = {k: named(v) if k in ("simulated", "self_pairs") else v for k, v in config["sources"].items()}
+    return {**config, "sources": sources, **{k: named(config[k]) for k in ("validation", "start_from")}}
 
 
 def conformance_vector(network: UNet, seed: int) -> dict[str, Any]:

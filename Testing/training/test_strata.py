@@ -73,4 +73,6 @@ def test_an_exported_card_holds_the_errors_of_the_evaluation(tmp_path: Path) -> 
     expected = error_strata(scores, "ours", "simulated patients")
     assert card[STRATA_KEY] == [asdict(stratum) for stratum in expected]
     assert read_strata(card) == tuple(expected)
+    assert card["training"]["sources"]["simulated"] == [files[0].name]
+    assert str(tmp_path) not in json.dumps(card)
     assert export.main(command) == 2
