@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from KernelNormalizationLib.core import inference
 from KernelNormalizationLib.core.backends import Backend, BackendMemoryError, available_cpu_backends, create_cpu_backend
 from KernelNormalizationLib.core.body import find_body
+from KernelNormalizationLib.core.censoring import restore_slices
 from KernelNormalizationLib.core.errors import Cancelled, CTKernelError
+from KernelNormalizationLib.core.floor import HUFloor
 from KernelNormalizationLib.core.inference import NetworkRun, aligned_crop, reaches
 from KernelNormalizationLib.core.linear import b20f_gain
 from KernelNormalizationLib.core.methods import UNetNormalizer, create_normalizer
@@ -135,8 +137,8 @@ def test_cropping_to_the_body_changes_nothing_inside_it(model: Model, backend: B
     rows, columns = aligned_crop(region.box, chest.volume.shape[1:])  # type: ignore[arg-type]
     assert (rows.stop - rows.start) * (columns.stop - columns.start) < 0.9 * 300 * 300
     made, base = with_and_without_network(model, chest.volume)
-    linear = apply_gain(chest.volume.hu, (0.7, 0.7), b20f_gain(70))
-    full = NetworkRun(backend, batch=1).over_slices(chest.volume.hu, linear, FLOOR, ProgressTracker())
+    restored = restore_slices(chest.volume.hu, (0.7, 0.7), b20f_gain(70), HUFloor("clipped", -1024.0))
+    full = NetworkRun(backend, batch=1).over_slices(chest.volume.hu, restored, FLOOR, ProgressTracker())
     full = np.maximum(full, -1024.0)
     box = (slice(None), *region.box)
     np.testing.assert_allclose(made[box], full[box], rtol=0.0, atol=SAME_HU)
@@ -269,12 +271,9 @@ class TestReach:
 
     def test_tissue_far_from_truncated_voxels_is_left_alone(self, model: Model) -> None:
         chest = make_chest(slices=8, noise_hu=20.0)
-        made, linear = (
-            create_normalizer(method, model=str(model.folder), device="cpu")
-            .normalize(chest.volume, ProgressTracker())
-            .volume.hu
-            for method in ("unet", "linear")
-        )
+        normalizer = create_normalizer("unet", model=str(model.folder), device="cpu")
+        made = normalizer.normalize(chest.volume, ProgressTracker()).volume.hu
+        restored = restore_slices(chest.volume.hu, (0.7, 0.7), b20f_gain(70), HUFloor("clipped", -1024.0))
         truncated = chest.volume.hu <= FLOOR
         near = np.zeros_like(truncated)
         for row in range(-6, 7):  # the gate's two windows reach 4 + 2 pixels
@@ -282,7 +281,7 @@ class TestReach:
                 near |= np.roll(truncated, (row, column), axis=(1, 2))
         assert (~near & chest.body).mean() > 0.3
         # fp32: adding a residual of exactly zero
-        np.testing.assert_allclose(made[~near], linear[~near], rtol=0.0, atol=1e-3)
+        np.testing.assert_allclose(made[~near], restored[~near], rtol=0.0, atol=1e-3)
 
     def test_an_untruncated_series_is_the_linear_transfer_to_the_bit(self, model: Model) -> None:
         volume = make_chest(slices=8, floor=None).volume
