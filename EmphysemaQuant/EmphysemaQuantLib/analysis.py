@@ -99,7 +99,7 @@ def quantify(
 ) -> Quantification:
     """Measure emphysema on ``volume`` and, on the same lung mask, on ``compared``.
 
-    The automatic mask is made on the smoother volume when one of the two is synthetic, because noise frays its border.
+    The automatic mask is made on the original when one of the two is synthetic, as the command line does.
 
     Args:
         volume: chest CT.
@@ -121,8 +121,8 @@ def quantify(
         raise InputError(f"The threshold is {threshold_hu:g} HU; choose one from {low:g} to {high:g} HU.")
     tracker: Progress = progress if progress is not None else ProgressTracker()
     if lung_mask is None:
-        easier = compared if compared is not None and compared.synthetic else volume
-        lung_mask = segment_lungs(easier, tracker)
+        original = compared if compared is not None and volume.synthetic and not compared.synthetic else volume
+        lung_mask = segment_lungs(original, tracker)
     tracker.start("Measuring", 1 if compared is None else 3)
     if compared is not None:
         require_same_grid(volume, compared, lung_mask)

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from KernelNormalizationLib.attributes import RESEARCH_USE_TEXT
 
 from .analysis import Quantification, VolumeResult
+from .core.table import safe_cell
 from .tables import COLUMNS, REGION_NAMES
 
 
@@ -85,7 +86,7 @@ def asText(result: Quantification) -> str:
 
 
 def asCsv(result: Quantification) -> str:
-    """One row a volume and region, units in the header."""
+    """One row a volume and region, units in the header; a spreadsheet runs no name as a formula."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["Volume", "Synthetic", "Region", "Threshold (HU)", *(column.title for column in COLUMNS), "Use"])
@@ -93,7 +94,8 @@ def asCsv(result: Quantification) -> str:
         for entry in volume.indices:
             values = [f"{getattr(entry, column.field):.4f}" for column in COLUMNS]
             region = REGION_NAMES.get(entry.region, entry.region)
-            writer.writerow([volume.name, volume.synthetic, region, f"{result.threshold_hu:g}", *values, RESEARCH_USE_TEXT])
+            start = [safe_cell(volume.name), volume.synthetic, region, f"{result.threshold_hu:g}"]
+            writer.writerow([*start, *values, RESEARCH_USE_TEXT])
     return out.getvalue()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import slicer
 import vtk
 
-from EmphysemaQuantLib import analysis, segments, tables
+from EmphysemaQuantLib import analysis, report, segments, tables
 from EmphysemaQuantLib.logic import EmphysemaLogic, OutputNodes, sliceOfMost
 from KernelNormalizationLib import attributes
 from KernelNormalizationLib.core.errors import InputError, LungNotFoundError
@@ -277,3 +278,10 @@ def test_outputs_survive_saving_and_reloading_the_scene(logic: EmphysemaLogic, c
 def test_slice_of_most_names_the_fullest_slice() -> None:
     assert sliceOfMost(chest_hu() < -950) == 4
     assert sliceOfMost(np.zeros((3, 4, 5), bool)) is None
+
+
+def test_a_spreadsheet_runs_no_volume_name_as_a_formula(logic: EmphysemaLogic, chest: Any) -> None:
+    chest.SetName("=1+1")
+    result, _ = logic.quantify(chest)
+    rows = list(csv.DictReader(report.asCsv(result).splitlines()))
+    assert {row["Volume"] for row in rows} == {"'=1+1"}
