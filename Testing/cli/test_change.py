@@ -22,7 +22,8 @@ def sample() -> SamplePair:
 def scans(sample: SamplePair, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A smooth scan, the same patient after a loss of 20 HU of lung, and the sharp reconstruction of the first."""
     folder = tmp_path_factory.mktemp("dates")
-    lost = sample.smooth.with_hu(np.where(sample.lungs, sample.smooth.hu - 20.0, sample.smooth.hu), name="later", synthetic=False)
+    later = np.where(sample.lungs, sample.smooth.hu - 20.0, sample.smooth.hu)
+    lost = sample.smooth.with_hu(later, name="later", synthetic=False)
     paths = {name: folder / f"{name}.nrrd" for name in ("first", "later", "sharp")}
     for path, volume in zip(paths.values(), (sample.smooth, lost, sample.sharp), strict=True):
         write_volume(volume, path)
