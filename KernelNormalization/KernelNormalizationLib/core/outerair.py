@@ -1,7 +1,7 @@
 """Air outside the body, where the network does not run, follows what it did to the air around the body.
 
-Truncation raises the linear transfer of air by some 28 HU (simulated B80f: -972 instead of -999 HU). Left as it is, that
-would show as a frame round the part of the image that the network saw.
+Truncation raises the linear transfer of air by some 28 HU (simulated B80f: -972 instead of -999 HU), of which a restored base
+keeps 3.5. Left as it is, that would show as a frame round the part of the image that the network saw.
 """
 
 from __future__ import annotations

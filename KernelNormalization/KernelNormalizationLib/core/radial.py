@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +58,8 @@ def filter_slices(volume: CTVolume, gain: Gain, stage: str, progress: Progress) 
     return out
 
 
+# A volume's slices are filtered one by one, some three times, with the same response.
+@lru_cache(maxsize=2)
 def _response(shape: tuple[int, ...], pixel_mm: tuple[float, float], gain: Gain) -> FloatArray:
     rows = np.fft.fftfreq(shape[0], pixel_mm[0] / 10.0)
     columns = np.fft.rfftfreq(shape[1], pixel_mm[1] / 10.0)
