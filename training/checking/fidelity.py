@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from KernelNormalizationLib.core.api import create_normalizer
-from KernelNormalizationLib.core.models import Model
-from KernelNormalizationLib.core.radial import EDGE_PIXELS
+from KernelNormalizationLib.core.linear import find_transfer
+from KernelNormalizationLib.core.models import Base
 from KernelNormalizationLib.core.suitability import assess
 from KernelNormalizationLib.core.volume import CTVolume
 
+from ..evaluation.methods import transferred
 from ..simulate.floors import Floor
 from ..simulate.sampling import Grid
 from .outcomes import Findings, Methods, Outcome, normalized
@@ -42,12 +43,10 @@ INVENTED_HU = 5.0
 # Means are taken this far inside a cylinder (share of its radius), where no border reaches.
 INSIDE = 0.8
 NODULE_CORE_MM, NODULE_AROUND_MM = 1.5, (6.0, 10.0)
-# The network's gate looks at 9 x 9 pixels and is blurred over 5 x 5: it reaches no further than 6 pixels. Where truncated
-# voxels are estimated before the filter, the filter's point response comes on top.
+# The network's gate looks at 9 x 9 pixels and is blurred over 5 x 5: it reaches no further than 6 pixels.
 GATE_REACH = 6
 # Outputs of the same filter and a residual of zero may still be rounded differently.
-# The transfer's point response has tails: of an estimated voxel 0.02 HU are left at 38 pixels. A tenth of what rounding takes.
-GATE_LIMIT_HU = 0.05
+GATE_LIMIT_HU = 0.01
 # An extremum may move this far and be the same one; a region larger than the square of twice this is a plateau.
 SAME_PLACE = 3
 
@@ -176,28 +175,22 @@ def _maxima(image: FloatArray) -> BoolArray:
     return result
 
 
-def reach_of(model: Model) -> int:
-    """Pixels round a truncated voxel within which the product may change the linear transfer with ``model``."""
-    return GATE_REACH + (EDGE_PIXELS if model.base == "restored" else 0)
-
-
-def untruncated_is_linear(methods: Methods, volumes: Mapping[str, CTVolume], reach: int) -> Findings:
-    """Away from truncated voxels the output is the product's linear transfer.
+def off_truncation_is_the_base(methods: Methods, volumes: Mapping[str, CTVolume], base: Base) -> Findings:
+    """Away from truncated voxels the output is what the network starts from.
 
     Args:
         methods: what is checked.
         volumes: sharp scans by name.
-        reach: pixels; see :func:`reach_of`.
+        base: what that is, as the model's card says.
     """
-    linear = create_normalizer("linear")
     for name, volume in volumes.items():
-        base = normalized(linear, volume).hu
-        far = ~near_truncation(volume, reach)
+        expected = transferred(volume, find_transfer(volume).gain, restore=base == "restored")
+        far = ~near_truncation(volume, GATE_REACH)
         share = 100.0 * float(far.mean())
         for label, normalizer in methods.items():
-            difference = np.abs(normalized(normalizer, volume).hu - base)[far]
+            difference = np.abs(normalized(normalizer, volume).hu - expected)[far]
             value = float(difference.max()) if difference.size else float("nan")
-            case = f"largest change of the linear transfer over {reach} pixels off truncation, {name} ({share:.0f} % of voxels)"
+            case = f"largest change of the base over {GATE_REACH} pixels off truncation, {name} ({share:.0f} % of voxels)"
             yield Outcome("no invented structure", case, label, value, "HU", GATE_LIMIT_HU)
 
 
