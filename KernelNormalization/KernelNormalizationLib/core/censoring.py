@@ -9,8 +9,6 @@ and mean and noise are read once more from it (expectation maximization). Voxels
 from __future__ import annotations
 
 import math
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -19,7 +17,7 @@ from numpy.typing import NDArray
 
 from .floor import HUFloor
 from .progress import Progress
-from .radial import Gain, apply_gain
+from .radial import Gain, apply_gain, map_slices
 from .volume import CTVolume, FloatArray
 
 Curve = NDArray[np.float64]
@@ -42,7 +40,6 @@ DEEPEST = 4.0
 FOLDED_AIR_RATIO = 0.68
 # Local moments are taken at every fourth pixel and interpolated; they vary slowly.
 STEP = 4
-SLICES_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -67,17 +64,8 @@ class _Moments:
 
 def restored_transfer(volume: CTVolume, floor: HUFloor, gain: Gain, stage: str, progress: Progress) -> FloatArray:
     """Linear transfer of every slice of ``volume`` (padding as air) with truncated voxels estimated; float32 (k, j, i), HU."""
-    hu, pixel_mm = volume.filled(), volume.geometry.spacing[1:]
-    out = np.empty_like(hu)
-    progress.start(stage, len(hu))
-    # Most of the work leaves Python, so that threads share the cores.
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for first in range(0, len(hu), SLICES_AT_ONCE):
-            part = range(first, min(first + SLICES_AT_ONCE, len(hu)))
-            made = pool.map(lambda k: restore_slices(hu[k : k + 1], pixel_mm, gain, floor)[0], part)
-            out[part.start : part.stop] = list(made)
-            progress.advance(len(part))
-    return out
+    pixel_mm = volume.geometry.spacing[1:]
+    return map_slices(volume, lambda hu: restore_slices(hu, pixel_mm, gain, floor), stage, progress)
 
 
 def restore_slices(hu: FloatArray, pixel_mm: tuple[float, float], gain: Gain, floor: HUFloor) -> FloatArray:

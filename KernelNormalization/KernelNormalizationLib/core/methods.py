@@ -86,8 +86,8 @@ class UNetNormalizer:
         suitability = assess(volume, region)
         transfer = find_transfer(volume, region, suitability.sharpness)
         restored = self.model.base == "restored" and not transfer.is_identity
-        base = restored_transfer(volume, suitability.floor, transfer.gain, "Linear transfer", progress) if restored else \
-            filter_slices(volume, transfer.gain, "Linear transfer", progress)  # fmt: skip
+        known = suitability.floor if restored else replace(suitability.floor, kind="none")
+        base = restored_transfer(volume, known, transfer.gain, "Linear transfer", progress)
         run = NetworkRun(self.choice.backend, self._cpu_backend)
         # A scan that is smooth already is left alone: what little its floor took, the reference kernel's floor takes too.
         hu = base if transfer.is_identity else self._corrected(volume, base, region, suitability.floor, run, progress)

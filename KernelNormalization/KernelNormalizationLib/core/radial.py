@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
 import numpy as np
@@ -14,7 +16,7 @@ from .volume import CTVolume, FloatArray
 
 # Wider than the point response of every transfer used, so that nothing reaches round the transform.
 EDGE_PIXELS = 32
-# Between two looks at the cancel button; the response is computed once for so many slices.
+# Between two looks at the cancel button.
 REPORTED_SLICES = 16
 
 Gain = Callable[[NDArray[np.float64]], NDArray[np.float64]]
@@ -48,13 +50,32 @@ def apply_gain(hu: FloatArray, pixel_mm: tuple[float, float], gain: Gain) -> Flo
 
 def filter_slices(volume: CTVolume, gain: Gain, stage: str, progress: Progress) -> FloatArray:
     """Filter every slice of ``volume`` (padding as air), telling ``progress``; float32 (k, j, i), HU."""
-    hu, pixel_mm = volume.filled(), volume.geometry.spacing[1:]
+    pixel_mm = volume.geometry.spacing[1:]
+    return map_slices(volume, lambda hu: apply_gain(hu, pixel_mm, gain), stage, progress)
+
+
+def map_slices(volume: CTVolume, compute: Callable[[FloatArray], FloatArray], stage: str, progress: Progress) -> FloatArray:
+    """Compute every slice of ``volume`` (padding as air) by itself, several at a time, telling ``progress``.
+
+    Args:
+        volume: the scan.
+        compute: float32 (1, j, i), HU, of one slice to the same shape; called from several threads.
+        stage: name for ``progress``.
+        progress: advanced by finished slices.
+
+    Returns:
+        float32 (k, j, i).
+    """
+    hu = volume.filled()
     out = np.empty_like(hu)
     progress.start(stage, len(hu))
-    for first in range(0, len(hu), REPORTED_SLICES):
-        part = slice(first, first + REPORTED_SLICES)
-        out[part] = apply_gain(hu[part], pixel_mm, gain)
-        progress.advance(len(hu[part]))
+    # Most of the work leaves Python, so that threads share the cores.
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        for first in range(0, len(hu), REPORTED_SLICES):
+            part = range(first, min(first + REPORTED_SLICES, len(hu)))
+            made = pool.map(lambda k: compute(hu[k : k + 1])[0], part)
+            out[part.start : part.stop] = list(made)
+            progress.advance(len(part))
     return out
 
 
