@@ -8,19 +8,18 @@ and mean and noise are read once more from it (expectation maximization). Voxels
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .floor import HUFloor
+from .localmeans import LocalMeans
+from .normal import Curve, Values, density, exact_distribution, inverse_mills
 from .progress import Progress
 from .radial import Gain, apply_gain, map_slices
-from .volume import CTVolume, FloatArray
-
-Curve = NDArray[np.float64]
+from .slicemix import DEEPEST, NOISE_SIGMA, SliceMix, expect_mixed, find_mix
+from .volume import BoolArray, CTVolume, FloatArray
 
 # Lung and air below, denser tissue above: neither tells the other's mean or noise.
 PARENCHYMA_HU = -700.0
@@ -29,17 +28,13 @@ EMPTIEST_HU = -1008.0
 # Standard deviations (pixels) of the Gaussians over which mean and noise are taken, and how often both are estimated. On four
 # simulated B80f patients apart from all reported ones: abs. dEI 0.35 to 0.42 points for 1.5 to 3 and 6 to 8 pixels, 0.7 to 0.8
 # with one estimate, 3.8 without restoration.
-MEAN_SIGMA, FIRST_MEAN_SIGMA, NOISE_SIGMA = 2.0, 4.0, 8.0
+MEAN_SIGMA, FIRST_MEAN_SIGMA = 2.0, 4.0
 ESTIMATES = 2
 # Vessel edges stand out of the noise; they are not noise.
 OUTLIER = 3.0
-# A truncated voxel lies at most this many standard deviations below the floor.
-DEEPEST = 4.0
 # Where a folded image's standard deviation exceeds this share of its mean above the floor, the mean before folding can no
 # longer be told (0.756 is the limit for a mean on the floor): it is taken as air.
 FOLDED_AIR_RATIO = 0.68
-# Local moments are taken at every fourth pixel and interpolated; they vary slowly.
-STEP = 4
 
 
 @dataclass(frozen=True)
@@ -95,51 +90,69 @@ def _restore(image: FloatArray, base: FloatArray, pixel_mm: tuple[float, float],
     # Streaks can be so strong that dense tissue is truncated; its mean and noise are its own. Where it was folded, the few
     # vessel voxels among lung would be taken for folded noise (lungs 34 HU off instead of 22), so it is left there.
     known = (sparse, ~sparse) if floor.kind == "clipped" else (sparse,)
-    regions = [_Local(region) for region in known if np.any(truncated & region)]
-    moments = [_first_moments(image, base, region, floor) for region in regions]
+    regions = [LocalMeans(region) for region in known if np.any(truncated & region)]
+    stored = [_stored_moments(image, base, region, floor) for region in regions]
+    mix = _mix_of(regions[0], truncated, stored[0]) if floor.kind == "clipped" else SliceMix()
+    first = _unfolded if floor.kind == "folded" else _unclipped
+    moments = [first(above, variance / mix.noise**2, floor) for above, variance in stored]
     for estimate in range(ESTIMATES):
         expected, variance = image.copy(), np.zeros_like(image)
         for region, (mean, sigma) in zip(regions, moments, strict=True):
-            _expect(image, region.up(mean), region.up(sigma), region.mask, floor, expected, variance)
+            _expect(image, region.up(mean), region.up(sigma), region.mask, floor, mix, expected, variance)
         base = apply_gain(expected[None], pixel_mm, gain)[0]
         if estimate + 1 < ESTIMATES:
-            moments = [_next_moments(expected - base, variance, base, region) for region in regions]
+            moments = [_next_moments(expected - base, variance, base, region, mix) for region in regions]
     return base
 
 
-def _first_moments(image: FloatArray, base: FloatArray, local: _Local, floor: HUFloor) -> tuple[FloatArray, FloatArray]:
-    """Mean (HU) and SD of the image before its floor, on the coarse grid, from the moments of the stored values."""
-    stored_mean = local.mean(base, FIRST_MEAN_SIGMA)
-    centre = local.up(stored_mean) if floor.kind == "folded" else base
+def _stored_moments(image: FloatArray, base: FloatArray, local: LocalMeans, floor: HUFloor) -> tuple[Curve, Curve]:
+    """Mean above the floor (HU) and variance of the stored values, on the coarse grid."""
+    mean = local.mean(base, FIRST_MEAN_SIGMA)
+    centre = local.up(mean) if floor.kind == "folded" else base
     variance = np.maximum(local.mean(_square(image - centre, local.mask), NOISE_SIGMA), 1e-3)
-    above = np.maximum(stored_mean - floor.value, 0.1).astype(np.float64)
-    ratio = np.sqrt(variance) / above
+    return np.maximum(mean - floor.value, 0.1).astype(np.float64), variance.astype(np.float64)
+
+
+def _mix_of(local: LocalMeans, truncated: BoolArray, stored: tuple[Curve, Curve]) -> SliceMix:
+    above, variance = stored
+    return find_mix(local, truncated, lambda noise: _moments(False).t_of(np.sqrt(variance) / noise / above))
+
+
+def _unclipped(above: Curve, variance: Curve, floor: HUFloor) -> tuple[FloatArray, FloatArray]:
+    """Mean (HU) and SD before clipping, from mean above the floor and variance after it."""
     lowest = EMPTIEST_HU - floor.value
-    moments = _moments(floor.kind == "folded")
-    t = moments.t_of(ratio)
-    if floor.kind == "folded":
-        # Folding keeps the second moment about the floor exactly.
-        second = above**2 + variance
-        height = np.where(ratio > FOLDED_AIR_RATIO, lowest, t * np.sqrt(second / (1.0 + t**2)))
-        height = np.maximum(height, lowest)
-        sigma = np.sqrt(np.maximum(second - height**2, 1.0))
-    else:
-        # Where all lies on the floor, as outside a scanner's circle, there is no noise to extrapolate.
-        t = np.maximum(t, min(0.0, lowest) / np.sqrt(variance))
-        sigma = np.sqrt(variance) / moments.sd_of(t)
-        height = np.maximum(t * sigma, lowest)
-    return (floor.value + height).astype(np.float32), np.maximum(sigma, 1.0).astype(np.float32)
+    # Where all lies on the floor, as outside a scanner's circle, there is no noise to extrapolate.
+    t = np.maximum(_moments(False).t_of(np.sqrt(variance) / above), min(0.0, lowest) / np.sqrt(variance))
+    sigma = np.sqrt(variance) / _moments(False).sd_of(t)
+    return _floats(floor.value + np.maximum(t * sigma, lowest)), _floats(np.maximum(sigma, 1.0))
 
 
-def _next_moments(noise: FloatArray, variance: FloatArray, base: FloatArray, local: _Local) -> tuple[FloatArray, FloatArray]:
+def _unfolded(above: Curve, variance: Curve, floor: HUFloor) -> tuple[FloatArray, FloatArray]:
+    """Mean (HU) and SD before folding, from mean above the floor and variance after it."""
+    lowest = EMPTIEST_HU - floor.value
+    ratio = np.sqrt(variance) / above
+    t = _moments(True).t_of(ratio)
+    # Folding keeps the second moment about the floor exactly.
+    second = above**2 + variance
+    height = np.where(ratio > FOLDED_AIR_RATIO, lowest, t * np.sqrt(second / (1.0 + t**2)))
+    height = np.maximum(height, lowest)
+    return _floats(floor.value + height), _floats(np.sqrt(np.maximum(second - height**2, 1.0)))
+
+
+def _floats(values: Values) -> FloatArray:
+    return values.astype(np.float32)
+
+
+def _next_moments(noise: FloatArray, variance: FloatArray, base: FloatArray, local: LocalMeans,
+                  mix: SliceMix) -> tuple[FloatArray, FloatArray]:  # fmt: skip
     """Mean (HU) and SD on the coarse grid from the last estimate: its transfer, what it leaves, and how uncertain that is."""
     mean = np.maximum(local.mean(base, MEAN_SIGMA), EMPTIEST_HU)
     sigma = np.sqrt(np.maximum(local.mean(_square(noise, local.mask) + variance, NOISE_SIGMA), 1.0))
-    return mean, sigma
+    return mean, _floats(sigma / mix.noise)
 
 
-def _expect(image: FloatArray, mean: FloatArray, sigma: FloatArray, region: NDArray[np.bool_], floor: HUFloor,
-            expected: FloatArray, variance: FloatArray) -> None:  # fmt: skip
+def _expect(image: FloatArray, mean: FloatArray, sigma: FloatArray, region: BoolArray, floor: HUFloor,
+            mix: SliceMix, expected: FloatArray, variance: FloatArray) -> None:  # fmt: skip
     """Put the expectation (HU) and variance of the image before its floor, given what was stored, into a region's voxels."""
     if floor.kind == "folded":
         distance, height = image[region] - floor.value, mean[region] - floor.value
@@ -147,94 +160,33 @@ def _expect(image: FloatArray, mean: FloatArray, sigma: FloatArray, region: NDAr
         expected[region] = floor.value + distance * (2.0 * upper - 1.0)
         variance[region] = 4.0 * distance**2 * upper * (1.0 - upper)
         return
+    if mix.weight < 1.0:
+        expect_mixed(image, mean, sigma, region, floor, mix, expected, variance)
+        return
     cut = region & (image <= floor.threshold)
     s = sigma[cut]
     a = (floor.value - mean[cut]) / s
-    mills = _inverse_mills(a)
+    mills = inverse_mills(a)
     expected[cut] = np.maximum(mean[cut] - s * mills, floor.value - DEEPEST * s)
     variance[cut] = s**2 * np.clip(1.0 - a * mills - mills**2, 0.0, 1.0)
 
 
-def _square(noise: FloatArray, region: NDArray[np.bool_]) -> FloatArray:
+def _square(noise: FloatArray, region: BoolArray) -> FloatArray:
     some = np.abs(noise[::2, ::2][region[::2, ::2]])
     limit = OUTLIER * 1.4826 * float(np.median(some)) if some.size else np.inf
     squared: FloatArray = np.minimum(np.abs(noise), np.float32(limit)) ** 2
     return squared
 
 
-class _Local:
-    """Local means over a region of a slice, at every fourth pixel, and linear interpolation back.
-
-    Args:
-        mask: (rows, columns), where values count.
-    """
-
-    def __init__(self, mask: NDArray[np.bool_]) -> None:
-        self.mask = mask
-        self._weight = mask.astype(np.float32)
-        self._shares: dict[float, FloatArray] = {}
-
-    def mean(self, values: FloatArray, sigma: float) -> FloatArray:
-        """Gaussian mean of ``values`` (rows, columns) over the region: coarse grid; zero far from it."""
-        down, across = (_sampling(n, sigma) for n in self.mask.shape)
-        if sigma not in self._shares:
-            self._shares[sigma] = np.maximum(down @ self._weight @ across.T, np.float32(1e-3))
-        result: FloatArray = (down @ (values * self._weight) @ across.T) / self._shares[sigma]
-        return result
-
-    def up(self, coarse: FloatArray) -> FloatArray:
-        """(rows, columns) from the coarse grid."""
-        down, across = (_interpolation(n) for n in self.mask.shape)
-        result: FloatArray = down @ coarse.astype(np.float32) @ across.T
-        return result
-
-
-@lru_cache(maxsize=32)
-def _sampling(size: int, sigma: float) -> FloatArray:
-    """Matrix (coarse, size): Gaussian mean round every fourth pixel."""
-    distance = np.arange(0, size + STEP - 1, STEP)[:, None] - np.arange(size)[None, :]
-    weight = np.exp(-0.5 * (distance / sigma) ** 2)
-    return np.asarray(weight / weight.sum(axis=1, keepdims=True), np.float32)
-
-
-@lru_cache(maxsize=8)
-def _interpolation(size: int) -> FloatArray:
-    """Matrix (size, coarse): linear between every fourth pixel."""
-    nodes = np.arange(0, size + STEP - 1, STEP)
-    return np.asarray(np.maximum(0.0, 1.0 - np.abs(np.arange(size)[:, None] - nodes[None, :]) / STEP), np.float32)
-
-
 @lru_cache(maxsize=2)
 def _moments(folded: bool) -> _Moments:
     """For max(x, 0), or |x| if ``folded``, x normal of mean t and unit variance."""
     t = np.linspace(0.0 if folded else -3.0, 8.0, 441)
-    density, below = _density(t), _distribution(t)
+    height, below = density(t), exact_distribution(t)
     if folded:
-        mean = 2.0 * density + t * (2.0 * below - 1.0)
+        mean = 2.0 * height + t * (2.0 * below - 1.0)
         square = 1.0 + t * t
     else:
-        mean = density + t * below
-        square = (1.0 + t * t) * below + t * density
+        mean = height + t * below
+        square = (1.0 + t * t) * below + t * height
     return _Moments(t, mean, np.sqrt(np.maximum(square - mean * mean, 1e-12)))
-
-
-def _inverse_mills(a: FloatArray) -> FloatArray:
-    """phi(a) / Phi(a) of the standard normal; the mean of a normal below ``a`` is minus this."""
-    grid, values = _mills_table()
-    result: FloatArray = np.interp(a, grid, values).astype(np.float32)
-    return result
-
-
-@lru_cache(maxsize=1)
-def _mills_table() -> tuple[Curve, Curve]:
-    grid = np.linspace(-8.0, 8.0, 1601)
-    return grid, _density(grid) / _distribution(grid)
-
-
-def _density(t: Curve) -> Curve:
-    result: Curve = np.exp(-0.5 * t * t) / math.sqrt(2.0 * math.pi)
-    return result
-
-
-def _distribution(t: Curve) -> Curve:
-    return np.array([0.5 * math.erfc(-x / math.sqrt(2.0)) for x in t])
