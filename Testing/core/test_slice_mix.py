@@ -23,7 +23,7 @@ Image = NDArray[np.float32]
 
 
 def parents(sd: float, seed: int = 3) -> NDArray[np.float64]:
-    """Two neighbouring slices before truncation, (2, 256, 384): soft tissue, emphysema and lung under correlated sharp noise."""
+    """Two neighbouring slices before truncation, (2, 256, 384): tissue, emphysema and lung under correlated sharp noise."""
     rng = np.random.default_rng(seed)
     truth = np.full((256, 384), 40.0)
     truth[:, 50:200], truth[:, 200:350] = -965.0, -880.0
