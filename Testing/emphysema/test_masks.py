@@ -106,6 +106,51 @@ def test_a_missing_side_is_reported(chest):
     assert "left" in mask.quality.reasons[0]
 
 
+def with_hole(chest) -> np.ndarray:
+    labels = numbered(chest, "lungmask")
+    middle = np.argwhere(chest.right).mean(axis=0).astype(int)
+    labels[middle[0] - 5 : middle[0] + 5, middle[1] - 9 : middle[1] + 9, middle[2] - 9 : middle[2] + 9] = 0
+    return labels
+
+
+def with_liver(chest) -> np.ndarray:
+    labels = numbered(chest, "lungmask")
+    labels[10:20, 40:110, 30:90] = 1
+    return labels
+
+
+def upper_right_missing(chest) -> np.ndarray:
+    labels = numbered(chest, "lungmask")
+    labels[(labels == 1) & (np.arange(72)[:, None, None] > 46)] = 0
+    return labels
+
+
+SPOILED = {
+    "holes": with_hole,
+    "solid part": with_liver,
+    "right lung lacks": upper_right_missing,
+    "Only": lambda chest: numbered(chest, "lungmask") * (np.arange(72) == 40)[:, None, None],
+}
+
+
+@pytest.mark.parametrize("reason", SPOILED)
+def test_a_supplied_mask_is_judged_and_never_silently_bad(chest, reason):
+    quality = mask_from_labels(chest.volume, SPOILED[reason](chest), "lungmask").quality
+    assert quality.verdict == ("failed" if reason == "Only" else "look")
+    assert any(reason in text for text in quality.reasons)
+
+
+def test_a_good_supplied_mask_raises_no_doubt(chest):
+    assert mask_from_labels(chest.volume, numbered(chest, "lungmask")).quality == MaskQuality("ok")
+
+
+def test_a_supplied_mask_that_the_scan_cuts_off_says_so(chest):
+    cut = replace(chest.volume, hu=chest.volume.hu[20:50])
+    quality = mask_from_labels(cut, numbered(chest, "lungmask")[20:50]).quality
+    assert any("uppermost" in reason for reason in quality.reasons)
+    assert any("lowest" in reason for reason in quality.reasons)
+
+
 def test_a_label_file_in_another_axis_order_lands_in_place(chest, tmp_path):
     image = sitk.Flip(image_of(numbered(chest, "cip"), chest.volume.geometry), [True, False, True])
     sitk.WriteImage(image, str(tmp_path / "mask.nii.gz"))

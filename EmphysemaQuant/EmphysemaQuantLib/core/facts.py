@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from KernelNormalizationLib.core.body import TISSUE_BORDER_HU
-from KernelNormalizationLib.core.grids import LabelArray, ReducedGrid, Spacing, bounding_box, components, gaussian, morphology
-from KernelNormalizationLib.core.volume import BoolArray, FloatArray
+from KernelNormalizationLib.core.body import CLIP_HU, COARSE_MM, TISSUE_BORDER_HU
+from KernelNormalizationLib.core.grids import (
+    Canonical,
+    LabelArray,
+    ReducedGrid,
+    Spacing,
+    bounding_box,
+    components,
+    gaussian,
+    morphology,
+    to_image,
+)
+from KernelNormalizationLib.core.volume import BoolArray, CTVolume, FloatArray
 
 from .airways import AirwayGrowth
 from .quality import MaskFacts
+from .silhouettes import silhouette_gaps_cm2
 from .split import LEFT, RIGHT, LungPieces
 
 # Pure gas, blurred to 2 mm: at most this far above the median of the trachea's own air.
@@ -20,6 +32,7 @@ GAS_ABOVE_TRACHEA_HU = 15.0
 GAS_HU_WITHOUT_TRACHEA = -975.0
 GAS_OPENING_MM = 6.0
 METAL_HU = 3000.0
+SOLID_OPENING_MM = 8.0
 
 
 @dataclass(frozen=True)
@@ -57,11 +70,39 @@ def measure(
         trachea: bool (k, j, i) on the coarse grid, or ``None``.
         growth: the airways, or ``None``.
     """
+    return replace(
+        _of_labels(scene, labels),
+        trachea_found=trachea is not None,
+        airways_leaked=growth is not None and growth.leaked,
+        gas_pocket_ml=_gas_pocket_ml(scene, pieces, trachea),
+        left_out_gas_ml=_left_out_ml(scene, pieces),
+        dorsal_gap_mm=(_dorsal_gap_mm(scene, pieces, body, RIGHT), _dorsal_gap_mm(scene, pieces, body, LEFT)),
+        contact_cm2=_contact_cm2(pieces.labels, scene.grid.spacing),
+    )
+
+
+def measure_supplied(volume: CTVolume, labels: LabelArray) -> MaskFacts:
+    """Measure a mask that was made elsewhere; what only our own segmentation sees (gas, trachea, skin) stays undoubted.
+
+    Args:
+        volume: the CT.
+        labels: uint8 (k, j, i) in stored order: 1 right, 2 left.
+    """
+    frame = Canonical.of(volume.geometry)
+    hu, sides = frame.forward(volume.filled()), frame.forward(labels)
+    grid = ReducedGrid.near(hu.shape, frame.spacing, COARSE_MM)
+    scene = Scene(hu, grid.mean(hu, *CLIP_HU), grid, frame.spacing)
+    return replace(_of_labels(scene, sides), contact_cm2=_contact_cm2(_at_centres(sides, grid), grid.spacing))
+
+
+def _of_labels(scene: Scene, labels: LabelArray) -> MaskFacts:
+    """What the voxels of a mask say by themselves; ``labels`` in canonical order."""
     voxel_ml = float(np.prod(scene.spacing)) / 1000.0
     counts = np.bincount(labels.ravel(), minlength=3)
     box = bounding_box(labels > 0) if counts[1:].any() else (slice(0, 0),) * 3
     inside = scene.hu[box][labels[box] > 0]
     row_mm, column_mm = scene.spacing[1], scene.spacing[2]
+    coarse_labels = _at_centres(labels, scene.grid)
     return MaskFacts(
         right_ml=float(counts[RIGHT]) * voxel_ml,
         left_ml=float(counts[LEFT]) * voxel_ml,
@@ -70,14 +111,32 @@ def measure(
         bottom_cut_cm2=float(np.count_nonzero(labels[0])) * row_mm * column_mm / 100.0,
         edge_cm2=_edge_area_cm2(labels, scene.spacing),
         dense_percent=100.0 * float(np.mean(inside > TISSUE_BORDER_HU)) if inside.size else 0.0,
-        trachea_found=trachea is not None,
-        airways_leaked=growth is not None and growth.leaked,
-        gas_pocket_ml=_gas_pocket_ml(scene, pieces, trachea),
-        left_out_gas_ml=_left_out_ml(scene, pieces),
         metal_ml=float(np.count_nonzero(scene.hu[box] >= METAL_HU)) * voxel_ml,
-        dorsal_gap_mm=(_dorsal_gap_mm(scene, pieces, body, RIGHT), _dorsal_gap_mm(scene, pieces, body, LEFT)),
-        contact_cm2=_contact_cm2(pieces.labels, scene.grid.spacing),
+        holes_ml=_holes_ml(coarse_labels > 0, scene.grid.spacing),
+        solid_ml=_solid_ml(scene, coarse_labels > 0),
+        silhouette_gap_cm2=silhouette_gaps_cm2(coarse_labels, scene.grid.spacing),
     )
+
+
+def _at_centres(labels: LabelArray, grid: ReducedGrid) -> LabelArray:
+    """The labels in the middle of every block of the reduced grid, uint8 (k, j, i)."""
+    index = [np.minimum(np.arange(-(-n // f)) * f + f // 2, n - 1) for n, f in zip(labels.shape, grid.factors, strict=True)]
+    sampled: LabelArray = labels[np.ix_(*index)]
+    return sampled
+
+
+def _holes_ml(lungs: BoolArray, spacing: Spacing) -> float:
+    """Cavities of the mask that nothing connects with its outside, mL."""
+    # vessels and bronchi reach the hilum, so that only a missed or left-out part is closed in on all sides
+    whole = sitk.GetArrayFromImage(sitk.BinaryFillhole(to_image(lungs, spacing)))
+    return float(np.count_nonzero(whole) - np.count_nonzero(lungs)) * float(np.prod(spacing)) / 1000.0
+
+
+def _solid_ml(scene: Scene, lungs: BoolArray) -> float:
+    """Largest piece of tissue inside the mask that is at least 16 mm thick, mL; vessels of the lungs are thinner."""
+    solid = morphology((scene.coarse > TISSUE_BORDER_HU) & lungs, scene.grid.spacing, SOLID_OPENING_MM, "open")
+    _, sizes = components(solid)
+    return sizes[0] * float(np.prod(scene.grid.spacing)) / 1000.0 if sizes else 0.0
 
 
 def _contact_cm2(labels: LabelArray, spacing: Spacing) -> float:

@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 AIRWAY_GRID_MM = 1.4
 # Vessels of up to about 10 mm inside the lung belong to it; the hilum beyond does not.
 VESSEL_CLOSING_MM = 5.0
+# What is thicker than 12 mm and solid is no vessel of the lung but the dome of the diaphragm, a mass or consolidation.
+SOLID_OPENING_MM = 6.0
 AIRWAY_WALL_MM = 1.5
 BORDER_SIGMA_MM = 0.8
 # Block means of the noisiest test chest (tissue SD 66 HU) have an SD of 11 HU; from about 40 HU on, air inside the body
@@ -101,7 +103,7 @@ def segment_lungs(volume: CTVolume, progress: Progress | None = None) -> LungMas
     if pieces is None:
         raise LungNotFoundError(_nothing_found(air, coarse_grid.spacing, volume.name))
     tracker.advance()
-    closed = _closed(pieces, body, coarse_grid.spacing)
+    closed = _closed(pieces, body, coarse > TISSUE_BORDER_HU, coarse_grid.spacing)
     tracker.advance()
     airways = np.zeros(hu.shape, dtype=bool)
     if growth is not None:
@@ -142,15 +144,19 @@ def _on_other_grid(mask: BoolArray, source: ReducedGrid, target: ReducedGrid) ->
     return moved
 
 
-def _closed(pieces: LungPieces, body: BoolArray, spacing: Spacing) -> LabelArray:
-    """Labels whose vessels and other small holes are closed, lung by lung, so that the mediastinum is never bridged."""
+def _closed(pieces: LungPieces, body: BoolArray, tissue: BoolArray, spacing: Spacing) -> LabelArray:
+    """Labels whose vessels and other small holes are closed, lung by lung, so that the mediastinum is never bridged.
+
+    A slice through the dome of the diaphragm has tissue with lung all round it: such a hole stays open when it is thick.
+    """
     closed = np.zeros(pieces.labels.shape, dtype=np.uint8)
     for label in (RIGHT, LEFT):
         lung = pieces.labels == label
         if not lung.any():
             continue
         whole = filled_in_slices(morphology(lung, spacing, VESSEL_CLOSING_MM, "close"))
-        closed[whole & body & (closed == 0)] = label
+        solid = morphology(whole & tissue, spacing, SOLID_OPENING_MM, "open")
+        closed[whole & ~solid & body & (closed == 0)] = label
     # where the two closed lungs overlap, the air decides
     has_air = pieces.labels > 0
     closed[has_air] = pieces.labels[has_air]

@@ -15,8 +15,9 @@ from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.grids import Canonical, LabelArray
 from KernelNormalizationLib.core.volume import CTVolume, Geometry
 
+from .facts import measure_supplied
 from .lungs import LungMask
-from .quality import MaskQuality
+from .quality import MaskQuality, judge
 from .split import LEFT, RIGHT, part_binary
 
 Scheme = Literal["lungmask", "lungmask-lobes", "totalsegmentator", "totalsegmentator-v1", "cip", "cip-lobes", "binary"]
@@ -110,7 +111,7 @@ def mask_from_labels(volume: CTVolume, labels: NDArray[np.integer], scheme: Sche
         scheme: whose numbering it is; ``None`` finds out.
 
     Returns:
-        The mask with lobes when the labels have them. Its quality is "ok" unless a side is missing.
+        The mask with lobes when the labels have them, judged by what its voxels say.
 
     Raises:
         InputError: other shape, unknown numbering, or no lung voxel.
@@ -121,14 +122,14 @@ def mask_from_labels(volume: CTVolume, labels: NDArray[np.integer], scheme: Sche
     if chosen == "binary":
         frame = Canonical.of(volume.geometry)
         sides = frame.backward(part_binary(frame.forward(volume.hu), frame.forward(labels > 0), frame.spacing))
-        return LungMask(sides, np.zeros(labels.shape, dtype=bool), _sides_quality(sides))
+        return LungMask(sides, np.zeros(labels.shape, dtype=bool), judge_supplied(volume, sides))
     numbering = NUMBERINGS[chosen]
     lobes = _mapped(labels, numbering.lobes) if numbering.lobes else None
     sides = _sides(labels, numbering, lobes)
     if not sides.any():
         raise InputError(f"The mask holds no lung in the numbering of “{chosen}”; choose another or another file.")
     airways = np.isin(labels, numbering.airways)
-    return LungMask(sides, airways, _sides_quality(sides), lobes)
+    return LungMask(sides, airways, judge_supplied(volume, sides), lobes)
 
 
 def _mapped(labels: NDArray[np.integer], mapping: Mapping[int, int]) -> LabelArray:
@@ -147,11 +148,14 @@ def _sides(labels: NDArray[np.integer], numbering: Numbering, lobes: LabelArray 
     return sides
 
 
-def _sides_quality(sides: LabelArray) -> MaskQuality:
-    names = [name for name, side in (("right", RIGHT), ("left", LEFT)) if not (sides == side).any()]
-    if not names:
-        return MaskQuality("ok")
-    return MaskQuality("look", (f"The supplied mask has no {names[0]} lung.",))
+def judge_supplied(volume: CTVolume, labels: LabelArray) -> MaskQuality:
+    """The verdict on a mask that was made elsewhere: volumes, sides, cut-off lungs, holes, tissue and contact.
+
+    Args:
+        volume: the CT.
+        labels: uint8 (k, j, i) in the volume's stored order: 1 right, 2 left; at least one voxel.
+    """
+    return judge(measure_supplied(volume, labels))
 
 
 def read_mask(volume: CTVolume, path: Path | str, scheme: Scheme | None = None) -> LungMask:

@@ -27,6 +27,12 @@ DORSAL_GAP_MM = 18.0
 LEFT_OUT_GAS_ML = 150.0
 # Undiluted contrast in the great veins of a test chest reaches 4 mL without harm to the mask.
 METAL_ML = 8.0
+# Own choice: a ball of 27 mm; what noise and partial volume close off in the test chests is below 1 mL.
+HOLES_ML = 10.0
+# Own choice: a ball of 25 mm; the test chests have none.
+SOLID_ML = 8.0
+# A left diaphragm standing higher at its side makes 39 cm2 in a test chest; a lobe without air makes 65 and more.
+SILHOUETTE_GAP_CM2 = 50.0
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,9 @@ class MaskFacts:
         metal_ml: mL above 3000 HU at the level of the lungs.
         dorsal_gap_mm: mm of tissue between the back of the (right, left) lung and the skin, median over columns.
         contact_cm2: cm2 over which right and left lung touch.
+        holes_ml: mL of cavities that the mask encloses on all sides.
+        solid_ml: mL, largest piece of tissue inside the mask that is thicker than a vessel.
+        silhouette_gap_cm2: cm2 that the (right, left) lung lacks of the other's silhouette seen from the side.
     """
 
     right_ml: float
@@ -64,6 +73,9 @@ class MaskFacts:
     metal_ml: float = 0.0
     dorsal_gap_mm: tuple[float, float] = (0.0, 0.0)
     contact_cm2: float = 0.0
+    holes_ml: float = 0.0
+    solid_ml: float = 0.0
+    silhouette_gap_cm2: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -84,7 +96,8 @@ def judge(facts: MaskFacts) -> MaskQuality:
     total = facts.right_ml + facts.left_ml
     if total < FAILED_VOLUME_ML:
         return MaskQuality("failed", (f"Only {total:.0f} mL of lung were found; the lungs are not in this volume or filled.",))
-    reasons = [*_volume_reasons(facts, total), *_gap_reasons(facts), *_cut_reasons(facts), *_content_reasons(facts)]
+    reasons = [*_volume_reasons(facts, total), *_gap_reasons(facts), *_silhouette_reasons(facts)]
+    reasons += [*_cut_reasons(facts), *_content_reasons(facts)]
     return MaskQuality("look" if reasons else "ok", tuple(reasons))
 
 
@@ -113,6 +126,17 @@ def _gap_reasons(facts: MaskFacts) -> list[str]:
     return [
         f"Behind the {side} lung lie {abs(right - left):.0f} mm more tissue than behind the other: "
         "effusion or consolidation, left out of the mask."
+    ]
+
+
+def _silhouette_reasons(facts: MaskFacts) -> list[str]:
+    if min(facts.right_ml, facts.left_ml) < 0.05 * (facts.right_ml + facts.left_ml):
+        return []
+    return [
+        f"Seen from the side, the {side} lung lacks {gap:.0f} cm² of what the other covers: consolidation, effusion, "
+        "collapse or surgery, left out of the mask."
+        for side, gap in zip(("right", "left"), facts.silhouette_gap_cm2, strict=True)
+        if gap > SILHOUETTE_GAP_CM2
     ]
 
 
@@ -158,6 +182,14 @@ def _content_reasons(facts: MaskFacts) -> list[str]:
             facts.left_out_gas_ml > LEFT_OUT_GAS_ML,
             f"{facts.left_out_gas_ml:.0f} mL of gas without lung tissue beside the lungs were left out: "
             "pneumothorax, bowel, or a giant bulla.",
+        ),
+        (
+            facts.holes_ml > HOLES_ML,
+            f"The mask has closed holes of {facts.holes_ml:.0f} mL: a mass or consolidation left out, or lung that was missed.",
+        ),
+        (
+            facts.solid_ml > SOLID_ML,
+            f"A solid part of {facts.solid_ml:.0f} mL lies in the mask: a mass or consolidation (should be taken out by hand).",
         ),
         (
             facts.metal_ml > METAL_ML,

@@ -16,7 +16,6 @@ from KernelNormalizationLib.core.volume import BoolArray, CTVolume, Geometry
 from KernelNormalizationLib.core.write import RESEARCH_USE, atomic_path
 
 from .lungs import LungMask
-from .quality import MaskQuality
 from .split import LEFT, RIGHT
 
 
@@ -128,7 +127,7 @@ def read_segmentation(volume: CTVolume, path: Path) -> LungMask:
     Raises:
         InputError: unreadable, another grid, or a lung segment is missing.
     """
-    from .masks import on_grid_of
+    from .masks import judge_supplied, on_grid_of
 
     try:
         data, header = nrrd.read(str(path), index_order="C")
@@ -150,7 +149,7 @@ def read_segmentation(volume: CTVolume, path: Path) -> LungMask:
     if str(header.get("space", "")).lower() in ("right-anterior-superior", "ras"):
         raise InputError(f"{path.name} is stored in RAS; save it again with 3D Slicer, which writes LPS.")
     labels: NDArray[np.uint8] = on_grid_of(volume, image, path.name).astype(np.uint8)
-    return LungMask(labels, np.zeros(labels.shape, dtype=bool), MaskQuality("ok"))
+    return LungMask(labels, np.zeros(labels.shape, dtype=bool), judge_supplied(volume, labels))
 
 
 def _find_segment(header: dict[str, Any], name: str, file_name: str) -> tuple[int, int]:
