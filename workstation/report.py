@@ -111,7 +111,7 @@ def make_report(
         partner=partner,
         lung_mask=lung_mask,
         raw_panel=measure_panel(raw, lung_mask, threshold_hu, by, patient),
-        partner_panel=None if partner is None else measure_panel(partner, lung_mask, threshold_hu, by),
+        partner_panel=None if partner is None else measure_panel(partner, lung_mask, threshold_hu, by, patient),
         agreement=agreement,
         provenance=dict(provenance or {}),
         label=label,

@@ -36,6 +36,7 @@ def json_record(report: Report) -> dict[str, Any]:
                 "synthetic": panel.synthetic,
                 "threshold_hu": panel.threshold_hu,
                 "regions": [asdict(region) for region in panel.regions],
+                "perc15_adjusted_hu": panel.perc15_adjusted_hu,
                 "clusters": {**asdict(panel.clusters), "classes": list(SIZE_CLASS_NAMES)},
                 "ei_by_threshold": [{"threshold_hu": t, "ei_percent": e} for t, e in panel.curve],
                 "floor": asdict(panel.floor),
@@ -89,6 +90,8 @@ def printed_whole(report: Report) -> tuple[list[str], list[list[str]]]:
 
     add("LAA-910, inspiration (%)", [f"{p.whole.laa910_percent:.2f}" for p in panels])
     add("LAA-856, expiration (%)", [f"{p.whole.laa856_percent:.2f}" for p in panels])
+    if all(p.perc15_adjusted_hu is not None for p in panels):
+        add("Perc15 at predicted TLV (HU)", [f"{p.perc15_adjusted_hu:.0f}" for p in panels])
     add("SD (HU)", [f"{p.whole.sd_hu:.1f}" for p in panels])
     add("Skewness", [f"{p.whole.skewness:.2f}" for p in panels])
     add("Excess kurtosis", [f"{p.whole.kurtosis:.2f}" for p in panels])

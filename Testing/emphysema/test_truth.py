@@ -118,6 +118,71 @@ def test_low_inspiration_is_judged_against_a_named_population(chest):
         assert "Chinese adults" in item.remark
     with pytest.raises(InputError, match="17"):
         predicted_tlv_ml(Patient("male", 17, 75))
+    with pytest.raises(InputError, match="formula predicts"):
+        predicted_tlv_ml(Patient("female", 135, 200))
+
+
+def test_percentile_15_is_adjusted_to_the_predicted_volume_when_the_patient_is_described(chest):
+    volume, mask = chest
+    patient = Patient("female", 165, 60)
+    predicted = predicted_tlv_ml(patient)
+    panel = measure_panel(volume, mask, patient=patient)
+    expected = (panel.whole.perc15_hu + 1000) * panel.whole.tlv_ml / predicted - 1000
+    assert panel.perc15_adjusted_hu == pytest.approx(expected)
+    assert measure_panel(volume, mask).perc15_adjusted_hu is None
+    assert next(i for i in panel.sheet if i.name == "Inspiration").remark
+
+
+def test_thirds_are_of_equal_volume_or_of_equal_height_as_asked(chest):
+    volume, mask = chest
+    by_volume, by_height = (measure_panel(volume, mask, by=by) for by in ("volume", "height"))
+    thirds = [{r.region: r.voxels for r in p.regions if "third" in r.region} for p in (by_volume, by_height)]
+    assert thirds[0] != thirds[1]
+    assert sum(thirds[0].values()) == sum(thirds[1].values()) == by_volume.whole.voxels
+
+
+@pytest.mark.parametrize(("kernel", "status"), [("B40f", "ok"), ("B41f", "doubt"), ("B50f", "doubt"), ("B70f", "doubt")])
+def test_kernels_above_b40_are_called_sharp(chest, kernel, status):
+    assert sheet_of(chest, acquisition=Acquisition(kernel=kernel))["Kernel"].status == status
+
+
+@pytest.mark.parametrize(("thickness", "status"), [(1.5, "ok"), (1.6, "doubt"), (2.0, "doubt")])
+def test_slices_over_one_and_a_half_millimetres_are_doubted(chest, thickness, status):
+    assert sheet_of(chest, acquisition=Acquisition(slice_thickness_mm=thickness))["Slice thickness"].status == status
+
+
+def test_dense_lungs_suggest_shallow_inspiration(chest):
+    volume, mask = chest
+    dense = replace(volume, hu=np.where(mask.mask, volume.hu + 120.0, volume.hu).astype(np.float32))
+    whole = compute_indices(dense, mask)[0]
+    item = next(i for i in acquisition_sheet(dense, whole, mask.quality) if i.name == "Inspiration")
+    assert item.status == "doubt"
+    assert sheet_of(chest)["Inspiration"].status == "ok"
+
+
+@pytest.mark.parametrize(("fall", "beyond"), [(10.5, False), (11.5, True)])
+def test_the_limit_of_the_percentile_is_eleven_hu(chest, fall, beyond):
+    volume, mask = chest
+    # every voxel above the threshold before and after, so that the percentile alone decides
+    calm = replace(volume, hu=np.where(mask.mask, -850.0, volume.hu).astype(np.float32))
+    lost = replace(calm, hu=np.where(mask.mask, -850.0 - fall, volume.hu).astype(np.float32))
+    assert compare_dates((calm, mask), (lost, mask)).beyond_measurement_error is beyond
+
+
+@pytest.mark.parametrize(("share", "beyond"), [(0.035, False), (0.039, True)])
+def test_the_limit_of_the_index_is_3_7_points(chest, share, beyond):
+    volume, mask = chest
+    calm = replace(volume, hu=np.where(mask.mask, -850.0, volume.hu).astype(np.float32))
+    holes = np.argwhere(mask.mask)[: round(share * mask.mask.sum())]
+    hu = calm.hu.copy()
+    hu[tuple(holes.T)] = -990.0
+    assert compare_dates((calm, mask), (replace(calm, hu=hu), mask)).beyond_measurement_error is beyond
+
+
+def test_the_share_of_emphysema_at_the_floor_is_exact():
+    lung = np.array([-1024.0] * 5 + [-980.0] * 15 + [-850.0] * 80, dtype=np.float32)
+    effect = floor_effect(lung, -1024.0, -950.0)
+    assert (effect.lung_share_percent, effect.emphysema_share_percent) == (5.0, 25.0)
 
 
 GOOD = MaskFacts(right_ml=3000.0, left_ml=2600.0, mean_hu=-850.0, dorsal_gap_mm=(40.0, 44.0))
@@ -146,6 +211,10 @@ def test_a_good_mask_is_ok():
         ({"metal_ml": 20.0}, "metal"),
         ({"contact_cm2": 90.0}, "90 cm²"),
         ({"dorsal_gap_mm": (40.0, 80.0)}, "Behind the left lung"),
+        ({"silhouette_gap_cm2": (60.0, 0.0)}, "the right lung lacks 60 cm²"),
+        ({"silhouette_gap_cm2": (0.0, 60.0)}, "the left lung lacks 60 cm²"),
+        ({"solid_ml": 40.0}, "solid part of 40 mL"),
+        ({"holes_ml": 30.0}, "holes of 30 mL"),
     ],
 )
 def test_every_doubt_about_a_mask_is_named(change, word):

@@ -19,6 +19,8 @@ Sex = Literal["male", "female"]
 THICK_SLICE_MM = 1.5
 # TLV below this share of the predicted one suggests a scan that was not taken at full inspiration.
 LOW_INSPIRATION_SHARE = 0.75
+# Own choice: the linear formula passes zero for short, heavy adults, where it was never fitted.
+SMALLEST_PREDICTED_ML = 1000.0
 # Own choice: the test chests lie between -880 and -800 HU; 50 HU above that the lungs are hardly inflated.
 SHALLOW_MLD_HU = -750.0
 LOCATION_RELIABLE_ABOVE_EI = 5.0
@@ -58,14 +60,20 @@ def predicted_tlv_ml(patient: Patient) -> float:
     Cheng 2019 (doi 10.2147/COPD.S187596, abstract): 564 subjects with normal lung function.
 
     Raises:
-        InputError: height or weight out of the range of adults.
+        InputError: height or weight out of the range of adults, or so far apart that the formula gives no volume.
     """
     if not 130 <= patient.height_cm <= 220 or not 30 <= patient.weight_kg <= 250:
         raise InputError(
             f"Height {patient.height_cm:g} cm and weight {patient.weight_kg:g} kg are not those of an adult "
             "(130 to 220 cm, 30 to 250 kg)."
         )
-    return -10150.0 + 605.3 * (patient.sex == "male") + 92.61 * patient.height_cm - 12.99 * patient.weight_kg
+    predicted = -10150.0 + 605.3 * (patient.sex == "male") + 92.61 * patient.height_cm - 12.99 * patient.weight_kg
+    if predicted < SMALLEST_PREDICTED_ML:
+        raise InputError(
+            f"For {patient.height_cm:g} cm and {patient.weight_kg:g} kg the formula predicts {predicted:.0f} mL, which is "
+            "no lung volume: it does not hold for this build. Leave sex, height and weight out."
+        )
+    return predicted
 
 
 def location_reliable(ei_percent: float) -> bool:

@@ -9,7 +9,8 @@ import numpy as np
 from KernelNormalizationLib.core.floor import detect_floor
 from KernelNormalizationLib.core.volume import CTVolume
 
-from .acquisition import Patient, SheetItem, acquisition_sheet
+from .acquisition import Patient, SheetItem, acquisition_sheet, predicted_tlv_ml
+from .change import volume_adjusted_perc15
 from .clusters import ClusterIndices, analyse_clusters
 from .curve import FloorEffect, ei_curve, floor_effect
 from .emphysema import EMPHYSEMA_THRESHOLD_HU, emphysema_mask
@@ -31,6 +32,8 @@ class Panel:
         curve: pairs (threshold HU, EI %).
         floor: what truncation at the HU floor does.
         sheet: acquisition sheet with doubts.
+        perc15_adjusted_hu: HU, Perc15 of both lungs that the sponge model gives at the predicted TLV; ``None`` when the
+            patient is not described.
     """
 
     name: str
@@ -41,6 +44,7 @@ class Panel:
     curve: tuple[tuple[float, float], ...]
     floor: FloorEffect
     sheet: tuple[SheetItem, ...]
+    perc15_adjusted_hu: float | None = None
 
     @property
     def whole(self) -> RegionIndices:
@@ -62,7 +66,7 @@ def measure_panel(
         lung_mask: its lungs; one mask serves the raw and the normalized volume.
         threshold_hu: HU of the emphysema index.
         by: thirds of equal volume or equal height.
-        patient: for the predicted lung volume.
+        patient: for the predicted lung volume, and for Perc15 adjusted to it.
 
     Raises:
         InputError: shapes differ or the mask is empty.
@@ -74,6 +78,8 @@ def measure_panel(
     lung_hu = volume.hu[lung_mask.mask]
     floor = detect_floor(volume.hu, volume.padding_mask)
     emphysema = emphysema_mask(volume.hu, lung_mask.mask, threshold_hu)
+    whole = regions[0]
+    adjusted = None if patient is None else volume_adjusted_perc15(whole.perc15_hu, whole.tlv_ml, predicted_tlv_ml(patient))
     return Panel(
         name=volume.name,
         synthetic=volume.synthetic,
@@ -82,5 +88,6 @@ def measure_panel(
         clusters=analyse_clusters(emphysema, int(np.count_nonzero(lung_mask.labels)), geometry.spacing),
         curve=ei_curve(lung_hu),
         floor=floor_effect(lung_hu, None if floor.kind == "none" else floor.value, threshold_hu),
-        sheet=acquisition_sheet(volume, regions[0], lung_mask.quality, patient),
+        sheet=acquisition_sheet(volume, whole, lung_mask.quality, patient),
+        perc15_adjusted_hu=adjusted,
     )
