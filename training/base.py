@@ -8,7 +8,7 @@ from KernelNormalizationLib.core.radial import Gain
 from KernelNormalizationLib.core.volume import FloatArray
 
 # Part of the key of every stored base: raise it whenever base_image, or the choice of the gain, computes something else.
-BASE_VERSION = "restored-3"
+BASE_VERSION = "restored-4"
 
 
 def base_image(hu: FloatArray, pixel_mm: float, gain: Gain, floor: HUFloor) -> FloatArray:

@@ -91,3 +91,17 @@ def test_a_slice_cut_off_at_the_floor_everywhere_stays_finite() -> None:
     restored = restore_slices(sharp, PIXEL, GAIN, HUFloor("clipped", -1024.0))
     assert np.isfinite(restored).all()
     assert np.all(np.abs(restored[AIR] + 1024.0) < 12.0)
+
+
+@pytest.mark.parametrize("side", [12, 40])
+def test_troughs_of_noise_free_detail_are_never_lifted(side: int) -> None:
+    """Lines in lung: their troughs are truncated although the mean round them is that of dense tissue without noise."""
+    x = np.arange(256) * PIXEL[1]
+    sharp = np.full((1, 192, 256), 40.0, np.float32)
+    sharp[:, 50:142, 60:196] = -870.0
+    lines = np.s_[:, 96 - side : 96 + side, 128 - side : 128 + side]
+    sharp[lines] = -500.0 + 700.0 * np.cos(np.pi * x)[128 - side : 128 + side]
+    cut = stored(sharp, "clipped")
+    assert (cut[lines] == -1024.0).mean() > 0.2
+    linear, restored = apply_gain(cut, PIXEL, GAIN)[lines], restore_slices(cut, PIXEL, GAIN, HUFloor("clipped", -1024.0))[lines]
+    assert restored.mean() < linear.mean() + 0.1

@@ -167,7 +167,8 @@ def _expect(image: FloatArray, mean: FloatArray, sigma: FloatArray, region: Bool
     s = sigma[cut]
     a = (floor.value - mean[cut]) / s
     mills = inverse_mills(a)
-    expected[cut] = np.maximum(mean[cut] - s * mills, floor.value - DEEPEST * s)
+    # Detail far above the floor in units of its noise has troughs there too; they lie below the floor, however unlikely.
+    expected[cut] = np.clip(mean[cut] - s * mills, floor.value - DEEPEST * s, floor.value)
     variance[cut] = s**2 * np.clip(1.0 - a * mills - mills**2, 0.0, 1.0)
 
 

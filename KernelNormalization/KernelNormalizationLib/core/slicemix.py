@@ -90,7 +90,7 @@ def expect_mixed(image: FloatArray, mean: FloatArray, sigma: FloatArray, region:
     """
     both = region & (image <= floor.threshold)
     a = (floor.value - mean[both]) / sigma[both]
-    expected[both] = floor.value + np.maximum(_mean_of_both(a) - a, -DEEPEST) * sigma[both]
+    expected[both] = floor.value + np.clip(_mean_of_both(a) - a, -DEEPEST, 0.0) * sigma[both]
     mills = inverse_mills(a)
     variance[both] = (sigma[both] * mix.noise) ** 2 * np.clip(1.0 - a * mills - mills**2, 0.0, 1.0)
     one = region & ~both & (image < floor.value + REACH * sigma)
@@ -125,7 +125,7 @@ def _one_truncated(a: Values, d: Values, weight: float) -> tuple[Curve, Curve]:
     inside = distribution((a + d / weight - middle) / rest) - distribution((a - middle) / rest)
     neither = density((a + d) / noise) / noise * np.maximum(inside, 0.0)
     total = np.maximum(near + far + neither, 1e-12)
-    shift = (near * near_shift + far * far_shift) / total
+    shift = np.minimum((near * near_shift + far * far_shift) / total, 0.0)
     square = (near * near_square + far * far_square) / total
     return shift, square
 
