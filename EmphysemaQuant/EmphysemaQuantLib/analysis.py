@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from .core.quality import MaskQuality
 if TYPE_CHECKING:
     from .core.agreement import Agreement
     from .core.indices import RegionIndices
+    from .core.interval import EIInterval
     from .core.lungs import LungMask
 
 HISTOGRAM_EDGES_HU = np.arange(-1100.0, -395.0, 5.0)
@@ -36,6 +38,7 @@ class VolumeResult:
         indices: one entry a region: whole, right, left.
         emphysema: bool (k, j, i), lung voxels strictly below the threshold.
         histogram: share of lung voxels (%) in each bin of :data:`HISTOGRAM_EDGES_HU`.
+        interval: interval of a synthetic volume's EI; ``None`` for an original, and when no error is known.
     """
 
     name: str
@@ -43,6 +46,7 @@ class VolumeResult:
     indices: tuple[RegionIndices, ...]
     emphysema: BoolArray
     histogram: NDArray[np.float64]
+    interval: EIInterval | None = None
 
     @property
     def whole(self) -> RegionIndices:
@@ -135,6 +139,27 @@ def quantify(
     agreement = compare_volumes(volume, compared, lung_mask, threshold_hu)
     tracker.advance()
     return Quantification(threshold_hu, lung_mask, first, second, agreement)
+
+
+def with_intervals(result: Quantification, records: Sequence[Mapping[str, Any]]) -> Quantification:
+    """``result`` with the interval of each synthetic volume's EI, as the command line finds it.
+
+    Args:
+        result: a measurement of one volume or two.
+        records: provenance record of each volume, in their order; empty where none is known.
+
+    Raises:
+        ModelError: the errors in the model's card are damaged.
+    """
+    from .core.interval import interval_of_normalized
+
+    def known(volume: VolumeResult, record: Mapping[str, Any]) -> VolumeResult:
+        if not volume.synthetic:
+            return volume
+        return replace(volume, interval=interval_of_normalized(volume.whole.ei_percent, record, result.threshold_hu))
+
+    measured = [known(volume, record) for volume, record in zip(result.results, records, strict=True)]
+    return replace(result, volume=measured[0], compared=measured[1] if len(measured) == 2 else None)
 
 
 def supplied_mask(right: BoolArray, left: BoolArray) -> LungMask:

@@ -12,11 +12,18 @@ import slicer
 from KernelNormalizationLib import attributes
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.progress import Progress, ProgressTracker
-from KernelNormalizationLib.volumenodes import TagReader, databaseTagReader, deferredVolume, whyNotCt
+from KernelNormalizationLib.volumenodes import TagReader, databaseTagReader, deferredRecord, deferredVolume, whyNotCt
 
-from .analysis import Quantification, quantify
+from .analysis import Quantification, quantify, with_intervals
 from .core.emphysema import EMPHYSEMA_THRESHOLD_HU
-from .segments import VOLUME_REFERENCE_ROLE, lungMaskFromSegmentation, newSegmentationNode, writeSegments
+from .segments import (
+    VOLUME_REFERENCE_ROLE,
+    ijkToRasOf,
+    labelmaps,
+    lungMaskFromSegmentation,
+    newSegmentationNode,
+    writeSegments,
+)
 from .tables import ownedNodes, writeHistogram, writeIndices
 
 Quantify = Callable[..., Quantification]
@@ -29,6 +36,19 @@ class OutputNodes:
     segmentation: Any | None = None
     table: Any | None = None
     chart: Any | None = None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A finished measurement, ready to be shown.
+
+    Attributes:
+        result: numbers and masks.
+        labelmaps: role -> vtkOrientedImageData of its segments.
+    """
+
+    result: Quantification
+    labelmaps: dict[str, Any]
 
 
 class EmphysemaLogic:
@@ -72,12 +92,12 @@ class EmphysemaLogic:
             Cancelled: the user stopped the run.
         """
         work = self.prepare(volumeNode, comparedNode, maskNode, thresholdHu)
-        result = work(progress or ProgressTracker())
-        return result, self.show(result, volumeNode, outputs or OutputNodes())
+        measured = work(progress or ProgressTracker())
+        return measured.result, self.show(measured, volumeNode, outputs or OutputNodes())
 
     def prepare(
         self, volumeNode: Any, comparedNode: Any | None, maskNode: Any | None, thresholdHu: float
-    ) -> Callable[[Progress], Quantification]:
+    ) -> Callable[[Progress], Measured]:
         """Read the nodes now; the returned function measures, touches no node, and may run in a thread.
 
         Raises:
@@ -89,10 +109,14 @@ class EmphysemaLogic:
         volume = deferredVolume(volumeNode, readTag)
         compared = deferredVolume(comparedNode, readTag) if comparedNode is not None else None
         mask = lungMaskFromSegmentation(maskNode, volumeNode) if maskNode is not None else None
+        records = [deferredRecord(node) for node in (volumeNode, comparedNode) if node is not None]
+        ijkToRas = ijkToRasOf(volumeNode)
 
-        def work(progress: Progress) -> Quantification:
+        def work(progress: Progress) -> Measured:
             second = compared() if compared is not None else None
-            return self._compute(volume(), second, mask, thresholdHu, progress)
+            result = self._compute(volume(), second, mask, thresholdHu, progress)
+            result = with_intervals(result, [record() for record in records])
+            return Measured(result, labelmaps(result, ijkToRas))
 
         return work
 
@@ -124,8 +148,9 @@ class EmphysemaLogic:
             if node is not None and slicer.mrmlScene.IsNodePresent(node):
                 slicer.mrmlScene.RemoveNode(node)
 
-    def show(self, result: Quantification, volumeNode: Any, outputs: OutputNodes) -> OutputNodes:
+    def show(self, measured: Measured, volumeNode: Any, outputs: OutputNodes) -> OutputNodes:
         """Write a finished quantification of ``volumeNode`` into the scene; nodes made here go again if that fails."""
+        result = measured.result
         name = volumeNode.GetName()
         made = OutputNodes()
         try:
@@ -138,7 +163,7 @@ class EmphysemaLogic:
             shown = OutputNodes(
                 outputs.segmentation or made.segmentation, outputs.table or made.table, outputs.chart or made.chart
             )
-            writeSegments(shown.segmentation, volumeNode, result)
+            writeSegments(shown.segmentation, volumeNode, measured.labelmaps)
             writeIndices(shown.table, result)
             shown.table.SetNodeReferenceID(VOLUME_REFERENCE_ROLE, volumeNode.GetID())
             writeHistogram(shown.chart, result)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 from KernelNormalizationLib.attributes import RESEARCH_USE_TEXT
 
 from .analysis import Quantification, VolumeResult
-from .core.table import safe_cell
-from .tables import COLUMNS, REGION_NAMES
+
+# Needs SimpleITK, which would slow down the start of the application: the functions below import it.
+if TYPE_CHECKING:
+    from .core.table import Row
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,23 @@ class Summary:
         return json.dumps(asdict(self), ensure_ascii=False)
 
 
+def resultRows(result: Quantification) -> list[Row]:
+    """The rows of every table of ``result``, one a volume and region, as the command line's ``metrics.csv`` has them."""
+    from .core.table import volume_rows
+
+    verdict = result.lung_mask.quality.verdict
+    rows: list[Row] = []
+    for volume, kind in zip(result.results, _kinds(result), strict=True):
+        rows += volume_rows(volume.name, kind, volume.synthetic, volume.indices, verdict, volume.interval)
+    return rows
+
+
 def headline(result: Quantification) -> str:
     """The emphysema index of each volume in large type, as HTML."""
+    from .core.table import interval_sentence
+
     lines = [_large(volume) for volume in result.results]
+    lines += [_escaped(interval_sentence(volume.interval)) for volume in result.results if volume.synthetic]
     if result.agreement is not None:
         agreement = result.agreement
         lines.append(
@@ -62,13 +77,17 @@ def headline(result: Quantification) -> str:
 
 def asText(result: Quantification) -> str:
     """A table in plain text."""
+    from .core.table import COLUMNS, MAIN_COLUMNS, interval_sentence
+
     lines = [f"Emphysema quantification, threshold {result.threshold_hu:g} HU", RESEARCH_USE_TEXT, ""]
     for volume in result.results:
         lines.append(volume.name + (" [synthetic]" if volume.synthetic else ""))
-        lines.append("  " + "Region".ljust(12) + "".join(column.title.rjust(13) for column in COLUMNS))
+        lines.append("  " + "region".ljust(12) + "".join(title.rjust(13) for title in MAIN_COLUMNS))
         for entry in volume.indices:
-            values = "".join(f"{getattr(entry, column.field):13.2f}" for column in COLUMNS)
-            lines.append("  " + REGION_NAMES.get(entry.region, entry.region).ljust(12) + values)
+            values = "".join(f"{getattr(entry, COLUMNS[title]):13.2f}" for title in MAIN_COLUMNS)
+            lines.append("  " + entry.region.ljust(12) + values)
+        if volume.synthetic:
+            lines.append(interval_sentence(volume.interval))
         lines.append("")
     if result.agreement is not None:
         agreement = result.agreement
@@ -86,24 +105,25 @@ def asText(result: Quantification) -> str:
 
 
 def asCsv(result: Quantification) -> str:
-    """One row a volume and region, units in the header; a spreadsheet runs no name as a formula."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["Volume", "Synthetic", "Region", "Threshold (HU)", *(column.title for column in COLUMNS), "Use"])
-    for volume in result.results:
-        for entry in volume.indices:
-            values = [f"{getattr(entry, column.field):.4f}" for column in COLUMNS]
-            region = REGION_NAMES.get(entry.region, entry.region)
-            start = [safe_cell(volume.name), volume.synthetic, region, f"{result.threshold_hu:g}"]
-            writer.writerow([*start, *values, RESEARCH_USE_TEXT])
-    return out.getvalue()
+    """The same rows and columns as the command line's ``metrics.csv``."""
+    from .core.table import csv_text
+
+    return csv_text(resultRows(result))
+
+
+def _kinds(result: Quantification) -> list[str]:
+    kinds = ["normalized" if volume.synthetic else "raw" for volume in result.results]
+    return [kind if kind not in kinds[:number] else "compared" for number, kind in enumerate(kinds)]
 
 
 def _large(volume: VolumeResult) -> str:
+    from .core.table import interval_words
+
     whole = volume.whole
     kind = " (synthetic)" if volume.synthetic and "synthetic" not in volume.name else ""
+    interval = f" ({interval_words(volume.interval)})" if volume.interval is not None else ""
     return (
-        f'<span style="font-size:x-large; font-weight:bold">EI {whole.ei_percent:.1f} %</span> '
+        f'<span style="font-size:x-large; font-weight:bold">EI {whole.ei_percent:.1f} %</span>{interval} '
         f"of {whole.tlv_ml:.0f} mL – {_escaped(volume.name)}{kind}"
     )
 

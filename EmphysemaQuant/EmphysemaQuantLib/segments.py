@@ -66,25 +66,40 @@ def newSegmentationNode(name: str) -> Any:
     return node
 
 
-def writeSegments(node: Any, volumeNode: Any, result: Quantification) -> None:
-    """Put the lungs and the emphysema of ``result`` into the segmentation ``node``, in the place of ``volumeNode``.
+def labelmaps(result: Quantification, ijkToRas: Any) -> dict[str, Any]:
+    """Role -> vtkOrientedImageData of every segment that ``result`` has.
+
+    Touches no scene, so a thread may do it: on a large scan it takes longer than a user should wait.
+
+    Args:
+        result: what was measured.
+        ijkToRas: vtkMatrix4x4 of the measured volume.
+    """
+    labels = result.lung_mask.labels
+    masks = {RIGHT: labels == RIGHT_LABEL, LEFT: labels == LEFT_LABEL, EMPHYSEMA: result.volume.emphysema}
+    if result.compared is not None:
+        masks |= {REMOVED: result.removed, KEPT: result.kept}
+    return {style.role: labelmap(mask, ijkToRas) for style, mask in masks.items()}
+
+
+def writeSegments(node: Any, volumeNode: Any, maps: dict[str, Any]) -> None:
+    """Put what :func:`labelmaps` made into the segmentation ``node``, in the place of ``volumeNode``.
 
     Segments of an earlier run are replaced and keep the name and colour that the user gave them; other segments stay.
     """
     node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
     node.SetNodeReferenceID(VOLUME_REFERENCE_ROLE, volumeNode.GetID())
     node.SetNodeReferenceID(node.GetReferenceImageGeometryReferenceRole(), volumeNode.GetID())
-    labels = result.lung_mask.labels
-    masks = {RIGHT: labels == RIGHT_LABEL, LEFT: labels == LEFT_LABEL, EMPHYSEMA: result.volume.emphysema}
-    if result.compared is not None:
-        masks |= {REMOVED: result.removed, KEPT: result.kept}
+    hadSurfaces = node.GetSegmentation().ContainsRepresentation(_surface())
     for style in STYLES:
-        if style in masks:
-            _writeSegment(node, volumeNode, style, masks[style])
+        if style.role in maps:
+            _writeSegment(node, style, maps[style.role])
         elif segmentIds(node, style.role):
             node.GetSegmentation().RemoveSegment(segmentIds(node, style.role)[0])
+    if hadSurfaces and not node.GetSegmentation().ContainsRepresentation(_surface()):
+        node.CreateClosedSurfaceRepresentation()
     # With two volumes "removed" and "kept" together are the first volume's emphysema: showing it too would hide them.
-    node.GetDisplayNode().SetSegmentVisibility(segmentIds(node, EMPHYSEMA.role)[0], result.compared is None)
+    node.GetDisplayNode().SetSegmentVisibility(segmentIds(node, EMPHYSEMA.role)[0], REMOVED.role not in maps)
 
 
 def segmentIds(node: Any, role: str) -> list[str]:
@@ -131,38 +146,56 @@ def _isLungName(name: str, side: str) -> bool:
     return side in words and bool({"lung", "lungs", "lobe"} & set(words))
 
 
-def _writeSegment(node: Any, volumeNode: Any, style: SegmentStyle, mask: BoolArray) -> None:
-    segmentation = node.GetSegmentation()
+def _writeSegment(node: Any, style: SegmentStyle, image: Any) -> None:
     existing = segmentIds(node, style.role)
-    segmentId = existing[0] if existing else segmentation.AddEmptySegment(style.role, style.name, style.color)
-    writeMask(node, segmentId, volumeNode, mask)
-    if not existing:
-        segment = segmentation.GetSegment(segmentId)
-        segment.SetTag(ROLE_TAG, style.role)
-        segment.SetTag(_terminologyTag(), style.terminology)
-        node.GetDisplayNode().SetSegmentOpacity2DFill(segmentId, style.fill)
-        node.GetDisplayNode().SetSegmentOpacity2DOutline(segmentId, 1.0)
+    if existing:
+        _replaceLabelmap(node, existing[0], image)
+        return
+    segmentation, segment = node.GetSegmentation(), slicer.vtkSegment()
+    segment.SetName(style.name)
+    segment.SetColor(*style.color)
+    segment.SetTag(ROLE_TAG, style.role)
+    segment.SetTag(_terminologyTag(), style.terminology)
+    segment.AddRepresentation(_binary(), image)
+    segmentId = segmentation.GenerateUniqueSegmentID(style.role)
+    if not segmentation.AddSegment(segment, segmentId):
+        raise RuntimeError(f"The segment “{style.name}” could not be added to “{node.GetName()}”.")
+    node.GetDisplayNode().SetSegmentOpacity2DFill(segmentId, style.fill)
+    node.GetDisplayNode().SetSegmentOpacity2DOutline(segmentId, 1.0)
+
+
+def _replaceLabelmap(node: Any, segmentId: str, image: Any) -> None:
+    """Slicer's own function for this goes through all voxels several times, which on a large scan holds the application up."""
+    segmentation = node.GetSegmentation()
+    # The Segment Editor may have put several segments into one labelmap.
+    segmentation.SeparateSegmentLabelmap(segmentId)
+    segment = segmentation.GetSegment(segmentId)
+    held = segment.GetRepresentation(_binary())
+    if held is None:
+        if not slicer.vtkSlicerSegmentationsModuleLogic.SetBinaryLabelmapToSegment(image, node, segmentId):
+            raise RuntimeError(f"The segment {segmentId} of “{node.GetName()}” could not be written.")
+        return
+    segment.SetLabelValue(1)
+    held.ShallowCopy(image)
+    held.Modified()
+
+
+def labelmap(mask: BoolArray, ijkToRas: Any) -> Any:
+    """``mask``, bool (k, j, i), as vtkOrientedImageData with the matrix ``ijkToRas``; only the box that holds it."""
+    from KernelNormalizationLib.core.grids import bounding_box
+
+    box = bounding_box(mask) if mask.any() else (slice(0, 1),) * 3
+    image = slicer.vtkOrientedImageData()
+    image.SetExtent([edge for axis in reversed(box) for edge in (axis.start, axis.stop - 1)])
+    voxels = np.ascontiguousarray(mask[box], dtype=np.uint8).reshape(-1)
+    image.GetPointData().SetScalars(numpy_support.numpy_to_vtk(voxels, deep=True))
+    image.SetImageToWorldMatrix(ijkToRas)
+    return image
 
 
 def writeMask(node: Any, segmentId: str, volumeNode: Any, mask: BoolArray) -> None:
-    """Make ``mask``, bool (k, j, i) on the grid of ``volumeNode``, the voxels of a segment.
-
-    Unlike ``slicer.util.updateSegmentBinaryLabelmapFromArray`` this needs no temporary volume node, whose display node
-    would stay in the scene.
-    """
-    from KernelNormalizationLib.core.grids import bounding_box
-
-    # Only the box that holds the mask: on a large scan the whole grid would take the application seconds.
-    box = bounding_box(mask) if mask.any() else (slice(0, 1),) * 3
-    labelmap = slicer.vtkOrientedImageData()
-    labelmap.SetExtent([edge for axis in reversed(box) for edge in (axis.start, axis.stop - 1)])
-    voxels = np.ascontiguousarray(mask[box], dtype=np.uint8).reshape(-1)
-    labelmap.GetPointData().SetScalars(numpy_support.numpy_to_vtk(voxels, deep=True))
-    matrix = vtk.vtkMatrix4x4()
-    volumeNode.GetIJKToRASMatrix(matrix)
-    labelmap.SetImageToWorldMatrix(matrix)
-    if not slicer.vtkSlicerSegmentationsModuleLogic.SetBinaryLabelmapToSegment(labelmap, node, segmentId):
-        raise RuntimeError(f"The segment {segmentId} of “{node.GetName()}” could not be written.")
+    """Make ``mask``, bool (k, j, i) on the grid of ``volumeNode``, the voxels of a segment."""
+    _replaceLabelmap(node, segmentId, labelmap(mask, ijkToRasOf(volumeNode)))
 
 
 def readMask(node: Any, segmentId: str, volumeNode: Any) -> BoolArray:
@@ -173,9 +206,7 @@ def readMask(node: Any, segmentId: str, volumeNode: Any) -> BoolArray:
         return np.zeros(shape, dtype=bool)
     grid = slicer.vtkOrientedImageData()
     grid.SetDimensions(shape[::-1])
-    matrix = vtk.vtkMatrix4x4()
-    volumeNode.GetIJKToRASMatrix(matrix)
-    grid.SetImageToWorldMatrix(matrix)
+    grid.SetImageToWorldMatrix(ijkToRasOf(volumeNode))
     resampled = slicer.vtkOrientedImageData()
     resample = slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage
     if not resample(labelmap, grid, resampled):
@@ -187,10 +218,15 @@ def readMask(node: Any, segmentId: str, volumeNode: Any) -> BoolArray:
 
 def rasOf(volumeNode: Any, ijk: tuple[float, float, float]) -> tuple[float, float, float]:
     """RAS position (mm) of a voxel index (i, j, k)."""
+    x, y, z, _one = ijkToRasOf(volumeNode).MultiplyPoint([*map(float, ijk), 1.0])
+    return x, y, z
+
+
+def ijkToRasOf(volumeNode: Any) -> Any:
+    """vtkMatrix4x4 from voxel index (i, j, k) to RAS (mm)."""
     matrix = vtk.vtkMatrix4x4()
     volumeNode.GetIJKToRASMatrix(matrix)
-    x, y, z, _one = matrix.MultiplyPoint([*map(float, ijk), 1.0])
-    return x, y, z
+    return matrix
 
 
 def _union(node: Any, segments: list[str], volumeNode: Any) -> BoolArray:
@@ -207,3 +243,11 @@ def _tag(segment: Any, name: str) -> str:
 
 def _terminologyTag() -> str:
     return slicer.vtkSegment.GetTerminologyEntryTagName()
+
+
+def _binary() -> str:
+    return str(slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName())
+
+
+def _surface() -> str:
+    return str(slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName())

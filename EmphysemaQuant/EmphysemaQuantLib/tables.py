@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,51 +11,31 @@ import vtk
 from KernelNormalizationLib.attributes import RESEARCH_USE_TEXT
 
 from .analysis import HISTOGRAM_EDGES_HU, Quantification
+from .report import resultRows
 
 THRESHOLD_ATTRIBUTE = "EmphysemaQuant.ThresholdHU"
-REGION_NAMES = {"whole": "Both lungs", "right": "Right lung", "left": "Left lung"}
 SERIES_COLORS = ((0.0, 0.45, 0.70), (0.84, 0.37, 0.0))
 
 
-@dataclass(frozen=True)
-class Column:
-    """One index of the table.
-
-    Attributes:
-        field: attribute of RegionIndices.
-        title: column name, unit included.
-        unit: unit alone, for the column's unit label.
-        meaning: description for tool tips and exports.
-    """
-
-    field: str
-    title: str
-    unit: str
-    meaning: str
-
-
-COLUMNS = (
-    Column("ei_percent", "EI (%)", "%", "Emphysema index: share of lung voxels strictly below the threshold"),
-    Column("ev_ml", "EV (mL)", "mL", "Emphysema volume"),
-    Column("tlv_ml", "TLV (mL)", "mL", "Lung volume of the mask"),
-    Column("perc15_hu", "Perc15 (HU)", "HU", "HU below which 15 % of the lung voxels lie"),
-    Column("mld_hu", "MLD (HU)", "HU", "Mean lung density"),
-)
-
-
 def writeIndices(node: Any, result: Quantification) -> None:
-    """Replace the rows of the table ``node``: one a volume and region, values in the columns' units."""
-    rows = [(volume, entry) for volume in result.results for entry in volume.indices]
+    """Replace the rows of the table ``node`` by the very rows and columns that the CSV report and the command line have."""
+    from .core.table import COLUMNS, MEANINGS
+
+    rows = resultRows(result)
     table = vtk.vtkTable()
-    table.AddColumn(_texts("Volume", [volume.name for volume, _ in rows]))
-    table.AddColumn(_texts("Region", [REGION_NAMES.get(entry.region, entry.region) for _, entry in rows]))
-    for column in COLUMNS:
-        table.AddColumn(_numbers(column.title, [float(getattr(entry, column.field)) for _, entry in rows]))
+    for title in rows[0]:
+        values = [row[title] for row in rows]
+        if title not in COLUMNS:
+            table.AddColumn(_texts(title, [str(value) for value in values]))
+        elif all(isinstance(value, int) for value in values):
+            table.AddColumn(_counts(title, values))
+        else:
+            table.AddColumn(_numbers(title, values))
     wasModified = node.StartModify()
     node.SetAndObserveTable(table)
-    for column in COLUMNS:
-        node.SetColumnUnitLabel(column.title, column.unit)
-        node.SetColumnDescription(column.title, f"{column.meaning}. {RESEARCH_USE_TEXT}")
+    for title in rows[0]:
+        node.SetColumnUnitLabel(title, _unit(title))
+        node.SetColumnDescription(title, f"{MEANINGS[title]}. {RESEARCH_USE_TEXT}")
     node.SetAttribute(THRESHOLD_ATTRIBUTE, f"{result.threshold_hu:g}")
     node.SetDescription(f"Threshold {result.threshold_hu:g} HU. {RESEARCH_USE_TEXT}")
     node.EndModify(wasModified)
@@ -123,6 +102,18 @@ def _ownedNode(owner: Any, role: str, className: str, name: str) -> Any:
 
 def _texts(name: str, values: list[str]) -> Any:
     array = vtk.vtkStringArray()
+    array.SetName(name)
+    for value in values:
+        array.InsertNextValue(value)
+    return array
+
+
+def _unit(title: str) -> str:
+    return title[title.index("[") + 1 : -1] if title.endswith("]") else ""
+
+
+def _counts(name: str, values: list[Any]) -> Any:
+    array = vtk.vtkIntArray()
     array.SetName(name)
     for value in values:
         array.InsertNextValue(value)

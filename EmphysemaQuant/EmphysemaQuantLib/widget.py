@@ -20,7 +20,7 @@ from KernelNormalizationLib.panel import ModulePanel, ParameterLogic
 
 from .analysis import Quantification
 from .background import BackgroundJob
-from .logic import OutputNodes, sliceOfMost
+from .logic import Measured, OutputNodes, sliceOfMost
 from .parameter import EmphysemaParameters
 from .preview import ThresholdPreview
 from .report import Summary
@@ -35,8 +35,8 @@ class Logic(ParameterLogic, Protocol):
 
     def prepare(
         self, volumeNode: Any, comparedNode: Any, maskNode: Any, thresholdHu: float
-    ) -> Callable[[Progress], Quantification]: ...
-    def show(self, result: Quantification, volumeNode: Any, outputs: OutputNodes) -> OutputNodes: ...
+    ) -> Callable[[Progress], Measured]: ...
+    def show(self, measured: Measured, volumeNode: Any, outputs: OutputNodes) -> OutputNodes: ...
     def partnerOf(self, volumeNode: Any) -> Any | None: ...
     def preferredVolume(self) -> Any | None: ...
 
@@ -59,7 +59,7 @@ class EmphysemaPanel(ModulePanel):
         self._volumeId: str | None = None
         self._swapped = False
         self._job: BackgroundJob | None = None
-        self._unseen: tuple[Quantification, Any] | None = None
+        self._unseen: tuple[Measured, Any] | None = None
         self.shortcuts = Shortcuts({"Ctrl+Alt+O": self.onToggleOverlay, "Ctrl+Alt+S": self.onSwap})
         self._previewTimer = _singleShotTimer(PREVIEW_DELAY_MILLISECONDS, self._showPreview)
         self._connect()
@@ -211,7 +211,7 @@ class EmphysemaPanel(ModulePanel):
     def _onProgress(self, report: ProgressReport) -> None:
         self.setStatus(f"{report.stage}: {report.done} / {report.total}")
 
-    def _onEnd(self, volume: Any, result: Quantification | None, error: Exception | None) -> None:
+    def _onEnd(self, volume: Any, measured: Measured | None, error: Exception | None) -> None:
         self._job = None
         self.update()  # a message box below holds this function up, and the panel must be usable behind it
         if isinstance(error, CTKernelError):
@@ -219,23 +219,23 @@ class EmphysemaPanel(ModulePanel):
         elif error is not None:
             logging.getLogger(__name__).error("Quantification failed", exc_info=error)
             self.setStatus(_("The measurement failed: {error}. See the log.").format(error=error), error=True)
-        elif self._parameters is None and result is not None:
-            self._unseen = (result, volume)  # shown when the user comes back to the module
-        elif result is not None:
-            self._take(result, volume)
+        elif self._parameters is None and measured is not None:
+            self._unseen = (measured, volume)  # shown when the user comes back to the module
+        elif measured is not None:
+            self._take(measured, volume)
 
-    def _take(self, result: Quantification, volume: Any) -> None:
+    def _take(self, measured: Measured, volume: Any) -> None:
         if self.chosen("volume") is volume:
-            self._show(result, volume)
+            self._show(measured, volume)
         else:
             self.setStatus(_("Another volume was chosen meanwhile; press Compute to measure it."))
 
-    def _show(self, result: Quantification, volume: Any) -> None:
-        parameters = self._parameters
+    def _show(self, measured: Measured, volume: Any) -> None:
+        parameters, result = self._parameters, measured.result
         outputs = OutputNodes(self.chosen("segmentation"), self.chosen("table"), self.chosen("chart"))
         try:
             with slicer.util.WaitCursor():
-                outputs = self.logic.show(result, volume, outputs)
+                outputs = self.logic.show(measured, volume, outputs)
         except Exception as error:
             logging.getLogger(__name__).exception("The result could not be shown")
             self.setStatus(_("The result could not be shown: {error}. See the log.").format(error=error), error=True)

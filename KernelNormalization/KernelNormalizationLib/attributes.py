@@ -6,6 +6,8 @@ from typing import Any
 
 PREFIX = "CTKernelNormalization."
 SYNTHETIC = PREFIX + "Synthetic"
+# Written into volume files, also by the command line; Slicer makes node attributes of what stands in a NRRD's header.
+SYNTHETIC_IN_FILE = PREFIX + "synthetic"
 RESEARCH_USE_ONLY = PREFIX + "ResearchUseOnly"
 INPUT_NODE_ID = PREFIX + "InputNodeID"
 RECORD = PREFIX + "Record"
@@ -19,7 +21,7 @@ RESEARCH_USE_TEXT = "Research use only – not for diagnosis or treatment."
 
 def isSynthetic(volumeNode: Any) -> bool:
     """Whether a normalization drew the voxels of ``volumeNode`` (a vtkMRMLVolumeNode)."""
-    return str(volumeNode.GetAttribute(SYNTHETIC)).lower() == "true"
+    return any(str(volumeNode.GetAttribute(name)).lower() == "true" for name in (SYNTHETIC, SYNTHETIC_IN_FILE))
 
 
 def inputOf(volumeNode: Any) -> Any | None:

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -131,7 +132,7 @@ def deferredVolume(node: Any, readTag: TagReader | None = None) -> Callable[[], 
     acquisition = acquisitionFromNode(node, readTag)
     if acquisition.modality not in (None, "CT"):
         raise InputError(f"“{node.GetName()}” is {acquisition.modality}, not CT; only CT can be normalized and measured.")
-    synthetic = attributes.isSynthetic(node) or str(node.GetAttribute(_fileKeys().synthetic)).lower() == "true"
+    synthetic = attributes.isSynthetic(node)
     name, geometry, voxels = node.GetName(), geometryFromNode(node), slicer.util.arrayFromVolume(node)
 
     def volume() -> CTVolume:
@@ -139,6 +140,36 @@ def deferredVolume(node: Any, readTag: TagReader | None = None) -> Callable[[], 
         return CTVolume(hu, geometry, acquisition, detect_padding(hu), name, synthetic)
 
     return volume
+
+
+def deferredRecord(node: Any) -> Callable[[], dict[str, Any]]:
+    """Finds the provenance record of a synthetic volume node now; the returned function reads it and may run in a thread.
+
+    The record stands in the node's attributes, or beside the file that the node was loaded from. It is empty for an original
+    and where neither holds one.
+
+    Raises:
+        InputError: from the function: the record is damaged.
+    """
+    name, text, storage = node.GetName(), node.GetAttribute(attributes.RECORD), node.GetStorageNode()
+    file = storage.GetFileName() if storage is not None else None
+    synthetic = attributes.isSynthetic(node)
+
+    def record() -> dict[str, Any]:
+        from .core.api import provenance_path
+
+        if not synthetic:
+            return {}
+        beside = provenance_path(Path(file)) if file else None
+        try:
+            content = text or (beside.read_text(encoding="utf-8") if beside is not None and beside.is_file() else "{}")
+            found = json.loads(content)
+        except ValueError as error:
+            where = f"of “{name}”" if text or beside is None else str(beside)
+            raise InputError(f"The provenance record {where} is not valid JSON ({error}); normalize again.") from error
+        return found if isinstance(found, dict) else {}
+
+    return record
 
 
 def volumeFromNode(node: Any, readTag: TagReader | None = None) -> CTVolume:
@@ -202,7 +233,7 @@ def addSyntheticVolumeNodeFromVoxels(voxels: Any, record: dict[str, Any], acquis
         attributes.KERNEL: acquisition.kernel,
         attributes.MANUFACTURER: acquisition.manufacturer,
         # Slicer writes node attributes into the header of a saved NRRD: these names are the ones files are read by.
-        keys.synthetic: "true",
+        attributes.SYNTHETIC_IN_FILE: "true",
         keys.kernel: acquisition.kernel,
         keys.manufacturer: acquisition.manufacturer,
     }.items():
@@ -227,15 +258,14 @@ def _converted(field: str, text: str) -> str | float | None:
 class _FileKeys(NamedTuple):
     kernel: str
     manufacturer: str
-    synthetic: str
 
 
 @cache
 def _fileKeys() -> _FileKeys:
     # Imported late: reading files takes SimpleITK, which would slow down the start of the application.
-    from .core.read import KERNEL_KEY, MANUFACTURER_KEY, SYNTHETIC_KEY
+    from .core.read import KERNEL_KEY, MANUFACTURER_KEY
 
-    return _FileKeys(KERNEL_KEY, MANUFACTURER_KEY, SYNTHETIC_KEY)
+    return _FileKeys(KERNEL_KEY, MANUFACTURER_KEY)
 
 
 def _attribute(node: Any, *names: str) -> str | None:

@@ -12,6 +12,7 @@ import slicer
 import vtk
 
 from EmphysemaQuantLib import analysis, report, segments, tables
+from EmphysemaQuantLib.core.table import MAIN_COLUMNS, MEANINGS
 from EmphysemaQuantLib.logic import EmphysemaLogic, OutputNodes, sliceOfMost
 from KernelNormalizationLib import attributes
 from KernelNormalizationLib.core.errors import InputError, LungNotFoundError
@@ -118,13 +119,14 @@ def test_lung_terminology_is_one_that_slicer_knows(scene: Any) -> None:
 def test_table_holds_the_known_index_with_units(logic: EmphysemaLogic, chest: Any) -> None:
     _, outputs = logic.quantify(chest)
     table = outputs.table
-    assert [cell(table, row, "Region") for row in range(3)] == ["Both lungs", "Right lung", "Left lung"]
-    assert float(cell(table, 1, "EI (%)")) == pytest.approx(EI_RIGHT)
-    assert float(cell(table, 0, "EI (%)")) == pytest.approx(EI_RIGHT / 2)
-    assert float(cell(table, 2, "EI (%)")) == 0.0
-    assert float(cell(table, 1, "EV (mL)")) == pytest.approx(280 * VOXEL_ML)
-    assert float(cell(table, 0, "TLV (mL)")) == pytest.approx(2 * 12 * 20 * 14 * VOXEL_ML)
-    assert [table.GetColumnUnitLabel(c.title) for c in tables.COLUMNS] == ["%", "mL", "mL", "HU", "HU"]
+    assert [cell(table, row, "region") for row in range(3)] == ["whole", "right", "left"]
+    assert float(cell(table, 1, "EI [%]")) == pytest.approx(EI_RIGHT, abs=1e-4)
+    assert float(cell(table, 0, "EI [%]")) == pytest.approx(EI_RIGHT / 2, abs=1e-4)
+    assert float(cell(table, 2, "EI [%]")) == 0.0
+    assert float(cell(table, 1, "EV [mL]")) == pytest.approx(280 * VOXEL_ML)
+    assert float(cell(table, 0, "TLV [mL]")) == pytest.approx(2 * 12 * 20 * 14 * VOXEL_ML, abs=1e-4)
+    assert [table.GetColumnUnitLabel(title) for title in MAIN_COLUMNS] == ["%", "mL", "mL", "HU", "HU"]
+    assert all("Research use only" in table.GetColumnDescription(title) for title in MEANINGS)
     assert table.GetAttribute(tables.THRESHOLD_ATTRIBUTE) == "-950"
 
 
@@ -148,7 +150,7 @@ def test_comparison_splits_emphysema_into_kept_and_removed(logic: EmphysemaLogic
     np.testing.assert_array_equal(kept | removed, chest_hu() < -950)
     assert result.agreement is not None
     assert result.agreement.delta_ei_points == pytest.approx(-EI_RIGHT / 4)
-    assert [cell(outputs.table, row, "Volume") for row in (0, 3)] == ["Chest B70f", "Chest B70f B20f (synthetic)"]
+    assert [cell(outputs.table, row, "volume") for row in (0, 3)] == ["Chest B70f", "Chest B70f B20f (synthetic)"]
     display = outputs.segmentation.GetDisplayNode()
     assert not display.GetSegmentVisibility(segments.segmentIds(outputs.segmentation, "emphysema")[0])
 
@@ -165,6 +167,34 @@ def test_second_run_reuses_the_nodes_and_keeps_the_users_names(
     assert node_ids(scene) == before
     assert outputs.segmentation.GetSegmentation().GetSegment(emphysema).GetName() == "Holes"
     assert outputs.segmentation.GetSegmentation().GetNumberOfSegments() == 3
+
+
+def test_segments_that_share_a_labelmap_are_replaced_each_by_itself(logic: EmphysemaLogic, chest: Any) -> None:
+    _, outputs = logic.quantify(chest)
+    segmentation = outputs.segmentation.GetSegmentation()
+    foreign = segmentation.AddEmptySegment("", "Heart")
+    segments.writeMask(outputs.segmentation, foreign, chest, chest_hu() == 40.0)
+    segmentation.CollapseBinaryLabelmaps(False)
+    assert segmentation.GetNumberOfLayers() < segmentation.GetNumberOfSegments()
+    hu = slicer.util.arrayFromVolume(chest)
+    hu[HOLES], hu[4:8, 12:22, 30:35] = -860.0, -980.0
+    _, outputs = logic.quantify(chest, outputs=outputs)
+    for role, mask in zip(("rightLung", "leftLung", "emphysema"), (*lung_boxes(), hu < -950.0), strict=True):
+        np.testing.assert_array_equal(segment_array(outputs, role, chest), mask)
+    np.testing.assert_array_equal(segments.readMask(outputs.segmentation, foreign, chest), chest_hu() == 40.0)
+
+
+def test_surfaces_follow_a_second_run(logic: EmphysemaLogic, chest: Any) -> None:
+    _, outputs = logic.quantify(chest)
+    outputs.segmentation.CreateClosedSurfaceRepresentation()
+    hu = slicer.util.arrayFromVolume(chest)
+    hu[HOLES], hu[4:8, 12:22, 30:35] = -860.0, -980.0
+    _, outputs = logic.quantify(chest, outputs=outputs)
+    (emphysema,) = segments.segmentIds(outputs.segmentation, "emphysema")
+    surface = vtk.vtkPolyData()
+    assert outputs.segmentation.GetClosedSurfaceRepresentation(emphysema, surface)
+    bounds = surface.GetBounds()
+    assert bounds[:2] == pytest.approx((-35.0, -29.0), abs=1.5)  # R of columns 30 to 34, left of the patient's middle
 
 
 def test_edited_and_renamed_lung_segments_are_used_as_the_mask(logic: EmphysemaLogic, chest: Any) -> None:
@@ -284,4 +314,4 @@ def test_a_spreadsheet_runs_no_volume_name_as_a_formula(logic: EmphysemaLogic, c
     chest.SetName("=1+1")
     result, _ = logic.quantify(chest)
     rows = list(csv.DictReader(report.asCsv(result).splitlines()))
-    assert {row["Volume"] for row in rows} == {"'=1+1"}
+    assert {row["volume"] for row in rows} == {"'=1+1"}

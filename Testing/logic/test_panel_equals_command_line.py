@@ -1,17 +1,22 @@
-"""The panel and the command line give one scan the same lung mask and the same indices."""
+"""The panel and the command line give one scan the same lung mask, the same indices, and say the same of them."""
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from EmphysemaQuantLib import analysis
 from EmphysemaQuantLib.analysis import quantify as panel_quantify
+from EmphysemaQuantLib.core.interval import ENSEMBLE_KEY, ENSEMBLE_SD_KEY
+from EmphysemaQuantLib.report import asCsv, asText
 from KernelNormalizationLib.core.progress import ProgressTracker
 from KernelNormalizationLib.core.sample import SamplePair, make_sample
-from workstation.quantify import lung_mask_for
+from workstation.quantify import METRICS_CSV, lung_mask_for
 from workstation.quantify import quantify as command_quantify
+from workstation.report_text import interval_lines
 
 
 @pytest.fixture(scope="module")
@@ -32,3 +37,18 @@ def test_original_and_synthetic_volume_measure_alike_on_the_mask_of_the_original
     report = command_quantify((original, synthetic), mask, tmp_path)
     expected = {measured.synthetic: measured.whole.ei_percent for _, measured in report.panels}
     assert {result.synthetic: result.whole.ei_percent for result in panel.results} == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("record", [{ENSEMBLE_KEY: {ENSEMBLE_SD_KEY: 0.4}}, {}], ids=["known error", "no known error"])
+def test_table_and_interval_are_the_same(sample: SamplePair, tmp_path: Path, record: dict[str, object]) -> None:
+    synthetic = sample.sharp.with_hu(sample.smooth.hu, name="normalized", synthetic=True)
+    panel = analysis.with_intervals(panel_quantify(sample.sharp, synthetic), [{}, record])
+    report = command_quantify((sample.sharp, synthetic), panel.lung_mask, tmp_path, provenance=record)
+    (sentence,) = interval_lines(report)
+    assert sentence in asText(panel)
+    with (tmp_path / METRICS_CSV).open(encoding="utf-8", newline="") as file:
+        of_command = list(csv.DictReader(file))
+    of_panel = list(csv.DictReader(asCsv(panel).splitlines()))
+    assert list(of_panel[0]) == list(of_command[0])
+    # the command line adds thirds, core and rind
+    assert of_panel == [row for row in of_command if row["region"] in ("whole", "right", "left")]

@@ -2,93 +2,26 @@
 
 from __future__ import annotations
 
+import csv
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import slicer
+from emphysemapanel import EmphysemaPanel, chest, compute, masks, panel, partner
 
-from slicerhost import application
+from EmphysemaQuantLib.core.table import MEANINGS
+from EmphysemaQuantLib.report import Summary
+from EmphysemaQuantLib.segments import rasOf, segmentIds
+from KernelNormalizationLib.core.errors import LungNotFoundError
+from KernelNormalizationLib.layouts import compositeNode, viewName
+from KernelNormalizationLib.moduletest import waitUntil
+from KernelNormalizationLib.volumenodes import addVolumeNode
 from slicerhost.pictures import SlicePicture
 from slicerhost.strict import unwrapped
 
-application.start()  # the modules' widgets import qt, which exists from here on
-
-from EmphysemaQuant import EmphysemaQuantLogic  # noqa: E402
-from EmphysemaQuantLib import analysis  # noqa: E402
-from EmphysemaQuantLib.report import Summary  # noqa: E402
-from EmphysemaQuantLib.segments import rasOf, segmentIds  # noqa: E402
-from EmphysemaQuantLib.selftest import UI_FILE  # noqa: E402
-from EmphysemaQuantLib.widget import EmphysemaPanel  # noqa: E402
-from KernelNormalizationLib import attributes  # noqa: E402
-from KernelNormalizationLib.core.errors import LungNotFoundError  # noqa: E402
-from KernelNormalizationLib.layouts import compositeNode, viewName  # noqa: E402
-from KernelNormalizationLib.moduletest import waitUntil  # noqa: E402
-from KernelNormalizationLib.volumenodes import addVolumeNode  # noqa: E402
-
-SHAPE = (12, 48, 64)
-RIGHT = (slice(1, 11), slice(8, 40), slice(6, 28))
-LEFT = (slice(1, 11), slice(8, 40), slice(36, 58))
-HOLE = (slice(3, 6), slice(12, 20), slice(8, 16))
-
-
-def masks() -> tuple[np.ndarray, np.ndarray]:
-    right, left = np.zeros(SHAPE, bool), np.zeros(SHAPE, bool)
-    right[RIGHT], left[LEFT] = True, True
-    return right, left
-
-
-def with_box_mask(volume: Any, compared: Any, mask: Any, threshold: float, progress: Any = None) -> Any:
-    """The real quantification, with the boxes' exact mask in place of the automatic one."""
-    return analysis.quantify(volume, compared, mask or analysis.supplied_mask(*masks()), threshold, progress)
-
-
-class BoxLogic(EmphysemaQuantLogic):
-    """The module's logic on boxes."""
-
-    def __init__(self) -> None:
-        super().__init__(with_box_mask)
-        self.moduleName = "EmphysemaQuant"
-
-
-@pytest.fixture
-def chest(app: Any) -> Any:
-    hu = np.full(SHAPE, 40, np.int16)
-    hu[RIGHT], hu[LEFT] = -860, -860
-    hu[HOLE] = -980
-    node = slicer.util.addVolumeFromArray(hu, ijkToRAS=np.diag([-2.0, -2.0, 4.0, 1.0]), name="Chest")
-    node.CreateDefaultDisplayNodes()
-    node.GetDisplayNode().SetAutoWindowLevel(0)
-    node.GetDisplayNode().SetWindowLevel(1500, -600)
-    return node
-
-
-@pytest.fixture
-def partner(chest: Any) -> Any:
-    hu = slicer.util.arrayFromVolume(chest).astype(np.float32)
-    hu[3, 12:20, 8:16] = -900.0
-    node = addVolumeNode(hu, chest, "Chest B20f (synthetic)")
-    node.SetAttribute(attributes.SYNTHETIC, "true")
-    node.SetNodeReferenceID(attributes.INPUT_REFERENCE_ROLE, chest.GetID())
-    return node
-
-
-@pytest.fixture
-def panel(app: Any) -> Iterator[EmphysemaPanel]:
-    made = EmphysemaPanel(BoxLogic(), str(UI_FILE))
-    yield made
-    made.cleanup()
-    made.widget.deleteLater()
-
-
-def compute(panel: EmphysemaPanel) -> str:
-    panel.enter()
-    panel.ui.computeButton.click()
-    waitUntil(lambda: panel._job is None, "the measurement", 60.0)
-    return panel.ui.statusLabel.text
+__all__ = ["chest", "panel", "partner"]
 
 
 def test_nothing_can_be_pressed_without_a_volume(panel: EmphysemaPanel) -> None:
@@ -272,13 +205,17 @@ def test_swap_exchanges_the_sides(panel: EmphysemaPanel, chest: Any, partner: An
 def test_report_is_copied_and_saved(panel: EmphysemaPanel, chest: Any, app: Any, tmp_path: Path) -> None:
     compute(panel)
     panel.ui.copyButton.click()
-    assert "Both lungs" in app.qapplication.clipboard().text()
+    assert "whole" in app.qapplication.clipboard().text()
     assert "Research use only" in app.qapplication.clipboard().text()
     app.chosen_file = str(tmp_path / "report.csv")
     panel.ui.saveReportButton.click()
-    rows = (tmp_path / "report.csv").read_text(encoding="utf-8").splitlines()
-    assert rows[0].startswith("Volume,Synthetic,Region,Threshold (HU),EI (%),EV (mL)")
-    assert rows[1].startswith("Chest,False,Both lungs,-950,1.3636")
+    with (tmp_path / "report.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert set(rows[0]) == set(MEANINGS)
+    assert next((row["volume"], row["region"], row["EI [%]"]) for row in rows) == ("Chest", "whole", "1.3636")
+    table = panel._parameters.table.GetTable()
+    assert [table.GetColumnName(n) for n in range(table.GetNumberOfColumns())] == list(rows[0])
+    assert [table.GetValue(n, 2).ToDouble() for n in range(3)] == [float(row["EI [%]"]) for row in rows]
     panel.saveReport(str(tmp_path / "missing" / "report.txt"))
     assert "not written" in panel.ui.statusLabel.text
 

@@ -16,25 +16,51 @@ from .interval import EIInterval
 Cell = str | float | int
 Row = dict[str, Cell]
 
-# Column -> field of RegionIndices; the unit stands in brackets.
+# Column -> field of RegionIndices; the unit stands in brackets. What is read first stands first.
 COLUMNS: Mapping[str, str] = {
-    "threshold [HU]": "threshold_hu",
-    "voxels": "voxels",
-    "TLV [mL]": "tlv_ml",
-    "EV [mL]": "ev_ml",
     "EI [%]": "ei_percent",
-    "LAA-910 [%]": "laa910_percent",
-    "LAA-856 [%]": "laa856_percent",
+    "EV [mL]": "ev_ml",
+    "TLV [mL]": "tlv_ml",
     "Perc15 [HU]": "perc15_hu",
     "MLD [HU]": "mld_hu",
+    "LAA-910 [%]": "laa910_percent",
+    "LAA-856 [%]": "laa856_percent",
     "SD [HU]": "sd_hu",
     "skewness": "skewness",
     "excess kurtosis": "kurtosis",
     "lung mass [g]": "mass_g",
     "at HU floor [%]": "floor_percent",
+    "voxels": "voxels",
+    "threshold [HU]": "threshold_hu",
 }
-# 95 % interval of the EI above; filled for both lungs of a normalized volume whose error is known.
+# What a table that must be short shows.
+MAIN_COLUMNS = ("EI [%]", "EV [mL]", "TLV [mL]", "Perc15 [HU]", "MLD [HU]")
+# 95 % interval of the EI; filled for both lungs of a normalized volume whose error is known.
 INTERVAL_COLUMNS = ("EI low [%]", "EI high [%]")
+MEANINGS: Mapping[str, str] = {
+    "volume": "Name of the volume",
+    "region": "Both lungs (whole), a lung, a lobe, a third, core or rind",
+    "EI [%]": "Emphysema index: share of lung voxels strictly below the threshold",
+    "EI low [%]": "Lower end of the 95 % interval of the normalized EI",
+    "EI high [%]": "Upper end of the 95 % interval of the normalized EI",
+    "EV [mL]": "Emphysema volume",
+    "TLV [mL]": "Lung volume of the mask",
+    "Perc15 [HU]": "HU below which 15 % of the lung voxels lie",
+    "MLD [HU]": "Mean lung density",
+    "LAA-910 [%]": "Share of lung voxels below -910 HU, for thick slices at inspiration",
+    "LAA-856 [%]": "Share of lung voxels below -856 HU, for gas trapping at expiration only",
+    "SD [HU]": "Standard deviation of lung density",
+    "skewness": "Skewness of lung density",
+    "excess kurtosis": "Kurtosis of lung density minus 3",
+    "lung mass [g]": "Tissue and blood, 0 HU taken as 1 g/mL",
+    "at HU floor [%]": "Share of voxels that the scanner cut off at its lowest HU",
+    "voxels": "Number of voxels of the region",
+    "threshold [HU]": "Threshold of EI and EV",
+    "kind": "As reconstructed (raw), normalized, or compared with one of the same kind",
+    "synthetic": "Whether a normalization drew the volume",
+    "lung mask": "Verdict on the lung mask",
+    "use": "What these numbers may be used for",
+}
 # Signs that start a formula, in ASCII and full width (some spreadsheets fold them), and separators of old exchange formats.
 _FORMULA_SIGNS = frozenset("=+-@|%＝＋－＠")
 
@@ -46,6 +72,19 @@ def safe_cell(text: str) -> str:
     """
     bare = next((c for c in text if not (c.isspace() or unicodedata.category(c) in ("Cc", "Cf"))), "")
     return "'" + text if bare in _FORMULA_SIGNS else text
+
+
+def interval_words(interval: EIInterval) -> str:
+    """The interval beside its EI."""
+    return f"95 % interval {interval.low:.1f} to {interval.high:.1f} %"
+
+
+def interval_sentence(interval: EIInterval | None) -> str:
+    """What the interval of a normalized volume's EI rests on, or that there is none."""
+    if interval is None:
+        return "No cross-validated error is known for this method and threshold, so EI is given without interval."
+    low, high, basis = interval.low, interval.high, interval.basis
+    return f"95 % interval of the normalized EI: {low:.2f} to {high:.2f} %, from {basis}."
 
 
 def volume_rows(
@@ -68,19 +107,14 @@ def volume_rows(
     """
     rows: list[Row] = []
     for region in regions:
-        row: Row = {
-            "volume": safe_cell(name),
-            "kind": kind,
-            "synthetic": "yes" if synthetic else "no",
-            "region": safe_cell(region.region),
-        }
-        row |= {column: _rounded(getattr(region, field)) for column, field in COLUMNS.items()}
-        low, high = INTERVAL_COLUMNS
-        row[low], row[high] = "", ""
+        measured: Row = {column: _rounded(getattr(region, field)) for column, field in COLUMNS.items()}
+        ends: tuple[Cell, Cell] = ("", "")
         if interval is not None and region.region == "whole":
-            row[low], row[high] = _rounded(interval.low), _rounded(interval.high)
-        row["lung mask"] = mask_verdict
-        row["use"] = RESEARCH_USE
+            ends = (_rounded(interval.low), _rounded(interval.high))
+        row: Row = {"volume": safe_cell(name), "region": safe_cell(region.region), "EI [%]": measured["EI [%]"]}
+        row |= dict(zip(INTERVAL_COLUMNS, ends, strict=True))
+        row |= measured
+        row |= {"kind": kind, "synthetic": "yes" if synthetic else "no", "lung mask": mask_verdict, "use": RESEARCH_USE}
         rows.append(row)
     return rows
 
