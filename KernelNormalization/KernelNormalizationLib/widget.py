@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import qt
+import slicer
 from slicer.i18n import tr as _
 
 from . import attributes
@@ -87,6 +88,8 @@ class NormalizationPanel(ModulePanel):
         self.ui.restoreLayoutButton.connect("clicked()", self.onRestoreLayout)
         self.ui.differenceCheckBox.connect("toggled(bool)", self.onLayoutOption)
         self.ui.twoRowsCheckBox.connect("toggled(bool)", self.onLayoutOption)
+        # A selector must not change while it inserts the volume, and a file's attributes come after its node.
+        self.ui.inputSelector.connect("nodeAdded(vtkMRMLNode*)", lambda _node: qt.QTimer.singleShot(0, self._offerVolumes))
 
     # ---- life of the module and the scene; a running normalization goes on when the module is left
 
@@ -121,6 +124,7 @@ class NormalizationPanel(ModulePanel):
         parameters = self._parameters
         if parameters is None:
             return
+        self._offerVolumes()
         node = self.chosen("inputVolume")
         running = self._process is not None
         self.ui.normalizeButton.enabled = running or node is not None
@@ -134,6 +138,17 @@ class NormalizationPanel(ModulePanel):
         self.ui.sideBySideButton.enabled = self._pair() is not None
         self.ui.restoreLayoutButton.enabled = self.review.active
         self._assess(node)
+
+    def _offerVolumes(self) -> None:
+        """Offer only originals to normalize, the first of them not twice, and only synthetic volumes to review."""
+        if self._parameters is None:
+            return
+        nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+        synthetic = [node.GetID() for node in nodes if attributes.isSynthetic(node)]
+        first = self.chosen("inputVolume")
+        _hide(self.ui.inputSelector, synthetic)
+        _hide(self.ui.moreSelector, synthetic + ([first.GetID()] if first is not None else []))
+        _hide(self.ui.resultSelector, [node.GetID() for node in nodes if node.GetID() not in synthetic])
 
     def _assess(self, node: Any) -> None:
         nodeId = node.GetID() if node is not None else None
@@ -198,7 +213,9 @@ class NormalizationPanel(ModulePanel):
 
     def _chosenNodes(self) -> list[Any]:
         first = self.chosen("inputVolume")
-        return [first, *(node for node in self.ui.moreSelector.checkedNodes() if node is not first)]
+        # A tick outlives that its volume is hidden.
+        more = [node for node in self.ui.moreSelector.checkedNodes() if node is not first and not attributes.isSynthetic(node)]
+        return [first, *more]
 
     def _onEvent(self, event: Event) -> None:
         jobs = self._process.run.jobs if self._process is not None else []
@@ -332,6 +349,12 @@ class NormalizationPanel(ModulePanel):
         """Back to the user's layout."""
         self.review.restore()
         self.update()
+
+
+def _hide(selector: Any, nodeIds: list[str]) -> None:
+    model = selector.sortFilterProxyModel()
+    if list(model.hiddenNodeIDs) != nodeIds:
+        model.hiddenNodeIDs = nodeIds
 
 
 def _describe(volume: Callable[[], CTVolume]) -> ScanCard:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from PySide6.QtCore import Property, Qt, Signal
+from PySide6.QtCore import Property, QObject, Qt, Signal
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -97,11 +97,26 @@ class ctkSliderWidget(QWidget):
     suffix = Property(str, lambda s: s._spin.suffix(), lambda s, v: s._spin.setSuffix(v))
 
 
+class qMRMLSortFilterProxyModel(QObject):
+    """What a node selector leaves out."""
+
+    def __init__(self, selector: qMRMLNodeComboBox) -> None:
+        super().__init__(selector)
+        self._selector, self._ids = selector, []
+
+    def _set_hidden(self, ids: Any) -> None:
+        self._ids = [str(i) for i in ids]
+        self._selector._refresh()
+
+    hiddenNodeIDs = Property("QStringList", lambda self: self._ids, _set_hidden)
+
+
 class qMRMLNodeComboBox(QWidget):
     """Chooses a node of the scene; follows nodes that come, go and are renamed."""
 
     currentNodeChanged = Signal(object)
     currentNodeIDChanged = Signal(str)
+    nodeAdded = Signal(object)
 
     addEnabled = _stored("addEnabled", bool, True)
     removeEnabled = _stored("removeEnabled", bool, True)
@@ -120,6 +135,7 @@ class qMRMLNodeComboBox(QWidget):
         self._tags: list[int] = []
         self._types: list[str] = []
         self._none = False
+        self._filter = qMRMLSortFilterProxyModel(self)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         self._build(layout)
@@ -155,6 +171,12 @@ class qMRMLNodeComboBox(QWidget):
     def currentNode(self) -> Any:
         return self._current
 
+    def sortFilterProxyModel(self) -> Any:
+        return self._filter
+
+    def nodeFromIndex(self, index: int) -> Any:
+        return self._nodes[index]
+
     def nodeCount(self) -> int:
         return len(self._nodes)
 
@@ -173,7 +195,7 @@ class qMRMLNodeComboBox(QWidget):
             self.currentNodeIDChanged.emit(node.GetID() if node is not None else "")
 
     def _offered(self, node: Any) -> bool:
-        if node.GetHideFromEditors() and not self.showHidden:
+        if (node.GetHideFromEditors() and not self.showHidden) or node.GetID() in self._filter._ids:
             return False
         if self.showChildNodeTypes:
             return any(node.IsA(kind) for kind in self._types)
@@ -183,8 +205,11 @@ class qMRMLNodeComboBox(QWidget):
         if self._scene is None:
             return
         nodes = [self._scene.GetNthNode(n) for n in range(self._scene.GetNumberOfNodes())]
-        self._nodes = [node for node in nodes if self._offered(node)]
+        before, self._nodes = self._nodes, [node for node in nodes if self._offered(node)]
         self.setCurrentNode(self._current)
+        for node in self._nodes:
+            if node not in before:
+                self.nodeAdded.emit(node)
 
     def _show(self) -> None:
         self._combo.clear()

@@ -314,7 +314,7 @@ def test_difference_is_synthetic_minus_sharp_and_hidden_from_selectors(make_pane
     waitUntil(lambda: panel.review.active and not panel._subtracting, "the difference", 30.0)
     shown = slicer.mrmlScene.GetNodeByID(compositeNode(viewName(2, 0)).GetBackgroundVolumeID())
     assert (slicer.util.arrayFromVolume(shown) == 100.0).all()
-    assert panel.ui.inputSelector.nodeCount() == 2
+    assert (panel.ui.inputSelector.nodeCount(), panel.ui.resultSelector.nodeCount()) == (1, 1)
     display = shown.GetDisplayNode()
     assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == (-150.0, 150.0)
 
