@@ -15,7 +15,7 @@ from KernelNormalizationLib.core.volume import CTVolume
 
 @pytest.fixture(scope="module")
 def chest():
-    phantom = make()
+    phantom = make(shape=(36, 75, 95), spacing=(8.0, 4.4, 4.4))
     labels = phantom.right.astype(np.uint8) + 2 * phantom.left.astype(np.uint8)
     return phantom.volume, LungMask(labels, phantom.airways, MaskQuality("ok"))
 
@@ -78,6 +78,24 @@ def test_padding_does_not_count(chest):
     hu[:, :5] = -2048.0
     padded = CTVolume(hu, volume.geometry, padding_value=-2048.0)
     assert compare_volumes(padded, volume, mask).l1_image_hu == 0.0
+    assert compare_volumes(volume, padded, mask).l1_image_hu == 0.0
+
+
+def test_an_empty_mask_is_refused(chest):
+    volume, mask = chest
+    nothing = replace(mask, labels=np.zeros_like(mask.labels))
+    with pytest.raises(InputError, match="empty"):
+        compare_volumes(volume, volume, nothing)
+
+
+def test_exchanging_the_volumes_turns_the_change_round(chest):
+    volume, mask = chest
+    kept, removed, added = slabs(mask)
+    there = compare_volumes(painted(volume, kept | removed, -990.0), painted(volume, kept | added, -990.0), mask)
+    back = compare_volumes(painted(volume, kept | added, -990.0), painted(volume, kept | removed, -990.0), mask)
+    assert (there.dice, there.kept_ml, there.l1_lung_hu) == (back.dice, back.kept_ml, back.l1_lung_hu)
+    assert (there.removed_ml, there.added_ml) == (back.added_ml, back.removed_ml)
+    assert there.delta_ei_points == -back.delta_ei_points
 
 
 def test_another_place_is_refused_with_the_values(chest):

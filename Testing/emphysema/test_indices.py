@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from EmphysemaQuantLib.core.emphysema import emphysema_mask
-from EmphysemaQuantLib.core.indices import compute_indices
+from EmphysemaQuantLib.core.indices import compute_indices, region_indices
 from EmphysemaQuantLib.core.lungs import LungMask
 from EmphysemaQuantLib.core.quality import MaskQuality
 from KernelNormalizationLib.core.errors import InputError
@@ -82,6 +82,21 @@ def test_wider_thresholds_are_reported_beside_the_index():
     volume, mask = scan_with(right=[-960.0, -920.0, -880.0, -800.0], left=[-800.0])
     right = compute_indices(volume, mask)[1]
     assert (right.ei_percent, right.laa910_percent, right.laa856_percent) == (25.0, 50.0, 75.0)
+
+
+def test_a_voxel_at_a_threshold_is_not_below_it_and_the_next_hu_is():
+    volume, mask = scan_with(right=[-950.0, -910.0, -856.0, -800.0], left=[-951.0, -911.0, -857.0, -800.0])
+    _, right, left = compute_indices(volume, mask)
+    assert (right.ei_percent, right.laa910_percent, right.laa856_percent) == (0.0, 25.0, 50.0)
+    assert (left.ei_percent, left.laa910_percent, left.laa856_percent) == (25.0, 50.0, 75.0)
+
+
+def test_moments_of_more_voxels_than_one_block_are_those_of_all():
+    # sorted, so that the first million voxels alone would give other moments
+    hu = np.sort(np.random.default_rng(7).normal(-850.0, 40.0, 1_200_000)).astype(np.float32)
+    found, values = region_indices("whole", hu, 0.001), hu.astype(np.float64)
+    assert found.sd_hu == pytest.approx(values.std(), rel=1e-6)
+    assert found.kurtosis == pytest.approx(((values - values.mean()) ** 4).mean() / values.var() ** 2 - 3, abs=1e-6)
 
 
 def test_the_index_never_falls_when_the_threshold_rises():

@@ -63,6 +63,11 @@ def test_an_interval_stays_a_percentage():
     assert ei_interval(100.0, (HIGH,)).high == 100.0
 
 
+def test_an_index_on_a_bound_belongs_to_the_stratum_above():
+    assert "12 simulated patients" in ei_interval(5.0, (LOW, HIGH)).basis
+    assert "30 patients" in ei_interval(0.0, (LOW, HIGH)).basis
+
+
 def test_nothing_known_gives_no_interval():
     assert ei_interval(20.0) is None
     assert ei_interval(20.0, (LOW,)) is None

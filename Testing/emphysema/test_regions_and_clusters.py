@@ -131,6 +131,37 @@ def test_an_exact_power_law_gives_its_exponent_back():
         assert (fit.fit_from, fit.fit_to) == (1.0, 512.0)
 
 
+def test_the_fit_needs_five_sizes_and_ends_where_fewer_than_three_clusters_reach():
+    four = np.repeat([1.0, 2.0, 4.0, 8.0], [40, 20, 10, 5])
+    assert fit_power_law(four) is None
+    fit = fit_power_law(np.append(four, [16.0] * 3))
+    assert (fit.sizes, fit.fit_from, fit.fit_to) == (5, 1.0, 16.0)
+    # two single giants are reached by two clusters and by one: chance, and left out
+    assert fit_power_law(np.append(four, [16.0, 16.0, 500.0, 900.0])).fit_to == 16.0
+    assert fit_power_law(np.append(four, [500.0, 900.0])) is None
+
+
+def test_r_squared_is_the_share_that_the_line_explains():
+    values, counts = np.array([1.0, 2.0, 3.0, 5.0, 9.0]), np.array([50, 9, 20, 4, 3])
+    fit = fit_power_law(np.repeat(values, counts))
+    reaching = np.cumsum(counts[::-1])[::-1]
+    assert fit.r_squared == pytest.approx(np.corrcoef(np.log(values), np.log(reaching))[0, 1] ** 2)
+    assert fit.d_value == pytest.approx(-np.polyfit(np.log(values), np.log(reaching), 1)[0])
+    # the unit of size changes the range, not the exponent
+    scaled = fit_power_law(np.repeat(values * 7.0, counts))
+    assert (scaled.d_value, scaled.fit_to) == pytest.approx((fit.d_value, 63.0))
+
+
+def test_cluster_volumes_are_in_millimetres_whatever_the_voxel():
+    mask = np.zeros((10, 10, 10), bool)
+    mask[1, 1, 1:4] = True
+    mask[4:7, 4:7, 4:7] = True
+    # voxels of half a cubic millimetre: clusters of 1.5 and 13.5 mm3
+    result = analyse_clusters(mask, 300, (2.0, 0.5, 0.5))
+    assert result.class_percent == pytest.approx((1.0, 0.0, 9.0, 0.0, 0.0))
+    assert result.largest_ml == pytest.approx(0.0135)
+
+
 def test_no_emphysema_has_no_cluster_and_no_d_value():
     result = analyse_clusters(np.zeros((8, 8, 8), bool), 100, (1.0, 1.0, 1.0))
     assert (result.count, result.largest_ml, result.power_law) == (0, 0.0, None)
