@@ -21,7 +21,7 @@ def simulatedChest() -> SamplePair:
     return make_sample(shape=SHAPE, spacing=SPACING_MM)
 
 
-def addSimulatedChest(_source: Any = None) -> list[Any]:
+def addSimulatedChest() -> list[Any]:
     """Put the sharp reconstruction of the simulated chest into the scene."""
     import slicer
 
@@ -40,6 +40,16 @@ def addSimulatedChest(_source: Any = None) -> list[Any]:
     return [node]
 
 
+def openSimulatedChest(_source: Any = None) -> list[Any]:
+    """Put the simulated chest into the scene and into the slice views, as Slicer's own sample data do."""
+    import slicer
+
+    with slicer.util.WaitCursor():
+        (node,) = addSimulatedChest()
+    slicer.util.setSliceViewerLayers(background=node, fit=True)
+    return [node]
+
+
 def registerSimulatedChest(thumbnail: str | None = None) -> None:
     """Offer the simulated chest in the Sample Data module; nothing is downloaded."""
     import SampleData
@@ -51,6 +61,6 @@ def registerSimulatedChest(thumbnail: str | None = None) -> None:
         uris="",
         fileNames="",
         nodeNames=NAME,
-        customDownloader=addSimulatedChest,
+        customDownloader=openSimulatedChest,
         thumbnailFileName=thumbnail,
     )

@@ -96,7 +96,8 @@ class NormalizationPanel(ModulePanel):
     def preselect(self) -> None:
         """Choose the newest scan, and the newest synthetic volume made from it."""
         parameters = self._parameters
-        if self.chosen("inputVolume") is None:
+        chosen = self.chosen("inputVolume")
+        if chosen is None or attributes.isSynthetic(chosen):  # the selector does not offer synthetic ones
             parameters.inputVolume = self.logic.newestCandidate()
         if self.chosen("resultVolume") is None and parameters.inputVolume is not None:
             parameters.resultVolume = self.logic.syntheticPartner(parameters.inputVolume)

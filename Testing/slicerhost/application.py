@@ -106,6 +106,7 @@ class LayoutManager:
         return _Strict(
             "slicer.app.layoutManager()", known, setLayout=self.setLayout, resetSliceViews=self.resetSliceViews,
             layoutLogic=lambda: self._layout_logic,
+            mrmlSliceLogics=self._host.application_logic.GetSliceLogics,
         )  # fmt: skip
 
 
@@ -189,6 +190,22 @@ class Application:
         """Carry out every ``deleteLater`` now, as the event loop of the application would."""
         self.qapplication.sendPostedEvents(None, QtCore.QEvent.Type.DeferredDelete.value)
         self.qapplication.processEvents()
+
+    def use_dark_theme(self, dark: bool = True) -> None:
+        """Colours like those of Slicer's dark style, or the usual ones again."""
+        palette, role = QtGui.QPalette(), QtGui.QPalette.ColorRole
+        if dark:
+            for roles, color in (
+                ((role.Window, role.Button), "#323232"),
+                ((role.Base, role.AlternateBase, role.ToolTipBase), "#232323"),
+                ((role.WindowText, role.Text, role.ButtonText, role.ToolTipText, role.BrightText), "#e6e6e6"),
+                ((role.Highlight,), "#2a82da"),
+            ):
+                for one in roles:
+                    palette.setColor(one, QtGui.QColor(color))
+            for one in (role.WindowText, role.Text, role.ButtonText):
+                palette.setColor(QtGui.QPalette.ColorGroup.Disabled, one, QtGui.QColor("#8c8c8c"))
+        self.qapplication.setPalette(palette)
 
     def grab(self, widget: Any, path: str, width: int = 460) -> None:
         """Save a picture of a panel as it would look in the module column."""

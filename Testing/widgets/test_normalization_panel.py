@@ -378,4 +378,6 @@ def test_sample_data_source_is_accepted_by_slicers_checks(app: Any, monkeypatch:
     registerSampleData()
     (node,) = registered[0](object())
     assert node.GetName() == "Simulated chest B80f"
+    for color in ("Red", "Yellow", "Green"):
+        assert compositeNode(color).GetBackgroundVolumeID() == node.GetID()
     assert "Simulated, not a patient" in node.GetDescription()

@@ -45,6 +45,15 @@ def test_synthetic_volume_loaded_from_a_file_is_left_out_as_soon_as_it_is_there(
     assert panel.logic.newestCandidate() is chest
 
 
+def test_synthetic_input_of_an_older_scene_gives_way_to_an_original(make_panel: PanelMaker, chest: Any) -> None:
+    panel = make_panel()
+    press_and_wait(panel)
+    panel._parameters.inputVolume = synthetic()[0]
+    panel.exit()
+    panel.enter()
+    assert panel._parameters.inputVolume is chest
+
+
 def test_a_tick_that_outlives_its_volume_is_not_normalized(make_panel: PanelMaker, chest: Any) -> None:
     second = add(chest, "Second")
     panel = make_panel()
