@@ -1,4 +1,4 @@
-"""Writes the pictures of the README: ``python Testing/widgets/make_screenshots.py FOLDER``.
+"""Writes the pictures of the README: ``python Testing/widgets/make_screenshots.py FOLDER [--dark]``.
 
 Both panels on the Qt stand-in, and the side-by-side views with the overlay as the real slice pipeline draws them, on the
 simulated chest.
@@ -16,9 +16,10 @@ from slicerhost import application  # noqa: E402
 from slicerhost.pictures import side_by_side  # noqa: E402
 
 
-def main(folder: Path) -> None:
-    """Write all pictures into ``folder``."""
+def main(folder: Path, dark: bool = False) -> None:
+    """Write all pictures into ``folder``, the panels in the dark theme if wanted."""
     app = application.start()
+    app.use_dark_theme(dark)
     from PIL import Image
 
     from EmphysemaQuant import EmphysemaQuantLogic
@@ -27,7 +28,7 @@ def main(folder: Path) -> None:
     from KernelNormalization import KernelNormalizationLogic
     from KernelNormalizationLib.layouts import existingDifference, viewName
     from KernelNormalizationLib.moduletest import waitUntil
-    from KernelNormalizationLib.parameter import MethodChoice
+    from KernelNormalizationLib.parameter import DeviceChoice
     from KernelNormalizationLib.sample import addSimulatedChest
     from KernelNormalizationLib.selftest import UI_FILE
     from KernelNormalizationLib.widget import NormalizationPanel
@@ -36,7 +37,7 @@ def main(folder: Path) -> None:
     addSimulatedChest()
     panel = NormalizationPanel(KernelNormalizationLogic(), str(UI_FILE))
     panel.enter()
-    panel._parameters.method = MethodChoice.linear
+    panel._parameters.device = DeviceChoice.cpu  # the same pictures on every computer
     panel.ui.normalizeButton.click()
     waitUntil(lambda: panel._process is None, "the normalization")
     waitUntil(lambda: "kernel B80f" in panel.ui.cardLabel.text, "the scan's card")
@@ -59,4 +60,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), "--dark" in sys.argv)
