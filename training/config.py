@@ -36,6 +36,7 @@ class TrainConfig:
         learning_rate: of Adam; with the cosine schedule its peak.
         schedule: ``cosine`` (warm-up, then one cosine) or ``constant``.
         regional: weight of the L1 of regional means beside the pixels'.
+        emphysema: HU that an error of 1 in the share below -950 HU counts beside them.
         average: decay of the exponential moving average of the weights that is exported; 0 for the weights themselves.
         validate_every: steps between validations; 0 for every epoch, or every twentieth of a run without epochs.
         patience: validations without improvement after which the run ends; 0 to go on to the end.
@@ -57,6 +58,7 @@ class TrainConfig:
     learning_rate: float = 1.5e-3
     schedule: Schedule = "cosine"
     regional: float = 1.0
+    emphysema: float = 1000.0
     average: float = 0.998
     validate_every: int = 0
     patience: int = 0
@@ -85,7 +87,7 @@ class TrainConfig:
 RECIPES: dict[str, TrainConfig] = {
     "ours": TrainConfig(),
     "paper": TrainConfig(residual=False, sharp_only=True, epochs=100, patches_per_patient=32, batch=8, learning_rate=1e-3,
-                         schedule="constant", regional=0.0, average=0.0),
+                         schedule="constant", regional=0.0, emphysema=0.0, average=0.0),
 }  # fmt: skip
 
 

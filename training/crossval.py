@@ -17,6 +17,7 @@ from KernelNormalizationLib.core.write import write_json
 from .config import TrainConfig
 from .export import MODEL, RUN, export
 from .folds import Fold, make_folds
+from .owntransfer import measure_transfer
 from .smoke import make_tiny_pairs
 from .train import Rhythm, add_recipe_arguments, config_from, rhythm_from, set_up, train
 from .unpacked import patient_files
@@ -28,7 +29,8 @@ SMOKE_PATIENTS = 4
 
 
 def cross_validate(config: TrainConfig, pairs: Path, folds: int, out: Path, fabric: Fabric, seed: int,
-                   only: tuple[int, ...] = (), rhythm: Rhythm | None = None) -> list[Path]:  # fmt: skip
+                   only: tuple[int, ...] = (), rhythm: Rhythm | None = None,
+                   own_transfer: bool = False) -> list[Path]:  # fmt: skip
     """Train and export the model of every fold that has none yet.
 
     Args:
@@ -40,6 +42,7 @@ def cross_validate(config: TrainConfig, pairs: Path, folds: int, out: Path, fabr
         seed: of the division.
         only: numbers of the folds to train now; empty for all.
         rhythm: how often to log and to save.
+        own_transfer: measure the kernel transfer on every fold's training patients.
 
     Returns:
         model folders of the folds trained or found.
@@ -55,14 +58,14 @@ def cross_validate(config: TrainConfig, pairs: Path, folds: int, out: Path, fabr
     out.mkdir(parents=True, exist_ok=True)
     if fabric.is_global_zero:
         _write_once(out / FOLDS, {name: n for n, fold in enumerate(divided) for name in fold.test})
-        _write_once(out / RECIPE, asdict(config))
+        _write_once(out / RECIPE, {**asdict(config), "own_transfer": own_transfer})
     fabric.barrier()
     chosen = [(fold, out / f"fold{n}") for n, fold in enumerate(divided) if not only or n in only]
-    return [_one_fold(config, fold, files, folder, fabric, rhythm) for fold, folder in chosen]
+    return [_one_fold(config, fold, files, folder, fabric, rhythm, own_transfer) for fold, folder in chosen]
 
 
 def _one_fold(config: TrainConfig, fold: Fold, files: dict[str, Path], out: Path, fabric: Fabric,
-              rhythm: Rhythm | None) -> Path:  # fmt: skip
+              rhythm: Rhythm | None, own_transfer: bool) -> Path:  # fmt: skip
     model = out / MODEL
     if model.is_dir():
         logger.info("%s is finished", out.name)
@@ -72,7 +75,8 @@ def _one_fold(config: TrainConfig, fold: Fold, files: dict[str, Path], out: Path
     if fabric.is_global_zero:
         _write_once(out / SPLIT, asdict(fold))
     training, validation = ([str(files[name]) for name in side] for side in (fold.train, fold.validation))
-    sources = replace(config.sources, simulated=(*training, *config.sources.simulated))
+    transfer = measure_transfer([files[name] for name in fold.train]) if own_transfer else None
+    sources = replace(config.sources, simulated=(*training, *config.sources.simulated), transfer=transfer)
     train(replace(config, sources=sources, validation=tuple(validation)), out / RUN, fabric=fabric, rhythm=rhythm)
     if fabric.is_global_zero:
         sentence = f"{len(fold.train)} patients of a cross-validation, weights chosen on {len(fold.validation)} others"
@@ -118,7 +122,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise InputError("There is nothing to train on; give --pairs FOLDER.")
         config = config_from(options, options.also)
         cross_validate(config, options.pairs, options.folds, options.out, fabric, config.seed, tuple(options.only),
-                       rhythm_from(options))  # fmt: skip
+                       rhythm_from(options), options.own_transfer)  # fmt: skip
     except CTKernelError as error:
         logger.error("%s", error)
         return 2

@@ -82,7 +82,7 @@ def fold_runs(crossval: Path) -> list[Path]:
 
 
 def _write_model(run: Path, folder: Path, description: dict[str, Any]) -> None:
-    network = load_trained(run)
+    network, config = load_trained(run), json.loads((run / CONFIG).read_text())
     folder.mkdir(parents=True)
     save_file({k: v.contiguous() for k, v in network.state_dict().items()}, str(folder / WEIGHTS))
     (folder / WEIGHTS).chmod(0o644)
@@ -93,8 +93,9 @@ def _write_model(run: Path, folder: Path, description: dict[str, Any]) -> None:
         "kernel_pair": ["B50f to B80f", "B20f"],
         "use": RESEARCH_USE,
         "architecture": network.config.as_card(),
+        "transfer": config["sources"].pop("transfer", None),
         **description,
-        "training": _without_places(json.loads((run / CONFIG).read_text())),
+        "training": _without_places(config),
         "sha256": {name: sha256_of(folder / name) for name in (WEIGHTS, ONNX)},
         "conformance": [conformance_vector(network, seed) for seed in (1, 2)],
     }

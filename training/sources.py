@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.kernels import kernel_number
+from KernelNormalizationLib.core.owntransfer import OwnTransfer
 from KernelNormalizationLib.core.read import read_volume
 from KernelNormalizationLib.core.sharpness import estimate_sharpness
 from KernelNormalizationLib.core.volume import CTVolume
@@ -43,6 +43,7 @@ class SourceConfig:
         simulated_share: share of patches from pairs when both kinds are given.
         without: patients whose object's name contains one of these are left out (leave one scan out).
         variants: variants made of every patient that was simulated with its unclipped image.
+        transfer: measured on the pairs; pairs of its kernel start from it.
     """
 
     simulated: tuple[str, ...] = ()
@@ -50,6 +51,7 @@ class SourceConfig:
     simulated_share: float = 0.6
     without: tuple[str, ...] = ()
     variants: int = 0
+    transfer: OwnTransfer | None = None
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def build_source(config: SourceConfig) -> PatchSource:
     Raises:
         InputError: nothing was given, or a folder holds no patient.
     """
-    pairs = load_pairs(config.simulated, config.without, config.variants)
+    pairs = load_pairs(config)
     own = [_self_pairs(path) for path in config.self_pairs]
     if not pairs and not own:
         raise InputError("There is nothing to train on; give --simulated FOLDER or --self-pairs SCAN.")
@@ -124,7 +126,7 @@ def build_epochs(config: SourceConfig, per_patient: int, size: int, count: int, 
     """
     if config.self_pairs:
         raise InputError("Epochs go over a fixed set of patches, which self-pairs do not have; leave out --self-pairs.")
-    patients = load_pairs(config.simulated, config.without, config.variants)
+    patients = load_pairs(config)
     if not patients:
         raise InputError("There is nothing to train on; give --simulated FOLDER.")
     places = []
@@ -137,14 +139,15 @@ def build_epochs(config: SourceConfig, per_patient: int, size: int, count: int, 
     return batches
 
 
-def load_pairs(paths: Sequence[str], without: tuple[str, ...] = (), variants: int = 0) -> list[PatientPatches]:
-    """The patients of data sets, as far as they are finished, but those made from objects named in ``without``.
+def load_pairs(config: SourceConfig) -> list[PatientPatches]:
+    """The patients of a configuration's data sets, but those made from objects named in its ``without``.
 
     Raises:
         InputError: a folder holds no patient.
     """
-    patients = [open_patient(file, variants) for path in paths for file in patient_files(Path(path))]
-    kept = [p for p in patients if not any(part in str(p.meta["object"]) for part in without)]
+    files = [file for path in config.simulated for file in patient_files(Path(path))]
+    patients = [open_patient(file, config.variants, config.transfer) for file in files]
+    kept = [p for p in patients if not any(part in str(p.meta["object"]) for part in config.without)]
     return [PatientPatches(patient) for patient in kept]
 
 

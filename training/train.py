@@ -23,7 +23,9 @@ from KernelNormalizationLib.core.unet import HU_UNIT, UNet
 from .checkpoint import State, load_trained, restore_state, save_best, save_state
 from .config import RECIPES, SCHEDULES, TrainConfig, write_config
 from .logbook import TRAINING, VALIDATION, Logbook, ProgressLine
+from .owntransfer import measure_transfer
 from .patches import Batch, BatchStream, PatchSource, RandomBatches
+from .simulate.patient import THRESHOLD
 from .smoke import make_tiny_pairs, tiny
 from .sources import SourceConfig, build_epochs, build_source
 from .unpacked import patient_files
@@ -32,6 +34,9 @@ from .validation import Validator
 logger = logging.getLogger("training.train")
 
 REGION = 16
+# Shares of emphysema are compared in 64 x 64 pixels, large enough that chance makes no share; a voxel counts as a logistic
+# function of its distance from -950 HU, steep enough that noise of 10 HU does not blur it.
+EMPHYSEMA_REGION, EMPHYSEMA_WIDTH_HU = 64, 3.0
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 
 
@@ -48,7 +53,7 @@ class Rhythm:
     checkpoint: int = 250
 
 
-def loss_of(network: torch.nn.Module, batch: Batch, weight: Tensor, regional: float = 0.0) -> Tensor:
+def loss_of(network: torch.nn.Module, batch: Batch, weight: Tensor, regional: float = 0.0, emphysema: float = 0.0) -> Tensor:
     """Weighted mean absolute error (L1, as in the paper, section 2.2), HU.
 
     Args:
@@ -57,12 +62,20 @@ def loss_of(network: torch.nn.Module, batch: Batch, weight: Tensor, regional: fl
         weight: sum of the batch's weights.
         regional: weight of the mean absolute error of 16 x 16 pixel means beside that of the pixels. Noise of 12 HU hides a
             bias of some HU from the pixels' L1, but not from the emphysema index.
+        emphysema: weight of the mean absolute error of the share below -950 HU; air outside has it in both. L1 pulls what is
+            uncertain towards lung, of which there is more.
     """
-    error = (network(batch.sharp, batch.base, batch.floor) - batch.target) * batch.weight
+    made = network(batch.sharp, batch.base, batch.floor)
+    error = (made - batch.target) * batch.weight
     loss: Tensor = error.abs().sum() / weight.clamp(min=1.0)
     if regional:
         means = torch.nn.functional.avg_pool2d(error, REGION)
         loss = loss + regional * means.abs().sum() * REGION**2 / weight.clamp(min=1.0)
+    if emphysema:
+        below = torch.sigmoid((THRESHOLD - made) / EMPHYSEMA_WIDTH_HU) - (batch.target < THRESHOLD).to(made.dtype)
+        side = min(EMPHYSEMA_REGION, made.shape[-1])
+        shares = torch.nn.functional.avg_pool2d(below * batch.weight, side)
+        loss = loss + emphysema * shares.abs().sum() * side**2 / weight.clamp(min=1.0)
     return loss
 
 
@@ -98,7 +111,7 @@ def train(config: TrainConfig, out: Path, source: PatchSource | None = None, fab
     rhythm = rhythm or Rhythm()
     stream = RandomBatches(source, config.seed, config.patch, config.batch) if source else _stream(config, fabric.world_size)
     _keep_apart(config)
-    validator = Validator.of(config.validation)
+    validator = Validator.of(config.validation, config.sources.transfer)
     total = config.epochs * stream.steps_per_epoch or config.steps
     every = config.validate_every or stream.steps_per_epoch or max(1, total // 20)
     out.mkdir(parents=True, exist_ok=True)
@@ -165,7 +178,7 @@ def _step(state: State, wrapped: Any, config: TrainConfig, rate: float, stream: 
     batch = Batch(*(fabric.to_device(getattr(batch, name)) for name in Batch.__dataclass_fields__))
     # Processes average their gradients; with the mean of their weights that is the loss over all patches.
     weight: Tensor = fabric.all_reduce(batch.weight.sum(), reduce_op="mean")  # type: ignore[assignment]
-    loss = loss_of(wrapped, batch, weight, config.regional)
+    loss = loss_of(wrapped, batch, weight, config.regional, config.emphysema)
     value = float(fabric.all_reduce(loss.detach().clone(), reduce_op="mean"))  # type: ignore[arg-type]
     if not math.isfinite(value):
         raise CTKernelError(f"The loss is {value} in step {state.step + 1}; lower the learning rate, in another --out.")
@@ -213,6 +226,9 @@ def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
                         help="real sharp scan (DICOM folder or file) to make self-pairs from")  # fmt: skip
     parser.add_argument("--variants", type=int, default=0, metavar="N",
                         help="other floors, noise and calibrations of patients simulated with --keep-unclipped")  # fmt: skip
+    parser.add_argument("--own-transfer", action="store_true",
+                        help="measure the kernel transfer on --pairs, the first ones, which are of one kernel; it stays with "
+                             "the model")  # fmt: skip
     parser.add_argument("--without", action="append", default=[], metavar="TEXT",
                         help="leave out patients whose object's name contains TEXT")  # fmt: skip
     for name, kind, text in (
@@ -222,6 +238,7 @@ def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
         ("batch", int, "patches a step and process"),
         ("patch", int, "rows and columns of a patch"),
         ("learning-rate", float, "of Adam"),
+        ("emphysema", float, "weight (HU) of the error of the share below -950 HU in the loss"),
         ("validate-every", int, "steps between validations (default: an epoch, or a twentieth of the run)"),
         ("patience", int, "end after so many validations without improvement (default: never)"),
         ("seed", int, "of weights, patches and folds"),
@@ -241,8 +258,8 @@ def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
 
 def config_from(options: argparse.Namespace, simulated: Sequence[str]) -> TrainConfig:
     """The recipe with what the command line changes, for these data sets and the real scans of the command line."""
-    names = ("steps", "epochs", "patches_per_patient", "batch", "patch", "learning_rate", "validate_every", "patience", "seed",
-             "start_from", "schedule")  # fmt: skip
+    names = ("steps", "epochs", "patches_per_patient", "batch", "patch", "learning_rate", "emphysema", "validate_every",
+             "patience", "seed", "start_from", "schedule")  # fmt: skip
     changed = {n: getattr(options, n) for n in names if getattr(options, n) is not None}
     sources = SourceConfig(
         tuple(simulated), tuple(options.self_pairs), without=tuple(options.without), variants=options.variants
@@ -280,6 +297,9 @@ def main(arguments: list[str] | None = None) -> int:
             files = make_tiny_pairs(options.out.parent / (options.out.name + "-data"), 2)
             options.simulated, options.validate = [str(files[0])], [str(files[1])]
         config = replace(config_from(options, options.simulated), validation=tuple(options.validate))
+        if options.own_transfer:
+            transfer = measure_transfer([file for path in options.simulated[:1] for file in patient_files(Path(path))])
+            config = replace(config, sources=replace(config.sources, transfer=transfer))
         train(config, options.out, fabric=fabric, rhythm=rhythm_from(options))
     except CTKernelError as error:
         logger.error("%s", error)

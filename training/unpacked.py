@@ -18,6 +18,7 @@ from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.floor import HUFloor
 from KernelNormalizationLib.core.kernels import KERNELS, TARGET_NUMBER, gain_to_b20f, kernel_number
 from KernelNormalizationLib.core.linear import b20f_gain, find_transfer
+from KernelNormalizationLib.core.owntransfer import OwnTransfer
 from KernelNormalizationLib.core.radial import Gain, apply_gain
 from KernelNormalizationLib.core.volume import AIR_HU, FloatArray
 
@@ -78,13 +79,14 @@ def patient_files(folder_or_file: Path) -> list[Path]:
     return files
 
 
-def open_patient(path: Path, variants: int = 0) -> UnpackedPatient:
+def open_patient(path: Path, variants: int = 0, transfer: OwnTransfer | None = None) -> UnpackedPatient:
     """The memory-mapped arrays of a patient file, unpacked now if that was not done since the file was written.
 
     Args:
-        path: ``FOLDER/patients/NAME.npz``; the arrays go to ``FOLDER/unpacked/NAME-VARIANTS-KEY``, where the key changes with
-            the file and with the kernels known to the product.
+        path: ``FOLDER/patients/NAME.npz``; the arrays go to ``FOLDER/unpacked/NAME-VARIANTS-TRANSFER-KEY``, where the key
+            changes with the file and with the kernels known to the product.
         variants: how many variants to make of a patient that was simulated with its unclipped image; none of others.
+        transfer: measured on pairs; what the base starts from for its kernel.
 
     Raises:
         InputError: the file is damaged, or the folder beside it cannot be written.
@@ -94,20 +96,21 @@ def open_patient(path: Path, variants: int = 0) -> UnpackedPatient:
     kernels = np.concatenate([gain_to_b20f(number, frequency) for number in KERNELS]).astype(np.float32)
     facts = f"{LAYOUT} {BASE_VERSION} {variants} {state.st_size} {state.st_mtime_ns} ".encode()
     key = hashlib.sha256(facts + kernels.tobytes()).hexdigest()[:16]
-    folder = path.parent.parent / UNPACKED / f"{path.stem}-{variants}-{key}"
+    of_transfer = "product" if transfer is None else hashlib.sha256(repr(transfer).encode()).hexdigest()[:8]
+    folder = path.parent.parent / UNPACKED / f"{path.stem}-{variants}-{of_transfer}-{key}"
     if not folder.is_dir():
-        _unpack(path, folder, variants)
+        _unpack(path, folder, variants, transfer)
     arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS}
     meta = json.loads((folder / META).read_text())
     return UnpackedPatient(path.stem, **arrays, floor=_floor(meta), meta=meta)
 
 
-def _unpack(path: Path, folder: Path, variants: int) -> None:
+def _unpack(path: Path, folder: Path, variants: int, transfer: OwnTransfer | None) -> None:
     patient = read_patient(path)
     outside = patient.sharp == patient.meta["padding"] if patient.meta["padding"] is not None else None
     sharp, smooth = (x if outside is None else np.where(outside, np.int16(AIR_HU), x) for x in (patient.sharp, patient.smooth))
     pixel = patient.spacing[1]
-    blocks = [Variant(sharp, _on_b20f(smooth, pixel, patient.meta), _floor(patient.meta), transfer_gain(patient))]
+    blocks = [Variant(sharp, on_b20f(smooth, pixel, patient.meta), _floor(patient.meta), transfer_gain(patient, transfer))]
     if patient.sharp_unclipped is not None:
         exact = simulated_gain(patient.meta["sharp_kernel"])
         key = zlib.crc32(path.stem.encode())
@@ -130,7 +133,7 @@ def _unpack(path: Path, folder: Path, variants: int) -> None:
                 np.save(made / f"{name}.npy", array)
             (made / META).write_text(json.dumps(patient.meta))
             made.replace(folder)
-            for older in folder.parent.glob(f"{path.stem}-{variants}-*"):
+            for older in folder.parent.glob(f"{folder.name.rpartition('-')[0]}-*"):
                 if older != folder:
                     shutil.rmtree(older, ignore_errors=True)
     except OSError as error:
@@ -149,12 +152,13 @@ def _floor(meta: dict[str, Any]) -> HUFloor:
     return HUFloor(meta["floor"]["kind"], float(meta["floor"]["value"]))
 
 
-def transfer_gain(patient: SimulatedPatient) -> Gain:
+def transfer_gain(patient: SimulatedPatient, transfer: OwnTransfer | None = None) -> Gain:
     """Gain from the patient's sharp kernel to B20f that the product would find, since it starts from that in use."""
-    return find_transfer(case_of("pair", patient).sharp).gain
+    return find_transfer(case_of("pair", patient).sharp, own=transfer).gain
 
 
-def _on_b20f(smooth: NDArray[np.int16], pixel_mm: float, meta: dict[str, Any]) -> NDArray[np.int16]:
+def on_b20f(smooth: NDArray[np.int16], pixel_mm: float, meta: dict[str, Any]) -> NDArray[np.int16]:
+    """The smooth image of a pair on B20f, as far as its kernel is known; int16 (k, j, i), HU."""
     # A partner of a Siemens kernel sharper than B20f (B30f, say) is brought there; it is hardly truncated, so this is exact.
     number = kernel_number(meta["smooth_kernel"]["name"])
     if number is None or number <= TARGET_NUMBER:

@@ -12,6 +12,7 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from KernelNormalizationLib.core.inference import ALIGNMENT, aligned_crop
+from KernelNormalizationLib.core.owntransfer import OwnTransfer
 from KernelNormalizationLib.core.unet import UNet
 from KernelNormalizationLib.core.volume import FloatArray
 
@@ -58,9 +59,9 @@ class Validator:
         self._slices = slices
 
     @classmethod
-    def of(cls, paths: Sequence[str]) -> Validator | None:
-        """For patient files or data set folders; ``None`` without any."""
-        patients = [open_patient(file) for path in paths for file in patient_files(Path(path))]
+    def of(cls, paths: Sequence[str], transfer: OwnTransfer | None = None) -> Validator | None:
+        """For patient files or data set folders, starting from a measured ``transfer`` if given; ``None`` without any."""
+        patients = [open_patient(file, transfer=transfer) for path in paths for file in patient_files(Path(path))]
         return cls(patients) if patients else None
 
     def __call__(self, network: UNet, fabric: Fabric) -> ValidationScore:

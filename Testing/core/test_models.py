@@ -98,6 +98,8 @@ def test_a_card_of_another_format_is_refused_with_both_numbers(folder: Path, ver
         lambda card: card["conformance"][0]["expected"].append("1 2 3"),
         lambda card: card.update(architecture=None),
         lambda card: card["architecture"].pop("residual"),
+        lambda card: card.update(transfer={"kernel": "B80f"}),
+        lambda card: card.update(transfer={"kernel": "B80f", "step_lp_per_cm": 0.1, "gains": [1.0]}),
     ],
 )
 def test_a_card_with_nonsense_in_it_is_refused(folder: Path, edit: Edit) -> None:

@@ -21,13 +21,13 @@ from training.band_energies import reference_energies
 from training.checkpoint import CHECKPOINT
 from training.config import TrainConfig
 from training.export import export
-from training.patches import MARGIN, draw_batch
+from training.patches import MARGIN, Batch, draw_batch
 from training.selfpairs import SelfPairs
 from training.simulate.floors import Floor
 from training.simulate.patient import SimulatedPatient
 from training.simulate.store import patient_path, write_patient
 from training.sources import SourceConfig, build_source
-from training.train import Rhythm, train
+from training.train import Rhythm, loss_of, train
 
 TINY = TrainConfig(features=(4, 4, 8, 8), steps=6, batch=2, patch=64)
 CLIPPED = Floor("clipped", -1024.0)
@@ -112,9 +112,7 @@ def test_training_lowers_the_error_of_the_linear_transfer_and_of_the_base(
     with torch.no_grad():
         corrected = (network(unseen.sharp, unseen.base, unseen.floor) - unseen.target).abs() * unseen.weight
     base = (unseen.base - unseen.target).abs() * unseen.weight
-    monkeypatch.setattr(
-        "training.selfpairs.base_image", lambda hu, pixel, gain, floor: apply_gain(hu, (pixel, pixel), gain)
-    )
+    monkeypatch.setattr("training.selfpairs.base_image", lambda hu, pixel, gain, floor: apply_gain(hu, (pixel, pixel), gain))
     plain = draw_batch(scan_pairs, 99, 0, 0, 64, 24)
     assert torch.equal(plain.sharp, unseen.sharp)
     linear = (plain.base - plain.target).abs() * plain.weight
@@ -175,3 +173,30 @@ def test_checkpoints_hold_tensors_only(scan_pairs: SelfPairs, tmp_path: Path) ->
     train(replace(TINY, steps=1), tmp_path, scan_pairs)
     content = torch.load(tmp_path / CHECKPOINT, weights_only=True)
     assert content["step"] == 1
+
+
+class Given(torch.nn.Module):
+    """Gives its base back, so that a loss can be asked about any image."""
+
+    def forward(self, sharp: torch.Tensor, base: torch.Tensor, floor: torch.Tensor) -> torch.Tensor:
+        return base
+
+
+def emphysema_loss(made: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None) -> float:
+    weight = torch.ones_like(target) if weight is None else weight
+    batch = Batch(target, made, target, weight, torch.zeros(len(target), 1, 1, 1))
+    with_it, without = (float(loss_of(Given(), batch, weight.sum(), 0.0, weighed)) for weighed in (1000.0, 0.0))
+    return with_it - without
+
+
+def test_emphysema_loss_is_the_error_of_the_share_below_the_threshold() -> None:
+    target = torch.full((2, 1, 128, 128), -900.0)
+    target[:, :, :32] = -1000.0  # air outside
+    target[0, :, 64:96, 64:96] = -970.0  # a quarter of one region of 64 x 64, a sixteenth of the patch
+    assert emphysema_loss(target, target) == pytest.approx(0.0, abs=2.0)
+    lifted = torch.where(target == -970.0, -930.0, target)
+    assert emphysema_loss(lifted, target) == pytest.approx(1000.0 / 32.0, rel=0.05)
+    moved = torch.roll(target, 16, dims=3)  # elsewhere in the same region: the share is right
+    assert emphysema_loss(moved, target) == pytest.approx(0.0, abs=2.0)
+    known = torch.where(target == -970.0, 0.0, 1.0)
+    assert emphysema_loss(lifted, target, known) == pytest.approx(0.0, abs=2.0)

@@ -17,7 +17,7 @@ from training.evaluation.cases import case_of
 from training.patches import draw_batch
 from training.simulate.store import read_patient, write_patient
 from training.smoke import make_tiny_pairs
-from training.sources import load_pairs
+from training.sources import SourceConfig, load_pairs
 from training.unpacked import UNPACKED, open_patient
 
 
@@ -31,7 +31,7 @@ def test_patches_are_read_from_disk_and_training_holds_no_volume(patient_file: P
     for array in (opened.sharp, opened.smooth, opened.base, opened.lung, opened.centres):
         assert isinstance(array, np.memmap)
         assert not array.flags.writeable
-    batch = draw_batch(load_pairs([str(patient_file)])[0], 1, 0, 0, 64, 2)
+    batch = draw_batch(load_pairs(SourceConfig((str(patient_file),)))[0], 1, 0, 0, 64, 2)
     assert batch.sharp.shape == (2, 1, 64, 64)
     stored = read_patient(patient_file)
     assert np.array_equal(opened.sharp, stored.sharp)
@@ -85,4 +85,4 @@ def test_a_damaged_or_missing_patient_is_named(patient_file: Path) -> None:
     with pytest.raises(InputError, match=r"sim0000\.npz is not a simulated patient"):
         open_patient(patient_file)
     with pytest.raises(InputError, match=r"sim0009\.npz holds no simulated patient or pair"):
-        load_pairs([str(patient_file.with_name("sim0009.npz"))])
+        load_pairs(SourceConfig((str(patient_file.with_name("sim0009.npz")),)))

@@ -10,11 +10,12 @@ import numpy as np
 from .bands import find_band_gain
 from .body import BodyRegion, find_body
 from .kernels import TARGET_NUMBER, gain_to_b20f, kernel_number
+from .owntransfer import OwnTransfer
 from .radial import Gain
 from .sharpness import SMOOTH_NUMBER, Sharpness, estimate_sharpness
 from .volume import CTVolume
 
-Origin = Literal["synthetic", "tag", "smooth noise", "lung spectrum", "noise", "assumed"]
+Origin = Literal["synthetic", "model", "tag", "smooth noise", "lung spectrum", "noise", "assumed"]
 # The paper's sharp kernel, for a volume that says nothing and shows neither lung nor homogeneous tissue.
 ASSUMED_NUMBER = 80.0
 # Noise below this is no evidence against a tag: normalized chests read 9 to 20 HU, a noise-free B70f phantom 2 HU.
@@ -27,10 +28,11 @@ class SourceTransfer:
 
     Attributes:
         gain: gain against in-plane frequency (lp/cm).
-        origin: ``tag`` (Siemens B kernel in the header), ``smooth noise`` (noise as smooth as the reference's neighbours',
-            whatever sharp or other kernel is named: left as it is), ``lung spectrum`` (other or unknown kernel: the lungs' band
-            energies against those of B20f lungs), ``noise`` (no lung: kernel number of the noise), ``assumed`` (nothing to
-            read), or ``synthetic`` (already normalized: nothing to do).
+        origin: ``model`` (measured on the pairs that the model was trained on), ``tag`` (Siemens B kernel in the header),
+            ``smooth noise`` (noise as smooth as the reference's neighbours', whatever sharp or other kernel is named: left as
+            it is), ``lung spectrum`` (other or unknown kernel: the lungs' band energies against those of B20f lungs),
+            ``noise`` (no lung: kernel number of the noise), ``assumed`` (nothing to read), or ``synthetic`` (already
+            normalized: nothing to do).
         record: for provenance, JSON-serializable.
     """
 
@@ -44,13 +46,15 @@ class SourceTransfer:
         return self.origin in ("synthetic", "smooth noise")
 
 
-def find_transfer(volume: CTVolume, region: BodyRegion | None = None, sharpness: Sharpness | None = None) -> SourceTransfer:
+def find_transfer(volume: CTVolume, region: BodyRegion | None = None, sharpness: Sharpness | None = None,
+                  own: OwnTransfer | None = None) -> SourceTransfer:  # fmt: skip
     """The transfer to B20f that fits ``volume``.
 
     Args:
         volume: the scan.
         region: its body, if already found.
         sharpness: its noise colour, if already estimated.
+        own: transfer of the model's centre, used for its kernel.
     """
     if volume.synthetic:
         return _by_number(float(TARGET_NUMBER), "synthetic")
@@ -63,6 +67,8 @@ def find_transfer(volume: CTVolume, region: BodyRegion | None = None, sharpness:
     telling = number is None or (sharpness is not None and sharpness.noise_sd >= TELLING_NOISE_HU)
     if telling and sharpness is not None and sharpness.kernel_number <= SMOOTH_NUMBER:
         return _by_number(float(TARGET_NUMBER), "smooth noise")
+    if own is not None and own.fits(volume.acquisition.kernel):
+        return SourceTransfer(own.gain, "model", {"source_kernel_from": "model", "source_kernel": own.kernel})
     if number is not None:
         return _by_number(float(number), "tag")
     region = region or find_body(volume)

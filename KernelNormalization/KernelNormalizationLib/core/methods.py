@@ -84,7 +84,7 @@ class UNetNormalizer:
         started = time.monotonic()
         region = find_body(volume)
         suitability = assess(volume, region)
-        transfer = find_transfer(volume, region, suitability.sharpness)
+        transfer = find_transfer(volume, region, suitability.sharpness, self.model.transfer)
         restored = self.model.base == "restored" and not transfer.is_identity
         known = suitability.floor if restored else replace(suitability.floor, kind="none")
         base = restored_transfer(volume, known, transfer.gain, "Linear transfer", progress)

@@ -10,7 +10,8 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from .errors import ModelError
+from .errors import InputError, ModelError
+from .owntransfer import OwnTransfer
 from .volume import FloatArray
 
 CARD, WEIGHTS, ONNX = "card.json", "model.safetensors", "model.onnx"
@@ -74,6 +75,11 @@ class Model:
         """What the network starts from."""
         return base_of(self.card["architecture"])
 
+    @property
+    def transfer(self) -> OwnTransfer | None:
+        """Kernel transfer of the centre whose pairs the model was trained on, if it was measured."""
+        return OwnTransfer.from_card(self.card.get("transfer"))
+
     def conformance(self) -> list[ConformanceVector]:
         """The card's conformance vectors."""
         return [
@@ -133,8 +139,8 @@ def load_model(identifier_or_folder: str | Path | None = None) -> Model:
     model = Model(folder, card)
     try:
         hashes = {name: card["sha256"].get(name) for name in (WEIGHTS, ONNX)}
-        vectors, _ = model.conformance(), (model.residual, model.base)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        vectors, _ = model.conformance(), (model.residual, model.base, model.transfer)
+    except (KeyError, TypeError, ValueError, AttributeError, InputError) as error:
         problem = f"{type(error).__name__}: {error}"
         raise ModelError(f"{folder / CARD} is damaged ({problem}); copy the model folder again.") from error
     if not vectors:
