@@ -96,7 +96,7 @@ def methods(report: Report) -> str:
     text = (
         f"Chest CT reconstructed with {kernel} (voxels {j:.2f} × {i:.2f} × {k:.2f} mm) was analysed. Lungs were segmented "
         "by thresholding at -400 HU on a 2 mm grid, refined at full resolution; trachea and bronchi were removed by "
-        "region growing with leak control, vessels kept. "
+        "region growing with leak control, vessels kept, consolidation and masses left out. "
     )
     if report.normalized_panel is not None:
         method = report.provenance.get("method", "kernel normalization")
@@ -104,9 +104,10 @@ def methods(report: Report) -> str:
     if report.partner is not None:
         text += "One lung mask served both volumes. "
     text += (
-        f"Emphysema was defined as lung voxels strictly below {report.raw_panel.threshold_hu:g} HU; the emphysema index is "
-        "100 × emphysema volume / total lung volume. Perc15 is the 15th percentile of lung density, MLD the mean. Clusters "
-        "are face-connected in 3D; D is the exponent of their cumulative size distribution. Software: "
+        f"Emphysema is lung strictly below {report.raw_panel.threshold_hu:g} HU, voxel by voxel; the emphysema index (EI) is "
+        "100 × emphysema volume (EV) / total lung volume (TLV). Perc15 is the 15th percentile of lung density, MLD the mean. "
+        "The rind is lung near its surface, the core the rest. Clusters are face-connected in 3D; D is the exponent of their "
+        "cumulative size distribution. Software: "
         f"CTKernelNormalization {product_version()}."
     )
     return text
@@ -126,7 +127,7 @@ def provenance(report: Report) -> list[str]:
         lines.append(f"Series {uid}")
     lines.append(
         f"Threshold {report.raw_panel.threshold_hu:g} HU, strictly below; thirds of equal {report.thirds_by}; "
-        f"rind {RIND_MM:g} mm."
+        f"rind within {RIND_MM:g} mm of the surface of a lung."
     )
     return lines
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from emphysema.phantom import make
 
+from EmphysemaQuantLib.core.acquisition import Patient
 from EmphysemaQuantLib.core.lungs import LungMask
 from EmphysemaQuantLib.core.quality import MaskQuality
 from KernelNormalizationLib.core.errors import InputError
@@ -18,7 +19,7 @@ from workstation.report import make_report, write_report
 from workstation.report_figures import cut, worst_levels
 from workstation.report_html import page
 from workstation.report_pdf import LOWEST, _draw, draw_page
-from workstation.report_tables import json_record, table_rows
+from workstation.report_tables import json_record, printed_whole, table_rows
 from workstation.report_text import headline, interval_lines, verdicts
 
 
@@ -81,6 +82,21 @@ def test_json_holds_every_result_and_no_nan(report):
     assert len(raw["regions"]) == 8
     assert record["agreement"]["dice"] == report.agreement.dice
     assert "ab12" in text
+
+
+@pytest.mark.parametrize("word", ["(EI)", "(EV)", "(TLV)", "Perc15 is", "MLD the mean", "rind is", "D is the exponent"])
+def test_every_abbreviation_of_the_tables_is_explained_on_the_page(report, word):
+    assert word in page(report)
+
+
+def test_the_percentile_at_the_predicted_volume_is_shown_for_both_volumes(pair):
+    raw, smooth, mask = pair
+    described = make_report(raw, mask, smooth, patient=Patient("female", 165, 60))
+    _, rows = printed_whole(described)
+    shown = next(row for row in rows if row[0].startswith("Perc15 at predicted TLV"))
+    assert shown[1:] == [f"{panel.perc15_adjusted_hu:.0f}" for _, panel in described.panels]
+    assert json_record(described)["volumes"][1]["perc15_adjusted_hu"] == described.panels[1][1].perc15_adjusted_hu
+    assert "Perc15 at predicted TLV" not in page(make_report(raw, mask))
 
 
 def test_a_sharp_raw_scan_alone_is_called_too_high(pair):
