@@ -93,6 +93,12 @@ class NormalizationPanel(ModulePanel):
 
     # ---- life of the module and the scene; a running normalization goes on when the module is left
 
+    def connectToScene(self) -> None:
+        """Follow the scene's parameter node, first with all volumes on offer: IDs hidden in a former scene are used again."""
+        for selector in (self.ui.inputSelector, self.ui.moreSelector, self.ui.resultSelector):
+            _hide(selector, [])
+        super().connectToScene()
+
     def preselect(self) -> None:
         """Choose the newest scan, and the newest synthetic volume made from it."""
         parameters = self._parameters
@@ -353,9 +359,7 @@ class NormalizationPanel(ModulePanel):
 
 
 def _hide(selector: Any, nodeIds: list[str]) -> None:
-    model = selector.sortFilterProxyModel()
-    if list(model.hiddenNodeIDs) != nodeIds:
-        model.hiddenNodeIDs = nodeIds
+    selector.sortFilterProxyModel().hiddenNodeIDs = nodeIds
 
 
 def _describe(volume: Callable[[], CTVolume]) -> ScanCard:

@@ -105,8 +105,9 @@ class qMRMLSortFilterProxyModel(QObject):
         self._selector, self._ids = selector, []
 
     def _set_hidden(self, ids: Any) -> None:
-        self._ids = [str(i) for i in ids]
-        self._selector._refresh()
+        if self._ids != [str(i) for i in ids]:
+            self._ids = [str(i) for i in ids]
+            self._selector._refresh()
 
     hiddenNodeIDs = Property("QStringList", lambda self: self._ids, _set_hidden)
 

@@ -54,6 +54,20 @@ def test_synthetic_input_of_an_older_scene_gives_way_to_an_original(make_panel: 
     assert panel._parameters.inputVolume is chest
 
 
+def test_volume_that_has_the_id_of_a_synthetic_one_of_a_former_scene_is_offered(make_panel: PanelMaker, chest: Any) -> None:
+    panel = make_panel()
+    press_and_wait(panel)
+    (former,) = (node.GetID() for node in synthetic())
+    voxels = slicer.util.arrayFromVolume(chest).copy()
+    panel.exit()
+    slicer.mrmlScene.Clear(0)
+    nodes = [slicer.util.addVolumeFromArray(voxels, name=name) for name in ("First", "Second")]
+    assert nodes[1].GetID() == former
+    panel.enter()
+    assert panel.ui.inputSelector.currentNode() is nodes[1]
+    assert offered(panel.ui.moreSelector) == ["First"]
+
+
 def test_a_tick_that_outlives_its_volume_is_not_normalized(make_panel: PanelMaker, chest: Any) -> None:
     second = add(chest, "Second")
     panel = make_panel()
