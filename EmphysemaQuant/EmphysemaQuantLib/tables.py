@@ -36,6 +36,7 @@ def writeIndices(node: Any, result: Quantification) -> None:
     for title in rows[0]:
         node.SetColumnUnitLabel(title, _unit(title))
         node.SetColumnDescription(title, f"{MEANINGS[title]}. {RESEARCH_USE_TEXT}")
+    node.SetLocked(True)  # a table view lets cells be edited otherwise
     node.SetAttribute(THRESHOLD_ATTRIBUTE, f"{result.threshold_hu:g}")
     node.SetDescription(f"Threshold {result.threshold_hu:g} HU. {RESEARCH_USE_TEXT}")
     node.EndModify(wasModified)

@@ -128,6 +128,7 @@ def test_table_holds_the_known_index_with_units(logic: EmphysemaLogic, chest: An
     assert [table.GetColumnUnitLabel(title) for title in MAIN_COLUMNS] == ["%", "mL", "mL", "HU", "HU"]
     assert all("Research use only" in table.GetColumnDescription(title) for title in MEANINGS)
     assert table.GetAttribute(tables.THRESHOLD_ATTRIBUTE) == "-950"
+    assert table.GetLocked(), "measured numbers must not be edited"
 
 
 def test_threshold_changes_the_index(logic: EmphysemaLogic, chest: Any) -> None:
