@@ -69,6 +69,37 @@ def test_the_rind_is_a_shell_of_the_given_depth():
     assert np.count_nonzero(parts.labels) == np.count_nonzero(labels)
 
 
+@pytest.fixture(scope="module")
+def touching_blocks() -> LungMask:
+    """Two lungs of 40 voxels each way that touch along a plane."""
+    labels = np.zeros((44, 44, 84), np.uint8)
+    labels[2:42, 2:42, 2:42] = 1
+    labels[2:42, 2:42, 42:82] = 2
+    return LungMask(labels, np.zeros(labels.shape, bool), MaskQuality("ok"))
+
+
+def test_the_rows_of_the_thirds_are_named_by_where_they_lie(touching_blocks):
+    geometry = Geometry((2.0, 2.0, 2.0))
+    towards_the_head = np.broadcast_to(-900.0 + np.arange(44.0)[:, None, None], (44, 44, 84)).astype(np.float32)
+    volume = CTVolume(np.ascontiguousarray(towards_the_head), geometry)
+    rows = {r.region: r.mld_hu for r in partition_indices(volume, [thirds(touching_blocks, geometry)])}
+    assert rows["upper third"] > rows["middle third"] > rows["lower third"]
+
+
+def test_core_and_rind_belong_to_each_lung_and_carry_their_own_names(touching_blocks):
+    geometry = Geometry((2.0, 2.0, 2.0))
+    parts = core_and_rind(touching_blocks, geometry, rind_mm=15.0)
+    core = np.isin(parts.labels, [n for n, name in parts.names.items() if name == "core"])
+    in_right, in_left = (np.count_nonzero(core & (touching_blocks.labels == side)) for side in (1, 2))
+    assert in_right == in_left > 0
+    # the surface between two touching lungs is a surface of both
+    assert not core[:, :, 36:48].any()
+    assert core[22, 22, 22]
+    hu = np.where(core, -990.0, -850.0).astype(np.float32)
+    rows = {r.region: r.ei_percent for r in partition_indices(CTVolume(hu, geometry), [parts])}
+    assert rows == {"core": 100.0, "rind": 0.0}
+
+
 @pytest.mark.parametrize("divide", [thirds, core_and_rind])
 def test_regions_add_up_to_the_whole(chest, divide):
     volume, mask = chest
