@@ -41,7 +41,7 @@ def tiny(slices: int = 3, **meta: object) -> SimulatedPatient:
 
 
 def scores_of(method: str, deis: list[float], *, ei: float = 3.0) -> list[Score]:
-    return [Score(f"c{n}", method, 10.0 + d, 9.0, 8.0, 0.0, ei, ei + d, abs(d), 1.0 - d / 10, "B80f", 1e5 + n, 0.7, False)
+    return [Score(f"c{n}", method, 10.0 + d, 9.0, 8.0, 0.0, ei, ei + d, abs(d), 1.0 - d / 10, "B80f", 1e5 + n, 0.7, False, n > 1)
             for n, d in enumerate(deis)]  # fmt: skip
 
 
@@ -90,6 +90,12 @@ def test_short_blocks_are_continued_and_the_continuation_never_counts(slices: in
     assert result.l1_image == pytest.approx(5.0)
     assert result.l1_lung == pytest.approx(5.0)
     assert result.true_ei == pytest.approx(25.0)
+
+
+@pytest.mark.parametrize(("native", "resampled"), [(None, False), (1.0, False), (0.7, True)])
+def test_scores_tell_whether_slices_were_interpolated(native: float | None, resampled: bool) -> None:
+    case = case_of("one", tiny() if native is None else tiny(native_slice_mm=native))
+    assert score(case, "raw", case.sharp.hu).resampled == resampled
 
 
 def test_padding_counts_nowhere() -> None:
@@ -163,6 +169,7 @@ def test_tables_separate_severe_patients_and_hold_the_papers_figures() -> None:
     assert "17.32 ± 4.72 | 17.00 ± 1.00" in population_table(mixed, "raw")
     titles = [title for title, _ in strata_tables(mixed)]
     assert titles[:2] == ["true EI, %", "pixel size, mm"]
+    assert titles[-1] == "slices resampled"
 
 
 @pytest.mark.parametrize(

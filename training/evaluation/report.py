@@ -126,8 +126,9 @@ def read_scores(out: Path) -> list[Score]:
 
 def _score(row: dict[str, str]) -> Score:
     text = {name: row[name] for name in ("case", "method", "kernel")}
-    numbers = {name: float(row[name]) for name in SCORE_FIELDS if name not in (*text, "real_object")}
-    return Score(**text, **numbers, real_object=row["real_object"] == "True")  # type: ignore[arg-type]
+    flags = {name: row[name] == "True" for name in ("real_object", "resampled")}
+    numbers = {name: float(row[name]) for name in SCORE_FIELDS if name not in (*text, *flags)}
+    return Score(**text, **numbers, **flags)  # type: ignore[arg-type]
 
 
 def _csv(scores: Sequence[Score]) -> str:

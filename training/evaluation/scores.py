@@ -33,6 +33,7 @@ class Score:
         quanta: dose as simulated, or NaN.
         pixel_mm: in-plane spacing.
         real_object: whether a real volume was the object.
+        resampled: whether its slices were interpolated from others.
     """
 
     case: str
@@ -49,6 +50,7 @@ class Score:
     quanta: float
     pixel_mm: float
     real_object: bool
+    resampled: bool
 
 
 SCORE_FIELDS = tuple(f.name for f in fields(Score))
@@ -81,6 +83,7 @@ def score(case: Case, label: str, hu: FloatArray) -> Score:
         quanta=float(dose["quanta"] * dose.get("slice_factor", 1.0)) if dose else float("nan"),
         pixel_mm=float(case.meta["pixel_mm"]),
         real_object=bool(case.meta["real_object"]),
+        resampled=case.meta.get("native_slice_mm", case.meta["slice_mm"]) != case.meta["slice_mm"],
     )
 
 

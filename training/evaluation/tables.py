@@ -110,7 +110,7 @@ def _p(value: float) -> str:
 
 
 def strata_tables(scores: Sequence[Score]) -> list[tuple[str, str]]:
-    """(title, table) of bias and error by true EI, dose, pixel size, sharp kernel and kind of object."""
+    """(title, table) of bias and error by true EI, dose, pixel size, sharp kernel, kind of object and of slices."""
 
     def inside(low: float, high: float, name: str) -> Keep:
         return lambda s: low <= float(getattr(s, name)) < high
@@ -128,7 +128,7 @@ def strata_tables(scores: Sequence[Score]) -> list[tuple[str, str]]:
         edges = [*np.quantile(quanta, [0.0, 0.25, 0.5, 0.75]), np.inf]
         groups = [(f"{a:.3g} to {b:.3g}", inside(a, b, "quanta")) for a, b in itertools.pairwise(edges)]
         tables.append(("dose, quanta a reading", _strata(scores, groups)))
-    for name, title in (("kernel", "sharp kernel"), ("real_object", "real object")):
+    for name, title in (("kernel", "sharp kernel"), ("real_object", "real object"), ("resampled", "slices resampled")):
         values = sorted({getattr(s, name) for s in scores})
         if len(values) > 1:
             tables.append((title, _strata(scores, [(str(v), named(v, name)) for v in values])))
