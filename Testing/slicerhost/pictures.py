@@ -82,6 +82,12 @@ class SlicePicture:
         x, y, _, _ = inverse.MultiplyPoint([*ras, 1.0])
         return round(self._window.GetSize()[1] - 1 - y), round(x)
 
+    def caption(self) -> str:
+        """The view's label and how its volume is shown."""
+        display = slicer.mrmlScene.GetNodeByID(self.logic.GetSliceCompositeNode().GetBackgroundVolumeID()).GetDisplayNode()
+        low, high = display.GetWindowLevelMin(), display.GetWindowLevelMax()
+        return f"{self.node.GetLayoutLabel()}, {low:.0f} to {high:.0f} HU"
+
     def sides(self) -> tuple[str, str]:
         """Patient directions (R, L, A, P, S, I) at the left and right border of the picture."""
         matrix = self.node.GetXYToRAS()
@@ -105,7 +111,7 @@ def side_by_side(app: Application, names: list[list[str]], size: tuple[int, int]
             sheet.paste(Image.fromarray(view.render()), (left, top))
             first, second = view.sides()
             for text, x, y, color in (
-                (view.node.GetLayoutLabel(), left + 8, top + 6, "#ffd866"),
+                (view.caption(), left + 8, top + 6, "#ffd866"),
                 (first, left + 8, top + height // 2, "#ffffff"),
                 (second, left + width - 16, top + height // 2, "#ffffff"),
                 ("Research use only", left + 8, top + height - 18, "#ff9d80"),
