@@ -10,6 +10,7 @@ import SimpleITK as sitk
 
 from EmphysemaQuantLib.core.acquisition import SheetItem, is_sharp, location_reliable
 from EmphysemaQuantLib.core.regions import RIND_MM
+from EmphysemaQuantLib.core.table import interval_sentence
 from KernelNormalizationLib.core.methods import VERSION
 from KernelNormalizationLib.core.write import RESEARCH_USE
 
@@ -58,10 +59,7 @@ def interval_lines(report: Report) -> list[str]:
     """What the interval of the normalized EI rests on, or that there is none; empty without a normalized volume."""
     if report.normalized_panel is None:
         return []
-    if report.interval is None:
-        return ["No cross-validated error is known for this method and threshold, so EI is given without interval."]
-    low, high, basis = report.interval.low, report.interval.high, report.interval.basis
-    return [f"95 % interval of the normalized EI: {low:.2f} to {high:.2f} %, from {basis}."]
+    return [interval_sentence(report.interval)]
 
 
 def comparison(report: Report) -> list[str]:

@@ -108,7 +108,7 @@ def quantify(
     Args:
         volume: chest CT.
         compared: second volume on the same grid, or ``None``.
-        lung_mask: mask to use; made automatically if ``None``.
+        lung_mask: mask to use, judged by what its voxels say; made automatically if ``None``.
         threshold_hu: HU, within :data:`THRESHOLD_RANGE_HU`.
         progress: told of the steps, asked for cancellation between them.
 
@@ -124,9 +124,8 @@ def quantify(
     if not low <= threshold_hu <= high:
         raise InputError(f"The threshold is {threshold_hu:g} HU; choose one from {low:g} to {high:g} HU.")
     tracker: Progress = progress if progress is not None else ProgressTracker()
-    if lung_mask is None:
-        original = compared if compared is not None and volume.synthetic and not compared.synthetic else volume
-        lung_mask = segment_lungs(original, tracker)
+    original = compared if compared is not None and volume.synthetic and not compared.synthetic else volume
+    lung_mask = segment_lungs(original, tracker) if lung_mask is None else _judged(original, lung_mask)
     tracker.start("Measuring", 1 if compared is None else 3)
     if compared is not None:
         require_same_grid(volume, compared, lung_mask)
@@ -163,7 +162,7 @@ def with_intervals(result: Quantification, records: Sequence[Mapping[str, Any]])
 
 
 def supplied_mask(right: BoolArray, left: BoolArray) -> LungMask:
-    """A lung mask from the user's own right and left lung, bool (k, j, i) each; voxels in both count as right.
+    """A lung mask from the user's own right and left lung, bool (k, j, i) each, not yet judged; voxels in both count as right.
 
     Raises:
         InputError: both are empty.
@@ -175,8 +174,15 @@ def supplied_mask(right: BoolArray, left: BoolArray) -> LungMask:
     labels[right] = RIGHT_LABEL
     if not labels.any():
         raise InputError("The lung segments are empty; paint the lungs or choose the automatic lung mask.")
-    reasons = tuple(f"The {side} lung is empty." for side, part in (("right", right), ("left", left)) if not part.any())
-    return LungMask(labels, np.zeros(right.shape, dtype=bool), MaskQuality("look" if reasons else "ok", reasons))
+    return LungMask(labels, np.zeros(right.shape, dtype=bool), MaskQuality("ok"))
+
+
+def _judged(volume: CTVolume, lung_mask: LungMask) -> LungMask:
+    from .core.masks import judge_supplied
+
+    if lung_mask.labels.shape != volume.shape or not lung_mask.labels.any():
+        return lung_mask  # refused where it is measured
+    return replace(lung_mask, quality=judge_supplied(volume, lung_mask.labels))
 
 
 def _measured(volume: CTVolume, lung_mask: LungMask, threshold_hu: float) -> VolumeResult:

@@ -210,6 +210,14 @@ def test_edited_and_renamed_lung_segments_are_used_as_the_mask(logic: EmphysemaL
     assert result.volume.whole.ei_percent == 0.0
 
 
+def test_a_mask_of_ones_own_is_judged_too(logic: EmphysemaLogic, chest: Any) -> None:
+    """These lungs are toys of some millilitres; a mask that is taken over unseen would be called ok."""
+    _, outputs = logic.quantify(chest)
+    result, _ = logic.quantify(chest, maskNode=outputs.segmentation, outputs=outputs)
+    assert result.lung_mask.quality.verdict == "failed"
+    assert "mL of lung were found" in report.headline(result)
+
+
 @pytest.mark.parametrize("names", [("Right Lung", "left lung"), ("lung_upper_lobe_right", "lung_lower_lobe_left")])
 def test_foreign_segmentation_is_recognized_by_its_names(logic: EmphysemaLogic, chest: Any, names: tuple[str, str]) -> None:
     node = segments.newSegmentationNode("Lobes")
