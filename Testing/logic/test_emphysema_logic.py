@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -324,3 +325,25 @@ def test_a_spreadsheet_runs_no_volume_name_as_a_formula(logic: EmphysemaLogic, c
     result, _ = logic.quantify(chest)
     rows = list(csv.DictReader(report.asCsv(result).splitlines()))
     assert {row["volume"] for row in rows} == {"'=1+1"}
+
+
+def test_a_segment_that_cannot_be_put_on_the_grid_is_named(
+    logic: EmphysemaLogic, chest: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """VTK's own failure, which no input provokes."""
+    _, outputs = logic.quantify(chest)
+    (right,) = segments.segmentIds(outputs.segmentation, "rightLung")
+    failing = SimpleNamespace(ResampleOrientedImageToReferenceOrientedImage=lambda *_: False)
+    monkeypatch.setattr(slicer, "vtkOrientedImageDataResample", failing)
+    with pytest.raises(RuntimeError, match=f"segment {right} of .* could not be put on the volume's grid"):
+        logic.quantify(chest, maskNode=outputs.segmentation, outputs=outputs)
+
+
+def test_a_segment_that_cannot_be_written_is_named(scene: Any, chest: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = segments.newSegmentationNode("Lungs")
+    empty = node.GetSegmentation().AddEmptySegment("", "right lung")
+    node.GetSegmentation().GetSegment(empty).RemoveAllRepresentations()
+    failing = SimpleNamespace(SetBinaryLabelmapToSegment=lambda *_: False)
+    monkeypatch.setattr(slicer, "vtkSlicerSegmentationsModuleLogic", failing)
+    with pytest.raises(RuntimeError, match=f"segment {empty} of “Lungs” could not be written"):
+        segments.writeMask(node, empty, chest, lung_boxes()[0])

@@ -18,7 +18,7 @@ from KernelNormalizationLib.core.normalizers import Method, NormalizationResult
 from KernelNormalizationLib.core.progress import Progress, ProgressTracker
 from KernelNormalizationLib.core.volume import CTVolume
 from KernelNormalizationLib.logic import NormalizationLogic
-from KernelNormalizationLib.volumenodes import addVolumeNode
+from KernelNormalizationLib.volumenodes import addVolumeNode, geometryFromNode
 
 
 class RaisesBy100:
@@ -243,3 +243,25 @@ def test_candidates_leave_out_labels_and_synthetic_volumes(logic: NormalizationL
 
 def test_normalizing_twice_gives_distinct_names(logic: NormalizationLogic, ct_node: Any) -> None:
     assert logic.normalize(ct_node).GetName() != logic.normalize(ct_node).GetName()
+
+
+def test_slices_without_distance_are_refused_with_the_spacing(logic: NormalizationLogic, ct_node: Any) -> None:
+    matrix = vtk.vtkMatrix4x4()
+    ct_node.GetIJKToRASMatrix(matrix)
+    for row in range(3):
+        matrix.SetElement(row, 2, 0.0)
+    with pytest.raises(InputError, match=r"spacing \(.*0\.0.*\) mm; all three must be positive"):
+        geometryFromNode(WithMatrix(ct_node, matrix))
+
+
+class WithMatrix:
+    """A volume node as a broken file would leave it; MRML itself repairs such a matrix when it is set."""
+
+    def __init__(self, node: Any, matrix: Any) -> None:
+        self.node, self.matrix = node, matrix
+
+    def GetName(self) -> str:
+        return str(self.node.GetName())
+
+    def GetIJKToRASMatrix(self, matrix: Any) -> None:
+        matrix.DeepCopy(self.matrix)
