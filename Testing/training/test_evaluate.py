@@ -41,7 +41,7 @@ def tiny(slices: int = 3, **meta: object) -> SimulatedPatient:
 
 
 def scores_of(method: str, deis: list[float], *, ei: float = 3.0) -> list[Score]:
-    return [Score(f"c{n}", method, 10.0 + d, 9.0, 8.0, 0.0, ei, ei + d, abs(d), 1 - d / 10, "B80f", 1e5 + n, 0.7, False, n > 1)
+    return [Score(f"c{n}", method, 10.0 + d, 9.0, 8.0, 0.0, ei, ei + d, abs(d), 1 - d / 10, "B80f", 1e5 + n, 0.7, False, n > 0)
             for n, d in enumerate(deis)]  # fmt: skip
 
 
