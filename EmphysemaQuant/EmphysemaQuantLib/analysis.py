@@ -182,7 +182,11 @@ def _judged(volume: CTVolume, lung_mask: LungMask) -> LungMask:
 
     if lung_mask.labels.shape != volume.shape or not lung_mask.labels.any():
         return lung_mask  # refused where it is measured
-    return replace(lung_mask, quality=judge_supplied(volume, lung_mask.labels))
+    quality = judge_supplied(volume, lung_mask.labels)
+    sides = (("right", RIGHT_LABEL), ("left", LEFT_LABEL))
+    empty = [f"The {side} lung is empty." for side, label in sides if not np.any(lung_mask.labels == label)]
+    verdict = "look" if empty and quality.verdict == "ok" else quality.verdict
+    return replace(lung_mask, quality=MaskQuality(verdict, (*empty, *quality.reasons)))
 
 
 def _measured(volume: CTVolume, lung_mask: LungMask, threshold_hu: float) -> VolumeResult:
