@@ -26,9 +26,9 @@ def writeIndices(node: Any, result: Quantification) -> None:
     for title in rows[0]:
         values = [row[title] for row in rows]
         if title not in COLUMNS:
-            table.AddColumn(_texts(title, [str(value) for value in values]))
+            table.AddColumn(_column(vtk.vtkStringArray(), title, [str(value) for value in values]))
         elif all(isinstance(value, int) for value in values):
-            table.AddColumn(_counts(title, values))
+            table.AddColumn(_column(vtk.vtkIntArray(), title, values))
         else:
             table.AddColumn(_numbers(title, values))
     wasModified = node.StartModify()
@@ -101,29 +101,17 @@ def _ownedNode(owner: Any, role: str, className: str, name: str) -> Any:
     return node
 
 
-def _texts(name: str, values: list[str]) -> Any:
-    array = vtk.vtkStringArray()
-    array.SetName(name)
-    for value in values:
-        array.InsertNextValue(value)
-    return array
-
-
 def _unit(title: str) -> str:
     return title[title.index("[") + 1 : -1] if title.endswith("]") else ""
 
 
-def _counts(name: str, values: list[Any]) -> Any:
-    array = vtk.vtkIntArray()
+def _numbers(name: str, values: Any) -> Any:
+    return _column(vtk.vtkDoubleArray(), name, np.asarray(values, dtype=float))
+
+
+def _column(array: Any, name: str, values: Any) -> Any:
+    """``array`` as a named column of these values."""
     array.SetName(name)
     for value in values:
-        array.InsertNextValue(value)
-    return array
-
-
-def _numbers(name: str, values: Any) -> Any:
-    array = vtk.vtkDoubleArray()
-    array.SetName(name)
-    for value in np.asarray(values, dtype=float):
         array.InsertNextValue(value)
     return array
