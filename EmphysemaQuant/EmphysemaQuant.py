@@ -25,9 +25,7 @@ class EmphysemaQuant(ScriptedLoadableModule):
                 "Perc15 and mean density of both lungs and of each. With a second volume, such as the synthetic partner of "
                 "a sharp-kernel scan, it shows which emphysema the normalization removed and which it kept."
             ),
-            _(
-                "The threshold of -950 HU follows Gevenois et al. 1996, the 15th percentile Dirksen et al. 1999."
-            ),
+            _("The threshold of -950 HU follows Gevenois et al. 1996, the 15th percentile Dirksen et al. 1999."),
             dependencies=("KernelNormalization",),
         )
 
