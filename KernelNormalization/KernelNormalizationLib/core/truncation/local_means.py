@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from .volume import BoolArray, FloatArray
+from ..volume import BoolArray, FloatArray
 
 # Local moments of noise are taken at every fourth pixel and interpolated; they vary slowly.
 STEP = 4

@@ -1,0 +1,288 @@
+"""How a series was truncated, read from the series itself.
+
+Close above the floor the histogram of stored values tells how many images were averaged, and how alike their noise was: one
+clipped image piles up at the floor, several leave few voxels there and many just above. In the air around the body the mean
+is known. In the lungs it is not: every hypothesis restores some slices, and the histogram that its own mean and noise predict
+is compared with what is stored. The scale of the noise is fitted along, since texture of the lungs adds to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from ..radial import Gain
+from ..volume import BoolArray, FloatArray
+from .loss_table import LossTable
+from .model import Truncation
+from .restoration import AIR_HU, AT_FLOOR_HU, BASE, NOISE_BAND, RestorationPlan, Restorer, air_noise
+
+Curve = NDArray[np.float64]
+
+# Histogram above the floor, HU: finest where the hypotheses differ most.
+EDGES_HU = np.array([AT_FLOOR_HU, 5.5, 10.5, 20.5, 30.5, 45.5, 60.5, 80.5, 100.5])
+# On simulated scans of known truncation, restored with it, predicted counts were off by 6 % a bin, and all of them together by
+# 10 %; the noise that the band of high frequencies tells was 0.82 to 1.07 of what the histogram fits.
+BIN_ERROR, LEVEL_ERROR, NOISE_ERROR = 0.06, 0.10, 0.15
+NOISE_FACTORS = np.exp(np.arange(-0.40, 0.21, 0.05))
+# Hypotheses that fit nearly as well as the best; of those the one that restores least is taken, since restoring too much
+# invents emphysema. Those within the wider limit are what the scan leaves open.
+NEARLY_AS_GOOD, LEFT_OPEN = 3.0, 8.0
+POOR_FIT = 60.0
+# Fewer voxels than this near the floor tell nothing, and what is made of them changes nothing.
+NEEDED_VOXELS = 500
+SLICES, MARGIN_PIXELS, SAMPLED_VOXELS = 4, 24, 4000
+COARSE = ((1.0,), (0.7, 0.3), (0.5, 0.5), (0.25,) * 4, (0.125,) * 8)
+COARSE_CORRELATIONS = (0.0, 0.24, 0.5)
+# Where a scan does not tell: what was measured of two thin-slice Siemens pairs in the lungs, a plain clip for others (Philips).
+SIEMENS = Truncation.of_equal_images(2, 0.24)
+# SD of all removed noise over that of its high band, of real B70f and B50f tissue (1.2 to 1.3), where none can be measured.
+TYPICAL_NOISE_SHARE = 1.25
+TISSUE_HU, FLAT_HU, MINIMUM_TISSUE = (0.0, 80.0), 12.0, 500
+BODY_HU, LUNG_HU, AIR_LIMIT_HU = -300.0, -500.0, -930.0
+SHALLOW_HU = -780.0
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One hypothesis against the histogram.
+
+    Attributes:
+        truncation: the hypothesis.
+        chi2: misfit over the bins, with the errors of level and noise.
+        noise_factor: by which the noise has to be scaled.
+        loss_hu: mean HU that it restores in the region, at most 0.
+    """
+
+    truncation: Truncation
+    chi2: float
+    noise_factor: float = 1.0
+    loss_hu: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """A slice, cut to its lungs, and regions in it, (rows, columns)."""
+
+    image: FloatArray
+    lungs: BoolArray
+    restorer: Restorer
+
+
+def estimate_plan(hu: FloatArray, pixel_mm: tuple[float, float], gain: Gain, floor_hu: float,
+                  siemens: bool | None = None) -> RestorationPlan:  # fmt: skip
+    """How the slices were truncated.
+
+    Args:
+        hu: (k, j, i), HU, as stored, padding as air.
+        pixel_mm: (row, column) spacing, mm.
+        gain: in-plane gain to the smooth kernel against frequency in lp/cm.
+        floor_hu: value of the floor.
+        siemens: whether a Siemens scanner made it; ``None`` if unknown, which counts as Siemens.
+    """
+    whole = Restorer(hu.shape[1:], pixel_mm, gain)
+    regions = [_Regions.of(image, whole) for image in hu[_evenly(len(hu), 3 * SLICES)]]
+    share = _noise_share(regions)
+    default = Truncation(floor_hu) if siemens is False else Truncation(floor_hu, SIEMENS.weights, SIEMENS.correlation)
+    air_fits = fit_air([(r.image, r.outside) for r in regions], floor_hu)
+    lung_fits = _fit_lungs(regions, pixel_mm, gain, floor_hu, share)
+    air = air_fits[0].truncation if air_fits else None
+    chosen = _least_restoring(lung_fits) if lung_fits else None
+    lungs = chosen.truncation if chosen else air or default
+    evidence = {
+        "lungs": _told(lung_fits, "lungs", "air" if air else "default"),
+        "air": _told(air_fits, "air", "lungs" if chosen else "default"),
+        "left_open": [f.truncation.as_record() for f in left_open(lung_fits)],
+    }
+    return RestorationPlan(lungs, air or lungs, share * (chosen.noise_factor if chosen else 1.0), evidence)
+
+
+def left_open(fits: Sequence[Fit]) -> list[Fit]:
+    """The hypotheses that the scan does not rule out, best first."""
+    return [f for f in fits if f.chi2 <= fits[0].chi2 + LEFT_OPEN]
+
+
+def fit_air(slices: Sequence[tuple[FloatArray, BoolArray]], floor_hu: float) -> list[Fit]:
+    """Hypotheses against the histogram of the air around the body, best first; empty if there is too little of it.
+
+    Args:
+        slices: images (rows, columns), HU, as stored, and where their outer air is.
+        floor_hu: value of the floor.
+    """
+    used = [(image, air) for image, air in slices if np.count_nonzero(air) >= NEEDED_VOXELS]
+    found = sum((_histogram(image[air], floor_hu) for image, air in used), np.zeros(len(EDGES_HU)))
+    if found[0] < NEEDED_VOXELS / 10 or found.sum() < NEEDED_VOXELS:
+        return []
+    mean = [(image, air, air_noise(image, air, Truncation(floor_hu))[air]) for image, air in used]
+    height = np.concatenate([np.full(s.size, AIR_HU - floor_hu, np.float32) for _, _, s in mean])
+    noise = np.concatenate([s for _, _, s in mean])
+    chosen = _evenly(noise.size, 5 * SAMPLED_VOXELS)
+    scale = noise.size / chosen.size
+    fits = []
+    for truncation in _hypotheses(floor_hu, _ALL_WEIGHTS, np.arange(0.0, 0.61, 0.12)):
+        predicted = scale * _predicted(truncation, height[chosen], noise[chosen])
+        fits.append(Fit(truncation, _misfit(predicted, found)))
+    return sorted(fits, key=lambda fit: fit.chi2)
+
+
+_ALL_WEIGHTS = ((1.0,), (0.9, 0.1), (0.8, 0.2), (0.7, 0.3), (0.6, 0.4), *((1.0 / n,) * n for n in (2, 3, 4, 5, 6, 8)))
+
+
+def _hypotheses(floor_hu: float, weights: Sequence[tuple[float, ...]], correlations: Sequence[float] | Curve) -> list[Truncation]:
+    return [
+        Truncation(floor_hu, w, float(r) if len(w) > 1 else 0.0) for w in weights for r in (correlations if len(w) > 1 else (0.0,))
+    ]
+
+
+def _fit_lungs(regions: Sequence[_Regions], pixel_mm: tuple[float, float], gain: Gain, floor_hu: float,
+               share: float) -> list[Fit]:  # fmt: skip
+    samples = [s for s in (r.cut_to_lungs(pixel_mm, gain) for r in _fullest(regions)) if s is not None]
+    near = sum(float(_histogram(s.image[s.lungs], floor_hu)[:5].sum()) for s in samples)
+    if near < NEEDED_VOXELS:
+        return []
+    known: dict[Truncation, Fit] = {}
+
+    def consider(hypotheses: Sequence[Truncation]) -> Fit:
+        for hypothesis in hypotheses:
+            if hypothesis not in known:
+                known[hypothesis] = _fit_one(samples, hypothesis, share)
+        return min(known.values(), key=lambda fit: fit.chi2)
+
+    best = consider(_hypotheses(floor_hu, COARSE, COARSE_CORRELATIONS))
+    for _ in range(2):
+        best = consider(_neighbours(best.truncation))
+    return sorted(known.values(), key=lambda fit: fit.chi2)
+
+
+def _neighbours(truncation: Truncation) -> list[Truncation]:
+    """One step in the number of images or their shares, and one in correlation."""
+    place = min(range(len(_ALL_WEIGHTS)), key=lambda n: abs(_effective(_ALL_WEIGHTS[n]) - _effective(truncation.weights)))
+    near = _ALL_WEIGHTS[max(0, place - 1) : place + 2]
+    steps = sorted({round(float(np.clip(truncation.correlation + d, 0.0, 0.72)), 2) for d in (-0.12, 0.0, 0.12)})
+    return _hypotheses(truncation.floor_hu, near, steps)
+
+
+def _effective(weights: tuple[float, ...]) -> float:
+    return 1.0 / sum(w * w for w in weights)
+
+
+def _fit_one(samples: Sequence[_Sample], truncation: Truncation, share: float) -> Fit:
+    """Restore with the hypothesis, scale the noise so that the histogram fits best, and do both once more."""
+    factor, best = 1.0, np.inf
+    loss = 0.0
+    for _ in range(2):
+        found, height, noise, weight, losses = np.zeros(len(EDGES_HU)), [], [], [], []
+        for sample in samples:
+            state = sample.restorer.inside(sample.image, truncation, share * factor)
+            region = sample.lungs & state.sparse & (state.mean < SHALLOW_HU)
+            found += _histogram(sample.image[region], truncation.floor_hu)
+            places = np.flatnonzero(region)
+            chosen = places[_evenly(places.size, SAMPLED_VOXELS)]
+            height.append(state.mean.reshape(-1)[chosen] - truncation.floor_hu)
+            noise.append(state.noise.reshape(-1)[chosen] / truncation.noise_ratio)
+            weight.append(np.full(chosen.size, places.size / max(chosen.size, 1)))
+            losses.append(float(state.lost[sample.lungs].mean()))
+        t, s, w = np.concatenate(height), np.concatenate(noise), np.concatenate(weight)
+        misfits = [
+            _misfit(_predicted(truncation, t, s * f, w), found) + (np.log(f * factor) / NOISE_ERROR) ** 2 for f in NOISE_FACTORS
+        ]
+        best, loss = min(misfits), float(np.mean(losses))
+        factor *= float(NOISE_FACTORS[int(np.argmin(misfits))])
+    return Fit(truncation, best, factor, loss)
+
+
+def _least_restoring(fits: Sequence[Fit]) -> Fit:
+    good = [f for f in fits if f.chi2 <= fits[0].chi2 + NEARLY_AS_GOOD]
+    return max(good, key=lambda fit: fit.loss_hu)
+
+
+def _histogram(values: FloatArray, floor_hu: float) -> Curve:
+    above = values - floor_hu
+    return np.r_[np.count_nonzero(above <= AT_FLOOR_HU), np.histogram(above, EDGES_HU)[0]].astype(np.float64)
+
+
+def _predicted(truncation: Truncation, height: FloatArray, noise: FloatArray, weight: Curve | None = None) -> Curve:
+    """Expected histogram of voxels whose means are ``height`` above the floor, with ``noise`` (HU) of one image."""
+    table = LossTable.of(truncation)
+    t = np.asarray(height / noise, np.float32)
+    below = [np.interp(t, table.t, table.atom)]
+    below += [table.probability_below(t, np.asarray(edge / noise, np.float32)) for edge in EDGES_HU[1:]]
+    counts = np.array([np.sum(b if weight is None else b * weight) for b in below])
+    return np.r_[counts[0], np.diff(counts)]
+
+
+def _misfit(predicted: Curve, found: Curve) -> float:
+    level = predicted.sum() / max(found.sum(), 1.0)
+    expected = predicted / level
+    error = np.maximum(expected, 1.0) + (BIN_ERROR * expected) ** 2
+    return float(np.sum((found - expected) ** 2 / error) + (np.log(level) / LEVEL_ERROR) ** 2)
+
+
+def _told(fits: Sequence[Fit], where: str, instead: str) -> dict[str, Any]:
+    if not fits:
+        return {"from": instead, "reason": f"too few voxels of the {where} lie near the floor"}
+    return {"from": f"histogram of the {where}", "chi2": round(fits[0].chi2, 1), "poor_fit": fits[0].chi2 > POOR_FIT,
+            "noise_factor": round(fits[0].noise_factor, 3)}  # fmt: skip
+
+
+def _evenly(count: int, wanted: int) -> NDArray[np.intp]:
+    return np.unique(np.linspace(0, count - 1, min(count, wanted)).astype(np.intp)) if count else np.zeros(0, np.intp)
+
+
+@dataclass(frozen=True)
+class _Regions:
+    """A slice and what is homogeneous in it, (rows, columns)."""
+
+    image: FloatArray
+    removed: FloatArray
+    band: FloatArray
+    tissue: BoolArray
+    lungs: BoolArray
+    outside: BoolArray
+
+    @classmethod
+    def of(cls, image: FloatArray, restorer: Restorer) -> _Regions:
+        base, band = restorer.filters(image, BASE, NOISE_BAND)
+        narrow, wide = ndimage.gaussian_filter(base, 3.0), ndimage.gaussian_filter(base, 6.0)
+        low, high = TISSUE_HU
+        tissue = (narrow > low) & (narrow < high) & (np.abs(narrow - wide) < FLAT_HU)
+        smooth = ndimage.gaussian_filter(base, 2.0)
+        body = ndimage.binary_fill_holes(smooth > BODY_HU)
+        lungs = ndimage.binary_erosion(body & (smooth < LUNG_HU), iterations=4)
+        near = ndimage.binary_dilation(body, iterations=15)
+        outside = ndimage.binary_erosion((narrow < AIR_LIMIT_HU) & ~near & _circle(image.shape), iterations=4)
+        return cls(image, image - base, band, tissue, lungs, outside)
+
+    def cut_to_lungs(self, pixel_mm: tuple[float, float], gain: Gain) -> _Sample | None:
+        """The lungs' rectangle with a margin."""
+        if not self.lungs.any():
+            return None
+        spans = [np.flatnonzero(self.lungs.any(axis=axis)) for axis in (1, 0)]
+        box = tuple(slice(max(0, s[0] - MARGIN_PIXELS), s[-1] + 1 + MARGIN_PIXELS) for s in spans)
+        image = np.ascontiguousarray(self.image[box])
+        return _Sample(image, self.lungs[box], Restorer(image.shape, pixel_mm, gain))
+
+
+def _circle(shape: tuple[int, int]) -> BoolArray:
+    """Inside the circle that reconstructions fill, (rows, columns)."""
+    rows, columns = (np.arange(n) - 0.5 * (n - 1) for n in shape)
+    return np.asarray(np.hypot(rows[:, None] / shape[0], columns[None, :] / shape[1]) < 0.47)
+
+
+def _fullest(regions: Sequence[_Regions]) -> list[_Regions]:
+    """The slices that show most lung."""
+    return sorted(regions, key=lambda r: -int(np.count_nonzero(r.lungs)))[:SLICES]
+
+
+def _noise_share(regions: Sequence[_Regions]) -> float:
+    removed = np.concatenate([r.removed[r.tissue] for r in regions])
+    band = np.concatenate([r.band[r.tissue] for r in regions])
+    power = float(np.mean(band**2)) if removed.size >= MINIMUM_TISSUE else 0.0
+    return float(np.sqrt(np.mean(removed**2) / power)) if power > 0.0 else TYPICAL_NOISE_SHARE
+
+

@@ -1,0 +1,204 @@
+"""What truncation took, tabulated: mean and variance of true minus stored value, given local mean, noise and stored value.
+
+With t = (mean - floor) / s and u = (stored - floor) / s, s the noise SD of one image, everything depends on t and u alone.
+An image contributes w max(t + z, 0) to u and w min(t + z, 0) to what was lost. Given the part of the noise that all images
+share, images are independent, so that sums are convolutions: for every image the distribution of its contribution, and
+for the loss its first two moments where the image was cut (derivation: docs/methods/truncation.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft, special
+
+from ..volume import FloatArray
+from .model import Truncation
+
+Curve = NDArray[np.float64]
+
+# t from well below the floor to where nothing is cut any more, u up to where what was lost is under 1 % of s.
+T_STEP, U_STEP = 0.1, 0.05
+T_RANGE = (-2.5, 7.0)
+U_LIMIT = 6.0
+# Sums are tabulated on a finer grid that holds their whole distribution (t + 6 SD), so that none wraps round.
+FINE = 2
+SUM_LIMIT = 14.0
+EDGE_STEP = U_STEP / FINE
+# Nodes of the Gauss-Hermite rule over the noise that all images share.
+SHARED_NODES = 12
+# Below this probability per cell the moments are numerical dust.
+LEAST_MASS = 1e-9
+
+
+@dataclass(frozen=True)
+class LossTable:
+    """Tables of one truncation; rows are t, columns u, in units of one image's noise SD.
+
+    Attributes:
+        t: (rows,), what the rows stand for.
+        loss: float32 (rows, columns), mean of true minus stored value (at most 0); column 0 holds u = 0, all images cut.
+        variance: float32 (rows, columns), its variance.
+        cumulated: (rows, edges), probability that u lies below (edge + 0.5) EDGE_STEP; all images cut included.
+        atom: (rows,), probability that all images were cut.
+        mean: (rows,), of u.
+        sd: (rows,), of u.
+    """
+
+    t: Curve
+    loss: FloatArray
+    variance: FloatArray
+    cumulated: Curve
+    atom: Curve
+    mean: Curve
+    sd: Curve
+
+    @classmethod
+    def of(cls, truncation: Truncation) -> LossTable:
+        """The tables of ``truncation``; those of the same weights and correlation are made once."""
+        return _table(tuple(round(w, 4) for w in truncation.weights), round(truncation.correlation, 4))
+
+    def t_of(self, ratio: Curve) -> Curve:
+        """t at which the SD of the stored value is ``ratio`` times its mean above the floor; the ratio falls with t."""
+        known = self.sd / self.mean
+        result: Curve = np.interp(-ratio, -known, self.t)
+        return result
+
+    def sd_of(self, t: Curve) -> Curve:
+        """SD of the stored value at ``t``, in units of one image's noise SD."""
+        result: Curve = np.interp(t, self.t, self.sd)
+        return result
+
+    def probability_below(self, t: FloatArray, u: FloatArray) -> FloatArray:
+        """Probability that a voxel of (n,) is stored below ``u`` > 0; bilinear."""
+        rows, edges = self.cumulated.shape
+        row, down = _place((t - T_RANGE[0]) / T_STEP, rows)
+        column, across = _place(u / EDGE_STEP - 0.5, edges)
+        first, second = (
+            self.cumulated[row + n, column] * (1.0 - across) + self.cumulated[row + n, column + 1] * across for n in (0, 1)
+        )
+        return np.asarray(first * (1.0 - down) + second * down, np.float32)
+
+    def look_up(self, t: FloatArray, u: FloatArray, at_floor: NDArray[np.bool_]) -> tuple[FloatArray, FloatArray]:
+        """Mean and variance of the loss for voxels (n,); linear in t, nearest in u."""
+        rows, columns = self.loss.shape
+        row, part = _place((t - np.float32(T_RANGE[0])) / np.float32(T_STEP), rows)
+        column = np.clip((u / np.float32(U_STEP) + np.float32(0.5)).astype(np.int32), 1, columns - 1)
+        column[at_floor] = 0
+        index = row * columns + column
+        results = []
+        for table in (self.loss, self.variance):
+            flat = table.reshape(-1)
+            low = flat[index]
+            results.append(low + part * (flat[index + columns] - low))
+        return results[0], results[1]
+
+
+def _place(where: FloatArray, size: int) -> tuple[NDArray[np.int32], FloatArray]:
+    """Index of the node before ``where`` on a grid of ``size`` nodes, and how far beyond it (0 to 1)."""
+    inside = np.clip(where, 0.0, np.float32(size - 1.001)).astype(np.float32)
+    index = inside.astype(np.int32)
+    return index, inside - index
+
+
+@lru_cache(maxsize=64)
+def _table(weights: tuple[float, ...], correlation: float) -> LossTable:
+    t = np.arange(T_RANGE[0], T_RANGE[1] + T_STEP / 2, T_STEP)
+    shared, share = special.roots_hermitenorm(SHARED_NODES if correlation > 0.0 else 1)
+    share = share / share.sum()
+    step = EDGE_STEP
+    cells = fft.next_fast_len(int(SUM_LIMIT / step))
+    mass, first, second = (np.zeros((t.size, cells)) for _ in range(3))
+    atom = np.zeros((3, t.size))
+    for q, probability in zip(shared, share, strict=True):
+        height = (t + np.sqrt(correlation) * q) / np.sqrt(1.0 - correlation)
+        sums, edge = _given_shared(height, np.sqrt(1.0 - correlation), np.asarray(weights), step, cells)
+        for total, part in zip((mass, first, second), sums, strict=True):
+            total += probability * part
+        atom += probability * edge
+    u = np.arange(cells) * step
+    mean = mass @ u
+    sd = np.sqrt(np.maximum(mass @ u**2 - mean**2, 1e-12))
+    # All images cut is a case apart: the cell at u = 0 holds it beside the smallest sums.
+    for total, part in zip((mass, first, second), atom, strict=True):
+        total[:, 0] -= part
+    columns = int(U_LIMIT / U_STEP) + 1
+    coarse = [_rebinned(total, columns) for total in (mass, first, second)]
+    for total, part in zip(coarse, atom, strict=True):
+        total[:, 0] = part
+    loss, variance = _moments(*coarse)
+    edges = int(U_LIMIT / EDGE_STEP)
+    return LossTable(t, loss, variance, np.cumsum(mass[:, :edges], axis=1) + atom[0][:, None], atom[0], mean, sd)
+
+
+def _given_shared(height: Curve, scale: float, weights: Curve, step: float,
+                  cells: int) -> tuple[tuple[Curve, Curve, Curve], Curve]:  # fmt: skip
+    """Sums over images that are independent: normal of mean ``height`` and SD 1 in units of ``scale``.
+
+    Returns:
+        probability of u, and with it multiplied mean and mean square of the loss, (rows, cells); the same three of the atom.
+    """
+    below = special.ndtr(-height)
+    density = np.exp(-0.5 * height**2) / np.sqrt(2.0 * np.pi)
+    # Moments of min(height + z, 0).
+    once = scale * (height * below - density)
+    twice = scale**2 * ((height**2 + 1.0) * below - height * density)
+    spectra = [_contribution(height, scale * w, step, cells) + below[:, None] for w in weights]
+    everything = np.prod(spectra, axis=0)
+    others = [np.prod([s for m, s in enumerate(spectra) if m != n], axis=0) if len(spectra) > 1 else 1.0
+              for n in range(len(spectra))]  # fmt: skip
+    first = sum(w * once[:, None] * other for w, other in zip(weights, others, strict=True))
+    second = sum(w**2 * twice[:, None] * other for w, other in zip(weights, others, strict=True))
+    for n, one in enumerate(weights):
+        for m, two in enumerate(weights):
+            if m != n:
+                rest = [s for k, s in enumerate(spectra) if k not in (n, m)]
+                second = second + one * two * once[:, None] ** 2 * (np.prod(rest, axis=0) if rest else 1.0)
+    spectral = [np.broadcast_to(np.asarray(x, complex), everything.shape) for x in (everything, first, second)]
+    sums = tuple(fft.irfft(x, n=cells, axis=1) for x in spectral)
+    count = len(weights)
+    pairs = 1.0 - float(np.sum(weights**2))
+    atom = np.stack([
+        below**count,
+        once * below ** (count - 1),
+        np.sum(weights**2) * twice * below ** (count - 1) + (pairs * once**2 * below ** (count - 2) if count > 1 else 0.0),
+    ])  # fmt: skip
+    return (sums[0], sums[1], sums[2]), atom
+
+
+def _contribution(height: Curve, scale: float, step: float, cells: int) -> NDArray[np.complex128]:
+    """Spectrum of the distribution of ``scale`` (height + z) where that is positive, on cells centred at multiples of ``step``."""
+    edges = (np.arange(cells + 1) - 0.5) * step
+    edges[0] = 0.0
+    cumulated = special.ndtr(edges[None, :] / scale - height[:, None])
+    return np.asarray(fft.rfft(np.diff(cumulated, axis=1), axis=1))
+
+
+def _rebinned(fine: Curve, columns: int) -> Curve:
+    """Cells of the lookup, centred at multiples of its step, from cells ``FINE`` times finer; half a cell falls to either side."""
+    padded = np.pad(fine[:, : columns * FINE], ((0, 0), (FINE // 2, FINE)))
+    kernel = np.ones(FINE + 1)
+    kernel[[0, -1]] = 0.5
+    total = np.zeros((fine.shape[0], columns))
+    for n, part in enumerate(kernel):
+        total += part * padded[:, n : n + columns * FINE : FINE]
+    # What lies between zero and the first cell's edge belongs to the first column above the floor.
+    total[:, 1] += total[:, 0]
+    total[:, 0] = 0.0
+    return total
+
+
+def _moments(mass: Curve, first: Curve, second: Curve) -> tuple[FloatArray, FloatArray]:
+    known = mass > LEAST_MASS
+    loss = np.where(known, first / np.where(known, mass, 1.0), np.nan)
+    square = np.where(known, second / np.where(known, mass, 1.0), np.nan)
+    for table in (loss, square):
+        # Far from the mean nothing is known: the nearest known value of the same u.
+        for column in table.T:
+            seen = np.flatnonzero(~np.isnan(column))
+            column[:] = np.interp(np.arange(column.size), seen, column[seen]) if seen.size else 0.0
+    loss = np.minimum(loss, 0.0)
+    return loss.astype(np.float32), np.maximum(square - loss**2, 0.0).astype(np.float32)

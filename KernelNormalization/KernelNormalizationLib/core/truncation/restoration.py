@@ -1,0 +1,221 @@
+"""What the HU floor took, put back before the kernel transfer.
+
+Truncation cuts the lower tail of the noise, so that any smoothing of the stored values reads too dense where tissue is nearly
+air. For every voxel in lung and air the expected loss, given the local mean, the local noise and the stored value, is read
+from tables (:mod:`.loss_table`) and added; the result is filtered, and mean and noise are read again from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..radial import Gain
+from ..volume import BoolArray, FloatArray
+from .local_means import LocalMeans
+from .loss_table import LossTable
+from .model import Truncation
+from .slice_filters import SliceFilters
+
+# Lung and air lie below this after the transfer; denser tissue is not reached by truncation.
+PARENCHYMA_HU = -700.0
+# No tissue is emptier than air, whose calibration is good to some HU. Air outside the body reads -1000.5 to -1001.4 HU on
+# two soft Siemens kernels.
+EMPTIEST_HU, AIR_HU = -1006.0, -1001.0
+# Gaussians (pixels) over which the first mean, the later means and the noise are taken, and how often all are estimated.
+FIRST_MEAN_SIGMA, MEAN_SIGMA, NOISE_SIGMA = 4.0, 2.0, 8.0
+ESTIMATES = 2
+# Vessel edges stand out of the noise of the high band by more than this many standard deviations; they are not noise.
+OUTLIER = 5.0
+# Detail of the base counts as structure from this many standard deviations of its noise on.
+DETAIL = 3.0
+# Regularization of the way back from the base to the sharp kernel: beyond a gain of 0.14 detail is not brought back.
+BACK_EPSILON = 0.02
+# Voxels within this distance of the floor count as stored at it: values are rounded to whole HU.
+AT_FLOOR_HU = 0.5
+LOWEST_NOISE_HU = 1.0
+# Noise is read where anatomy is weak: from 5 lp/cm on (section 9 of the notes on two real B70f pairs), or from 0.65 of the
+# highest frequency that large pixels hold.
+NOISE_BAND_LP_PER_CM, NOISE_BAND_SHARE = 5.0, 0.65
+
+BASE, NOISE_BAND, BACK = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class RestorationPlan:
+    """How the slices of a series were truncated, as far as the series tells.
+
+    Attributes:
+        lungs: truncation inside the body.
+        air: truncation of the air around the body.
+        noise_share: SD of all noise that the transfer removes over the SD of its band of high frequencies.
+        evidence: what the choice rests on, JSON-serializable.
+    """
+
+    lungs: Truncation
+    air: Truncation
+    noise_share: float
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+    def as_record(self) -> dict[str, Any]:
+        """For provenance."""
+        return {
+            "truncation_lungs": self.lungs.as_record(),
+            "truncation_air": self.air.as_record(),
+            "truncation_noise_share": round(self.noise_share, 3),
+            "truncation_evidence": self.evidence,
+        }
+
+
+@dataclass(frozen=True)
+class LocalState:
+    """What is known of a slice's lung and air after some estimates; maps are float32 (rows, columns).
+
+    Attributes:
+        base: HU, transfer of the restored slice.
+        lost: HU, at most 0.
+        mean: HU, expected value of the sharp slice without noise.
+        noise: HU, noise SD of the stored slice before truncation.
+        sparse: where lung or air is.
+    """
+
+    base: FloatArray
+    lost: FloatArray
+    mean: FloatArray
+    noise: FloatArray
+    sparse: BoolArray
+
+
+class Restorer:
+    """Restores slices of one shape.
+
+    Args:
+        shape: (rows, columns).
+        pixel_mm: (row, column) spacing, mm.
+        gain: in-plane gain to the smooth kernel against frequency in lp/cm.
+    """
+
+    def __init__(self, shape: tuple[int, int], pixel_mm: tuple[float, float], gain: Gain) -> None:
+        cut = noise_band_start(pixel_mm)
+        gains = (
+            gain,
+            lambda f: np.clip(f - cut, 0.0, 1.0),
+            lambda f: (1.0 + BACK_EPSILON) * gain(f) / (gain(f) ** 2 + BACK_EPSILON),
+        )
+        self.filters = SliceFilters(shape, pixel_mm, gains)
+
+    def restore(self, image: FloatArray, plan: RestorationPlan, outside: BoolArray | None = None) -> LocalState:
+        """Restore one slice.
+
+        Args:
+            image: (rows, columns), HU, as stored.
+            plan: how it was truncated.
+            outside: (rows, columns), air around the body, whose HU is known; treated as the rest if absent.
+        """
+        state = self.inside(image, plan.lungs, plan.noise_share)
+        if outside is None or not np.any(outside & (image <= plan.air.floor_hu + AT_FLOOR_HU)):
+            return state
+        lost = np.where(outside, loss_in_air(image, outside & state.sparse, plan.air), state.lost)
+        base = self.filters(image + lost, BASE)[0]
+        return LocalState(base, lost, state.mean, state.noise, state.sparse)
+
+    def inside(self, image: FloatArray, truncation: Truncation, noise_share: float) -> LocalState:
+        """Restore one slice (rows, columns), HU, with one truncation everywhere."""
+        table = LossTable.of(truncation)
+        base, band = self.filters(image, BASE, NOISE_BAND)
+        sparse = base < PARENCHYMA_HU
+        local = LocalMeans(sparse)
+        lost = np.zeros_like(image)
+        noise = mean = np.zeros_like(image)
+        uncertain: FloatArray | float = 0.0
+        at_floor = (image <= truncation.floor_hu + AT_FLOOR_HU)[sparse]
+        for estimate in range(ESTIMATES if at_floor.any() else 0):
+            variance = local.mean(_without_outliers(band, sparse) * noise_share**2 + uncertain, NOISE_SIGMA)
+            sd = np.sqrt(np.maximum(variance, LOWEST_NOISE_HU**2))
+            if estimate == 0:
+                level = local.mean(base, FIRST_MEAN_SIGMA)
+                low, sd = _before_truncation(level, sd, truncation, table)
+                # The first base reads too dense by what its local mean lost.
+                base = base + np.where(sparse, local.up(low - level), 0.0)
+            else:
+                low = np.maximum(local.mean(base, MEAN_SIGMA), EMPTIEST_HU)
+            mean = self._sharp_mean(base, local.up(low), local)
+            noise = local.up(sd)
+            lost, uncertain = np.zeros_like(image), np.zeros_like(image)
+            s = noise[sparse] / np.float32(truncation.noise_ratio)
+            t, u = (mean[sparse] - truncation.floor_hu) / s, (image[sparse] - truncation.floor_hu) / s
+            took, spread = table.look_up(t, u, at_floor)
+            lost[sparse], uncertain[sparse] = took * s, spread * s**2
+            base, band = self.filters(image + lost, BASE, NOISE_BAND)
+        return LocalState(base, lost, mean, noise, sparse)
+
+    def _sharp_mean(self, base: FloatArray, level: FloatArray, local: LocalMeans) -> FloatArray:
+        """The sharp slice without its noise: the base with its noise shrunk, brought back to the sharp kernel.
+
+        A sharp kernel undershoots beside vessels and the chest wall, often below the floor; the base does not.
+        """
+        detail = base - level
+        variance = local.up(local.mean(_without_outliers(detail, local.mask, 2.0), NOISE_SIGMA))
+        kept = np.clip(1.0 - DETAIL**2 * variance / np.maximum(detail * detail, 1e-3), 0.0, 1.0)
+        clean = np.where(local.mask, level + detail * kept, base)
+        return self.filters(clean, BACK)[0]
+
+
+def noise_band_start(pixel_mm: tuple[float, float]) -> float:
+    """Frequency (lp/cm) from which on noise is read."""
+    return min(NOISE_BAND_LP_PER_CM, NOISE_BAND_SHARE * 5.0 / max(pixel_mm))
+
+
+def loss_in_air(image: FloatArray, air: BoolArray, truncation: Truncation) -> FloatArray:
+    """Expected loss (HU, at most 0) in air, whose mean is known.
+
+    The mean of the stored values tells the noise: averaging images does not change it, so it depends on the mean and the
+    noise of one image alone.
+
+    Args:
+        image: (rows, columns), HU, as stored.
+        air: (rows, columns), where to.
+        truncation: of the air around the body.
+    """
+    table = LossTable.of(truncation)
+    lost = np.zeros_like(image)
+    if not air.any():
+        return lost
+    s = air_noise(image, air, truncation)[air]
+    t = np.float32(AIR_HU - truncation.floor_hu) / s
+    u = (image[air] - truncation.floor_hu) / s
+    lost[air] = table.look_up(t, u, image[air] <= truncation.floor_hu + AT_FLOOR_HU)[0] * s
+    return lost
+
+
+def air_noise(image: FloatArray, air: BoolArray, truncation: Truncation) -> FloatArray:
+    """Noise SD (HU) of one of the averaged images in air of known mean, float32 (rows, columns)."""
+    table = LossTable.of(truncation)
+    local = LocalMeans(air)
+    above = np.maximum(local.mean(image, NOISE_SIGMA) - truncation.floor_hu, 0.0)
+    height = AIR_HU - truncation.floor_hu
+    usable = table.t > 0.05
+    # Mean above the floor in units of the height of air above it; falls with t = height / s.
+    mean, noise = table.mean[usable] / table.t[usable], 1.0 / table.t[usable]
+    s = np.interp(above / height, mean[::-1], noise[::-1]) * height
+    return local.up(np.maximum(s, LOWEST_NOISE_HU).astype(np.float32))
+
+
+def _before_truncation(level: FloatArray, sd: FloatArray, truncation: Truncation,
+                       table: LossTable) -> tuple[FloatArray, FloatArray]:  # fmt: skip
+    """Mean (HU) and noise SD (HU) of the stored slice before truncation, from both after it."""
+    above = np.maximum(level - truncation.floor_hu, 0.1).astype(np.float64)
+    t = table.t_of(sd / above)
+    s = sd / table.sd_of(t)
+    mean = truncation.floor_hu + np.maximum(t * s, EMPTIEST_HU - truncation.floor_hu)
+    return mean.astype(np.float32), (s * truncation.noise_ratio).astype(np.float32)
+
+
+def _without_outliers(noise: FloatArray, region: BoolArray, limit: float = OUTLIER) -> FloatArray:
+    """Square of ``noise`` (rows, columns), held below ``limit`` times its robust SD in ``region``."""
+    some = np.abs(noise[::2, ::2][region[::2, ::2]])
+    highest = limit * 1.4826 * float(np.median(some)) if some.size else np.inf
+    squared: FloatArray = np.minimum(np.abs(noise), np.float32(highest)) ** 2
+    return squared
