@@ -16,7 +16,6 @@ from KernelNormalizationLib.core.backends import Device
 from KernelNormalizationLib.core.censoring import restored_transfer
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.floor import detect_floor
-from KernelNormalizationLib.core.kernels import KernelModel
 from KernelNormalizationLib.core.linear import find_transfer
 from KernelNormalizationLib.core.methods import TARGET_FLOOR_HU
 from KernelNormalizationLib.core.normalizers import METHODS, Normalizer
@@ -140,8 +139,7 @@ def oracle(case: Case) -> FloatArray:
     kernel = case.meta["sharp_kernel"]
     if case.unclipped is None or kernel.get("estimated") is not None:
         raise InputError(f"{case.name} has no unclipped volume; simulate with --keep-unclipped for the oracle.")
-    model = KernelModel(*(kernel[name] for name in ("number", "f50", "p", "b", "f1")))
-    sharp = SharpKernel(str(kernel["name"]), model, float(kernel["lift"]))
+    sharp = SharpKernel.from_meta(kernel)
     f = radial_frequency(case.unclipped.shape[1], case.sharp.geometry.spacing[1])
     gain = np.minimum(SMOOTH_KERNEL.mtf(f) / np.maximum(sharp.mtf(f), 1e-6), ORACLE_GAIN_LIMIT).astype(np.float32)
     planes = [fft.irfft2(fft.rfft2(plane) * gain, s=plane.shape) for plane in case.unclipped]

@@ -52,9 +52,9 @@ class KernelModel:
 
 # Fits of NPS = a f M^2 to the published noise spectra of a Siemens scanner (normalized, digitised; shipped with the package
 # DICaugment of the FDA, MIT licence), root-mean-square error about 1 % of each spectrum's peak. Being spectra of noise, every M
-# lacks what blurs the object but not the noise (detector aperture, focus), the same for all; ratios of two M are free of it. With
-# a 0.6 mm aperture B30f then passes 50 % of the object at 3.5 and 10 % at 6.0 lp/cm, as published for it. B75f is not here: the
-# model does not describe its spectrum (error twice as large, no peak within the range).
+# lacks what blurs the object but not the noise (detector aperture, focus), the same for all; ratios of two M are free of it.
+# With a 0.6 mm aperture B30f then passes 50 % of the object at 3.5 and 10 % at 6.0 lp/cm, as published for it. B75f is not
+# here: the model does not describe its spectrum (error twice as large, no peak within the range).
 KERNELS: dict[int, KernelModel] = {
     10: KernelModel(10, 2.78, 2.25, -0.01, 3.05),
     20: KernelModel(20, 3.23, 2.21, -0.01, 1.50),
