@@ -19,8 +19,8 @@ WATER_ATTENUATION = 0.0193
 # (595 mm) and doubled by the quarter-detector shift: 0.353 mm.
 CHANNEL_SPACING = 0.353
 # Rebinning to parallel rays interpolates neighbouring readings, which blurs the noise as a box of this width (mm) would. With
-# it the noise relative to B30f is B10f 0.65, B50f 2.6 and B70f 5.7, as on real pairs (0.65, 2.5, 5.3 to 5.9), and B80f / B20f is
-# 6.1. The published spectra alone have 0.63, 3.0, 6.6 and 7.0: the measured pairs decide.
+# it the noise relative to B30f is B10f 0.65, B50f 2.6 and B70f 5.7, as on real pairs (0.65, 2.5, 5.3 to 5.9), and B80f / B20f
+# is 6.1. The published spectra alone have 0.63, 3.0, 6.6 and 7.0: the measured pairs decide.
 REBINNING_BLUR = 0.50
 FIELD_OF_MEASUREMENT = 500.0
 VIEWS = 500
