@@ -17,7 +17,7 @@ from .procedural import ProceduralChest, Slab
 from .real_objects import RealChest, RealVolume
 from .sampling import Grid, SignalChain, to_pixels
 from .texture import random_field
-from .truncated import hu_floor, truncated
+from .truncated import hu_floor, truncated, truncation_meta
 
 FloatArray = NDArray[np.float32]
 LabelArray = NDArray[np.uint8]
@@ -226,7 +226,7 @@ def _finish(options: Options, plan: PatientPlan, chest: ObjectSource, grid: Grid
         "sharp_kernel": plan.kernel.as_meta(),
         "smooth_kernel": {"name": "B20f", **asdict(SMOOTH_KERNEL)},
         "dose": asdict(plan.dose),
-        "truncation": None if plan.truncation is None else asdict(plan.truncation),
+        "truncation": truncation_meta(plan.truncation),
         "floor": asdict(hu_floor(plan.truncation)),
         "padding": plan.padding,
         "pixel_mm": grid.pixel,

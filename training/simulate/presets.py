@@ -18,8 +18,8 @@ Preset = Literal["paper", "diverse", "outside"]
 PRESETS: tuple[Preset, ...] = get_args(Preset)
 
 # Quanta a rebinned sample (500 views) that bring the paper preset near the paper's population: with these, 40 patients of one
-# slice had a mean |B80f - B20f| of 84.8 +- 13.3 HU (paper 84.5 +- 11.7), an EI error of 17.4 +- 5.5 points (17.3 +- 4.7) and a raw
-# Dice of 0.19, 0.37 for EI > 5 (0.19, 0.41). Patients vary log-normally.
+# slice had a mean |B80f - B20f| of 84.8 +- 13.3 HU (paper 84.5 +- 11.7), an EI error of 17.4 +- 5.5 points (17.3 +- 4.7) and a
+# raw Dice of 0.19, 0.37 for EI > 5 (0.19, 0.41). Patients vary log-normally.
 PAPER_QUANTA = 7.4e4
 DOSE_SPREAD = 0.25
 PAPER_MODULATION = 0.8

@@ -6,6 +6,9 @@ before. The simulator back-projects the noise of their mean only, and draws how 
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -111,3 +114,20 @@ def draw_truncation(rng: np.random.Generator) -> Truncation | None:
 def hu_floor(truncation: Truncation | None) -> HUFloor:
     """The lower end of the HU range that ``truncation`` leaves."""
     return HUFloor("none", -2048.0) if truncation is None else HUFloor("clipped", truncation.floor_hu)
+
+
+def truncation_meta(truncation: Truncation | None) -> dict[str, Any] | None:
+    """JSON-serializable description for a patient's meta data; :func:`truncation_of` reads it back exactly."""
+    return None if truncation is None else {**asdict(truncation), "weights": list(truncation.weights)}
+
+
+def truncation_of(meta: dict[str, Any]) -> Truncation | None:
+    """How a simulated patient was truncated, from its meta data.
+
+    Raises:
+        InputError: the meta data do not tell, as those of real pairs.
+    """
+    if "truncation" not in meta:
+        raise InputError("The pair does not tell how its slices were truncated; only pairs made by training.simulate do.")
+    found = meta["truncation"]
+    return None if found is None else Truncation(found["floor_hu"], tuple(found["weights"]), found["correlation"])
