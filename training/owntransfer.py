@@ -69,8 +69,10 @@ def measure_transfer(files: Sequence[Path]) -> OwnTransfer:
 def _lowest(meta: dict[str, object]) -> float:
     floor = meta["floor"]
     assert isinstance(floor, dict)
-    # A folded value lies anywhere above the floor; where noise is far from it, nothing was folded.
-    return float(floor["value"]) + (100.0 if floor["kind"] == "folded" else 0.5)
+    # A mean of images truncated before lies some way above the floor; where all values are far from it, none was truncated.
+    truncation = meta.get("truncation")
+    averaged = isinstance(truncation, dict) and len(truncation["weights"]) > 1
+    return float(floor["value"]) + (100.0 if averaged else 0.5)
 
 
 def _add_spectra(sharp: NDArray[np.float64], smooth: NDArray[np.float64], lowest: float, pixel_mm: float,

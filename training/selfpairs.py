@@ -12,15 +12,17 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
-from KernelNormalizationLib.core.floor import HUFloor, detect_floor, floor_mask
+from KernelNormalizationLib.core.floor import detect_floor, floor_mask
 from KernelNormalizationLib.core.kernels import KERNELS
 from KernelNormalizationLib.core.linear import b20f_gain
 from KernelNormalizationLib.core.sharpness import smoothed
+from KernelNormalizationLib.core.truncation.model import Truncation
 from KernelNormalizationLib.core.volume import BoolArray, CTVolume, FloatArray
 
 from .base import base_image
 from .patches import MARGIN, Patch, crop_corner, filtered, inner, oriented
-from .simulate.floors import Floor, to_integers
+from .simulate.floors import to_integers
+from .simulate.truncated import draw_truncation, hu_floor, truncated
 
 # A truncated voxel spoils the truth within the reach of the transfer, about 8 pixels.
 REACH_PIXELS = 8
@@ -32,6 +34,8 @@ FLOOR_HU = np.float32(-1024.0)
 # Nothing in a patient is emptier than air; air itself is calibrated to within some HU.
 AIR_HU = (-1008.0, -992.0)
 AIR_SIGMA = 3.0
+# Noise seldom exceeds this many of its robust standard deviations.
+NOISE_LIMIT = 4.0
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class SelfPairs:
         centres: (n, 3) voxels (k, j, i) around which patches are drawn.
         pixel_mm: in-plane spacing, mm.
         number: kernel number of the scan.
-        floors: floors to impose, one drawn for each patch.
+        truncations: to impose, one drawn for each patch; empty for any that a scanner may have.
     """
 
     hu: FloatArray
@@ -52,16 +56,16 @@ class SelfPairs:
     centres: np.ndarray[tuple[int, int], np.dtype[np.int32]]
     pixel_mm: float
     number: float
-    floors: tuple[Floor, ...]
+    truncations: tuple[Truncation | None, ...] = ()
 
     @classmethod
-    def from_volume(cls, volume: CTVolume, number: float, floors: tuple[Floor, ...]) -> SelfPairs:
+    def from_volume(cls, volume: CTVolume, number: float, truncations: tuple[Truncation | None, ...] = ()) -> SelfPairs:
         """Prepare a scan whose kernel has the given number.
 
         Args:
             volume: a real sharp reconstruction.
             number: its kernel number, 10 to 80; the transfer need not be exact, since truth and base share it.
-            floors: floors to impose.
+            truncations: to impose; empty for any that a scanner may have.
         """
         hu = volume.filled()
         truncated = floor_mask(hu, detect_floor(volume.hu, volume.padding_mask)) | volume.padding_mask
@@ -71,7 +75,7 @@ class SelfPairs:
         local = smoothed(hu, 3.0)
         body = known & (local > -980.0) & (local < 300.0)
         centres = np.argwhere(body[:, ::4, ::4]).astype(np.int32) * np.array([1, 4, 4], np.int32)
-        return cls(hu, known, centres, volume.geometry.spacing[1], number, floors)
+        return cls(hu, known, centres, volume.geometry.spacing[1], number, truncations)
 
     def sample(self, rng: np.random.Generator, size: int) -> Patch:
         outer = size + 2 * MARGIN
@@ -84,11 +88,15 @@ class SelfPairs:
         turn = int(rng.integers(8))
         image, known = oriented(self.hu[window], turn), oriented(self.known[window].astype(np.float32), turn)
         moved = self._moved(image, known, rng)
-        floor = self.floors[int(rng.integers(len(self.floors)))]
-        sharp = to_integers(floor.apply(moved)).astype(np.float32)
+        drawn = self.truncations[int(rng.integers(len(self.truncations)))] if self.truncations else draw_truncation(rng)
         gain = b20f_gain(float(np.clip(self.number + rng.uniform(-10, 10), min(KERNELS), max(KERNELS))))
-        known_floor = HUFloor(floor.kind, floor.value)
-        base, target = base_image(sharp[None], self.pixel_mm, gain, known_floor)[0], filtered(moved, self.pixel_mm, gain)
+        target, known_floor = filtered(moved, self.pixel_mm, gain), hu_floor(drawn)
+        # What the transfer takes away stands for the noise; edges in it are held to what noise reaches.
+        noise = moved - target
+        limit = np.float32(NOISE_LIMIT * 1.4826 * np.median(np.abs(noise)))
+        stored = truncated(moved[None], np.clip(noise, -limit, limit)[None], drawn, rng)[0]
+        sharp = to_integers(stored).astype(np.float32)
+        base = base_image(sharp[None], self.pixel_mm, gain, known_floor)[0]
         threshold = known_floor.threshold
         return Patch(inner(sharp), inner(base), np.maximum(inner(target), FLOOR_HU), inner(known), threshold)
 

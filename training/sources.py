@@ -17,18 +17,10 @@ from KernelNormalizationLib.core.volume import CTVolume
 
 from .patches import EpochBatches, MixedSource, Patch, PatchSource, choose_places, crop_corner, oriented
 from .selfpairs import FLOOR_HU, SelfPairs
-from .simulate.floors import Floor
 from .unpacked import UnpackedPatient, open_patient, patient_files
 
 logger = logging.getLogger(__name__)
 
-# The floors met on real scanners (clipped at -1024 or -1000, folded); the common one twice.
-IMPOSED_FLOORS = (
-    Floor("clipped", -1024.0),
-    Floor("clipped", -1024.0),
-    Floor("clipped", -1000.0),
-    Floor("folded", -1024.0, 6.0),
-)
 # A self-pair takes as long to make as to learn from: 1500 patches of 128 x 128 pixels hold 400 MB.
 BANK_PATCHES = 1500
 
@@ -153,7 +145,7 @@ def load_pairs(config: SourceConfig) -> list[PatientPatches]:
 
 def _self_pairs(path: str) -> PatchBank:
     volume = read_volume(path)
-    return PatchBank(SelfPairs.from_volume(volume, _number_of(volume), IMPOSED_FLOORS))
+    return PatchBank(SelfPairs.from_volume(volume, _number_of(volume)))
 
 
 def _number_of(volume: CTVolume) -> float:

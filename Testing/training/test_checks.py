@@ -149,7 +149,7 @@ def test_cylinders_show_a_shift_of_three_hu_and_that_the_shipped_model_keeps_wat
     found = list(fidelity.cylinders_keep_their_mean(methods, SMALL, kernels=(80,), doses=(1.0,)))
     shifted = [o for o in found if isinstance(o, Outcome) and o.method == "shifted"]
     assert {o.case.split(",")[0] for o in shifted} == {"water", "lung density"}
-    assert {o.case.split(", ")[2] for o in shifted} == {"clipped", "folded"}
+    assert {o.case.split(", ")[2] for o in shifted} == {"1 image averaged", "4 images averaged"}
     assert not any(o.passed for o in shifted)
     water = [o for o in found if isinstance(o, Outcome) and "water" in o.case]
     assert all(o.value == pytest.approx(3.0, abs=0.5) for o in water if o.method == "shifted")

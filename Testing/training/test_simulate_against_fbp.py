@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from training.simulate.kernel_family import SMOOTH_KERNEL, nominal_kernel
 from training.simulate.noise import (
     CHANNEL_SPACING,
-    DETECTOR_APERTURE,
-    FOCUS_WIDTH,
+    REBINNING_BLUR,
     WATER_ATTENUATION,
     Dose,
     NoiseChain,
@@ -19,7 +18,7 @@ from training.simulate.noise import (
     reading_noise,
 )
 from training.simulate.projector import back_project
-from training.simulate.sampling import Grid, Mtf, SignalChain
+from training.simulate.sampling import DETECTOR_APERTURE, FOCUS_WIDTH, Grid, Mtf, SignalChain
 
 VIEWS = 1152
 CHANNELS = 1024
@@ -50,8 +49,8 @@ def reconstruct(sinogram: NDArray[np.float64], mtf: Mtf) -> NDArray[np.float32]:
     ramp[0] = 1.0 / (4.0 * CHANNEL_SPACING**2)
     response = np.real(np.fft.fft(ramp)) * CHANNEL_SPACING
     f = np.abs(np.fft.fftfreq(size, CHANNEL_SPACING))
-    blur = np.sinc(DETECTOR_APERTURE * f) * np.sinc(FOCUS_WIDTH * f) * np.sinc(CHANNEL_SPACING * f) ** 2
-    window = mtf(10.0 * f) / np.maximum(blur, 0.02)
+    # Linear interpolation of the back-projection is divided out; aperture and focus are in the line integrals and stay.
+    window = mtf(10.0 * f) / np.sinc(CHANNEL_SPACING * f) ** 2
     filtered = np.fft.ifft(np.fft.fft(sinogram, size, axis=1) * response * window, axis=1)[:, :CHANNELS]
     angles = (np.arange(VIEWS) * np.pi / VIEWS).astype(np.float32)
     image = back_project(filtered.astype(np.complex64), angles, CHANNEL_SPACING, GRID.pixel, GRID.matrix)
@@ -96,7 +95,7 @@ def test_the_noise_is_that_of_counted_quanta() -> None:
     counted = np.maximum(rng.poisson(quanta) + rng.normal(0.0, 20.0 * np.sqrt(500.0 / VIEWS), quanta.shape), 1.0)
     noisy = -np.log(counted / quanta)
     kernel = nominal_kernel(50)
-    full = reconstruct(noisy, kernel.mtf) + 1000.0
+    full = reconstruct(noisy, lambda f: kernel.mtf(f) * np.sinc(REBINNING_BLUR * np.asarray(f) / 10.0)) + 1000.0
     grid = coarse_grid((0.0,))
     spread = reading_noise(attenuation(sampled_object(grid)), dose, 0.0)
     chain = NoiseChain(GRID, kernel.mtf, SMOOTH_KERNEL.mtf)

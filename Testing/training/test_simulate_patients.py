@@ -56,11 +56,12 @@ def test_the_file_keeps_the_contract(patient: SimulatedPatient, tmp_path: Path) 
             "sharp": "<i2", "smooth": "<i2", "lung": "|u1", "spacing": "<f4"}  # fmt: skip
         assert data["sharp"].shape == data["smooth"].shape == data["lung"].shape == (3, 160, 160)
         assert data["sharp_unclipped"].dtype == np.float32
+        assert data["sharp_noise"].dtype == np.float16
         assert data["spacing"][0] == 1.0
         meta = json.loads(str(data["meta"]))
     assert meta["real_object"] is False
     assert meta["sharp_kernel"]["name"] == "B80f"
-    assert {"true_ei", "dose", "floor", "padding", "pixel_mm", "object", "seed", "smooth_kernel"} <= meta.keys()
+    assert {"true_ei", "dose", "truncation", "floor", "padding", "pixel_mm", "object", "seed", "smooth_kernel"} <= meta.keys()
     read = read_patient(path)
     assert read.meta == patient.meta
     assert np.array_equal(read.lung, patient.lung)
@@ -149,17 +150,26 @@ def test_real_and_procedural_patients_alternate_in_the_asked_share() -> None:
     assert not any(draw_plan(options, n, False, np.random.default_rng(n)).real_object for n in range(10))
 
 
-def test_the_diverse_preset_has_every_floor_and_thick_slices() -> None:
+def test_the_diverse_preset_has_every_truncation_and_thick_slices() -> None:
     plans = [draw_plan(Options("diverse"), n, False, np.random.default_rng(n)) for n in range(200)]
-    assert {(p.floor.kind, p.floor.value) for p in plans} == {
-        ("clipped", -1024.0), ("clipped", -1000.0), ("folded", -1024.0), ("none", -1024.0)}  # fmt: skip
+    drawn = [p.truncation for p in plans]
+    assert 0.08 < np.mean([t is None for t in drawn]) < 0.22
+    known = [t for t in drawn if t is not None]
+    assert {t.floor_hu for t in known} == {-1024.0, -1000.0}
+    assert {t.images for t in known} == set(range(1, 9))
+    assert 0.4 < np.mean([t.images <= 2 for t in known]) < 0.6
+    assert all(0.0 <= t.correlation <= 0.6 for t in known)
     assert {p.output_mm for p in plans} == {1.0, 3.0, 5.0, 8.0}
     assert any(p.padding == -2048 for p in plans)
 
 
 def test_the_paper_preset_is_one_scanner() -> None:
     plans = [draw_plan(Options("paper"), n, False, np.random.default_rng(n)) for n in range(200)]
-    assert {(p.kernel.name, p.output_mm, p.floor.value, p.padding) for p in plans} == {("B80f", 1.0, -1024.0, None)}
+    assert {(p.kernel.name, p.kernel.lift, p.output_mm, p.padding) for p in plans} == {("B80f", 1.0, 1.0, None)}
+    truncations = [p.truncation for p in plans]
+    assert {(t.floor_hu, t.images) for t in truncations if t is not None} == {(-1024.0, n) for n in (1, 2, 3, 4)}
+    assert {t.correlation for t in truncations if t is not None and t.images > 1} == {0.24, 0.0}
+    assert None not in truncations
     severe = np.mean([p.emphysema.target_index > 5.0 for p in plans])
     assert 0.2 < severe < 0.5
 
@@ -225,3 +235,34 @@ def test_a_thick_slice_averages_what_lies_in_it() -> None:
     assert planes.z == pytest.approx((97.333, 100.0, 102.667, 105.333, 108.0, 110.667), abs=1e-3)
     stack = np.arange(6, dtype=np.float32)[:, None, None] * np.ones((6, 2, 2), np.float32)
     assert _averaged(stack, 3)[:, 0, 0].tolist() == [1.0, 4.0]
+
+
+def test_the_outside_preset_is_the_papers_with_more_images_and_other_kernels() -> None:
+    plans = [draw_plan(Options("outside"), n, False, np.random.default_rng(n)) for n in range(100)]
+    truncations = [p.truncation for p in plans if p.truncation is not None]
+    assert len(truncations) == 100
+    assert {t.images for t in truncations} == {5, 6, 8, 12}
+    assert max(t.correlation for t in truncations) > 0.6
+    assert {p.kernel.name for p in plans} == {"B70f-outside", "B80f-outside"}
+    assert {p.kernel.lift for p in plans} == {0.0, 0.5, 1.3}
+
+
+def test_the_noise_stored_is_the_noise_in_the_untruncated_image() -> None:
+    """Less noise, and only the object is left: what the smooth image shows of it outside the body, air of one density."""
+    noisy = simulate_patient(Options("paper", 1, 96, keep_unclipped=True), 3, 1, [])
+    assert noisy.sharp_unclipped is not None
+    assert noisy.sharp_noise is not None
+    lung = noisy.lung > 0
+    before = noisy.sharp_unclipped[lung]
+    after = before - noisy.sharp_noise.astype(np.float32)[lung]
+    assert float(np.median(np.abs(after - np.median(after)))) < 0.5 * float(np.median(np.abs(before - np.median(before))))
+
+
+def test_truncation_raises_what_lies_far_below_the_floor_and_leaves_dense_tissue() -> None:
+    patient = simulate_patient(Options("paper", 2, 128, keep_unclipped=True), 5, 4, [])
+    assert patient.sharp_unclipped is not None
+    raised = patient.sharp - patient.sharp_unclipped
+    dense = patient.sharp_unclipped > 0.0
+    # rounding, once of the native slices and once of those interpolated between them
+    assert np.abs(raised[dense]).max() <= 1.0
+    assert raised[patient.sharp_unclipped < -1100.0].min() > 70.0

@@ -16,6 +16,7 @@ from KernelNormalizationLib.core.floor import NEVER_HU
 from KernelNormalizationLib.core.models import load_model
 from KernelNormalizationLib.core.radial import apply_gain
 from KernelNormalizationLib.core.sample import make_sample
+from KernelNormalizationLib.core.truncation.model import Truncation
 from KernelNormalizationLib.core.unet import UNet, UNetConfig
 from training.band_energies import reference_energies
 from training.checkpoint import CHECKPOINT
@@ -23,14 +24,13 @@ from training.config import TrainConfig
 from training.export import export
 from training.patches import MARGIN, Batch, draw_batch
 from training.selfpairs import SelfPairs
-from training.simulate.floors import Floor
 from training.simulate.patient import SimulatedPatient
 from training.simulate.store import patient_path, write_patient
 from training.sources import SourceConfig, build_source
 from training.train import Rhythm, loss_of, train
 
 TINY = TrainConfig(features=(4, 4, 8, 8), steps=6, batch=2, patch=64)
-CLIPPED = Floor("clipped", -1024.0)
+CLIPPED = Truncation()
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def scan_pairs() -> SelfPairs:
 
 
 def test_without_a_floor_the_linear_transfer_of_a_self_pair_is_its_truth(scan_pairs: SelfPairs) -> None:
-    source = replace(scan_pairs, floors=(Floor("none"),))
+    source = replace(scan_pairs, truncations=(None,))
     for seed in range(4):
         patch = source.sample(np.random.default_rng(seed), 64)
         above = (patch.target > -1024.0) & (patch.weight > 0)

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from KernelNormalizationLib.core.truncation.model import Truncation
 from KernelNormalizationLib.core.volume import Acquisition, CTVolume, Geometry
 
-from ..simulate.floors import Floor, to_integers
+from ..simulate.floors import to_integers
 from ..simulate.kernel_family import SMOOTH_KERNEL, SharpKernel, nominal_kernel
 from ..simulate.noise import Dose, NoiseChain, attenuation, coarse_grid, reading_noise
 from ..simulate.patient import REFERENCE_PEAK
 from ..simulate.presets import PAPER_LIFT, PAPER_MODULATION, PAPER_QUANTA
 from ..simulate.sampling import Grid, SignalChain
+from ..simulate.truncated import truncated
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
@@ -149,16 +151,18 @@ def sharp_noise(parts: tuple[Part, ...], bench: Bench, number: int, dose: float,
     return np.stack([chain.reconstruct(one, spread)[0] for one in white])
 
 
-def as_scan(hu: FloatArray, bench: Bench, number: int, floor: Floor) -> CTVolume:
-    """A volume as the scanner would store it: floor, integers, Siemens kernel tag.
+def as_scan(hu: FloatArray, bench: Bench, number: int, truncation: Truncation, noise: FloatArray | None = None) -> CTVolume:
+    """A volume as the scanner would store it: truncated, integers, Siemens kernel tag.
 
     Args:
-        hu: (slices, rows, columns), or one slice (rows, columns) for all, HU.
+        hu: (slices, rows, columns), or one slice (rows, columns) for all, HU, without noise.
         bench: sizes.
         number: kernel of the tag.
-        floor: lower end of the HU range.
+        truncation: how the scanner truncates.
+        noise: (slices, rows, columns), HU, added to ``hu``.
     """
-    stack = np.broadcast_to(hu, (bench.slices, bench.matrix, bench.matrix))
-    stored = to_integers(floor.apply(np.array(stack, np.float32))).astype(np.float32)
+    stack = np.array(np.broadcast_to(hu, (bench.slices, bench.matrix, bench.matrix)), np.float32)
+    noise = np.zeros_like(stack) if noise is None else noise
+    stored = to_integers(truncated(stack + noise, noise, truncation, np.random.default_rng(number))).astype(np.float32)
     facts = Acquisition(f"B{number}f", "SIEMENS", slice_thickness_mm=SLICE_MM, modality="CT")
     return CTVolume(stored, Geometry((SLICE_MM, bench.pixel, bench.pixel)), facts, name=f"phantom B{number}f")

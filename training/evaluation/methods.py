@@ -9,30 +9,24 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
 
 from KernelNormalizationLib.core.api import create_normalizer
 from KernelNormalizationLib.core.backends import Device
 from KernelNormalizationLib.core.censoring import restored_transfer
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.floor import detect_floor
-from KernelNormalizationLib.core.kernels import KernelModel
 from KernelNormalizationLib.core.linear import find_transfer
 from KernelNormalizationLib.core.methods import TARGET_FLOOR_HU
 from KernelNormalizationLib.core.normalizers import METHODS, Normalizer
 from KernelNormalizationLib.core.progress import ProgressTracker
-from KernelNormalizationLib.core.radial import Gain
+from KernelNormalizationLib.core.radial import Gain, apply_gain
 from KernelNormalizationLib.core.volume import CTVolume
 
-from ..simulate.kernel_family import SMOOTH_KERNEL, SharpKernel, simulated_gain
-from ..simulate.sampling import radial_frequency
+from ..simulate.kernel_family import simulated_gain
 from .cases import Case
 
 FloatArray = NDArray[np.float32]
 Apply = Callable[[Case], FloatArray]
-
-# Weakest restoring gain of the oracle: below it the sharp kernel carries nothing.
-ORACLE_GAIN_LIMIT = 50.0
 
 
 @dataclass(frozen=True)
@@ -140,13 +134,8 @@ def oracle(case: Case) -> FloatArray:
     kernel = case.meta["sharp_kernel"]
     if case.unclipped is None or kernel.get("estimated") is not None:
         raise InputError(f"{case.name} has no unclipped volume; simulate with --keep-unclipped for the oracle.")
-    model = KernelModel(*(kernel[name] for name in ("number", "f50", "p", "b", "f1")))
-    sharp = SharpKernel(str(kernel["name"]), model, float(kernel["lift"]))
-    f = radial_frequency(case.unclipped.shape[1], case.sharp.geometry.spacing[1])
-    gain = np.minimum(SMOOTH_KERNEL.mtf(f) / np.maximum(sharp.mtf(f), 1e-6), ORACLE_GAIN_LIMIT).astype(np.float32)
-    planes = [fft.irfft2(fft.rfft2(plane) * gain, s=plane.shape) for plane in case.unclipped]
     hu = case.sharp.hu.copy()
-    hu[: case.slices] = np.stack(planes)
+    hu[: case.slices] = apply_gain(case.unclipped, case.sharp.geometry.spacing[1:], simulated_gain(kernel))
     floor = case.meta["floor"]
     return hu if floor["kind"] == "none" else np.maximum(hu, np.float32(floor["value"]))
 

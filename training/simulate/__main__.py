@@ -28,8 +28,9 @@ _volumes: list[RealVolume] = []
 DESCRIPTION = """\
 Simulate chest CT pairs: the same patient and the same noise, reconstructed with a sharp and with the smooth B20f kernel.
 
-  paper    the population of the B80f to B20f study: one scanner, 0.6 to 0.85 mm pixels, 1 mm slices, floor -1024 HU
+  paper    the population of the B80f to B20f study: one scanner, 0.6 to 0.85 mm pixels, 1 mm slices, truncated at -1024 HU
   diverse  for training: B50f- to B80f-like kernels, doses, pixel sizes, slice thicknesses and HU floors of several scanners
+  outside  for evaluation: like paper, with kernels, lifts and truncations that diverse never draws
 
 Every patient becomes DIR/patients/simNNNN.npz; DIR/manifest.json lists them with checksums and the truth. A run that was
 stopped continues where it was when the same command is given again; more patients can be added the same way."""
@@ -51,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--matrix", type=int, default=512, help="rows and columns; below 512 a crop of the right lung")
     parser.add_argument("--quanta", type=float, default=0.0, help="mean quanta a detector reading (default: preset's)")
     parser.add_argument("--keep-unclipped", action="store_true",
-                        help="also store the sharp volume before the HU floor, for oracle analyses")  # fmt: skip
+                        help="also store the sharp volume before truncation and its noise, for variants")  # fmt: skip
     parser.add_argument("--workers", type=int, default=1, metavar="W", help="processes (default: 1)")
     return parser
 

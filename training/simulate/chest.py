@@ -47,7 +47,7 @@ def draw_shape(rng: np.random.Generator) -> ChestShape:
         heart=float(rng.uniform(0.88, 1.15)),
         arms_down=bool(rng.random() < 0.2),
         blood_hu=float(rng.uniform(130.0, 320.0)) if contrast else float(rng.uniform(35.0, 50.0)),
-        lung_hu=float(rng.uniform(-884.0, -830.0)),
+        lung_hu=float(rng.uniform(-884.0, -846.0)),
         gravity_hu=float(rng.uniform(12.0, 45.0)),
         breast=float(rng.uniform(15.0, 40.0)) if rng.random() < 0.4 else 0.0,
         offset_y=float(rng.normal(0.0, 12.0)),

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .emphysema import Holes, calibrate, dig, draw_holes, index_at
-from .floors import Floor, outside_circle, to_integers
+from .floors import outside_circle, to_integers
 from .kernel_family import SMOOTH_KERNEL
 from .noise import SLICE_CORRELATION, NoiseChain, attenuation, coarse_grid, reading_noise
 from .presets import Options, PatientPlan, draw_plan
@@ -17,6 +17,7 @@ from .procedural import ProceduralChest, Slab
 from .real_objects import RealChest, RealVolume
 from .sampling import Grid, SignalChain, to_pixels
 from .texture import random_field
+from .truncated import hu_floor, truncated, truncation_meta
 
 FloatArray = NDArray[np.float32]
 LabelArray = NDArray[np.uint8]
@@ -52,11 +53,12 @@ class SimulatedPatient:
     """A pair of reconstructions and the truth about them.
 
     Attributes:
-        sharp, smooth: int16 (k, j, i), HU after floor and rounding.
+        sharp, smooth: int16 (k, j, i), HU after truncation and rounding.
         lung: uint8 (k, j, i), 0 outside, 1 right, 2 left.
         spacing: mm (k, j, i).
         meta: truth and parameters, JSON-serializable.
-        sharp_unclipped: float32 (k, j, i), HU before the floor, or ``None``.
+        sharp_unclipped: float32 (k, j, i), HU before truncation, or ``None``.
+        sharp_noise: float16 (k, j, i), HU, the noise in it, or ``None``.
     """
 
     sharp: NDArray[np.int16]
@@ -65,6 +67,18 @@ class SimulatedPatient:
     spacing: tuple[float, float, float]
     meta: dict[str, Any]
     sharp_unclipped: FloatArray | None = None
+    sharp_noise: NDArray[np.float16] | None = None
+
+
+@dataclass(frozen=True)
+class _Slices:
+    """Native slices (k, j, i) before truncation, HU, with the noise in each, and the lung labels."""
+
+    sharp: FloatArray
+    smooth: FloatArray
+    sharp_noise: FloatArray
+    smooth_noise: FloatArray
+    lung: LabelArray
 
 
 def emphysema_index(hu: NDArray[Any], lung: NDArray[Any]) -> float:
@@ -86,8 +100,8 @@ def simulate_patient(options: Options, seed: int, index: int, volumes: list[Real
     plan = draw_plan(options, index, bool(volumes), rng)
     chest = RealChest(volumes[int(rng.integers(len(volumes)))], rng) if plan.real_object else ProceduralChest(rng)
     grid = _grid(options, plan, chest, rng)
-    sharp, smooth, lung, truth = _reconstruct(plan, chest, grid, rng)
-    return _finish(options, plan, chest, grid, (sharp, smooth, lung), {**truth, "seed": seed, "index": index})
+    slices, truth = _reconstruct(plan, chest, grid, rng)
+    return _finish(options, plan, chest, grid, slices, {**truth, "seed": seed, "index": index})
 
 
 def _grid(options: Options, plan: PatientPlan, chest: ObjectSource, rng: np.random.Generator) -> Grid:
@@ -110,7 +124,7 @@ def _grid(options: Options, plan: PatientPlan, chest: ObjectSource, rng: np.rand
 
 def _reconstruct(
     plan: PatientPlan, chest: ObjectSource, grid: Grid, rng: np.random.Generator
-) -> tuple[FloatArray, FloatArray, LabelArray, dict[str, Any]]:
+) -> tuple[_Slices, dict[str, Any]]:
     noise_sharp, noise_smooth = _noise(plan, chest, grid, rng)
     planes = THICK_PLANES if plan.native_mm > 1.0 and not chest.real else 1
     fine = _through_slices(grid.fine(), plan.native_mm, planes)
@@ -124,19 +138,18 @@ def _reconstruct(
     hu = slab.hu
     if holes is not None:
         warp = np.clip(0.5 * random_field(fine, 1.5, 2.0, rng), -1.0, 1.0)
-        used = _count_for(target, holes, slab, fine, warp, signal, noise_smooth, lung, plan.floor)
+        used = _count_for(target, holes, slab, fine, warp, signal, noise_smooth, lung)
         hu = dig(slab.hu, slab.lung, holes.first(used).paint(fine, warp))
     pairs = [signal(plane) for plane in _averaged(hu, planes)]
-    sharp = np.stack([p[0] for p in pairs]) + noise_sharp
-    smooth = np.stack([p[1] for p in pairs]) + noise_smooth
+    sharp, smooth = (np.stack(images) for images in zip(*pairs, strict=True))
     truth = {
         "asked_ei": target,
         "holes": used,
-        "noise_free_ei": emphysema_index(np.stack([p[1] for p in pairs]), lung),
+        "noise_free_ei": emphysema_index(smooth, lung),
         "noise_sd_sharp": float(noise_sharp[lung > 0].std()) if (lung > 0).any() else None,
         "noise_sd_smooth": float(noise_smooth[lung > 0].std()) if (lung > 0).any() else None,
     }
-    return sharp, smooth, lung, truth
+    return _Slices(sharp + noise_sharp, smooth + noise_smooth, noise_sharp, noise_smooth, lung), truth
 
 
 def _through_slices(fine: Grid, thickness: float, planes: int) -> Grid:
@@ -164,8 +177,11 @@ def _noise(plan: PatientPlan, chest: ObjectSource, grid: Grid, rng: np.random.Ge
 
 
 def _count_for(target: float, holes: Holes, slab: Slab, fine: Grid, warp: FloatArray, signal: SignalChain,
-               noise: FloatArray, lung: LabelArray, floor: Floor) -> int:  # fmt: skip
-    """Number of holes that gives the target index in the smooth reconstruction, noise and floor included."""
+               noise: FloatArray, lung: LabelArray) -> int:  # fmt: skip
+    """Number of holes that gives the target index in the smooth reconstruction, noise included.
+
+    Truncation at -1024 HU leaves what lies below -950 HU there.
+    """
     planes = len(fine.z) // len(lung)
     chosen = np.unique(np.linspace(0, len(lung) - 1, CALIBRATION_SLICES + 2).astype(int)[1:-1])
 
@@ -175,7 +191,7 @@ def _count_for(target: float, holes: Holes, slab: Slab, fine: Grid, warp: FloatA
             part = slice(k * planes, (k + 1) * planes)
             missing = holes.first(count).paint(replace(fine, z=fine.z[part]), warp[part])
             dug = dig(slab.hu[part], slab.lung[part], missing).mean(axis=0)
-            image = floor.apply(signal(dug)[1] + noise[k])[lung[k] > 0]
+            image = (signal(dug)[1] + noise[k])[lung[k] > 0]
             below, total = below + int(np.count_nonzero(image < THRESHOLD)), total + image.size
         return 100.0 * below / max(total, 1)
 
@@ -183,13 +199,17 @@ def _count_for(target: float, holes: Holes, slab: Slab, fine: Grid, warp: FloatA
 
 
 def _finish(options: Options, plan: PatientPlan, chest: ObjectSource, grid: Grid,
-            images: tuple[FloatArray, FloatArray, LabelArray], truth: dict[str, Any]) -> SimulatedPatient:  # fmt: skip
-    unclipped, smooth, lung = images
-    sharp = np.rint(plan.floor.apply(unclipped))
-    smooth = np.rint(plan.floor.apply(smooth))
+            slices: _Slices, truth: dict[str, Any]) -> SimulatedPatient:  # fmt: skip
+    unclipped, noise, lung = slices.sharp, slices.sharp_noise, slices.lung
+    # The averaged images are the same acquisitions for both kernels: one seed, one draw of their departures.
+    seed = [truth["seed"], truth["index"], 1]
+    sharp, smooth = (
+        np.rint(truncated(image, own, plan.truncation, np.random.default_rng(seed)))
+        for image, own in ((unclipped, noise), (slices.smooth, slices.smooth_noise))
+    )
     if plan.native_mm != plan.output_mm:
         z = np.arange(options.slices, dtype=np.float64) * plan.output_mm / plan.native_mm
-        sharp, smooth, unclipped = (_along_z(a, z) for a in (sharp, smooth, unclipped))
+        sharp, smooth, unclipped, noise = (_along_z(a, z) for a in (sharp, smooth, unclipped, noise))
         lung = lung[np.rint(z).astype(int)]
     outside = outside_circle(options.matrix)
     integers = [to_integers(sharp), to_integers(smooth)]
@@ -206,7 +226,8 @@ def _finish(options: Options, plan: PatientPlan, chest: ObjectSource, grid: Grid
         "sharp_kernel": plan.kernel.as_meta(),
         "smooth_kernel": {"name": "B20f", **asdict(SMOOTH_KERNEL)},
         "dose": asdict(plan.dose),
-        "floor": plan.floor.as_meta(),
+        "truncation": truncation_meta(plan.truncation),
+        "floor": asdict(hu_floor(plan.truncation)),
         "padding": plan.padding,
         "pixel_mm": grid.pixel,
         "native_slice_mm": plan.native_mm,
@@ -221,6 +242,7 @@ def _finish(options: Options, plan: PatientPlan, chest: ObjectSource, grid: Grid
     return SimulatedPatient(
         integers[0], integers[1], np.ascontiguousarray(lung), spacing, meta,
         unclipped.astype(np.float32) if options.keep_unclipped else None,
+        noise.astype(np.float16) if options.keep_unclipped else None,
     )  # fmt: skip
 
 

@@ -37,6 +37,8 @@ def write_patient(path: Path, patient: SimulatedPatient) -> None:
     }
     if patient.sharp_unclipped is not None:
         arrays["sharp_unclipped"] = patient.sharp_unclipped
+    if patient.sharp_noise is not None:
+        arrays["sharp_noise"] = patient.sharp_noise
     _atomically(path, lambda stream: np.savez_compressed(stream, **arrays))
 
 
@@ -52,7 +54,7 @@ def read_patient(path: Path) -> SimulatedPatient:
             return SimulatedPatient(
                 data["sharp"], data["smooth"], data["lung"],
                 (float(spacing[0]), float(spacing[1]), float(spacing[2])), json.loads(str(data["meta"])),
-                data.get("sharp_unclipped"),
+                data.get("sharp_unclipped"), data.get("sharp_noise"),
             )  # fmt: skip
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise InputError(f"{path.name} is not a simulated patient ({error}); generate it again.") from error
