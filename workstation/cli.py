@@ -17,7 +17,8 @@ from KernelNormalizationLib.core.api import normalize_file, provenance_path
 from KernelNormalizationLib.core.backends import Device
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.methods import VERSION
-from KernelNormalizationLib.core.normalizers import METHODS
+from KernelNormalizationLib.core.models import list_models, model_label
+from KernelNormalizationLib.core.normalizers import METHOD_TEXTS, METHODS
 from KernelNormalizationLib.core.progress import Progress
 from KernelNormalizationLib.core.read import read_volume
 from KernelNormalizationLib.core.suitability import assess
@@ -217,9 +218,9 @@ def _add_normalize(commands: Any, common: argparse.ArgumentParser) -> None:
         "--method",
         choices=METHODS,
         default="unet",
-        help="unet: the network (default); linear: radial kernel filter; bands: frequency bands; heuristic: median, Gaussian",
+        help="; ".join(f"{method}: {text}" for method, text in METHOD_TEXTS.items()),
     )
-    parser.add_argument("--model", help="model folder, or identifier of an installed model (default: the newest installed)")
+    parser.add_argument("--model", help=f"model folder, or one of the installed models: {_installed_models()}")
     parser.add_argument("--device", choices=get_args(Device), default="auto", help="auto takes CUDA, else MPS, else the CPU")
     parser.add_argument(
         "--ensemble",
@@ -227,6 +228,11 @@ def _add_normalize(commands: Any, common: argparse.ArgumentParser) -> None:
         help="also run the model's ensemble members and record how far their EI differ (as many times the work)",
     )
     parser.set_defaults(command=normalize)
+
+
+def _installed_models() -> str:
+    texts = [f"{name} ({model_label(name)})".replace("%", "%%") for name in list_models()]
+    return ", ".join(texts) or "none"
 
 
 def _add_quantify(commands: Any, common: argparse.ArgumentParser) -> None:

@@ -12,9 +12,10 @@ class MethodChoice(enum.Enum):
     """Normalization method; the member's name is the method's name in the core."""
 
     unet = "UNet (recommended)"
+    restored = "Restored linear transfer"
+    linear = "Linear kernel transfer"
     bands = "Frequency bands"
     heuristic = "Heuristic filter"
-    linear = "Linear kernel transfer"
 
     def label(self) -> str:
         """Text shown to the user."""

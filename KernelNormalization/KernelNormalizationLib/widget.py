@@ -259,16 +259,19 @@ class NormalizationPanel(ModulePanel):
     # ---- models
 
     def _fillModels(self) -> None:
-        from .core.models import list_models
+        from .core.models import default_model, list_models, model_label
 
         combo = self.ui.modelComboBox
         wasBlocked = combo.blockSignals(True)
         combo.clear()
-        combo.addItem(_("Default"), "")
+        try:
+            combo.addItem(_("Default: {label}").format(label=model_label(default_model())), "")
+        except ModelError:
+            combo.addItem(_("Default"), "")
         for name in list_models():
-            combo.addItem(name, name)
+            combo.addItem(f"{model_label(name)}, {name}", name)
         for folder in _importedModels():
-            combo.addItem(Path(folder).name, folder)
+            combo.addItem(f"{model_label(folder)}, {Path(folder).name}", folder)
         combo.blockSignals(wasBlocked)
 
     def _showModel(self) -> None:

@@ -88,7 +88,7 @@ def test_the_core_is_imported_without_any_library_that_may_be_missing() -> None:
     code = (
         "import importlib, sys\n"
         f"for name in {modules!r}: importlib.import_module(name)\n"
-        "heavy = {'torch', 'openvino', 'onnxruntime', 'onnx', 'safetensors', 'scipy', 'matplotlib', 'numba'}\n"
+        "heavy = {'torch', 'openvino', 'onnxruntime', 'onnx', 'safetensors', 'matplotlib', 'numba'}\n"
         f"heavy |= {SLICER!r}\n"
         "print(sorted(heavy & set(sys.modules)))\n"
     )

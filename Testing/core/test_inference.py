@@ -40,6 +40,7 @@ class ShortMemory:
     inner: Backend
     pixels: int
     device: str = "cuda"
+    streams: int = 1
     calls: list[tuple[int, ...]] = field(default_factory=list)
     error: type[Exception] = BackendMemoryError
 
@@ -187,7 +188,7 @@ class TestDirectNetwork:
         normalizer = UNetNormalizer(direct_model, "cpu")
         made = normalizer.normalize(volume, ProgressTracker(on_report=reports.append))
         assert {r.stage for r in reports} == {"Network"}
-        expected = NetworkRun(normalizer.choice.backend, batch=1).over_slices([volume.hu], ProgressTracker())
+        expected = NetworkRun(normalizer.choice.backend, batch=1).over_slices([volume.hu])
         np.testing.assert_allclose(made.volume.hu, np.maximum(expected, -1024.0), rtol=0.0, atol=SAME_HU)
         assert made.record["model_label"] == "as in the paper (direct UNet)"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from scipy import ndimage
@@ -11,11 +12,13 @@ from scipy import ndimage
 from .body import BodyRegion
 from .inference import NetworkRun, aligned_crop
 from .progress import Progress
+from .radial import in_threads
 from .volume import BoolArray, FloatArray
 
 # Slices (first to last) to the restored linear transfer of them and to what truncation took from them; see ``restore_slices``.
 Restore = Callable[[slice], tuple[FloatArray, FloatArray]]
 Box = tuple[slice, slice]
+Item = TypeVar("Item")
 
 STAGE = "Restoration and network"
 # Restored together before the network sees them; bounds memory and the time between two looks at the cancel button.
@@ -55,37 +58,47 @@ class Correction:
         out = np.empty_like(self.hu)
         progress.start(STAGE, len(out))
         for part in chunks(len(out)):
-            out[part], lost = self.restore(part)
-            found = {k: self._needed(k, lost[k - part.start]) for k in range(part.start, part.stop)}
-            boxes = {k: box for k, box in found.items() if box is not None}
-            progress.advance(part.stop - part.start - len(boxes))
-            for group in self._groups(boxes):
-                self._correct(group, union([boxes[k] for k in group]), part, out, lost, progress)
+            self._chunk(part, out, progress)
         return out
 
-    def _groups(self, boxes: dict[int, Box]) -> list[list[int]]:
-        # A GPU wants many slices of one size at once; a CPU is as fast with one slice, cropped as closely as it may be.
-        if self.run.backend.device == "cpu":
-            return [[k] for k in boxes]
-        return [list(boxes)] if boxes else []
+    def _chunk(self, part: slice, out: FloatArray, progress: Progress) -> None:
+        out[part], lost = self.restore(part)
+        found = in_threads(lambda k: self._place(k, lost[k - part.start]), range(part.start, part.stop))
+        places = [place for place in found if place is not None]
+        progress.advance(len(lost) - len(places))
 
-    def _needed(self, k: int, lost: FloatArray) -> Box | None:
-        """Rows and columns of slice ``k`` outside which the correction is nothing."""
+        def correct(group: Sequence[_Place]) -> int:
+            self._correct(group, out, lost, part.start)
+            return len(group)
+
+        for count in over_groups(correct, places, self.run):
+            progress.advance(count)
+
+    def _place(self, k: int, lost: FloatArray) -> _Place | None:
+        """Where slice ``k`` is corrected; ``None`` if nowhere."""
         if self.region is None or not self.region.slices_with_body[k]:
             return None
-        near = ndimage.maximum_filter(lost < 0.0, 2 * REACH_PIXELS + 1)
-        return span(near & (border_weight(self.region.body[k]) > 0.0))
+        weight = border_weight(self.region.body[k])
+        box = span((weight > 0.0) & ndimage.maximum_filter(lost < 0.0, 2 * REACH_PIXELS + 1))
+        return None if box is None else _Place(k, box, weight[box])
 
-    def _correct(self, group: list[int], box: Box, part: slice, out: FloatArray, lost: FloatArray,
-                 progress: Progress) -> None:  # fmt: skip
-        assert self.region is not None
-        crop = aligned_crop(box, (out.shape[1], out.shape[2]))
-        images = ([x[(k - start, *crop)] for k in group] for x, start in ((self.hu, 0), (out, 0), (lost, part.start)))
-        made = self.run.over_slices([np.stack(x) for x in images], progress)
-        inner = tuple(slice(b.start - c.start, b.stop - c.start) for b, c in zip(box, crop, strict=True))
-        for k, corrected in zip(group, made, strict=True):
-            weight = border_weight(self.region.body[k])[box]
-            out[(k, *box)] += weight * (corrected[inner] - out[(k, *box)])
+    def _correct(self, group: Sequence[_Place], out: FloatArray, lost: FloatArray, first: int) -> None:
+        """Correct slices in ``out`` (k, j, i); ``lost`` begins at slice ``first``."""
+        crop = aligned_crop(union([place.box for place in group]), (out.shape[1], out.shape[2]))
+        stacks = ([x[(place.k - start, *crop)] for place in group] for x, start in ((self.hu, 0), (out, 0), (lost, first)))
+        for place, made in zip(group, self.run.over_slices([np.stack(s) for s in stacks]), strict=True):
+            inner = tuple(slice(b.start - c.start, b.stop - c.start) for b, c in zip(place.box, crop, strict=True))
+            corrected = out[(place.k, *place.box)]
+            corrected += place.weight * (made[inner] - corrected)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where one slice is corrected: its number, rows and columns, and the weight (rows, columns) of the correction there."""
+
+    k: int
+    box: Box
+    weight: FloatArray
 
 
 def restored_volume(restore: Restore, shape: tuple[int, int, int], progress: Progress) -> FloatArray:
@@ -108,9 +121,23 @@ def drawn_volume(hu: FloatArray, run: NetworkRun, progress: Progress) -> FloatAr
     """What a direct network makes of ``hu`` (k, j, i), HU, with padding as air: float32 of the same shape, HU."""
     out = np.empty_like(hu)
     progress.start("Network", len(out))
+
+    def draw(group: Sequence[int]) -> int:
+        out[group[0] : group[-1] + 1] = run.over_slices([hu[group[0] : group[-1] + 1]])
+        return len(group)
+
     for part in chunks(len(out)):
-        out[part] = run.over_slices([hu[part]], progress)
+        for count in over_groups(draw, range(part.start, part.stop), run):
+            progress.advance(count)
     return out
+
+
+def over_groups(compute: Callable[[Sequence[Item]], int], items: Sequence[Item], run: NetworkRun) -> Iterator[int]:
+    """``compute`` of ``items`` in the groups that suit what computes: all at once on a GPU, slice by slice on a CPU."""
+    if run.backend.device == "cpu":
+        yield from in_threads(compute, [items[n : n + 1] for n in range(len(items))], run.backend.streams)
+    elif items:
+        yield compute(items)
 
 
 def chunks(count: int) -> Iterator[slice]:

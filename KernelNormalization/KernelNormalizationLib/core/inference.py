@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -45,13 +46,18 @@ class NetworkRun:
     batch: int = 0
     tile: int = 0
     warnings: list[str] = field(default_factory=list)
+    _lock: Lock = field(default_factory=Lock, repr=False)
 
-    def over_slices(self, images: Sequence[FloatArray], progress: Progress) -> FloatArray:
+    @property
+    def _state(self) -> tuple[int, int, int]:
+        return id(self.backend), self.batch, self.tile
+
+    def over_slices(self, images: Sequence[FloatArray], progress: Progress | None = None) -> FloatArray:
         """Network output for slices.
 
         Args:
             images: the network's inputs (see :attr:`Model.inputs`), each (n, rows, columns), HU.
-            progress: advanced by finished slices; cancellation is checked between batches.
+            progress: advanced by finished slices; cancellation is checked between batches. Absent in threads.
 
         Returns:
             float32 (n, rows, columns), HU.
@@ -65,17 +71,22 @@ class NetworkRun:
         self.batch = self.batch or self._first_batch(stacks[0][0].size)
         done = 0
         while done < count:
-            progress.check_cancelled()
+            if progress is not None:
+                progress.check_cancelled()
+            tried = self._state
             part = slice(done, done + self.batch)
             try:
                 result = self._whole([x[part] for x in stacks])
             except (BackendMemoryError, MemoryError) as error:
-                self._shrink(error)
+                with self._lock:  # of several threads that ran out of memory together, one shrinks
+                    if self._state == tried:
+                        self._shrink(error)
                 continue
             out[part] = result[:, 0, :rows, :columns]
             finished = len(result)
             done += finished
-            progress.advance(finished)
+            if progress is not None:
+                progress.advance(finished)
         return out
 
     def as_record(self) -> dict[str, Any]:

@@ -133,15 +133,14 @@ def default_model(folder: Path | None = None) -> str:
 
 
 def model_label(identifier_or_folder: str | Path) -> str:
-    """What a model is, in words for the user; the folder's name if the card does not say.
+    """What a model is, in words for the user; the folder's name if its card does not say or is not there.
 
     Nothing is verified, so that a list of models is made at once.
     """
-    folder = _resolve(identifier_or_folder)
     try:
-        return str(json.loads((folder / CARD).read_text(encoding="utf-8"))["label"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return folder.name
+        return str(json.loads((_resolve(identifier_or_folder) / CARD).read_text(encoding="utf-8"))["label"])
+    except (OSError, ValueError, KeyError, TypeError, InputError):
+        return Path(identifier_or_folder).name
 
 
 def load_model(identifier_or_folder: str | Path | None = None) -> Model:

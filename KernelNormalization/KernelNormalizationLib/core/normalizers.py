@@ -10,6 +10,14 @@ from .volume import CTVolume
 
 Method = Literal["unet", "restored", "linear", "bands", "heuristic"]
 METHODS: tuple[Method, ...] = get_args(Method)
+# What each does, for a line of help.
+METHOD_TEXTS: dict[Method, str] = {
+    "unet": "a network (default)",
+    "restored": "what truncation took put back, then the radial kernel filter",
+    "linear": "radial kernel filter alone",
+    "bands": "frequency bands scaled to the smooth kernel's",
+    "heuristic": "median and Gaussian",
+}
 TARGET_KERNEL = "B20f"
 
 

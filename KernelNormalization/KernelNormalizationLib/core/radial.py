@@ -1,15 +1,16 @@
-"""Radial filters of slices: a gain against in-plane frequency, applied by Fourier transform."""
+"""Radial filters of slices: a gain against in-plane frequency, applied by Fourier transform in single precision."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import fft
 
 from .errors import InputError
 from .progress import Progress
@@ -20,6 +21,7 @@ EDGE_PIXELS = 32
 # Between two looks at the cancel button.
 REPORTED_SLICES = 16
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 Gain = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
@@ -38,14 +40,15 @@ def apply_gain(hu: FloatArray, pixel_mm: tuple[float, float], gain: Gain) -> Flo
     if hu.ndim != 3:
         raise InputError(f"The filter takes slices (k, j, i), not an array of shape {hu.shape}.")
     rows, columns = hu.shape[1:]
-    padded_shape = tuple(_fast_size(n + 2 * EDGE_PIXELS) for n in (rows, columns))
+    padded_shape = tuple(fft.next_fast_len(n + 2 * EDGE_PIXELS, real=True) for n in (rows, columns))
     response = _response(padded_shape, pixel_mm, gain)
     before = EDGE_PIXELS
     widths = ((before, padded_shape[0] - rows - before), (before, padded_shape[1] - columns - before))
     out = np.empty(hu.shape, np.float32)
     for k, image in enumerate(hu):
-        mirrored = np.pad(image, widths, mode="symmetric")
-        filtered = np.fft.irfft2(np.fft.rfft2(mirrored) * response, s=padded_shape)
+        spectrum = fft.rfft2(np.pad(np.asarray(image, np.float32), widths, mode="symmetric"))
+        spectrum *= response
+        filtered = fft.irfft2(spectrum, s=padded_shape, overwrite_x=True)
         out[k] = filtered[before : before + rows, before : before + columns]
     return out
 
@@ -56,10 +59,16 @@ def filter_slices(volume: CTVolume, gain: Gain, stage: str, progress: Progress) 
     return map_slices(volume, lambda hu: apply_gain(hu, pixel_mm, gain), stage, progress)
 
 
-def in_threads(compute: Callable[[int], Result], items: Iterable[int]) -> list[Result]:
-    """``compute`` of every item, several at a time: most of the work leaves Python, so that threads share the cores."""
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        return list(pool.map(compute, items))
+def in_threads(compute: Callable[[Item], Result], items: Iterable[Item], threads: int | None = None) -> Iterator[Result]:
+    """``compute`` of every item in their order, several at a time: most of the work leaves Python, so that threads share it.
+
+    Args:
+        compute: called from several threads.
+        items: what for.
+        threads: how many at a time; one a core if absent.
+    """
+    with ThreadPoolExecutor(max_workers=threads or os.cpu_count()) as pool:
+        yield from pool.map(compute, items)
 
 
 def map_slices(volume: CTVolume, compute: Callable[[FloatArray], FloatArray], stage: str, progress: Progress) -> FloatArray:
@@ -79,7 +88,7 @@ def map_slices(volume: CTVolume, compute: Callable[[FloatArray], FloatArray], st
     progress.start(stage, len(hu))
     for first in range(0, len(hu), REPORTED_SLICES):
         part = range(first, min(first + REPORTED_SLICES, len(hu)))
-        out[part.start : part.stop] = in_threads(lambda k: compute(hu[k : k + 1])[0], part)
+        out[part.start : part.stop] = list(in_threads(lambda k: compute(hu[k : k + 1])[0], part))
         progress.advance(len(part))
     return out
 
@@ -93,16 +102,3 @@ def _response(shape: tuple[int, ...], pixel_mm: tuple[float, float], gain: Gain)
     # The gain is smooth: a table finer than its samples saves evaluating it on every frequency.
     table = np.linspace(0.0, float(radius.max()), 2048)
     return np.asarray(np.interp(radius, table, gain(table)), np.float32)
-
-
-def _fast_size(minimum: int) -> int:
-    """Smallest size from ``minimum`` whose only prime factors are 2, 3 and 5."""
-    size = minimum
-    while True:
-        rest = size
-        for prime in (2, 3, 5):
-            while rest % prime == 0:
-                rest //= prime
-        if rest == 1:
-            return size
-        size += 1
