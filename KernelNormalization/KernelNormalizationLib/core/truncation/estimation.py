@@ -32,12 +32,16 @@ BIN_ERROR, LEVEL_ERROR, NOISE_ERROR = 0.06, 0.10, 0.15
 NOISE_FACTORS = np.exp(np.arange(-0.40, 0.21, 0.05))
 # Hypotheses that fit nearly as well as the best; of those the one that restores least is taken, since restoring too much
 # invents emphysema. Those within the wider limit are what the scan leaves open.
-NEARLY_AS_GOOD, LEFT_OPEN = 3.0, 8.0
+NEARLY_AS_GOOD, LEFT_OPEN = 1.5, 8.0
+# Lungs and air were truncated alike, but texture is the same in all averaged images, so that their noise looks more alike in
+# lungs. Spread of the logarithm of the number of images and of the correlation (downwards, upwards) about those of the air; a
+# scan whose air does not tell is held more loosely to what is typical.
+IMAGES_SPREAD, CORRELATION_SPREAD, LOOSER = 0.3, (0.15, 0.4), 2.5
 POOR_FIT = 60.0
 # Fewer voxels than this near the floor tell nothing, and what is made of them changes nothing.
 NEEDED_VOXELS = 500
 SLICES, MARGIN_PIXELS, SAMPLED_VOXELS = 4, 24, 4000
-COARSE_SLICES, COARSE_KEPT, REFINEMENTS = 2, 1, 2
+COARSE_SLICES, REFINEMENTS = 2, 2
 COARSE = ((1.0,), (0.7, 0.3), (0.5, 0.5), (0.25,) * 4, (0.125,) * 8)
 COARSE_CORRELATIONS = (0.0, 0.24, 0.5)
 AIR_CORRELATIONS = (0.0, 0.12, 0.24, 0.36, 0.48, 0.6)
@@ -70,6 +74,27 @@ class Fit:
 
 
 @dataclass(frozen=True)
+class Prior:
+    """What is expected of the lungs before their histogram is looked at.
+
+    Attributes:
+        centre: the most likely truncation.
+        looseness: factor on the spread about it.
+    """
+
+    centre: Truncation
+    looseness: float
+
+    def misfit(self, truncation: Truncation) -> float:
+        """Contribution to chi2."""
+        images = np.log(_effective(truncation.weights) / _effective(self.centre.weights)) / IMAGES_SPREAD
+        apart = truncation.correlation - self.centre.correlation
+        # One image has no correlation to compare.
+        together = apart / CORRELATION_SPREAD[int(apart > 0.0)] if min(truncation.images, self.centre.images) > 1 else 0.0
+        return float((images**2 + together**2) / self.looseness**2)
+
+
+@dataclass(frozen=True)
 class _Sample:
     """A slice, cut to its lungs, and regions in it, (rows, columns)."""
 
@@ -95,8 +120,10 @@ def estimate_plan(hu: FloatArray, pixel_mm: tuple[float, float], gain: Gain, flo
     share = _noise_share(regions)
     default = Truncation(floor_hu) if siemens is False else Truncation(floor_hu, SIEMENS.weights, SIEMENS.correlation)
     air_fits = fit_air([(r.image, r.outside) for r in regions], floor_hu)
-    lung_fits = _fit_lungs(regions, pixel_mm, gain, floor_hu, share)
     air = air_fits[0].truncation if _fits_well(air_fits) else None
+    prior = Prior(air, 1.0) if air else Prior(default, LOOSER)
+    samples = [sample for sample in (r.cut_to_lungs(pixel_mm, gain) for r in _fullest(regions)) if sample]
+    lung_fits = _fit_lungs(samples, floor_hu, share, prior)
     chosen = _least_restoring(lung_fits) if _fits_well(lung_fits) else None
     lungs = chosen.truncation if chosen else air or default
     evidence = {
@@ -157,21 +184,21 @@ def _hypotheses(floor_hu: float, weights: Sequence[tuple[float, ...]], correlati
     return [Truncation(floor_hu, w) for w in weights if len(w) == 1] + several
 
 
-def _fit_lungs(regions: Sequence[_Regions], pixel_mm: tuple[float, float], gain: Gain, floor_hu: float,
-               share: float) -> list[Fit]:  # fmt: skip
-    samples = [s for s in (r.cut_to_lungs(pixel_mm, gain) for r in _fullest(regions)) if s is not None]
+def _fit_lungs(samples: Sequence[_Sample], floor_hu: float, share: float, prior: Prior) -> list[Fit]:
     near = sum(float(_histogram(s.image[s.lungs], floor_hu)[:5].sum()) for s in samples)
     if near < NEEDED_VOXELS:
         return []
+    start = prior.centre
+    if prior.looseness > 1.0:
+        hypotheses = _hypotheses(floor_hu, COARSE, COARSE_CORRELATIONS)
+        coarse = [_fit_one(samples[:COARSE_SLICES], hypothesis, share, prior, 1) for hypothesis in hypotheses]
+        start = min(coarse, key=lambda fit: fit.chi2).truncation
     known: dict[Truncation, Fit] = {}
-
-    coarse = [_fit_one(samples[:COARSE_SLICES], h, share, 1) for h in _hypotheses(floor_hu, COARSE, COARSE_CORRELATIONS)]
-    around = [fit.truncation for fit in sorted(coarse, key=lambda fit: fit.chi2)[:COARSE_KEPT]]
     for _ in range(REFINEMENTS):
-        for hypothesis in {h: None for centre in around for h in _neighbours(centre)}:
+        for hypothesis in _neighbours(start):
             if hypothesis not in known:
-                known[hypothesis] = _fit_one(samples, hypothesis, share, 2)
-        around = [min(known.values(), key=lambda fit: fit.chi2).truncation]
+                known[hypothesis] = _fit_one(samples, hypothesis, share, prior, 2)
+        start = min(known.values(), key=lambda fit: fit.chi2).truncation
     return sorted(known.values(), key=lambda fit: fit.chi2)
 
 
@@ -187,7 +214,7 @@ def _effective(weights: tuple[float, ...]) -> float:
     return 1.0 / sum(w * w for w in weights)
 
 
-def _fit_one(samples: Sequence[_Sample], truncation: Truncation, share: float, rounds: int) -> Fit:
+def _fit_one(samples: Sequence[_Sample], truncation: Truncation, share: float, prior: Prior, rounds: int) -> Fit:
     """Restore with the hypothesis and scale the noise so that the histogram fits best, several times."""
     factor, best = 1.0, np.inf
     loss = 0.0
@@ -209,7 +236,7 @@ def _fit_one(samples: Sequence[_Sample], truncation: Truncation, share: float, r
         ]
         best, loss = min(misfits), float(np.mean(losses))
         factor *= float(NOISE_FACTORS[int(np.argmin(misfits))])
-    return Fit(truncation, float(best), factor, loss)
+    return Fit(truncation, float(best) + prior.misfit(truncation), factor, loss)
 
 
 def _least_restoring(fits: Sequence[Fit]) -> Fit:

@@ -26,6 +26,8 @@ PARENCHYMA_HU = -700.0
 EMPTIEST_HU, AIR_HU = -1006.0, -1001.0
 # Outside the body, table, clothes and foam lie above this after the transfer.
 OUTER_AIR_HU = -900.0
+# What the tables give for air is scaled to its known mean, by no more than this; smaller losses than these are left alone.
+LARGEST_CHANGE, LEAST_LOSS_HU = 1.5, 0.1
 # Gaussians (pixels) over which the first mean, the later means and the noise are taken, and how often all are estimated.
 FIRST_MEAN_SIGMA, MEAN_SIGMA, NOISE_SIGMA = 4.0, 2.0, 8.0
 ESTIMATES = 2
@@ -215,7 +217,11 @@ def loss_in_air(image: FloatArray, air: BoolArray, truncation: Truncation) -> Fl
     t = np.float32(AIR_HU - truncation.floor_hu) / s
     u = (image[air] - truncation.floor_hu) / s
     lost[air] = table.look_up(t, u, image[air] <= truncation.floor_hu + AT_FLOOR_HU)[0] * s
-    return lost
+    # However well the truncation is known, the restored air has the HU of air.
+    local = LocalMeans(air)
+    wanted = np.minimum(AIR_HU - local.mean(image, NOISE_SIGMA), 0.0)
+    share = wanted / np.minimum(local.mean(lost, NOISE_SIGMA), -LEAST_LOSS_HU)
+    return lost * np.where(air, local.up(np.clip(share, 0.0, LARGEST_CHANGE)), 0.0).astype(np.float32)
 
 
 def air_noise(image: FloatArray, air: BoolArray, truncation: Truncation) -> FloatArray:
