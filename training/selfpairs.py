@@ -96,9 +96,8 @@ class SelfPairs:
         limit = np.float32(NOISE_LIMIT * 1.4826 * np.median(np.abs(noise)))
         stored = truncated(moved[None], np.clip(noise, -limit, limit)[None], drawn, rng)[0]
         sharp = to_integers(stored).astype(np.float32)
-        base = base_image(sharp[None], self.pixel_mm, gain, known_floor)[0]
-        threshold = known_floor.threshold
-        return Patch(inner(sharp), inner(base), np.maximum(inner(target), FLOOR_HU), inner(known), threshold)
+        base, lost = (x[0] for x in base_image(sharp[None], self.pixel_mm, gain, known_floor))
+        return Patch(inner(sharp), inner(base), inner(lost), np.maximum(inner(target), FLOOR_HU), inner(known))
 
     def _moved(self, image: FloatArray, known: FloatArray, rng: np.random.Generator) -> FloatArray:
         values = image[known > 0]

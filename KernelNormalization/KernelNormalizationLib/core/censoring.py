@@ -14,11 +14,11 @@ from functools import lru_cache
 import numpy as np
 
 from .floor import HUFloor
-from .localmeans import LocalMeans
 from .normal import Curve, Values, density, exact_distribution, inverse_mills
 from .progress import Progress
 from .radial import Gain, apply_gain, map_slices
 from .slicemix import DEEPEST, NOISE_SIGMA, SliceMix, expect_mixed, find_mix
+from .truncation.local_means import LocalMeans
 from .volume import BoolArray, CTVolume, FloatArray
 
 # Lung and air below, denser tissue above: neither tells the other's mean or noise.
@@ -60,10 +60,10 @@ class _Moments:
 def restored_transfer(volume: CTVolume, floor: HUFloor, gain: Gain, stage: str, progress: Progress) -> FloatArray:
     """Linear transfer of every slice of ``volume`` (padding as air) with truncated voxels estimated; float32 (k, j, i), HU."""
     pixel_mm = volume.geometry.spacing[1:]
-    return map_slices(volume, lambda hu: restore_slices(hu, pixel_mm, gain, floor), stage, progress)
+    return map_slices(volume, lambda hu: restore_slices(hu, pixel_mm, gain, floor)[0], stage, progress)
 
 
-def restore_slices(hu: FloatArray, pixel_mm: tuple[float, float], gain: Gain, floor: HUFloor) -> FloatArray:
+def restore_slices(hu: FloatArray, pixel_mm: tuple[float, float], gain: Gain, floor: HUFloor) -> tuple[FloatArray, FloatArray]:
     """Linear transfer of slices with truncated voxels estimated.
 
     Args:
@@ -73,18 +73,20 @@ def restore_slices(hu: FloatArray, pixel_mm: tuple[float, float], gain: Gain, fl
         floor: kind and value of the floor.
 
     Returns:
-        float32 (k, j, i), HU; the plain linear transfer where no truncated voxel is near.
+        Two float32 (k, j, i), HU: the transfer, plainly linear where no truncated voxel is near, and what truncation took from
+        every voxel before it (at most 0).
     """
-    base = apply_gain(hu, pixel_mm, gain)
+    base, lost = apply_gain(hu, pixel_mm, gain), np.zeros(hu.shape, np.float32)
     if floor.kind == "none":
-        return base
+        return base, lost
     for k, image in enumerate(hu):
         if np.any(image <= floor.threshold):
-            base[k] = _restore(image, base[k], pixel_mm, gain, floor)
-    return base
+            base[k], lost[k] = _restore(image, base[k], pixel_mm, gain, floor)
+    return base, lost
 
 
-def _restore(image: FloatArray, base: FloatArray, pixel_mm: tuple[float, float], gain: Gain, floor: HUFloor) -> FloatArray:
+def _restore(image: FloatArray, base: FloatArray, pixel_mm: tuple[float, float], gain: Gain,
+             floor: HUFloor) -> tuple[FloatArray, FloatArray]:  # fmt: skip
     sparse = base < PARENCHYMA_HU
     truncated = image <= floor.threshold
     # Streaks can be so strong that dense tissue is truncated; its mean and noise are its own. Where it was folded, the few
@@ -95,6 +97,7 @@ def _restore(image: FloatArray, base: FloatArray, pixel_mm: tuple[float, float],
     mix = _mix_of(regions[0], truncated, stored[0]) if floor.kind == "clipped" else SliceMix()
     first = _unfolded if floor.kind == "folded" else _unclipped
     moments = [first(above, variance / mix.noise**2, floor) for above, variance in stored]
+    expected = image
     for estimate in range(ESTIMATES):
         expected, variance = image.copy(), np.zeros_like(image)
         for region, (mean, sigma) in zip(regions, moments, strict=True):
@@ -102,7 +105,7 @@ def _restore(image: FloatArray, base: FloatArray, pixel_mm: tuple[float, float],
         base = apply_gain(expected[None], pixel_mm, gain)[0]
         if estimate + 1 < ESTIMATES:
             moments = [_next_moments(expected - base, variance, base, region, mix) for region in regions]
-    return base
+    return base, np.minimum(expected - image, 0.0)
 
 
 def _stored_moments(image: FloatArray, base: FloatArray, local: LocalMeans, floor: HUFloor) -> tuple[Curve, Curve]:

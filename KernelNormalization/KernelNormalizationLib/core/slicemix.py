@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from .floor import HUFloor
-from .localmeans import LocalMeans
 from .normal import Curve, Values, both_below, density, distribution, inverse_mills
+from .truncation.local_means import LocalMeans
 from .volume import BoolArray, FloatArray
 
 # Noise of neighbouring thin slices of a spiral reconstruction shares data; measured correlation 0.24 (SLICE_CORRELATION of
