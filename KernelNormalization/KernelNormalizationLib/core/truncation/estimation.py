@@ -123,7 +123,7 @@ def estimate_plan(hu: FloatArray, pixel_mm: tuple[float, float], gain: Gain, flo
     prior = Prior(air, 1.0) if air else Prior(default, LOOSER)
     samples = [sample for sample in (r.cut_to_lungs(pixel_mm, gain) for r in _fullest(regions)) if sample]
     lung_fits = _fit_lungs(samples, floor_hu, share, prior)
-    chosen = lung_fits[0] if _fits_well(lung_fits) else None
+    chosen = in_the_middle(lung_fits) if _fits_well(lung_fits) else None
     lungs = chosen.truncation if chosen else air or default
     evidence = {
         "lungs": _told(lung_fits, "lungs", "air" if air else "default"),
@@ -150,6 +150,13 @@ def outer_air(image: FloatArray) -> BoolArray:
 def left_open(fits: Sequence[Fit]) -> list[Fit]:
     """The hypotheses that the scan does not rule out, best first."""
     return [f for f in fits if f.chi2 <= fits[0].chi2 + LEFT_OPEN]
+
+
+def in_the_middle(fits: Sequence[Fit]) -> Fit:
+    """Of the hypotheses that the scan leaves open, the one that restores neither most nor least: the median by likelihood."""
+    known = sorted(left_open(fits), key=lambda fit: -fit.loss_hu)
+    weight = np.cumsum([np.exp(-(fit.chi2 - fits[0].chi2) / 4.0) for fit in known])
+    return known[int(np.searchsorted(weight, 0.5 * weight[-1]))]
 
 
 def fit_air(slices: Sequence[tuple[FloatArray, BoolArray]], floor_hu: float) -> list[Fit]:
