@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.floor import HUFloor
 from KernelNormalizationLib.core.kernels import KERNELS, TARGET_NUMBER, gain_to_b20f, kernel_number
 from KernelNormalizationLib.core.linear import b20f_gain, find_transfer
 from KernelNormalizationLib.core.owntransfer import OwnTransfer
 from KernelNormalizationLib.core.radial import Gain, apply_gain
+from KernelNormalizationLib.core.truncation.hu_floor import HUFloor
 from KernelNormalizationLib.core.volume import AIR_HU, FloatArray
 
-from .base import BASE_VERSION, base_image
+from .base import BASE_VERSION, base_image, known_base_image
 from .evaluation.cases import case_of
 from .simulate.kernel_family import simulated_gain
 from .simulate.patient import SimulatedPatient
@@ -116,7 +116,10 @@ def _unpack(path: Path, folder: Path, variants: int, transfer: OwnTransfer | Non
         key = zlib.crc32(path.stem.encode())
         blocks += [draw_variant(patient, exact, np.random.default_rng([key, n])) for n in range(variants)]
     lung = np.tile(patient.lung, (len(blocks), 1, 1))
-    bases = [base_image(v.sharp.astype(np.float32), pixel, v.gain, v.floor) for v in blocks]
+    hu = [v.sharp.astype(np.float32) for v in blocks]
+    bases = [base_image(hu[0], pixel, blocks[0].gain, blocks[0].floor)]
+    # The truncation of variants was drawn here, so that it need not be found again.
+    bases += [known_base_image(x, pixel, v.gain, v.truncation, v.noise_factor) for x, v in zip(hu[1:], blocks[1:], strict=True)]
     arrays = {
         "sharp": np.concatenate([v.sharp for v in blocks]),
         "smooth": np.concatenate([v.smooth for v in blocks]),
@@ -150,7 +153,7 @@ def _centres(lung: NDArray[np.uint8]) -> NDArray[np.int32]:
 
 
 def _floor(meta: dict[str, Any]) -> HUFloor:
-    return HUFloor(meta["floor"]["kind"], float(meta["floor"]["value"]))
+    return HUFloor("none" if meta["floor"]["kind"] == "none" else "truncated", float(meta["floor"]["value"]))
 
 
 def transfer_gain(patient: SimulatedPatient, transfer: OwnTransfer | None = None) -> Gain:

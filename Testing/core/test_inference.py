@@ -17,16 +17,16 @@ from KernelNormalizationLib.core.body import find_body
 from KernelNormalizationLib.core.censoring import restore_slices
 from KernelNormalizationLib.core.correction import BORDER_PIXELS, REACH_PIXELS, border_weight
 from KernelNormalizationLib.core.errors import Cancelled, CTKernelError
-from KernelNormalizationLib.core.floor import HUFloor
 from KernelNormalizationLib.core.inference import NetworkRun, aligned_crop
 from KernelNormalizationLib.core.linear import b20f_gain
 from KernelNormalizationLib.core.methods import UNetNormalizer, create_normalizer
 from KernelNormalizationLib.core.models import Model
 from KernelNormalizationLib.core.normalizers import METHODS
 from KernelNormalizationLib.core.progress import ProgressReport, ProgressTracker
+from KernelNormalizationLib.core.truncation.hu_floor import HUFloor
 from KernelNormalizationLib.core.unet import GATE_REACH
 
-CLIPPED = HUFloor("clipped", -1024.0)
+CLIPPED = HUFloor("truncated", -1024.0)
 # Promised for tiles; fp32 sums in another order differ by some 0.001 HU.
 SAME_HU = 0.01
 

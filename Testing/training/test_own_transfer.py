@@ -47,7 +47,7 @@ def write_pairs(folder: Path, count: int = 2, kernel: str = "B80f", *, tissue: b
         meta = {
             "object": "tissue", "sharp_kernel": {**nominal_kernel(80).as_meta(), "name": kernel},
             "smooth_kernel": {"name": "B20f"},
-            "floor": {"kind": "clipped", "value": -1024.0}, "padding": None, "dose": None, "pixel_mm": PIXEL, "slice_mm": 1.0,
+            "floor": {"kind": "truncated", "value": -1024.0}, "padding": None, "dose": None, "pixel_mm": PIXEL, "slice_mm": 1.0,
             "real_object": False, "true_ei": 50.0,
         }  # fmt: skip
         lung = np.zeros(sharp.shape, np.uint8)

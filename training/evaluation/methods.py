@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from KernelNormalizationLib.core.api import create_normalizer
 from KernelNormalizationLib.core.backends import Device
+from KernelNormalizationLib.core.body import find_body
 from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.floor import detect_floor
 from KernelNormalizationLib.core.linear import find_transfer
 from KernelNormalizationLib.core.methods import TARGET_FLOOR_HU, restoration
 from KernelNormalizationLib.core.normalizers import METHODS, Normalizer
 from KernelNormalizationLib.core.progress import ProgressTracker
 from KernelNormalizationLib.core.radial import Gain, apply_gain, filter_slices
+from KernelNormalizationLib.core.truncation.hu_floor import detect_floor
 from KernelNormalizationLib.core.volume import CTVolume
 
 from ..simulate.kernel_family import simulated_gain
@@ -149,7 +150,7 @@ def transferred(volume: CTVolume, gain: Gain, *, restore: bool) -> FloatArray:
 def base_and_lost(volume: CTVolume, gain: Gain) -> tuple[FloatArray, FloatArray]:
     """What the network corrects and what truncation took: two float32 (k, j, i), HU."""
     floor = detect_floor(volume.hu, volume.padding_mask)
-    return restoration(volume, floor, gain)(slice(0, len(volume.hu)))
+    return restoration(volume, find_body(volume), floor, gain).of(slice(0, len(volume.hu)))
 
 
 def exact_gain(case: Case) -> Gain:

@@ -9,22 +9,24 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 from .backends import Choice, Device, available_cpu_backends, choose_backend, create_cpu_backend
 from .bands import normalize_bands
-from .body import find_body
-from .censoring import restore_slices
+from .body import BodyRegion, find_body
 from .correction import Correction, Restore, drawn_volume, restored_volume
 from .errors import InputError
-from .floor import HUFloor, detect_floor
 from .heuristic import heuristic_filter
 from .inference import NetworkRun
 from .linear import find_transfer
 from .models import Model, load_model
 from .normalizers import METHODS, TARGET_KERNEL, Method, NormalizationResult, Normalizer, synthetic_name
 from .progress import Progress
-from .radial import Gain, filter_slices, in_threads
+from .radial import Gain, apply_gain, filter_slices, in_threads
 from .suitability import Suitability, assess
+from .truncation.estimation import BODY_MARGIN_PIXELS, estimate_plan
+from .truncation.hu_floor import HUFloor, detect_floor
+from .truncation.restoration import LocalState, Restorer
 from .volume import CTVolume, FloatArray
 from .write import RESEARCH_USE
 
@@ -71,26 +73,48 @@ def restored_linear_transfer(volume: CTVolume, progress: Progress) -> tuple[Floa
     transfer = find_transfer(volume, region)
     if transfer.is_identity:
         return volume.filled().copy(), transfer.record
-    restore = restoration(volume, detect_floor(volume.hu, volume.padding_mask), transfer.gain)
-    return restored_volume(restore, volume.shape, progress), transfer.record
+    restored = restoration(volume, region, detect_floor(volume.hu, volume.padding_mask), transfer.gain)
+    return restored_volume(restored.of, volume.shape, progress), {**transfer.record, **restored.record}
 
 
-def restoration(volume: CTVolume, floor: HUFloor, gain: Gain) -> Restore:
+@dataclass(frozen=True)
+class Restoration:
+    """How a volume's slices are restored and brought to B20f.
+
+    Attributes:
+        of: gives the base and what was lost of some slices.
+        record: for provenance, how the slices were truncated and what that rests on.
+    """
+
+    of: Restore
+    record: dict[str, Any]
+
+
+def restoration(volume: CTVolume, region: BodyRegion | None, floor: HUFloor, gain: Gain) -> Restoration:
     """How slices of ``volume`` are restored and brought to B20f.
 
     Args:
         volume: the scan.
+        region: its body, if there is one.
         floor: its HU floor.
         gain: in-plane gain from its kernel to B20f against frequency in lp/cm.
     """
-    hu, pixel_mm = volume.filled(), volume.geometry.spacing[1:]
+    hu, pixel_mm = volume.filled(), (volume.geometry.spacing[1], volume.geometry.spacing[2])
+    if floor.kind == "none":
+        return Restoration(lambda part: (apply_gain(hu[part], pixel_mm, gain), np.zeros_like(hu[part])), {})
+    with_lung = np.flatnonzero(region.lungs.any(axis=(1, 2))) if region is not None else np.arange(len(hu))
+    plan = estimate_plan(hu[with_lung], pixel_mm, gain, floor.value, volume.acquisition.is_siemens)
+    restorer = Restorer((hu.shape[1], hu.shape[2]), pixel_mm, gain)
+
+    def one(k: int) -> LocalState:
+        outside = None if region is None else ~ndimage.binary_dilation(region.body[k], iterations=BODY_MARGIN_PIXELS)
+        return restorer.restore(hu[k], plan, outside)
 
     def restore(part: slice) -> tuple[FloatArray, FloatArray]:
-        made = in_threads(lambda k: restore_slices(hu[k : k + 1], pixel_mm, gain, floor), range(part.start, part.stop))
-        base, lost = (np.concatenate(images) for images in zip(*made, strict=True))
-        return base, lost
+        made = in_threads(one, range(part.start, part.stop))
+        return np.stack([state.base for state in made]), np.stack([state.lost for state in made])
 
-    return restore
+    return Restoration(restore, plan.as_record())
 
 
 class UNetNormalizer:
@@ -116,13 +140,14 @@ class UNetNormalizer:
         region = find_body(volume)
         suitability = assess(volume, region)
         transfer = find_transfer(volume, region, suitability.sharpness, self.model.transfer)
-        run = NetworkRun(self.choice.backend, self._cpu_backend)
+        run, told = NetworkRun(self.choice.backend, self._cpu_backend), {}
         if transfer.is_identity:
             # A scan that is smooth already is left alone: what little its floor took, the reference kernel's floor takes too.
             hu = volume.filled().copy()
         elif self.model.residual:
-            restore = restoration(volume, suitability.floor, transfer.gain)
-            hu = Correction(volume.filled(), restore, region, run).over_volume(progress)
+            restored = restoration(volume, region, suitability.floor, transfer.gain)
+            told = restored.record
+            hu = Correction(volume.filled(), restored.of, region, run).over_volume(progress)
         else:
             hu = drawn_volume(volume.filled(), run, progress)
         record = {
@@ -131,6 +156,7 @@ class UNetNormalizer:
             "model_sha256": self.model.sha256,
             "device_reason": self.choice.reason,
             **transfer.record,
+            **told,
             **run.as_record(),
         }
         return _result(volume, hu, self.method, suitability, record, time.monotonic() - started, tuple(run.warnings))

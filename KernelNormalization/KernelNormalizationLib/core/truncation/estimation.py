@@ -19,8 +19,8 @@ from scipy import ndimage
 from ..radial import Gain
 from ..volume import BoolArray, FloatArray
 from .loss_table import LossTable
-from .model import Truncation
-from .restoration import AIR_HU, AT_FLOOR_HU, BASE, NOISE_BAND, RestorationPlan, Restorer, air_noise
+from .model import AT_FLOOR_HU, Truncation
+from .restoration import AIR_HU, BASE, NOISE_BAND, LocalState, RestorationPlan, Restorer, air_noise
 
 Curve = NDArray[np.float64]
 
@@ -30,15 +30,20 @@ EDGES_HU = np.array([AT_FLOOR_HU, 5.5, 10.5, 20.5, 30.5, 45.5, 60.5, 80.5, 100.5
 # 10 %; the noise that the band of high frequencies tells was 0.82 to 1.07 of what the histogram fits.
 BIN_ERROR, LEVEL_ERROR, NOISE_ERROR = 0.06, 0.10, 0.15
 NOISE_FACTORS = np.exp(np.arange(-0.40, 0.21, 0.05))
-# Hypotheses that fit nearly as well as the best; of those the one that restores least is taken, since restoring too much
-# invents emphysema. Those within the wider limit are what the scan leaves open.
-NEARLY_AS_GOOD, LEFT_OPEN = 3.0, 8.0
+# Hypotheses that fit nearly as well as the best: what the scan leaves open.
+LEFT_OPEN = 8.0
+# Lungs and air were truncated alike, but texture is the same in all averaged images, so that their noise looks more alike in
+# lungs. Spread of the logarithm of the number of images and of the correlation (downwards, upwards) about those of the air; a
+# scan whose air does not tell is held more loosely to what is typical.
+IMAGES_SPREAD, CORRELATION_SPREAD, LOOSER = 0.3, (0.15, 0.4), 2.5
 POOR_FIT = 60.0
 # Fewer voxels than this near the floor tell nothing, and what is made of them changes nothing.
 NEEDED_VOXELS = 500
-SLICES, MARGIN_PIXELS, SAMPLED_VOXELS = 4, 24, 4000
+SLICES, MARGIN_PIXELS, SAMPLED_VOXELS = 4, 24, 2500
+COARSE_SLICES, REFINEMENTS = 2, 2
 COARSE = ((1.0,), (0.7, 0.3), (0.5, 0.5), (0.25,) * 4, (0.125,) * 8)
 COARSE_CORRELATIONS = (0.0, 0.24, 0.5)
+AIR_CORRELATIONS = (0.0, 0.12, 0.24, 0.36, 0.48, 0.6)
 # Where a scan does not tell: what was measured of two thin-slice Siemens pairs in the lungs, a plain clip for others (Philips).
 SIEMENS = Truncation.of_equal_images(2, 0.24)
 # SD of all removed noise over that of its high band, of real B70f and B50f tissue (1.2 to 1.3), where none can be measured.
@@ -46,6 +51,8 @@ TYPICAL_NOISE_SHARE = 1.25
 TISSUE_HU, FLAT_HU, MINIMUM_TISSUE = (0.0, 80.0), 12.0, 500
 BODY_HU, LUNG_HU, AIR_LIMIT_HU = -300.0, -500.0, -930.0
 SHALLOW_HU = -780.0
+# Blurred skin reaches this far into the air around it.
+BODY_MARGIN_PIXELS = 3
 
 
 @dataclass(frozen=True)
@@ -66,12 +73,34 @@ class Fit:
 
 
 @dataclass(frozen=True)
+class Prior:
+    """What is expected of the lungs before their histogram is looked at.
+
+    Attributes:
+        centre: the most likely truncation.
+        looseness: factor on the spread about it.
+    """
+
+    centre: Truncation
+    looseness: float
+
+    def misfit(self, truncation: Truncation) -> float:
+        """Contribution to chi2."""
+        images = np.log(_effective(truncation.weights) / _effective(self.centre.weights)) / IMAGES_SPREAD
+        apart = truncation.correlation - self.centre.correlation
+        # One image has no correlation to compare.
+        together = apart / CORRELATION_SPREAD[int(apart > 0.0)] if min(truncation.images, self.centre.images) > 1 else 0.0
+        return float((images**2 + together**2) / self.looseness**2)
+
+
+@dataclass(frozen=True)
 class _Sample:
     """A slice, cut to its lungs, and regions in it, (rows, columns)."""
 
     image: FloatArray
     lungs: BoolArray
     restorer: Restorer
+    start: LocalState
 
 
 def estimate_plan(hu: FloatArray, pixel_mm: tuple[float, float], gain: Gain, floor_hu: float,
@@ -85,26 +114,49 @@ def estimate_plan(hu: FloatArray, pixel_mm: tuple[float, float], gain: Gain, flo
         floor_hu: value of the floor.
         siemens: whether a Siemens scanner made it; ``None`` if unknown, which counts as Siemens.
     """
-    whole = Restorer(hu.shape[1:], pixel_mm, gain)
+    whole = Restorer((hu.shape[1], hu.shape[2]), pixel_mm, gain)
     regions = [_Regions.of(image, whole) for image in hu[_evenly(len(hu), 3 * SLICES)]]
     share = _noise_share(regions)
     default = Truncation(floor_hu) if siemens is False else Truncation(floor_hu, SIEMENS.weights, SIEMENS.correlation)
     air_fits = fit_air([(r.image, r.outside) for r in regions], floor_hu)
-    lung_fits = _fit_lungs(regions, pixel_mm, gain, floor_hu, share)
-    air = air_fits[0].truncation if air_fits else None
-    chosen = _least_restoring(lung_fits) if lung_fits else None
+    air = air_fits[0].truncation if _fits_well(air_fits) else None
+    prior = Prior(air, 1.0) if air else Prior(default, LOOSER)
+    samples = [sample for sample in (r.cut_to_lungs(pixel_mm, gain) for r in _fullest(regions)) if sample]
+    lung_fits = _fit_lungs(samples, floor_hu, share, prior)
+    chosen = in_the_middle(lung_fits) if _fits_well(lung_fits) else None
     lungs = chosen.truncation if chosen else air or default
     evidence = {
         "lungs": _told(lung_fits, "lungs", "air" if air else "default"),
         "air": _told(air_fits, "air", "lungs" if chosen else "default"),
-        "left_open": [f.truncation.as_record() for f in left_open(lung_fits)],
+        "left_open": [_as_alternative(fit, share) for fit in left_open(lung_fits)],
     }
     return RestorationPlan(lungs, air or lungs, share * (chosen.noise_factor if chosen else 1.0), evidence)
+
+
+def known_plan(hu: FloatArray, pixel_mm: tuple[float, float], gain: Gain, truncation: Truncation) -> RestorationPlan:
+    """The plan for slices (k, j, i), HU, of known truncation: only the noise is read from them."""
+    whole = Restorer((hu.shape[1], hu.shape[2]), pixel_mm, gain)
+    share = _noise_share([_Regions.of(image, whole) for image in hu[_evenly(len(hu), SLICES)]])
+    return RestorationPlan(truncation, truncation, share, {"lungs": {"from": "known"}, "air": {"from": "known"}})
+
+
+def outer_air(image: FloatArray) -> BoolArray:
+    """Air around the body in a slice (rows, columns), HU, whose body closes round the lungs."""
+    body = ndimage.binary_fill_holes(ndimage.gaussian_filter(image, 2.0) > BODY_HU)
+    outside: BoolArray = ~ndimage.binary_dilation(body, iterations=BODY_MARGIN_PIXELS)
+    return outside
 
 
 def left_open(fits: Sequence[Fit]) -> list[Fit]:
     """The hypotheses that the scan does not rule out, best first."""
     return [f for f in fits if f.chi2 <= fits[0].chi2 + LEFT_OPEN]
+
+
+def in_the_middle(fits: Sequence[Fit]) -> Fit:
+    """Of the hypotheses that the scan leaves open, the one that restores neither most nor least: the median by likelihood."""
+    known = sorted(left_open(fits), key=lambda fit: -fit.loss_hu)
+    weight = np.cumsum([np.exp(-(fit.chi2 - fits[0].chi2) / 4.0) for fit in known])
+    return known[int(np.searchsorted(weight, 0.5 * weight[-1]))]
 
 
 def fit_air(slices: Sequence[tuple[FloatArray, BoolArray]], floor_hu: float) -> list[Fit]:
@@ -124,7 +176,7 @@ def fit_air(slices: Sequence[tuple[FloatArray, BoolArray]], floor_hu: float) -> 
     chosen = _evenly(noise.size, 5 * SAMPLED_VOXELS)
     scale = noise.size / chosen.size
     fits = []
-    for truncation in _hypotheses(floor_hu, _ALL_WEIGHTS, np.arange(0.0, 0.61, 0.12)):
+    for truncation in _hypotheses(floor_hu, _ALL_WEIGHTS, AIR_CORRELATIONS):
         predicted = scale * _predicted(truncation, height[chosen], noise[chosen])
         fits.append(Fit(truncation, _misfit(predicted, found)))
     return sorted(fits, key=lambda fit: fit.chi2)
@@ -133,29 +185,27 @@ def fit_air(slices: Sequence[tuple[FloatArray, BoolArray]], floor_hu: float) -> 
 _ALL_WEIGHTS = ((1.0,), (0.9, 0.1), (0.8, 0.2), (0.7, 0.3), (0.6, 0.4), *((1.0 / n,) * n for n in (2, 3, 4, 5, 6, 8)))
 
 
-def _hypotheses(floor_hu: float, weights: Sequence[tuple[float, ...]], correlations: Sequence[float] | Curve) -> list[Truncation]:
-    return [
-        Truncation(floor_hu, w, float(r) if len(w) > 1 else 0.0) for w in weights for r in (correlations if len(w) > 1 else (0.0,))
-    ]
+def _hypotheses(floor_hu: float, weights: Sequence[tuple[float, ...]], correlations: Sequence[float]) -> list[Truncation]:
+    several = [Truncation(floor_hu, w, r) for w in weights for r in correlations if len(w) > 1]
+    return [Truncation(floor_hu, w) for w in weights if len(w) == 1] + several
 
 
-def _fit_lungs(regions: Sequence[_Regions], pixel_mm: tuple[float, float], gain: Gain, floor_hu: float,
-               share: float) -> list[Fit]:  # fmt: skip
-    samples = [s for s in (r.cut_to_lungs(pixel_mm, gain) for r in _fullest(regions)) if s is not None]
+def _fit_lungs(samples: Sequence[_Sample], floor_hu: float, share: float, prior: Prior) -> list[Fit]:
     near = sum(float(_histogram(s.image[s.lungs], floor_hu)[:5].sum()) for s in samples)
     if near < NEEDED_VOXELS:
         return []
+    centre = prior.centre
+    if prior.looseness > 1.0:
+        hypotheses = _hypotheses(floor_hu, COARSE, COARSE_CORRELATIONS)
+        coarse = [_fit_one(samples[:COARSE_SLICES], hypothesis, share, prior) for hypothesis in hypotheses]
+        centre = min(coarse, key=lambda fit: fit.chi2).truncation
+    best = _fit_one(samples, centre, share, prior)
     known: dict[Truncation, Fit] = {}
-
-    def consider(hypotheses: Sequence[Truncation]) -> Fit:
-        for hypothesis in hypotheses:
+    for _ in range(REFINEMENTS):
+        for hypothesis in [best.truncation, *_neighbours(best.truncation)]:
             if hypothesis not in known:
-                known[hypothesis] = _fit_one(samples, hypothesis, share)
-        return min(known.values(), key=lambda fit: fit.chi2)
-
-    best = consider(_hypotheses(floor_hu, COARSE, COARSE_CORRELATIONS))
-    for _ in range(2):
-        best = consider(_neighbours(best.truncation))
+                known[hypothesis] = _fit_one(samples, hypothesis, share, prior, best.noise_factor)
+        best = min(known.values(), key=lambda fit: fit.chi2)
     return sorted(known.values(), key=lambda fit: fit.chi2)
 
 
@@ -171,39 +221,40 @@ def _effective(weights: tuple[float, ...]) -> float:
     return 1.0 / sum(w * w for w in weights)
 
 
-def _fit_one(samples: Sequence[_Sample], truncation: Truncation, share: float) -> Fit:
-    """Restore with the hypothesis, scale the noise so that the histogram fits best, and do both once more."""
-    factor, best = 1.0, np.inf
-    loss = 0.0
-    for _ in range(2):
-        found, height, noise, weight, losses = np.zeros(len(EDGES_HU)), [], [], [], []
-        for sample in samples:
-            state = sample.restorer.inside(sample.image, truncation, share * factor)
-            region = sample.lungs & state.sparse & (state.mean < SHALLOW_HU)
-            found += _histogram(sample.image[region], truncation.floor_hu)
-            places = np.flatnonzero(region)
-            chosen = places[_evenly(places.size, SAMPLED_VOXELS)]
-            height.append(state.mean.reshape(-1)[chosen] - truncation.floor_hu)
-            noise.append(state.noise.reshape(-1)[chosen] / truncation.noise_ratio)
-            weight.append(np.full(chosen.size, places.size / max(chosen.size, 1)))
-            losses.append(float(state.lost[sample.lungs].mean()))
-        t, s, w = np.concatenate(height), np.concatenate(noise), np.concatenate(weight)
-        misfits = [
-            _misfit(_predicted(truncation, t, s * f, w), found) + (np.log(f * factor) / NOISE_ERROR) ** 2 for f in NOISE_FACTORS
-        ]
-        best, loss = min(misfits), float(np.mean(losses))
-        factor *= float(NOISE_FACTORS[int(np.argmin(misfits))])
-    return Fit(truncation, best, factor, loss)
+def _fit_one(samples: Sequence[_Sample], truncation: Truncation, share: float, prior: Prior, factor: float = 1.0) -> Fit:
+    """Restore with the hypothesis, compare the histogram, and scale the noise so that it fits best.
 
-
-def _least_restoring(fits: Sequence[Fit]) -> Fit:
-    good = [f for f in fits if f.chi2 <= fits[0].chi2 + NEARLY_AS_GOOD]
-    return max(good, key=lambda fit: fit.loss_hu)
+    Args:
+        samples: slices.
+        truncation: the hypothesis.
+        share: of all noise in its high band.
+        prior: what the hypothesis is held to.
+        factor: by which the noise is scaled to begin with.
+    """
+    found = np.zeros(len(EDGES_HU))
+    height, noise, weight, losses = [], [], [], []
+    for sample in samples:
+        state = sample.restorer.expect(sample.image, sample.start, truncation, share * factor)
+        region = sample.lungs & state.sparse & (state.mean < SHALLOW_HU)
+        found += _histogram(sample.image[region], truncation.floor_hu)
+        places = np.flatnonzero(region)
+        chosen = places[_evenly(places.size, SAMPLED_VOXELS)]
+        height.append(state.mean.reshape(-1)[chosen] - truncation.floor_hu)
+        noise.append(state.noise.reshape(-1)[chosen] / truncation.noise_ratio)
+        weight.append(np.full(chosen.size, places.size / max(chosen.size, 1)))
+        losses.append(float(state.lost[sample.lungs].mean()))
+    t, s, w = np.concatenate(height), np.concatenate(noise), np.concatenate(weight)
+    misfits = [
+        _misfit(_predicted(truncation, t, s * f, w), found) + (np.log(f * factor) / NOISE_ERROR) ** 2 for f in NOISE_FACTORS
+    ]
+    scaled = factor * float(NOISE_FACTORS[int(np.argmin(misfits))])
+    return Fit(truncation, float(min(misfits)) + prior.misfit(truncation), scaled, float(np.mean(losses)))
 
 
 def _histogram(values: FloatArray, floor_hu: float) -> Curve:
     above = values - floor_hu
-    return np.r_[np.count_nonzero(above <= AT_FLOOR_HU), np.histogram(above, EDGES_HU)[0]].astype(np.float64)
+    counts = [np.count_nonzero(above <= AT_FLOOR_HU), *np.histogram(above, EDGES_HU)[0]]
+    return np.array(counts, np.float64)
 
 
 def _predicted(truncation: Truncation, height: FloatArray, noise: FloatArray, weight: Curve | None = None) -> Curve:
@@ -211,9 +262,9 @@ def _predicted(truncation: Truncation, height: FloatArray, noise: FloatArray, we
     table = LossTable.of(truncation)
     t = np.asarray(height / noise, np.float32)
     below = [np.interp(t, table.t, table.atom)]
-    below += [table.probability_below(t, np.asarray(edge / noise, np.float32)) for edge in EDGES_HU[1:]]
-    counts = np.array([np.sum(b if weight is None else b * weight) for b in below])
-    return np.r_[counts[0], np.diff(counts)]
+    below += [table.probability_below(t, np.asarray(edge / noise, np.float32)).astype(np.float64) for edge in EDGES_HU[1:]]
+    counts = np.array([float(np.sum(b if weight is None else b * weight)) for b in below])
+    return np.diff(counts, prepend=0.0)
 
 
 def _misfit(predicted: Curve, found: Curve) -> float:
@@ -223,11 +274,21 @@ def _misfit(predicted: Curve, found: Curve) -> float:
     return float(np.sum((found - expected) ** 2 / error) + (np.log(level) / LEVEL_ERROR) ** 2)
 
 
+def _fits_well(fits: Sequence[Fit]) -> bool:
+    return bool(fits) and fits[0].chi2 <= POOR_FIT
+
+
 def _told(fits: Sequence[Fit], where: str, instead: str) -> dict[str, Any]:
     if not fits:
         return {"from": instead, "reason": f"too few voxels of the {where} lie near the floor"}
-    return {"from": f"histogram of the {where}", "chi2": round(fits[0].chi2, 1), "poor_fit": fits[0].chi2 > POOR_FIT,
-            "noise_factor": round(fits[0].noise_factor, 3)}  # fmt: skip
+    told = {"chi2": round(fits[0].chi2, 1), "noise_factor": round(fits[0].noise_factor, 3)}
+    if not _fits_well(fits):
+        return {"from": instead, "reason": f"no truncation explains the histogram of the {where}", **told}
+    return {"from": f"histogram of the {where}", **told}
+
+
+def _as_alternative(fit: Fit, share: float) -> dict[str, Any]:
+    return {**fit.truncation.as_record(), "noise_share": round(share * fit.noise_factor, 3), "chi2": round(fit.chi2, 1)}
 
 
 def _evenly(count: int, wanted: int) -> NDArray[np.intp]:
@@ -265,7 +326,8 @@ class _Regions:
         spans = [np.flatnonzero(self.lungs.any(axis=axis)) for axis in (1, 0)]
         box = tuple(slice(max(0, s[0] - MARGIN_PIXELS), s[-1] + 1 + MARGIN_PIXELS) for s in spans)
         image = np.ascontiguousarray(self.image[box])
-        return _Sample(image, self.lungs[box], Restorer(image.shape, pixel_mm, gain))
+        restorer = Restorer(image.shape, pixel_mm, gain)
+        return _Sample(image, self.lungs[box], restorer, restorer.start(image))
 
 
 def _circle(shape: tuple[int, int]) -> BoolArray:

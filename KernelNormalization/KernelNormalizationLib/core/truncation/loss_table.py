@@ -28,8 +28,8 @@ U_LIMIT = 6.0
 FINE = 2
 SUM_LIMIT = 14.0
 EDGE_STEP = U_STEP / FINE
-# Nodes of the Gauss-Hermite rule over the noise that all images share.
-SHARED_NODES = 12
+# Nodes of the Gauss-Hermite rule over the noise that all images share: the more of it, the sharper is what remains.
+LEAST_NODES, NODES_PER_CORRELATION = 9, 40
 # Below this probability per cell the moments are numerical dust.
 LEAST_MASS = 1e-9
 
@@ -107,7 +107,8 @@ def _place(where: FloatArray, size: int) -> tuple[NDArray[np.int32], FloatArray]
 @lru_cache(maxsize=64)
 def _table(weights: tuple[float, ...], correlation: float) -> LossTable:
     t = np.arange(T_RANGE[0], T_RANGE[1] + T_STEP / 2, T_STEP)
-    shared, share = special.roots_hermitenorm(SHARED_NODES if correlation > 0.0 else 1)
+    nodes = LEAST_NODES + int(NODES_PER_CORRELATION * correlation) if correlation > 0.0 else 1
+    shared, share = special.roots_hermitenorm(nodes)
     share = share / share.sum()
     step = EDGE_STEP
     cells = fft.next_fast_len(int(SUM_LIMIT / step))
@@ -146,19 +147,24 @@ def _given_shared(height: Curve, scale: float, weights: Curve, step: float,
     # Moments of min(height + z, 0).
     once = scale * (height * below - density)
     twice = scale**2 * ((height**2 + 1.0) * below - height * density)
-    spectra = [_contribution(height, scale * w, step, cells) + below[:, None] for w in weights]
-    everything = np.prod(spectra, axis=0)
-    others = [np.prod([s for m, s in enumerate(spectra) if m != n], axis=0) if len(spectra) > 1 else 1.0
-              for n in range(len(spectra))]  # fmt: skip
-    first = sum(w * once[:, None] * other for w, other in zip(weights, others, strict=True))
-    second = sum(w**2 * twice[:, None] * other for w, other in zip(weights, others, strict=True))
-    for n, one in enumerate(weights):
-        for m, two in enumerate(weights):
-            if m != n:
-                rest = [s for k, s in enumerate(spectra) if k not in (n, m)]
-                second = second + one * two * once[:, None] ** 2 * (np.prod(rest, axis=0) if rest else 1.0)
-    spectral = [np.broadcast_to(np.asarray(x, complex), everything.shape) for x in (everything, first, second)]
-    sums = tuple(fft.irfft(x, n=cells, axis=1) for x in spectral)
+    distinct, counts = np.unique(weights, return_counts=True)
+    spectra = [_contribution(height, scale * w, step, cells) + below[:, None] for w in distinct]
+
+    def product(*without: int) -> NDArray[np.complex128]:
+        """Of all images but some, named by the place of their weight."""
+        powers = counts - np.bincount(np.asarray(without, int), minlength=counts.size)
+        factors = [spectrum**power for spectrum, power in zip(spectra, powers, strict=True)]
+        return np.asarray(np.prod(factors, axis=0) if len(factors) > 1 else factors[0])
+
+    everything, first, second = product(), np.zeros_like(spectra[0]), np.zeros_like(spectra[0])
+    for n, (one, count) in enumerate(zip(distinct, counts, strict=True)):
+        others = product(n)
+        first += count * one * once[:, None] * others
+        second += count * one**2 * twice[:, None] * others
+        for m, (two, partners) in enumerate(zip(distinct, counts - (np.arange(counts.size) == n), strict=True)):
+            if partners:
+                second += count * partners * one * two * once[:, None] ** 2 * product(n, m)
+    sums = tuple(fft.irfft(x, n=cells, axis=1) for x in (everything, first, second))
     count = len(weights)
     pairs = 1.0 - float(np.sum(weights**2))
     atom = np.stack([
@@ -170,7 +176,7 @@ def _given_shared(height: Curve, scale: float, weights: Curve, step: float,
 
 
 def _contribution(height: Curve, scale: float, step: float, cells: int) -> NDArray[np.complex128]:
-    """Spectrum of the distribution of ``scale`` (height + z) where that is positive, on cells centred at multiples of ``step``."""
+    """Spectrum of the distribution of ``scale`` (height + z) where positive, on cells centred at multiples of ``step``."""
     edges = (np.arange(cells + 1) - 0.5) * step
     edges[0] = 0.0
     cumulated = special.ndtr(edges[None, :] / scale - height[:, None])
@@ -178,7 +184,7 @@ def _contribution(height: Curve, scale: float, step: float, cells: int) -> NDArr
 
 
 def _rebinned(fine: Curve, columns: int) -> Curve:
-    """Cells of the lookup, centred at multiples of its step, from cells ``FINE`` times finer; half a cell falls to either side."""
+    """Cells of the lookup, centred at its multiples, from cells ``FINE`` times finer; half a cell falls to either side."""
     padded = np.pad(fine[:, : columns * FINE], ((0, 0), (FINE // 2, FINE)))
     kernel = np.ones(FINE + 1)
     kernel[[0, -1]] = 0.5

@@ -16,6 +16,8 @@ from ..errors import InputError
 from ..volume import FloatArray
 
 LOWEST_STORED_HU = -1024.0
+# Voxels within this distance of the floor count as stored at it: values are rounded to whole HU.
+AT_FLOOR_HU = 0.5
 
 
 @dataclass(frozen=True)

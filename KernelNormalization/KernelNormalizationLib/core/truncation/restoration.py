@@ -7,7 +7,7 @@ from tables (:mod:`.loss_table`) and added; the result is filtered, and mean and
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,14 +16,20 @@ from ..radial import Gain
 from ..volume import BoolArray, FloatArray
 from .local_means import LocalMeans
 from .loss_table import LossTable
-from .model import Truncation
+from .model import AT_FLOOR_HU, Truncation
 from .slice_filters import SliceFilters
 
 # Lung and air lie below this after the transfer; denser tissue is not reached by truncation.
-PARENCHYMA_HU = -700.0
+PARENCHYMA_HU = -600.0
 # No tissue is emptier than air, whose calibration is good to some HU. Air outside the body reads -1000.5 to -1001.4 HU on
 # two soft Siemens kernels.
 EMPTIEST_HU, AIR_HU = -1006.0, -1001.0
+LOWEST_NOISE_HU = 1.0
+# Outside the body, table, clothes and foam lie above this after the transfer.
+OUTER_AIR_HU = -900.0
+# What the tables give for air is scaled to its known mean, by no more than this; smaller losses than these are left alone.
+LARGEST_CHANGE, LEAST_LOSS_HU = 1.5, 0.1
+AIR_NOISES_HU = np.geomspace(LOWEST_NOISE_HU, 500.0, 200)
 # Gaussians (pixels) over which the first mean, the later means and the noise are taken, and how often all are estimated.
 FIRST_MEAN_SIGMA, MEAN_SIGMA, NOISE_SIGMA = 4.0, 2.0, 8.0
 ESTIMATES = 2
@@ -33,9 +39,6 @@ OUTLIER = 5.0
 DETAIL = 3.0
 # Regularization of the way back from the base to the sharp kernel: beyond a gain of 0.14 detail is not brought back.
 BACK_EPSILON = 0.02
-# Voxels within this distance of the floor count as stored at it: values are rounded to whole HU.
-AT_FLOOR_HU = 0.5
-LOWEST_NOISE_HU = 1.0
 # Noise is read where anatomy is weak: from 5 lp/cm on (section 9 of the notes on two real B70f pairs), or from 0.65 of the
 # highest frequency that large pixels hold.
 NOISE_BAND_LP_PER_CM, NOISE_BAND_SHARE = 5.0, 0.65
@@ -114,23 +117,28 @@ class Restorer:
             plan: how it was truncated.
             outside: (rows, columns), air around the body, whose HU is known; treated as the rest if absent.
         """
-        state = self.inside(image, plan.lungs, plan.noise_share)
-        if outside is None or not np.any(outside & (image <= plan.air.floor_hu + AT_FLOOR_HU)):
-            return state
-        lost = np.where(outside, loss_in_air(image, outside & state.sparse, plan.air), state.lost)
-        base = self.filters(image + lost, BASE)[0]
-        return LocalState(base, lost, state.mean, state.noise, state.sparse)
+        start = self.start(image)
+        if outside is None:
+            outside = np.zeros(image.shape, dtype=bool)
+        inside = replace(start, sparse=start.sparse & ~outside)
+        state = self.expect(image, inside, plan.lungs, plan.noise_share)
+        lost = state.lost + loss_in_air(image, outside & (start.base < OUTER_AIR_HU), plan.air)
+        base = self.filters(image + lost, BASE)[0] if lost.any() else start.base
+        return replace(state, base=base, lost=lost)
 
-    def inside(self, image: FloatArray, truncation: Truncation, noise_share: float) -> LocalState:
-        """Restore one slice (rows, columns), HU, with one truncation everywhere."""
-        table = LossTable.of(truncation)
+    def start(self, image: FloatArray) -> LocalState:
+        """The slice (rows, columns), HU, as if nothing had been lost."""
         base, band = self.filters(image, BASE, NOISE_BAND)
-        sparse = base < PARENCHYMA_HU
+        nothing = np.zeros_like(image)
+        return LocalState(base, nothing, base, band, base < PARENCHYMA_HU)
+
+    def expect(self, image: FloatArray, start: LocalState, truncation: Truncation, noise_share: float) -> LocalState:
+        """Mean, noise and loss of one slice (rows, columns), HU; the base is that before the last loss."""
+        table = LossTable.of(truncation)
+        base, band, sparse = start.base, start.noise, start.sparse
         local = LocalMeans(sparse)
-        lost = np.zeros_like(image)
-        noise = mean = np.zeros_like(image)
-        uncertain: FloatArray | float = 0.0
         at_floor = (image <= truncation.floor_hu + AT_FLOOR_HU)[sparse]
+        state, uncertain = start, np.zeros_like(image)
         for estimate in range(ESTIMATES if at_floor.any() else 0):
             variance = local.mean(_without_outliers(band, sparse) * noise_share**2 + uncertain, NOISE_SIGMA)
             sd = np.sqrt(np.maximum(variance, LOWEST_NOISE_HU**2))
@@ -141,15 +149,16 @@ class Restorer:
                 base = base + np.where(sparse, local.up(low - level), 0.0)
             else:
                 low = np.maximum(local.mean(base, MEAN_SIGMA), EMPTIEST_HU)
-            mean = self._sharp_mean(base, local.up(low), local)
-            noise = local.up(sd)
+            mean, noise = self._sharp_mean(base, local.up(low), local), local.up(sd)
             lost, uncertain = np.zeros_like(image), np.zeros_like(image)
             s = noise[sparse] / np.float32(truncation.noise_ratio)
             t, u = (mean[sparse] - truncation.floor_hu) / s, (image[sparse] - truncation.floor_hu) / s
             took, spread = table.look_up(t, u, at_floor)
             lost[sparse], uncertain[sparse] = took * s, spread * s**2
-            base, band = self.filters(image + lost, BASE, NOISE_BAND)
-        return LocalState(base, lost, mean, noise, sparse)
+            if estimate + 1 < ESTIMATES:
+                base, band = self.filters(image + lost, BASE, NOISE_BAND)
+            state = LocalState(base, lost, mean, noise, sparse)
+        return state
 
     def _sharp_mean(self, base: FloatArray, level: FloatArray, local: LocalMeans) -> FloatArray:
         """The sharp slice without its noise: the base with its noise shrunk, brought back to the sharp kernel.
@@ -161,6 +170,28 @@ class Restorer:
         kept = np.clip(1.0 - DETAIL**2 * variance / np.maximum(detail * detail, 1e-3), 0.0, 1.0)
         clean = np.where(local.mask, level + detail * kept, base)
         return self.filters(clean, BACK)[0]
+
+
+def restore_slices(hu: FloatArray, pixel_mm: tuple[float, float], gain: Gain, plan: RestorationPlan,
+                   outside: BoolArray | None = None) -> tuple[FloatArray, FloatArray]:  # fmt: skip
+    """Restore slices and bring them to the smooth kernel.
+
+    Args:
+        hu: (k, j, i), HU, as stored, padding as air.
+        pixel_mm: (row, column) spacing, mm.
+        gain: in-plane gain to the smooth kernel against frequency in lp/cm.
+        plan: how they were truncated.
+        outside: (k, j, i), air around the body.
+
+    Returns:
+        The transfer of the restored slices and what was added to the stored ones (at most 0), both float32 (k, j, i), HU.
+    """
+    restorer = Restorer((hu.shape[1], hu.shape[2]), pixel_mm, gain)
+    base, lost = np.empty(hu.shape, np.float32), np.empty(hu.shape, np.float32)
+    for k, image in enumerate(hu):
+        state = restorer.restore(image, plan, None if outside is None else outside[k])
+        base[k], lost[k] = state.base, state.lost
+    return base, lost
 
 
 def noise_band_start(pixel_mm: tuple[float, float]) -> float:
@@ -181,13 +212,17 @@ def loss_in_air(image: FloatArray, air: BoolArray, truncation: Truncation) -> Fl
     """
     table = LossTable.of(truncation)
     lost = np.zeros_like(image)
-    if not air.any():
+    if not np.any(air & (image <= truncation.floor_hu + AT_FLOOR_HU)):
         return lost
     s = air_noise(image, air, truncation)[air]
     t = np.float32(AIR_HU - truncation.floor_hu) / s
     u = (image[air] - truncation.floor_hu) / s
     lost[air] = table.look_up(t, u, image[air] <= truncation.floor_hu + AT_FLOOR_HU)[0] * s
-    return lost
+    # However well the truncation is known, the restored air has the HU of air.
+    local = LocalMeans(air)
+    wanted = np.minimum(AIR_HU - local.mean(image, NOISE_SIGMA), 0.0)
+    share = wanted / np.minimum(local.mean(lost, NOISE_SIGMA), -LEAST_LOSS_HU)
+    return lost * np.where(air, local.up(np.clip(share, 0.0, LARGEST_CHANGE)), 0.0).astype(np.float32)
 
 
 def air_noise(image: FloatArray, air: BoolArray, truncation: Truncation) -> FloatArray:
@@ -195,12 +230,9 @@ def air_noise(image: FloatArray, air: BoolArray, truncation: Truncation) -> Floa
     table = LossTable.of(truncation)
     local = LocalMeans(air)
     above = np.maximum(local.mean(image, NOISE_SIGMA) - truncation.floor_hu, 0.0)
-    height = AIR_HU - truncation.floor_hu
-    usable = table.t > 0.05
-    # Mean above the floor in units of the height of air above it; falls with t = height / s.
-    mean, noise = table.mean[usable] / table.t[usable], 1.0 / table.t[usable]
-    s = np.interp(above / height, mean[::-1], noise[::-1]) * height
-    return local.up(np.maximum(s, LOWEST_NOISE_HU).astype(np.float32))
+    # Mean above the floor grows with the noise of one image, whatever the height of air above (or below) the floor.
+    expected = AIR_NOISES_HU * np.interp((AIR_HU - truncation.floor_hu) / AIR_NOISES_HU, table.t, table.mean)
+    return local.up(np.interp(above, expected, AIR_NOISES_HU).astype(np.float32))
 
 
 def _before_truncation(level: FloatArray, sd: FloatArray, truncation: Truncation,
