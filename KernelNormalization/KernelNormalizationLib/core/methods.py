@@ -26,7 +26,7 @@ from .radial import Gain, apply_gain, filter_slices, in_threads
 from .suitability import Suitability, assess
 from .truncation.estimation import BODY_MARGIN_PIXELS, estimate_plan
 from .truncation.hu_floor import HUFloor, detect_floor
-from .truncation.restoration import LocalState, Restorer
+from .truncation.restoration import Restorer
 from .volume import CTVolume, FloatArray
 from .write import RESEARCH_USE
 
@@ -106,13 +106,14 @@ def restoration(volume: CTVolume, region: BodyRegion | None, floor: HUFloor, gai
     plan = estimate_plan(hu[with_lung], pixel_mm, gain, floor.value, volume.acquisition.is_siemens)
     restorer = Restorer((hu.shape[1], hu.shape[2]), pixel_mm, gain)
 
-    def one(k: int) -> LocalState:
+    def one(k: int) -> tuple[FloatArray, FloatArray]:
         outside = None if region is None else ~ndimage.binary_dilation(region.body[k], iterations=BODY_MARGIN_PIXELS)
-        return restorer.restore(hu[k], plan, outside)
+        state = restorer.restore(hu[k], plan, outside)
+        return state.base, state.lost
 
     def restore(part: slice) -> tuple[FloatArray, FloatArray]:
-        made = in_threads(one, range(part.start, part.stop))
-        return np.stack([state.base for state in made]), np.stack([state.lost for state in made])
+        base, lost = (np.stack(images) for images in zip(*in_threads(one, range(part.start, part.stop)), strict=True))
+        return base, lost
 
     return Restoration(restore, plan.as_record())
 
