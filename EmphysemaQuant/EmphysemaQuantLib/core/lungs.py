@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from KernelNormalizationLib.core.progress import Progress, ProgressTracker
 from KernelNormalizationLib.core.volume import BoolArray, CTVolume, FloatArray
 
 from .airways import AirwayGrowth, find_trachea, grow_airways
-from .bronchi import follow_bronchi
+from .bronchi import follow_bronchi, without_leaks
 from .facts import Scene, measure
 from .quality import MaskQuality, judge
 from .split import LEFT, RIGHT, LungPieces, find_lungs
@@ -191,7 +191,9 @@ def _grow(hu: FloatArray, trachea: BoolArray, coarse_grid: ReducedGrid, grid: Re
     """Airways on the finer ``grid``, grown from the middle of the coarse trachea."""
     core = morphology(trachea, coarse_grid.spacing, 1.0, "erode")
     seeds = _on_other_grid(core if core.any() else trachea, coarse_grid, grid)
-    return grow_airways(grid.mean(hu, *CLIP_HU), seeds, grid.spacing)
+    reduced = grid.mean(hu, *CLIP_HU)
+    growth = grow_airways(reduced, seeds, grid.spacing)
+    return replace(growth, lumen=without_leaks(reduced, growth.lumen, seeds, grid.spacing))
 
 
 def _both(first: AirwayGrowth, second: AirwayGrowth) -> AirwayGrowth:
