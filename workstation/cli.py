@@ -13,6 +13,7 @@ from EmphysemaQuantLib.core.acquisition import Patient, Sex
 from EmphysemaQuantLib.core.emphysema import EMPHYSEMA_THRESHOLD_HU
 from EmphysemaQuantLib.core.interval import ENSEMBLE_KEY, ENSEMBLE_SD_KEY
 from EmphysemaQuantLib.core.regions import Thirds
+from EmphysemaQuantLib.core.table import airways_sentence
 from KernelNormalizationLib.core.api import normalize_file, provenance_path
 from KernelNormalizationLib.core.backends import Device
 from KernelNormalizationLib.core.errors import InputError
@@ -92,7 +93,7 @@ def quantify_scan(options: argparse.Namespace) -> None:
     provenance = read_provenance(normalized) if normalized is not None else {}
     options.out.mkdir(parents=True, exist_ok=True)
     with cancellable(options.json) as progress:
-        lung_mask = lung_mask_for(volumes[0], options.mask, progress)
+        lung_mask = lung_mask_for(volumes, options.mask, progress)
         report = quantify(volumes, lung_mask, options.out, options.threshold, provenance, _patient(options), options.thirds)
     if options.report:
         write_report(report, options.out)
@@ -100,7 +101,8 @@ def quantify_scan(options: argparse.Namespace) -> None:
         print_json(json_record(report))
         return
     quality = [f"Lung mask: {lung_mask.quality.verdict}", *lung_mask.quality.reasons]
-    lines = [*indices_table(report), *agreement_lines(report), *interval_lines(report), *quality]
+    airways = airways_sentence(report.raw_panel.airways_ml)
+    lines = [*indices_table(report), *agreement_lines(report), *interval_lines(report), airways, *quality]
     print_lines([*lines, f"Files: {options.out}", RESEARCH_USE])
 
 
