@@ -94,7 +94,7 @@ def fit_family(spectrum: NoiseSpectrum) -> FamilyFit:
     """The Siemens B kernel whose noise spectrum is closest to ``spectrum``."""
     numbers = np.arange(min(KERNELS), max(KERNELS) + 1)
     pixel_mm = round(spectrum.pixel_mm, 3)
-    misfits = np.array([min(_misfits(spectrum, _family_rings(int(n), pixel_mm))) for n in numbers])
+    misfits = np.array([_misfits(spectrum, _family_rings(int(n), pixel_mm)).min() for n in numbers])
     best = int(np.argmin(misfits))
     allowed = NEARLY_RELATIVE * misfits[best] + NEARLY_ABSOLUTE
     known = [n for n in KERNELS if misfits[n - numbers[0]] <= allowed]
@@ -109,7 +109,7 @@ def misfit_of(spectrum: NoiseSpectrum, transfer: Transfer) -> float:
         spectrum: measured.
         transfer: of the kernel against frequency, lp/cm.
     """
-    return min(_misfits(spectrum, _candidate_rings(transfer, spectrum.pixel_mm)))
+    return float(_misfits(spectrum, _candidate_rings(transfer, spectrum.pixel_mm)).min())
 
 
 def fit_free(spectrum: NoiseSpectrum) -> FreeFit:
