@@ -1,7 +1,8 @@
 """The published kernels of a GE scanner, from their noise spectra.
 
 Normalized noise power spectra (mm^2) of eight kernels, digitised, as shipped in the package DICaugment of the U.S. Food and
-Drug Administration (MIT licence; notice in ge_noise_spectra.LICENSE.txt); probably those of a Discovery CT750 HD published by Solomon et al. 2012.
+Drug Administration (MIT licence; notice in ge_noise_spectra.LICENSE.txt); probably those of a Discovery CT750 HD published by
+Solomon et al. 2012.
 """
 
 from __future__ import annotations

@@ -25,9 +25,9 @@ Origin = Literal["synthetic", "told by the user", "model", "tag", "published spe
 ASSUMED_NUMBER = 80.0
 # Noise below this is no evidence against a tag: normalized chests read 9 to 20 HU, a noise-free B70f phantom 2 HU.
 TELLING_NOISE_HU = 5.0
-# Noise above 1 lp/cm tells the shape of a transfer, but not how it reaches 1 at zero frequency: Philips L lifts 1.5 lp/cm by 1.6
-# where its noise, extrapolated, says 1.3. The level comes from the lungs' band energies at these frequencies. For that real
-# pair L1 in the lungs is then 4.9 HU; 12.9 by the noise alone, 7.9 by the lungs alone, 4.8 by the gain measured on the pair.
+# Noise above 1 lp/cm tells the shape of a transfer, but not how it reaches 1 at zero frequency: Philips L lifts 1.5 lp/cm by
+# 1.6 where its noise, extrapolated, says 1.3. The level comes from the lungs' band energies at these frequencies. For that
+# real pair L1 in the lungs is then 4.9 HU; 12.9 by the noise alone, 7.9 by the lungs alone, 4.8 by the gain measured on it.
 LEVEL_LP_PER_CM = np.linspace(1.0, 3.0, 21)
 LEVEL_FROM_LP_PER_CM = 0.8
 LEVEL_LIMITS = (0.5, 1.25)

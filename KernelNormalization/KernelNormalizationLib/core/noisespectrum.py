@@ -174,7 +174,8 @@ def _ring_means(power: NDArray[np.float64]) -> Curve:
 @lru_cache(maxsize=1)
 def _ring_of_frequency() -> NDArray[np.int_]:
     steps = np.fft.fftfreq(PATCH, 1.0 / PATCH)
-    return np.rint(np.hypot(steps[:, None], steps[None, :])).astype(np.int_)
+    rings: NDArray[np.int_] = np.rint(np.hypot(steps[:, None], steps[None, :])).astype(np.int_)
+    return rings
 
 
 @lru_cache(maxsize=1)
