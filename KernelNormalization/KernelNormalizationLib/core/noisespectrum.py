@@ -62,8 +62,7 @@ class NoiseSpectrum:
 
 def ring_frequencies(pixel_mm: float) -> Curve:
     """(21,), lp/cm: centres of the rings at a pixel of ``pixel_mm``."""
-    frequencies: Curve = np.arange(RINGS) * 10.0 / (PATCH * pixel_mm)
-    return frequencies
+    return np.asarray(np.arange(RINGS) * 10.0 / (PATCH * pixel_mm), np.float64)
 
 
 def chosen_slices(count: int, apart: int) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
@@ -167,8 +166,8 @@ def _tapered_transform(patch: NDArray[np.float64]) -> NDArray[np.complex128]:
 
 
 def _ring_means(power: NDArray[np.float64]) -> Curve:
-    sums: Curve = np.bincount(_ring_of_frequency().ravel(), power.ravel())[:RINGS]
-    return sums / _ring_sizes()
+    sums = np.bincount(_ring_of_frequency().ravel(), power.ravel())[:RINGS]
+    return np.asarray(sums / _ring_sizes(), np.float64)
 
 
 @lru_cache(maxsize=1)
