@@ -73,7 +73,7 @@ def save_spectra(curves: list[NoiseCurve], target: Path) -> None:
         used = np.arange(len(curve.power)) >= 1
         width = 2.5 if curve.label == "published" else 0.8
         axes.plot(curve.frequency[used], curve.power[used], color=COLOURS[curve.label], linewidth=width, label=label)
-    axes.set(xlim=(0.0, 8.0), ylim=(0.0, 2.0), xlabel="frequency, lp/cm", ylabel="noise power, peak above 1.5 lp/cm = 1",
+    axes.set(xlim=(0.0, 8.0), ylim=(0.0, 2.0), xlabel="frequency, lp/cm", ylabel="noise power, equal from 2.5 to 5.5 lp/cm",
              title="B20f noise in soft tissue")  # fmt: skip
     axes.legend()
     with atomic_path(target) as temporary:

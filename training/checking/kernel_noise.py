@@ -32,6 +32,7 @@ SMOOTH_SLICES = "tcga-b20f"
 # Windows that the gain of a real pair is measured in, pixels; and the frequencies that it is compared at, lp/cm.
 PAIR_WINDOW = 128
 COMPARED_LP_PER_CM = np.arange(1.5, 6.0, 1.0)
+TAIL_LP_PER_CM = (2.5, 5.5)
 FLAT_HU, SOLID_HU = 12.0, -300.0
 
 Curve = NDArray[np.float64]
@@ -111,7 +112,7 @@ def gain_of_pair(sharp: FloatArray, smooth: FloatArray, pixel_mm: float, frequen
 
 
 def smooth_spectra(real: Path, pairs: Path | None, limit: int) -> list[NoiseCurve]:
-    """Noise spectra of B20f: published, of simulated patients, and of real single slices; each peak is 1.
+    """Noise spectra of B20f: published, of simulated patients, and of real single slices, of equal power in the tail.
 
     Args:
         real: folder of the real scans.
@@ -130,16 +131,20 @@ def smooth_spectra(real: Path, pairs: Path | None, limit: int) -> list[NoiseCurv
     if not curves:
         raise InputError(f"No slice in {real / SMOOTH_SLICES} and no pair shows enough flat tissue; give --real or --pairs.")
     pixel = 0.7
-    power = expected_rings(KERNELS[TARGET_NUMBER].mtf, pixel)
-    return [NoiseCurve("published", ring_frequencies(pixel), power / power.max()), *curves]
+    return [_scaled("published", expected_rings(KERNELS[TARGET_NUMBER].mtf, pixel), pixel), *curves]
 
 
 def _curve(label: str, first: FloatArray, second: FloatArray, pixel_mm: float) -> list[NoiseCurve]:
     spectrum = measure_noise_spectrum(first, second, homogeneous_tissue(first) & homogeneous_tissue(second), pixel_mm)
-    if spectrum is None:
-        return []
-    telling = spectrum.power[spectrum.frequency > 1.5].max()
-    return [NoiseCurve(label, spectrum.frequency, spectrum.power / telling)]
+    return [] if spectrum is None else [_scaled(label, spectrum.power, pixel_mm)]
+
+
+def _scaled(label: str, power: Curve, pixel_mm: float) -> NoiseCurve:
+    """Of the published power where anatomy, which single slices cannot be rid of, has ended; the published peak is 1."""
+    frequency = ring_frequencies(pixel_mm)
+    published = expected_rings(KERNELS[TARGET_NUMBER].mtf, pixel_mm)
+    tail = (frequency > TAIL_LP_PER_CM[0]) & (frequency < TAIL_LP_PER_CM[1])
+    return NoiseCurve(label, frequency, power * published[tail].sum() / power[tail].sum() / published.max())
 
 
 def _gain_outcome(name: str, sharp: CTVolume, smooth: CTVolume, flat: BoolArray,
