@@ -192,7 +192,7 @@ def _result(volume: CTVolume, hu: FloatArray, method: Method, suitability: Suita
     if suitability.floor.kind != "none":
         hu = np.maximum(hu, np.float32(TARGET_FLOOR_HU))
     made = volume.with_hu(hu, name=synthetic_name(volume.name), synthetic=True)
-    made = replace(made, acquisition=replace(volume.acquisition, kernel=f"{TARGET_KERNEL} (synthetic)"))
+    made = replace(made, acquisition=replace(volume.acquisition, kernel=f"{TARGET_KERNEL} (synthetic)", told_kernel=None))
     provenance = {
         "method": method,
         "target_kernel": TARGET_KERNEL,
@@ -205,6 +205,7 @@ def _result(volume: CTVolume, hu: FloatArray, method: Method, suitability: Suita
         "input": {
             "name": volume.name,
             "kernel": volume.acquisition.kernel,
+            "kernel_told_by_user": volume.acquisition.told_kernel,
             "manufacturer": volume.acquisition.manufacturer,
             "scanner_model": volume.acquisition.scanner_model,
             "series_instance_uid": volume.acquisition.series_instance_uid,
