@@ -64,7 +64,7 @@ class LungSample:
         if int(area.sum()) < MINIMUM_LUNG_VOXELS:
             return None
         full = np.flatnonzero(area >= FULL_SHARE * area.max())
-        box = _box(region.lungs[full].any(axis=0))
+        box = _box(np.asarray(region.lungs[full].any(axis=0)))
         size = (box[0].stop - box[0].start) * (box[1].stop - box[1].start)
         wanted = int(np.clip(PIXELS // size, 1, min(SLICES, len(full))))
         # The middles of equal parts, so that one slice is the middle one.
