@@ -11,7 +11,7 @@ from pathlib import Path
 
 from KernelNormalizationLib.core.api import create_normalizer
 from KernelNormalizationLib.core.errors import CTKernelError, InputError
-from KernelNormalizationLib.core.models import Base, load_model
+from KernelNormalizationLib.core.models import load_model
 
 from .checking import fidelity, real, stability
 from .checking.outcomes import Findings, Methods, Outcome, Skipped
@@ -86,7 +86,7 @@ def run(args: argparse.Namespace, command: str) -> list[Outcome]:
     args.out.mkdir(parents=True, exist_ok=True)
     outcomes: list[Outcome] = []
     skipped: list[Skipped] = []
-    for found in findings(args, methods, model.base):
+    for found in findings(args, methods, model.residual):
         if isinstance(found, Skipped):
             skipped.append(found)
             logger.info("skipped: %s: %s", found.check, found.reason)
@@ -103,13 +103,13 @@ def run(args: argparse.Namespace, command: str) -> list[Outcome]:
     return outcomes
 
 
-def findings(args: argparse.Namespace, methods: Methods, base: Base) -> Findings:
+def findings(args: argparse.Namespace, methods: Methods, residual: bool) -> Findings:
     """Everything asked for, check by check.
 
     Args:
         args: the command line.
         methods: what is checked.
-        base: what the model starts from.
+        residual: whether the model corrects a base; only then there is one to compare with.
 
     Raises:
         InputError: ``--pairs`` holds no pairs.
@@ -129,8 +129,9 @@ def findings(args: argparse.Namespace, methods: Methods, base: Base) -> Findings
     if "contrast" in chosen:
         yield from fidelity.detail_keeps_its_contrast(methods, bench)
     if "structure" in chosen:
-        network = {MODEL: methods[MODEL]}
-        yield from fidelity.off_truncation_is_the_base(network, {scan.name: scan.volume for scan in sharp}, base)
+        if residual:
+            network = {MODEL: methods[MODEL]}
+            yield from fidelity.off_truncation_is_the_base(network, {scan.name: scan.volume for scan in sharp})
         yield from fidelity.nothing_is_invented(methods, bench)
     if "real" in chosen:
         for check in (real.pair_of_another_maker, real.b70f_chest, real.phantom_pairs):

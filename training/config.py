@@ -26,8 +26,7 @@ class TrainConfig:
         sources: where patches come from.
         validation: patient files or data set folders that choose the weights; none of them may be trained on.
         features: feature maps per level.
-        residual: residual on the base (ours) or direct prediction (paper).
-        sharp_only: the network sees the sharp image alone (paper); base and floor mask have no weight.
+        residual: correction of the base (ours), or prediction from the sharp image alone (paper).
         steps: optimizer steps, when ``epochs`` is 0.
         epochs: passes over a fixed set of patches (paper); 0 draws patches anew in every step (ours).
         patches_per_patient: size of that set.
@@ -49,7 +48,6 @@ class TrainConfig:
     validation: tuple[str, ...] = ()
     features: tuple[int, ...] = (16, 32, 64, 128)
     residual: bool = True
-    sharp_only: bool = False
     steps: int = 6000
     epochs: int = 0
     patches_per_patient: int = 0
@@ -69,7 +67,7 @@ class TrainConfig:
     @property
     def network(self) -> UNetConfig:
         """Shape of the network."""
-        return _network(self.features, self.residual)
+        return UNetConfig(self.features, self.residual)
 
     def learning_rate_at(self, step: int, total: int) -> float:
         """Constant, or linear warm-up over 5 % of the ``total`` steps and then a cosine down to 1 % of the peak."""
@@ -86,7 +84,7 @@ class TrainConfig:
 # that do not overlap from every patient; size and number of patches, batch, optimizer and its rate are ours.
 RECIPES: dict[str, TrainConfig] = {
     "ours": TrainConfig(),
-    "paper": TrainConfig(residual=False, sharp_only=True, epochs=100, patches_per_patient=32, batch=8, learning_rate=1e-3,
+    "paper": TrainConfig(residual=False, epochs=100, patches_per_patient=32, batch=8, learning_rate=1e-3,
                          schedule="constant", regional=0.0, emphysema=0.0, average=0.0),
 }  # fmt: skip
 
@@ -115,9 +113,4 @@ def read_network_config(out: Path) -> UNetConfig:
         stored = json.loads((out / CONFIG).read_text())
     except FileNotFoundError:
         raise InputError(f"{out} holds no {CONFIG}; give a folder made by training.train.") from None
-    return _network(tuple(stored["features"]), bool(stored["residual"]))
-
-
-def _network(features: tuple[int, ...], residual: bool) -> UNetConfig:
-    # What predicts the image itself is not to wait for a base it does not use.
-    return UNetConfig(features, residual, "restored" if residual else "linear")
+    return UNetConfig(tuple(stored["features"]), bool(stored["residual"]))

@@ -35,6 +35,8 @@ logger = logging.getLogger("training.export")
 # Inside a fold of training.crossval, and inside a model folder.
 RUN, MODEL, MEMBERS = "run", "model", "members"
 VECTOR_PIXELS = 64
+# By whether the network corrects a base, unless the description has a label.
+LABELS = {True: "UNet on the restored linear transfer", False: "as in the paper (direct UNet)"}
 OPSET = 17
 
 
@@ -44,7 +46,8 @@ def export(run: Path, folder: Path, description: dict[str, Any], members: Path |
     Args:
         run: folder of ``training.train``.
         folder: model folder to make; its name becomes the model's identifier. Must not exist.
-        description: ``training_data``, ``metrics`` and ``licence`` of the card, and what else belongs there.
+        description: ``training_data``, ``metrics`` and ``licence`` of the card, and what else belongs there, such as another
+            ``label`` (what the model is, for the user).
         members: folder of ``training.crossval`` whose folds' networks go along as an ensemble, a model folder each.
 
     Returns:
@@ -92,6 +95,7 @@ def _write_model(run: Path, folder: Path, description: dict[str, Any]) -> None:
         "id": folder.name,
         "kernel_pair": ["B50f to B80f", "B20f"],
         "use": RESEARCH_USE,
+        "label": LABELS[network.config.residual],
         "architecture": network.config.as_card(),
         "transfer": config["sources"].pop("transfer", None),
         **description,
@@ -114,36 +118,38 @@ def _without_places(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def conformance_vector(network: UNet, seed: int) -> dict[str, Any]:
-    """An input near the HU floor and this network's output, all 64 x 64 pixels, HU rounded to 0.001."""
-    sharp = phantom(seed)
-    base = np.round(apply_gain(sharp[None], (0.7, 0.7), b20f_gain(70))[0], 3)
-    floor = -1023.5
+    """Inputs near the HU floor and this network's output, all 64 x 64 pixels, HU rounded to 0.001."""
+    sharp, lost = phantom(seed)
+    base = np.round(apply_gain((sharp + lost)[None], (0.7, 0.7), b20f_gain(70))[0], 3)
+    images = {"sharp": sharp, "base": base, "lost": lost}
+    seen = {name: images[name] for name in network.config.inputs}
     with torch.inference_mode():
-        tensors = (torch.from_numpy(x)[None, None] for x in (sharp, base))
-        expected = network(*tensors, torch.tensor(floor))[0, 0].numpy()
-    return {"sharp": _rows(sharp), "base": _rows(base), "floor": floor, "expected": _rows(expected)}
+        expected = network(*(torch.from_numpy(x)[None, None] for x in seen.values()))[0, 0].numpy()
+    return {name: _rows(image) for name, image in (*seen.items(), ("expected", expected))}
 
 
-def phantom(seed: int) -> FloatArray:
-    """Noisy lung with a hole and a vessel, truncated at -1024: float32 (64, 64), integer HU."""
+def phantom(seed: int) -> tuple[FloatArray, FloatArray]:
+    """Noisy lung with a hole and a vessel, truncated at -1024, and what it lost: float32 (64, 64), integer HU."""
     rng = np.random.default_rng(seed)
     rows, columns = np.mgrid[:VECTOR_PIXELS, :VECTOR_PIXELS]
     hu = np.full((VECTOR_PIXELS, VECTOR_PIXELS), -860.0)
     hu[np.hypot(rows - 22, columns - 24) < 12] = -985.0
     hu[np.hypot(rows - 46, columns - 44) < 4] = 20.0
-    noisy = hu + rng.normal(0.0, 90.0, hu.shape)
-    return np.maximum(np.rint(noisy), -1024.0).astype(np.float32)
+    noisy = np.rint(hu + rng.normal(0.0, 90.0, hu.shape))
+    sharp = np.maximum(noisy, -1024.0)
+    return sharp.astype(np.float32), (noisy - sharp).astype(np.float32)
 
 
 def _write_onnx(network: UNet, path: Path) -> None:
     image = torch.zeros(1, 1, 64, 64)
-    free = {name: {0: "n", 2: "rows", 3: "columns"} for name in ("sharp", "base", "smooth")}
+    names = network.config.inputs
+    free = {name: {0: "n", 2: "rows", 3: "columns"} for name in (*names, "smooth")}
     with warnings.catch_warnings():
         # The graph-capturing exporter writes other operators for a model this plain and needs a further package.
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.onnx.export(
-            network, (image, image, torch.tensor(-1023.5)), str(path), input_names=["sharp", "base", "floor"],
-            output_names=["smooth"], dynamic_axes=free, opset_version=OPSET, dynamo=False,
+            network, (image,) * len(names), str(path), input_names=list(names), output_names=["smooth"], dynamic_axes=free,
+            opset_version=OPSET, dynamo=False,
         )  # fmt: skip
 
 
@@ -158,6 +164,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="model folder to make; its name is the model's identifier")
     parser.add_argument("--training-data", required=True, help="sentence on what the model was trained on")
     parser.add_argument("--metrics", type=Path, help="JSON file with measured metrics")
+    parser.add_argument("--label", help="what the model is, for the user (default: the kind of network)")
     parser.add_argument("--licence", default="Apache-2.0")
     parser.add_argument("--members", type=Path, metavar="CROSSVAL", help="cross-validation whose networks go along")
     parser.add_argument("--results", type=Path, metavar="DIR",
@@ -169,6 +176,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         metrics = json.loads(options.metrics.read_text()) if options.metrics else {}
         description = {"training_data": options.training_data, "metrics": metrics, "licence": options.licence}
+        if options.label:
+            description["label"] = options.label
         if options.results is not None:
             strata = error_strata(read_scores(options.results), options.method, options.population)
             description[STRATA_KEY] = [asdict(stratum) for stratum in strata]

@@ -23,10 +23,10 @@ from scipy import fft, ndimage
 from EmphysemaQuantLib.core.lungs import segment_lungs
 from KernelNormalizationLib.core.dicom import Series, find_series, read_series
 from KernelNormalizationLib.core.errors import CTKernelError, InputError
-from KernelNormalizationLib.core.floor import detect_floor
 from KernelNormalizationLib.core.kernels import KERNELS, TARGET_NUMBER, kernel_number
 from KernelNormalizationLib.core.read import volume_from_image
 from KernelNormalizationLib.core.sharpness import estimate_sharpness
+from KernelNormalizationLib.core.truncation.hu_floor import detect_floor
 from KernelNormalizationLib.core.volume import CTVolume, Geometry
 
 from .simulate.kernel_family import SharpKernel

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,17 +25,21 @@ class Patch:
 
     Attributes:
         sharp: as the scanner stored it, floor applied.
-        base: what the network corrects, the linear transfer of ``sharp`` to B20f.
+        base: what the network corrects, the linear transfer of the restored ``sharp`` to B20f.
+        lost: what truncation took, estimated true minus stored value; at most 0.
         target: the B20f image, clipped at -1024.
         weight: 0 where the target is not known, else 1; float32 (rows, columns).
-        floor: HU at or below which a voxel counts as truncated.
     """
 
     sharp: FloatArray
     base: FloatArray
+    lost: FloatArray
     target: FloatArray
     weight: FloatArray
-    floor: float
+
+    def turned(self, turn: int) -> Patch:
+        """The patch in one of the eight orientations of a square (``turn`` 0 to 7)."""
+        return Patch(*(oriented(getattr(self, image.name), turn) for image in fields(self)))
 
 
 class PatchSource(Protocol):
@@ -54,23 +58,20 @@ class Cutter(Protocol):
 
 @dataclass(frozen=True)
 class Batch:
-    """Tensors (n, 1, rows, columns) in HU; ``floor`` is (n, 1, 1, 1)."""
+    """The images of patches as tensors (n, 1, rows, columns), HU; see :class:`Patch`."""
 
     sharp: Tensor
     base: Tensor
+    lost: Tensor
     target: Tensor
     weight: Tensor
-    floor: Tensor
 
     @classmethod
     def stack(cls, patches: Sequence[Patch]) -> Batch:
         """Batch of equally sized patches."""
 
-        def images(name: str) -> Tensor:
-            return torch.from_numpy(np.stack([getattr(p, name) for p in patches])[:, None])
-
-        floors = torch.tensor([p.floor for p in patches], dtype=torch.float32).view(-1, 1, 1, 1)
-        return cls(images("sharp"), images("base"), images("target"), images("weight"), floors)
+        names = [image.name for image in fields(cls)]
+        return cls(*(torch.from_numpy(np.stack([getattr(p, name) for p in patches])[:, None]) for name in names))
 
 
 @dataclass(frozen=True)

@@ -12,17 +12,18 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
-from KernelNormalizationLib.core.floor import detect_floor, floor_mask
 from KernelNormalizationLib.core.kernels import KERNELS
 from KernelNormalizationLib.core.linear import b20f_gain
 from KernelNormalizationLib.core.sharpness import smoothed
+from KernelNormalizationLib.core.truncation.hu_floor import detect_floor, floor_mask
 from KernelNormalizationLib.core.truncation.model import Truncation
 from KernelNormalizationLib.core.volume import BoolArray, CTVolume, FloatArray
 
-from .base import base_image
+from .base import known_base_image
 from .patches import MARGIN, Patch, crop_corner, filtered, inner, oriented
 from .simulate.floors import to_integers
-from .simulate.truncated import draw_truncation, hu_floor, truncated
+from .simulate.truncated import draw_truncation, truncated
+from .variants import draw_noise_factor
 
 # A truncated voxel spoils the truth within the reach of the transfer, about 8 pixels.
 REACH_PIXELS = 8
@@ -90,15 +91,14 @@ class SelfPairs:
         moved = self._moved(image, known, rng)
         drawn = self.truncations[int(rng.integers(len(self.truncations)))] if self.truncations else draw_truncation(rng)
         gain = b20f_gain(float(np.clip(self.number + rng.uniform(-10, 10), min(KERNELS), max(KERNELS))))
-        target, known_floor = filtered(moved, self.pixel_mm, gain), hu_floor(drawn)
+        target = filtered(moved, self.pixel_mm, gain)
         # What the transfer takes away stands for the noise; edges in it are held to what noise reaches.
         noise = moved - target
         limit = np.float32(NOISE_LIMIT * 1.4826 * np.median(np.abs(noise)))
         stored = truncated(moved[None], np.clip(noise, -limit, limit)[None], drawn, rng)[0]
         sharp = to_integers(stored).astype(np.float32)
-        base = base_image(sharp[None], self.pixel_mm, gain, known_floor)[0]
-        threshold = known_floor.threshold
-        return Patch(inner(sharp), inner(base), np.maximum(inner(target), FLOOR_HU), inner(known), threshold)
+        base, lost = (x[0] for x in known_base_image(sharp[None], self.pixel_mm, gain, drawn, draw_noise_factor(rng)))
+        return Patch(inner(sharp), inner(base), inner(lost), np.maximum(inner(target), FLOOR_HU), inner(known))
 
     def _moved(self, image: FloatArray, known: FloatArray, rng: np.random.Generator) -> FloatArray:
         values = image[known > 0]

@@ -40,7 +40,7 @@ def _tiny_patient(index: int) -> SimulatedPatient:
         "object": f"sample chest {index}",
         "sharp_kernel": nominal_kernel(SHARP).as_meta(),
         "smooth_kernel": {"name": "B20f", "number": KERNELS[20].number},
-        "floor": {"kind": "clipped", "value": -1024.0},
+        "floor": {"kind": "truncated", "value": -1024.0},
         "padding": None,
         "dose": None,
         "pixel_mm": SPACING[1],

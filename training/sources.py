@@ -15,7 +15,7 @@ from KernelNormalizationLib.core.read import read_volume
 from KernelNormalizationLib.core.sharpness import estimate_sharpness
 from KernelNormalizationLib.core.volume import CTVolume
 
-from .patches import EpochBatches, MixedSource, Patch, PatchSource, choose_places, crop_corner, oriented
+from .patches import EpochBatches, MixedSource, Patch, PatchSource, choose_places, crop_corner
 from .selfpairs import FLOOR_HU, SelfPairs
 from .unpacked import UnpackedPatient, open_patient, patient_files
 
@@ -65,9 +65,9 @@ class PatientPatches:
 
     def cut(self, k: int, top: int, left: int, size: int, turn: int = 0) -> Patch:
         window = (k, slice(top, top + size), slice(left, left + size))
-        images = (self.patient.sharp, self.patient.base, self.patient.smooth)
-        sharp, base, target = (oriented(image[window].astype(np.float32), turn) for image in images)
-        return Patch(sharp, base, np.maximum(target, FLOOR_HU), np.ones_like(sharp), float(self.patient.thresholds[k]))
+        images = (self.patient.sharp, self.patient.base, self.patient.lost, self.patient.smooth)
+        sharp, base, lost, target = (image[window].astype(np.float32) for image in images)
+        return Patch(sharp, base, lost, np.maximum(target, FLOOR_HU), np.ones_like(sharp)).turned(turn)
 
 
 @dataclass
@@ -82,9 +82,7 @@ class PatchBank:
         if not self._patches:
             logger.info("making %d patches of self-pairs", self.count)
             self._patches = [self.source.sample(np.random.default_rng([size, n]), size) for n in range(self.count)]
-        chosen, turn = self._patches[int(rng.integers(self.count))], int(rng.integers(8))
-        sharp, base, target, weight = (oriented(x, turn) for x in (chosen.sharp, chosen.base, chosen.target, chosen.weight))
-        return Patch(sharp, base, target, weight, chosen.floor)
+        return self._patches[int(rng.integers(self.count))].turned(int(rng.integers(8)))
 
 
 def build_source(config: SourceConfig) -> PatchSource:

@@ -65,7 +65,7 @@ def loss_of(network: torch.nn.Module, batch: Batch, weight: Tensor, regional: fl
         emphysema: weight of the mean absolute error of the share below -950 HU; air outside has it in both. L1 pulls what is
             uncertain towards lung, of which there is more.
     """
-    made = network(batch.sharp, batch.base, batch.floor)
+    made = network(batch.sharp, batch.base, batch.lost)
     error = (made - batch.target) * batch.weight
     loss: Tensor = error.abs().sum() / weight.clamp(min=1.0)
     if regional:
@@ -77,19 +77,6 @@ def loss_of(network: torch.nn.Module, batch: Batch, weight: Tensor, regional: fl
         shares = torch.nn.functional.avg_pool2d(below * batch.weight, side)
         loss = loss + emphysema * shares.abs().sum() * side**2 / weight.clamp(min=1.0)
     return loss
-
-
-def blind_to_base(network: UNet) -> None:
-    """Take the base and the floor mask from the network's sight, for good: their weights are and stay zero."""
-    first = network.encoders[0]
-    assert isinstance(first, torch.nn.Sequential)
-    weight = first[0].weight
-    assert isinstance(weight, torch.nn.Parameter)
-    sharp_channel = torch.zeros_like(weight)
-    sharp_channel[:, 0] = 1.0
-    with torch.no_grad():
-        weight.mul_(sharp_channel)
-    weight.register_hook(lambda gradient: gradient * sharp_channel.to(gradient.device))  # type: ignore[no-untyped-call]
 
 
 def train(config: TrainConfig, out: Path, source: PatchSource | None = None, fabric: Fabric | None = None,
@@ -162,8 +149,6 @@ def _start(config: TrainConfig, fabric: Fabric) -> tuple[State, Any]:
         if trained.config != config.network:
             raise InputError(f"{config.start_from} trained {trained.config}, this run is for {config.network}; they differ.")
         network.load_state_dict(trained.state_dict())
-    if config.sharp_only:
-        blind_to_base(network)
     average.load_state_dict(network.state_dict())
     fabric.to_device(average)
     trained_module: torch.nn.Module = torch.compile(network) if config.compiled else network  # type: ignore[assignment]

@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.floor import HUFloor
 from KernelNormalizationLib.core.kernels import KERNELS, TARGET_NUMBER, gain_to_b20f, kernel_number
 from KernelNormalizationLib.core.linear import b20f_gain, find_transfer
 from KernelNormalizationLib.core.owntransfer import OwnTransfer
 from KernelNormalizationLib.core.radial import Gain, apply_gain
+from KernelNormalizationLib.core.truncation.hu_floor import HUFloor
 from KernelNormalizationLib.core.volume import AIR_HU, FloatArray
 
-from .base import BASE_VERSION, base_image
+from .base import BASE_VERSION, base_image, known_base_image
 from .evaluation.cases import case_of
 from .simulate.kernel_family import simulated_gain
 from .simulate.patient import SimulatedPatient
@@ -31,8 +31,8 @@ from .variants import Variant, draw_variant
 
 UNPACKED, META = "unpacked", "meta.json"
 # Raise when the arrays of an unpacked folder change their meaning.
-LAYOUT = 2
-ARRAYS = ("sharp", "smooth", "base", "lung", "centres", "thresholds")
+LAYOUT = 3
+ARRAYS = ("sharp", "smooth", "base", "lost", "lung", "centres")
 LUNG_STEP, ANYWHERE_STEP = 4, 16
 
 
@@ -45,9 +45,9 @@ class UnpackedPatient:
         sharp, smooth: int16 (k, j, i), HU, padding replaced by air; ``smooth`` is on B20f as far as its kernel is known. With
             variants, the patient's slices once as they are and then once for every variant.
         base: float32 (k, j, i), HU, what the network corrects.
+        lost: float16 (k, j, i), HU, at most 0, what truncation took from the sharp image.
         lung: uint8 (k, j, i), 0 outside.
         centres: int32 (n, 3), voxels (k, j, i): every fourth pixel of the lungs, then every sixteenth anywhere.
-        thresholds: float32 (k,), HU at or below which a voxel of each slice counts as truncated.
         floor: HU floor of the sharp series as it is.
         meta: what is known of the pair.
     """
@@ -56,9 +56,9 @@ class UnpackedPatient:
     sharp: NDArray[np.int16]
     smooth: NDArray[np.int16]
     base: FloatArray
+    lost: NDArray[np.float16]
     lung: NDArray[np.uint8]
     centres: NDArray[np.int32]
-    thresholds: FloatArray
     floor: HUFloor
     meta: dict[str, Any]
 
@@ -116,13 +116,17 @@ def _unpack(path: Path, folder: Path, variants: int, transfer: OwnTransfer | Non
         key = zlib.crc32(path.stem.encode())
         blocks += [draw_variant(patient, exact, np.random.default_rng([key, n])) for n in range(variants)]
     lung = np.tile(patient.lung, (len(blocks), 1, 1))
+    hu = [v.sharp.astype(np.float32) for v in blocks]
+    bases = [base_image(hu[0], pixel, blocks[0].gain, blocks[0].floor)]
+    # The truncation of variants was drawn here, so that it need not be found again.
+    bases += [known_base_image(x, pixel, v.gain, v.truncation, v.noise_factor) for x, v in zip(hu[1:], blocks[1:], strict=True)]
     arrays = {
         "sharp": np.concatenate([v.sharp for v in blocks]),
         "smooth": np.concatenate([v.smooth for v in blocks]),
-        "base": np.concatenate([base_image(v.sharp.astype(np.float32), pixel, v.gain, v.floor) for v in blocks]),
+        "base": np.concatenate([base for base, _ in bases]),
+        "lost": np.concatenate([lost for _, lost in bases]).astype(np.float16),
         "lung": lung,
         "centres": _centres(lung),
-        "thresholds": np.repeat(np.array([v.floor.threshold for v in blocks], np.float32), len(sharp)),
     }
     try:
         folder.parent.mkdir(exist_ok=True)
@@ -149,7 +153,7 @@ def _centres(lung: NDArray[np.uint8]) -> NDArray[np.int32]:
 
 
 def _floor(meta: dict[str, Any]) -> HUFloor:
-    return HUFloor(meta["floor"]["kind"], float(meta["floor"]["value"]))
+    return HUFloor("none" if meta["floor"]["kind"] == "none" else "truncated", float(meta["floor"]["value"]))
 
 
 def transfer_gain(patient: SimulatedPatient, transfer: OwnTransfer | None = None) -> Gain:

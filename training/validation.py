@@ -79,8 +79,8 @@ class Validator:
         lung = patient.lung[chosen]
         rows, columns = aligned_crop(_box(lung > 0), patient.sharp.shape[1:])
         window = (chosen, rows, columns)
-        sharp, base, smooth = (np.asarray(x[window], np.float32) for x in (patient.sharp, patient.base, patient.smooth))
-        made = predict(network, sharp, base, patient.floor.threshold, device)
+        images = [np.asarray(getattr(patient, name)[window], np.float32) for name in network.config.inputs]
+        made, smooth = predict(network, images, device), np.asarray(patient.smooth[window], np.float32)
         if patient.floor.kind != "none":
             made, smooth = np.maximum(made, FLOOR_HU), np.maximum(smooth, FLOOR_HU)
         inside = lung[:, rows, columns]
@@ -88,16 +88,21 @@ class Validator:
         return float(np.abs(made - smooth).mean()), abs(error)
 
 
-def predict(network: UNet, sharp: FloatArray, base: FloatArray, floor: float, device: torch.device) -> FloatArray:
-    """Network output for slices (n, rows, columns), HU, one at a time."""
-    rows, columns = sharp.shape[1:]
+def predict(network: UNet, images: Sequence[FloatArray], device: torch.device) -> FloatArray:
+    """Network output, float32 (n, rows, columns), HU, slice by slice.
+
+    Args:
+        network: the network.
+        images: its inputs (see ``UNetConfig.inputs``), each (n, rows, columns), HU.
+        device: where it is.
+    """
+    rows, columns = images[0].shape[1:]
     widths = ((0, -rows % ALIGNMENT), (0, -columns % ALIGNMENT))
-    out = np.empty_like(sharp)
-    threshold = torch.tensor(floor, dtype=torch.float32, device=device)
+    out = np.empty_like(images[0])
     with torch.inference_mode():
-        for k, images in enumerate(zip(sharp, base, strict=True)):
-            padded = (torch.from_numpy(np.pad(x, widths, mode="edge"))[None, None].to(device) for x in images)
-            out[k] = network(*padded, threshold)[0, 0, :rows, :columns].float().cpu().numpy()
+        for k, slices in enumerate(zip(*images, strict=True)):
+            padded = (torch.from_numpy(np.pad(x, widths, mode="edge"))[None, None].to(device) for x in slices)
+            out[k] = network(*padded)[0, 0, :rows, :columns].float().cpu().numpy()
     return out
 
 

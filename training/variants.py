@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from KernelNormalizationLib.core.floor import HUFloor
 from KernelNormalizationLib.core.linear import b20f_gain
 from KernelNormalizationLib.core.radial import Gain
+from KernelNormalizationLib.core.truncation.hu_floor import HUFloor
 from KernelNormalizationLib.core.truncation.model import Truncation
 from KernelNormalizationLib.core.volume import AIR_HU
 
@@ -29,15 +29,28 @@ SHIFT_HU = (-6.0, 6.0)
 NAMED_KERNEL_SHARE = 0.5
 
 
+# In use the noise that was truncated is estimated, within some 8 % of that of simulated patients.
+NOISE_FACTOR_SPREAD = 0.08
+
+
+def draw_noise_factor(rng: np.random.Generator) -> float:
+    """Error of the noise that the restoration assumes."""
+    return float(np.exp(rng.normal(0.0, NOISE_FACTOR_SPREAD)))
+
+
 @dataclass(frozen=True)
 class Variant:
-    """Slices (k, j, i) of one variant: int16, HU, how they were truncated, and how they are brought to B20f."""
+    """Slices (k, j, i) of one variant: int16, HU, how they were truncated, and how they are brought to B20f.
+
+    ``noise_factor`` is the error to make in the noise that the restoration assumes.
+    """
 
     sharp: NDArray[np.int16]
     smooth: NDArray[np.int16]
     floor: HUFloor
     gain: Gain
     truncation: Truncation | None = None
+    noise_factor: float = 1.0
 
 
 def draw_variant(patient: SimulatedPatient, exact: Gain, rng: np.random.Generator) -> Variant:
@@ -64,4 +77,4 @@ def draw_variant(patient: SimulatedPatient, exact: Gain, rng: np.random.Generato
     number = float(patient.meta["sharp_kernel"]["number"])
     gain = b20f_gain(number) if rng.random() < NAMED_KERNEL_SHARE else exact
     return Variant(to_integers(truncated(sharp, noise, truncation, rng)), to_integers(np.minimum(smooth, 3071.0)),
-                   hu_floor(truncation), gain, truncation)  # fmt: skip
+                   hu_floor(truncation), gain, truncation, draw_noise_factor(rng))  # fmt: skip

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from .core.backends import Device
 from .core.errors import Cancelled, CTKernelError, InputError, LungNotFoundError, ModelError
-from .core.floor import detect_padding
 from .core.normalizers import Method, NormalizationResult
+from .core.padding import detect_padding
 from .core.progress import ProgressReport
 from .core.volume import Acquisition, CTVolume, FloatArray, Geometry
 

@@ -17,8 +17,8 @@ from vtk.util import numpy_support
 
 from . import attributes
 from .core.errors import InputError
-from .core.floor import detect_padding
 from .core.normalizers import NormalizationResult, synthetic_name
+from .core.padding import detect_padding
 from .core.volume import Acquisition, CTVolume, Geometry
 
 TagReader = Callable[[str, str], str]

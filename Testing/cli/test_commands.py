@@ -112,7 +112,7 @@ def test_info_says_kernel_floor_sharpness_and_verdict(scan: Path, capsys: pytest
     assert main(["info", str(scan), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["kernel"] == "B80f"
-    assert facts["floor_kind"] == "clipped"
+    assert facts["floor_kind"] == "truncated"
     assert facts["floor_hu"] == -1024.0
     assert facts["lung_voxels_at_floor_percent"] > 1.0
     assert facts["verdict"] in ("in domain", "untested kernel")

@@ -12,17 +12,18 @@ from core.conftest import REAL_SCANS
 from hypothesis import given
 from hypothesis import strategies as st
 
-from KernelNormalizationLib.core.floor import detect_floor, detect_padding, floor_mask, floor_share
 from KernelNormalizationLib.core.methods import create_normalizer
+from KernelNormalizationLib.core.padding import detect_padding
 from KernelNormalizationLib.core.progress import ProgressTracker
 from KernelNormalizationLib.core.read import read_volume
+from KernelNormalizationLib.core.truncation.hu_floor import detect_floor, floor_mask, floor_share
 from KernelNormalizationLib.core.volume import CTVolume
 from KernelNormalizationLib.core.write import write_volume
 
 NO_PADDING = np.zeros((10, 144, 144), bool)
 
 
-def noisy_air(floor: float | None, kind: str = "clipped") -> np.ndarray:
+def noisy_air(floor: float | None, kind: str = "truncated") -> np.ndarray:
     """Lung and air of SD 60 HU, (10, 144, 144), stored as a scanner with that floor would."""
     hu = np.rint(np.random.default_rng(3).normal(-950.0, 60.0, (10, 144, 144)))
     if floor is not None:
@@ -36,7 +37,7 @@ def test_padding_is_found_and_kept_apart_from_the_floor(padding: float, floor: f
     hu = make_chest(padding=padding, floor=floor).volume.hu
     assert detect_padding(hu) == padding
     found = detect_floor(hu, hu == padding)
-    assert found.kind == ("none" if floor is None else "clipped")
+    assert found.kind == ("none" if floor is None else "truncated")
     assert found.value > -1500.0
     assert not floor_mask(hu, found)[hu == padding].any()
 
@@ -69,7 +70,7 @@ def test_a_declared_padding_value_that_does_not_occur_is_ignored() -> None:
 
 
 @pytest.mark.parametrize("floor", [-1024.0, -1000.0])
-@pytest.mark.parametrize("kind", ["clipped", "folded"])
+@pytest.mark.parametrize("kind", ["truncated", "folded"])
 def test_the_floor_has_a_kind_and_a_value(floor: float, kind: str) -> None:
     found = detect_floor(noisy_air(floor, kind), NO_PADDING)
     assert (found.kind, found.value) == (kind, floor)
@@ -79,7 +80,7 @@ def test_the_floor_has_a_kind_and_a_value(floor: float, kind: str) -> None:
 @pytest.mark.parametrize(("number", "noise_hu"), [(70.0, 100.0), (30.0, 20.0), (20.0, 15.0)])
 def test_a_clipped_floor_is_seen_in_sharp_and_in_smooth_series(number: float, noise_hu: float) -> None:
     hu = make_chest(number=number, noise_hu=noise_hu).volume.hu
-    assert detect_floor(hu, NO_PADDING).kind == "clipped"
+    assert detect_floor(hu, NO_PADDING).kind == "truncated"
 
 
 def test_an_untruncated_series_has_no_floor() -> None:
@@ -113,7 +114,7 @@ def test_the_siemens_b70f_series_is_folded_at_1024(siemens_b70f: CTVolume) -> No
 def test_both_philips_series_are_clipped_at_1024(philips_sharp: CTVolume, philips_soft: CTVolume) -> None:
     for volume in (philips_sharp, philips_soft):
         found = detect_floor(volume.hu, volume.padding_mask)
-        assert (found.kind, found.value) == ("clipped", -1024.0)
+        assert (found.kind, found.value) == ("truncated", -1024.0)
 
 
 def test_toshiba_slices_have_padding_of_2048_and_no_floor() -> None:

@@ -72,7 +72,7 @@ class TestEveryMethod:
         assert record["input"]["kernel"] == "B70f"
         assert record["input"]["shape"] == [8, 144, 144]
         assert record["input"]["spacing_mm"] == [1.25, 0.7, 0.7]
-        assert (record["input"]["floor_kind"], record["input"]["floor_hu"]) == ("clipped", -1024.0)
+        assert (record["input"]["floor_kind"], record["input"]["floor_hu"]) == ("truncated", -1024.0)
         assert isinstance(record["warnings"], list)
 
     @pytest.mark.parametrize("method", METHODS)

@@ -13,9 +13,21 @@ import pytest
 from core.conftest import make_model
 
 from KernelNormalizationLib.core.backends import available_cpu_backends, choose_backend
-from KernelNormalizationLib.core.errors import ModelError
+from KernelNormalizationLib.core.errors import InputError, ModelError
 from KernelNormalizationLib.core.methods import create_normalizer
-from KernelNormalizationLib.core.models import CARD, ONNX, WEIGHTS, list_models, load_model, models_folder, sha256_of
+from KernelNormalizationLib.core.models import (
+    CARD,
+    DEFAULT,
+    ONNX,
+    WEIGHTS,
+    Model,
+    default_model,
+    list_models,
+    load_model,
+    model_label,
+    models_folder,
+    sha256_of,
+)
 
 Edit = Callable[[dict[str, Any]], None]
 
@@ -36,13 +48,26 @@ def test_a_whole_folder_is_read(model_folder: Path) -> None:
     model = load_model(model_folder)
     assert model.id == "tiny-residual"
     assert model.residual
+    assert model.inputs == ("sharp", "base", "lost")
+    assert model.label == "UNet on the restored linear transfer"
     assert model.sha256 == sha256_of(model.weights)
     vectors = model.conformance()
     assert len(vectors) == 2
     for vector in vectors:
-        assert vector.sharp.shape == vector.base.shape == vector.expected.shape == (1, 1, 64, 64)
+        sharp, base, lost = vector.images
+        assert sharp.shape == base.shape == lost.shape == vector.expected.shape == (1, 1, 64, 64)
+        assert sharp.min() == -1024.0
+        assert lost.min() < 0.0 == lost.max()
         # a vector in which the network does nothing would prove nothing
-        assert np.abs(vector.expected - vector.base).max() > 10.0
+        assert np.abs(vector.expected - base).max() > 10.0
+
+
+def test_a_direct_network_is_told_the_sharp_image_alone(direct_model: Model) -> None:
+    assert direct_model.inputs == ("sharp",)
+    assert direct_model.label == "as in the paper (direct UNet)"
+    for vector in direct_model.conformance():
+        assert len(vector.images) == 1
+        assert np.abs(vector.expected - vector.images[0]).max() > 10.0
 
 
 @pytest.mark.parametrize("name", [WEIGHTS, ONNX])
@@ -66,7 +91,7 @@ def test_a_missing_file_is_named(folder: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["id", "kernel_pair", "architecture", "training_data", "metrics", "licence", "sha256", "conformance"]
+    "key", ["id", "label", "kernel_pair", "architecture", "training_data", "metrics", "licence", "sha256", "conformance"]
 )
 def test_a_card_without_a_required_entry_is_refused_by_name(folder: Path, key: str) -> None:
     rewrite_card(folder, lambda card: card.pop(key))
@@ -81,10 +106,20 @@ def test_a_card_that_is_no_card_is_refused(folder: Path, text: str) -> None:
         load_model(folder)
 
 
-@pytest.mark.parametrize("version", [0, 2, None, "1"])
+@pytest.mark.parametrize("version", [0, 3, None, "2"])
 def test_a_card_of_another_format_is_refused_with_both_numbers(folder: Path, version: object) -> None:
     rewrite_card(folder, lambda card: card.update(format=version))
-    with pytest.raises(ModelError, match=f"has format {version}, this version reads 1"):
+    with pytest.raises(ModelError, match=f"has format {version}, this version reads 2"):
+        load_model(folder)
+
+
+def test_a_card_of_the_first_format_is_refused_with_the_reason(folder: Path) -> None:
+    def edit(card: dict[str, Any]) -> None:
+        card.update(format=1)
+        del card["label"]  # that format had none
+
+    rewrite_card(folder, edit)
+    with pytest.raises(ModelError, match=r"format 1: its network expects the HU floor.* again in format 2"):
         load_model(folder)
 
 
@@ -151,9 +186,9 @@ def test_a_folder_without_a_card_says_where_models_come_from(tmp_path: Path) -> 
 
 
 def test_an_unknown_model_is_answered_with_those_there_are() -> None:
-    with pytest.raises(ModelError, match="There is no model nonesuch; installed are"):
+    with pytest.raises(InputError, match="There is no model nonesuch; installed are"):
         load_model("nonesuch")
-    with pytest.raises(ModelError, match="There is no model nonesuch"):
+    with pytest.raises(InputError, match="There is no model nonesuch"):
         create_normalizer("unet", model="nonesuch", device="cpu")
 
 
@@ -165,6 +200,24 @@ def test_models_are_listed_by_name(model_folder: Path, tmp_path: Path) -> None:
     assert list_models(tmp_path / "a") == []
 
 
+def test_the_default_model_is_named_and_not_the_last_by_name(model_folder: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        shutil.copytree(model_folder, tmp_path / name)
+    with pytest.raises(ModelError, match=r"default\.json names no default model"):
+        default_model(tmp_path)
+    (tmp_path / DEFAULT).write_text('{"model": "a"}')
+    assert default_model(tmp_path) == "a"
+    (tmp_path / DEFAULT).write_text('{"model": "c"}')
+    with pytest.raises(ModelError, match="names the model c; installed are: a, b"):
+        default_model(tmp_path)
+
+
+def test_models_are_offered_with_a_label_even_if_they_cannot_be_used(folder: Path) -> None:
+    assert model_label(folder) == "UNet on the restored linear transfer"
+    (folder / CARD).write_text("{}")
+    assert model_label(folder) == "copy"
+
+
 def test_every_model_that_comes_with_the_product_is_whole_and_computes() -> None:
     names = list_models()
     if not names:
@@ -174,4 +227,4 @@ def test_every_model_that_comes_with_the_product_is_whole_and_computes() -> None
         model = load_model(name)
         assert model.id == name
         choose_backend(model, "cpu")
-    assert load_model().id == names[-1]
+    assert load_model().id == default_model() in names

@@ -31,7 +31,7 @@ def test_a_sharp_thin_siemens_chest_is_in_domain_without_reserve() -> None:
     verdict = assess(chest(number=70.0))
     assert verdict.verdict == "in domain"
     assert verdict.reasons == ()
-    assert verdict.floor.kind == "clipped"
+    assert verdict.floor.kind == "truncated"
     assert verdict.lung_ml > 400.0
 
 

@@ -25,7 +25,7 @@ from training.simulate.store import patient_path, read_patient, write_patient
 META = {
     "sharp_kernel": {"name": "B80f", "number": 80, "f50": 7.5, "p": 4.04, "b": 1.27, "f1": 5.27, "lift": 1.0},
     "slice_mm": 1.0, "pixel_mm": 0.7, "padding": None, "dose": {"quanta": 1e5, "slice_factor": 1.0}, "real_object": False,
-    "floor": {"kind": "clipped", "value": -1024.0},
+    "floor": {"kind": "truncated", "value": -1024.0},
 }  # fmt: skip
 
 

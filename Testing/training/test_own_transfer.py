@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from KernelNormalizationLib.core.api import create_normalizer
-from KernelNormalizationLib.core.censoring import restored_transfer
+from KernelNormalizationLib.core.censoring import restore_slices
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.linear import find_transfer
 from KernelNormalizationLib.core.models import load_model
@@ -47,7 +47,7 @@ def write_pairs(folder: Path, count: int = 2, kernel: str = "B80f", *, tissue: b
         meta = {
             "object": "tissue", "sharp_kernel": {**nominal_kernel(80).as_meta(), "name": kernel},
             "smooth_kernel": {"name": "B20f"},
-            "floor": {"kind": "clipped", "value": -1024.0}, "padding": None, "dose": None, "pixel_mm": PIXEL, "slice_mm": 1.0,
+            "floor": {"kind": "truncated", "value": -1024.0}, "padding": None, "dose": None, "pixel_mm": PIXEL, "slice_mm": 1.0,
             "real_object": False, "true_ei": 50.0,
         }  # fmt: skip
         lung = np.zeros(sharp.shape, np.uint8)
@@ -81,7 +81,7 @@ def test_training_starts_from_the_measured_transfer_of_its_kernel_alone(tmp_path
     sharper, other = write_pairs(tmp_path / "b80", 1)[0], write_pairs(tmp_path / "b60", 1, "B60f")[0]
     opened = open_patient(sharper, transfer=own)
     volume = case_of("pair", read_patient(sharper)).sharp
-    expected = restored_transfer(volume, opened.floor, own.gain, "", ProgressTracker())
+    expected, _ = restore_slices(volume.filled(), volume.geometry.spacing[1:], own.gain, opened.floor)
     assert np.array_equal(opened.base, expected[: len(opened.base)])
     assert not np.array_equal(open_patient(sharper).base, opened.base)
     assert np.array_equal(open_patient(other, transfer=own).base, open_patient(other).base)

@@ -153,6 +153,6 @@ def test_the_real_pair_is_found_stored_and_its_figures_are_the_known_ones(tmp_pa
     assert max(abs(s) for s in patient.meta["shift_pixels"]) < 0.05
     assert patient.meta["raw_ei"] == pytest.approx(14.3, abs=1.0)
     assert patient.meta["true_ei"] == pytest.approx(0.2, abs=0.2)
-    assert patient.meta["floor"]["kind"] == "clipped"
+    assert patient.meta["floor"]["kind"] == "truncated"
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     assert len(manifest["patients"]) == 1

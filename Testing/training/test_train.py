@@ -12,7 +12,6 @@ import torch
 from KernelNormalizationLib.core.backends import conformance_error, create_cpu_backend
 from KernelNormalizationLib.core.bands import ANCHOR
 from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.floor import NEVER_HU
 from KernelNormalizationLib.core.models import load_model
 from KernelNormalizationLib.core.radial import apply_gain
 from KernelNormalizationLib.core.sample import make_sample
@@ -46,7 +45,7 @@ def test_without_a_floor_the_linear_transfer_of_a_self_pair_is_its_truth(scan_pa
         above = (patch.target > -1024.0) & (patch.weight > 0)
         # What is left is the rounding of the sharp image to integers.
         assert np.abs(patch.base - patch.target)[above].max() < 1.0
-        assert patch.floor == NEVER_HU
+        assert (patch.lost == 0.0).all()
 
 
 def test_a_floor_makes_the_linear_transfer_of_a_self_pair_too_dense(scan_pairs: SelfPairs) -> None:
@@ -110,9 +109,11 @@ def test_training_lowers_the_error_of_the_linear_transfer_and_of_the_base(
     unseen = draw_batch(scan_pairs, 99, 0, 0, 64, 24)
     near = unseen.sharp <= -1023.5
     with torch.no_grad():
-        corrected = (network(unseen.sharp, unseen.base, unseen.floor) - unseen.target).abs() * unseen.weight
+        corrected = (network(unseen.sharp, unseen.base, unseen.lost) - unseen.target).abs() * unseen.weight
     base = (unseen.base - unseen.target).abs() * unseen.weight
-    monkeypatch.setattr("training.selfpairs.base_image", lambda hu, pixel, gain, floor: apply_gain(hu, (pixel, pixel), gain))
+    monkeypatch.setattr(
+        "training.selfpairs.base_image", lambda hu, pixel, gain, floor: (apply_gain(hu, (pixel, pixel), gain), 0.0 * hu)
+    )
     plain = draw_batch(scan_pairs, 99, 0, 0, 64, 24)
     assert torch.equal(plain.sharp, unseen.sharp)
     linear = (plain.base - plain.target).abs() * plain.weight
@@ -125,11 +126,11 @@ def test_training_lowers_the_error_of_the_linear_transfer_and_of_the_base(
 def test_the_network_leaves_tissue_away_from_truncated_voxels_to_the_linear_transfer() -> None:
     network = UNet(UNetConfig((4, 4, 8, 8)))
     torch.nn.init.constant_(network.head.bias, 1.0)
-    sharp = torch.full((1, 1, 64, 64), -800.0)
+    sharp, lost = torch.full((1, 1, 64, 64), -800.0), torch.zeros(1, 1, 64, 64)
     base = torch.randn(1, 1, 64, 64) * 20.0 - 800.0
-    sharp[0, 0, 32, 32] = -1024.0
+    sharp[0, 0, 32, 32], lost[0, 0, 32, 32] = -1024.0, -20.0
     with torch.no_grad():
-        out = network(sharp, base, torch.tensor(-1023.5))
+        out = network(sharp, base, lost)
     changed = (out != base)[0, 0].nonzero()
     assert changed.numel() > 0
     assert (changed - 32).abs().max() <= 6
@@ -178,13 +179,13 @@ def test_checkpoints_hold_tensors_only(scan_pairs: SelfPairs, tmp_path: Path) ->
 class Given(torch.nn.Module):
     """Gives its base back, so that a loss can be asked about any image."""
 
-    def forward(self, sharp: torch.Tensor, base: torch.Tensor, floor: torch.Tensor) -> torch.Tensor:
+    def forward(self, sharp: torch.Tensor, base: torch.Tensor, lost: torch.Tensor) -> torch.Tensor:
         return base
 
 
 def emphysema_loss(made: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None) -> float:
     weight = torch.ones_like(target) if weight is None else weight
-    batch = Batch(target, made, target, weight, torch.zeros(len(target), 1, 1, 1))
+    batch = Batch(target, made, torch.zeros_like(target), target, weight)
     with_it, without = (float(loss_of(Given(), batch, weight.sum(), 0.0, weighed)) for weighed in (1000.0, 0.0))
     return with_it - without
 

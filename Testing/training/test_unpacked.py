@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from KernelNormalizationLib.core.censoring import restored_transfer
+from KernelNormalizationLib.core.censoring import restore_slices
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.linear import b20f_gain, find_transfer
-from KernelNormalizationLib.core.progress import ProgressTracker
 from KernelNormalizationLib.core.radial import apply_gain
 from training.evaluation.cases import case_of
 from training.patches import draw_batch
@@ -28,7 +27,7 @@ def patient_file(tmp_path: Path) -> Path:
 
 def test_patches_are_read_from_disk_and_training_holds_no_volume(patient_file: Path) -> None:
     opened = open_patient(patient_file)
-    for array in (opened.sharp, opened.smooth, opened.base, opened.lung, opened.centres):
+    for array in (opened.sharp, opened.smooth, opened.base, opened.lost, opened.lung, opened.centres):
         assert isinstance(array, np.memmap)
         assert not array.flags.writeable
     batch = draw_batch(load_pairs(SourceConfig((str(patient_file),)))[0], 1, 0, 0, 64, 2)
@@ -46,8 +45,10 @@ def test_the_base_is_what_the_product_would_start_from(tag: str, patient_file: P
     write_patient(patient_file, own)
     sharp = case_of("pair", own).sharp
     opened = open_patient(patient_file)
-    expected = restored_transfer(sharp, opened.floor, find_transfer(sharp).gain, "", ProgressTracker())
-    assert np.array_equal(opened.base, expected[: len(own.sharp)])
+    base, lost = restore_slices(sharp.filled(), sharp.geometry.spacing[1:], find_transfer(sharp).gain, opened.floor)
+    assert np.array_equal(opened.base, base[: len(own.sharp)])
+    assert lost.min() < -20.0
+    np.testing.assert_allclose(opened.lost, lost[: len(own.sharp)], rtol=1e-3, atol=1e-3)
 
 
 def test_a_partner_on_a_sharper_kernel_is_brought_to_b20f(patient_file: Path) -> None:

@@ -12,12 +12,11 @@ from scipy import ndimage
 
 from KernelNormalizationLib.core.api import create_normalizer
 from KernelNormalizationLib.core.linear import find_transfer
-from KernelNormalizationLib.core.models import Base
-from KernelNormalizationLib.core.suitability import assess
+from KernelNormalizationLib.core.methods import TARGET_FLOOR_HU
 from KernelNormalizationLib.core.truncation.model import Truncation
 from KernelNormalizationLib.core.volume import CTVolume
 
-from ..evaluation.methods import transferred
+from ..evaluation.methods import base_and_lost
 from ..simulate.sampling import Grid
 from .outcomes import Findings, Methods, Outcome, normalized
 from .phantoms import (
@@ -177,28 +176,26 @@ def _maxima(image: FloatArray) -> BoolArray:
     return result
 
 
-def off_truncation_is_the_base(methods: Methods, volumes: Mapping[str, CTVolume], base: Base) -> Findings:
-    """Away from truncated voxels the output is what the network starts from.
+def off_truncation_is_the_base(methods: Methods, volumes: Mapping[str, CTVolume]) -> Findings:
+    """Where nothing near was lost, the output is what the network starts from.
 
     Args:
         methods: what is checked.
         volumes: sharp scans by name.
-        base: what that is, as the model's card says.
     """
     for name, volume in volumes.items():
-        expected = transferred(volume, find_transfer(volume).gain, restore=base == "restored")
-        far = ~near_truncation(volume, GATE_REACH)
+        base, lost = base_and_lost(volume, find_transfer(volume).gain)
+        far = ~near_truncation(lost, GATE_REACH)
         share = 100.0 * float(far.mean())
         for label, normalizer in methods.items():
-            difference = np.abs(normalized(normalizer, volume).hu - expected)[far]
+            difference = np.abs(normalized(normalizer, volume).hu - np.maximum(base, np.float32(TARGET_FLOOR_HU)))[far]
             value = float(difference.max()) if difference.size else float("nan")
             case = f"largest change of the base over {GATE_REACH} pixels off truncation, {name} ({share:.0f} % of voxels)"
             yield Outcome("no invented structure", case, label, value, "HU", GATE_LIMIT_HU)
 
 
-def near_truncation(volume: CTVolume, reach: int) -> NDArray[np.bool_]:
-    """Voxels (k, j, i) within ``reach`` pixels in plane of one stored at the HU floor."""
-    truncated = volume.filled() <= assess(volume).floor.threshold
+def near_truncation(lost: FloatArray, reach: int) -> NDArray[np.bool_]:
+    """Voxels (k, j, i) within ``reach`` pixels in plane of one that lost something (``lost`` below 0 HU)."""
     size = 2 * reach + 1
-    near: NDArray[np.bool_] = ndimage.maximum_filter(truncated, (1, size, size))
+    near: NDArray[np.bool_] = ndimage.maximum_filter(lost < 0.0, (1, size, size))
     return near

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from KernelNormalizationLib.core.api import create_normalizer
 from KernelNormalizationLib.core.backends import Device
-from KernelNormalizationLib.core.censoring import restored_transfer
+from KernelNormalizationLib.core.body import find_body
 from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.floor import detect_floor
 from KernelNormalizationLib.core.linear import find_transfer
-from KernelNormalizationLib.core.methods import TARGET_FLOOR_HU
+from KernelNormalizationLib.core.methods import TARGET_FLOOR_HU, restoration
 from KernelNormalizationLib.core.normalizers import METHODS, Normalizer
 from KernelNormalizationLib.core.progress import ProgressTracker
-from KernelNormalizationLib.core.radial import Gain, apply_gain
+from KernelNormalizationLib.core.radial import Gain, apply_gain, filter_slices
+from KernelNormalizationLib.core.truncation.hu_floor import detect_floor
 from KernelNormalizationLib.core.volume import CTVolume
 
 from ..simulate.kernel_family import simulated_gain
@@ -141,11 +141,16 @@ def oracle(case: Case) -> FloatArray:
 
 
 def transferred(volume: CTVolume, gain: Gain, *, restore: bool) -> FloatArray:
-    """Linear transfer without a network, with truncated voxels estimated or not; float32 (k, j, i), HU."""
+    """Linear transfer without a network, restored before or not; float32 (k, j, i), HU."""
+    hu = base_and_lost(volume, gain)[0] if restore else filter_slices(volume, gain, "Linear transfer", ProgressTracker())
     floor = detect_floor(volume.hu, volume.padding_mask)
-    known = floor if restore else replace(floor, kind="none")
-    hu = restored_transfer(volume, known, gain, "Linear transfer", ProgressTracker())
     return hu if floor.kind == "none" else np.maximum(hu, np.float32(TARGET_FLOOR_HU))
+
+
+def base_and_lost(volume: CTVolume, gain: Gain) -> tuple[FloatArray, FloatArray]:
+    """What the network corrects and what truncation took: two float32 (k, j, i), HU."""
+    floor = detect_floor(volume.hu, volume.padding_mask)
+    return restoration(volume, find_body(volume), floor, gain).of(slice(0, len(volume.hu)))
 
 
 def exact_gain(case: Case) -> Gain:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.floor import HUFloor
+from KernelNormalizationLib.core.truncation.hu_floor import HUFloor
 from KernelNormalizationLib.core.truncation.model import LOWEST_STORED_HU, Truncation
 
 from .floors import HU_CEILING
@@ -113,7 +113,7 @@ def draw_truncation(rng: np.random.Generator) -> Truncation | None:
 
 def hu_floor(truncation: Truncation | None) -> HUFloor:
     """The lower end of the HU range that ``truncation`` leaves."""
-    return HUFloor("none", -2048.0) if truncation is None else HUFloor("clipped", truncation.floor_hu)
+    return HUFloor("none", -2048.0) if truncation is None else HUFloor("truncated", truncation.floor_hu)
 
 
 def truncation_meta(truncation: Truncation | None) -> dict[str, Any] | None:

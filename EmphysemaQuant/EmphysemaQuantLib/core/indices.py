@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.floor import detect_floor
+from KernelNormalizationLib.core.truncation.hu_floor import detect_floor
 from KernelNormalizationLib.core.volume import CTVolume, FloatArray
 
 from .emphysema import EMPHYSEMA_THRESHOLD_HU

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from KernelNormalizationLib.core.floor import detect_floor
+from KernelNormalizationLib.core.truncation.hu_floor import detect_floor
 from KernelNormalizationLib.core.volume import CTVolume
 
 from .acquisition import Patient, SheetItem, acquisition_sheet, predicted_tlv_ml

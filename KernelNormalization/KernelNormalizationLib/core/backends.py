@@ -34,8 +34,12 @@ class Backend(Protocol):
     def precision(self) -> str:
         """``fp32``, or the reduced type in use."""
 
-    def run(self, sharp: FloatArray, base: FloatArray, floor: float) -> FloatArray:
-        """Smooth-kernel images (n, 1, rows, columns), HU, from images of the same shape with sides multiples of 8.
+    def run(self, *images: FloatArray) -> FloatArray:
+        """Smooth-kernel images (n, 1, rows, columns), HU.
+
+        Args:
+            images: the network's inputs in the order of :attr:`Model.inputs`, HU, all of one shape (n, 1, rows, columns) with
+                sides multiples of 8.
 
         Raises:
             BackendMemoryError: out of memory.
@@ -91,7 +95,7 @@ def create_cpu_backend(name: str, model: Model) -> Backend:
 
 def conformance_error(backend: Backend, vectors: list[ConformanceVector]) -> float:
     """Largest deviation (HU) of ``backend`` from the expected outputs; NaN if one of its outputs is not a number."""
-    return float(np.max([np.abs(backend.run(v.sharp, v.base, v.floor) - v.expected).max() for v in vectors]))
+    return float(np.max([np.abs(backend.run(*v.images) - v.expected).max() for v in vectors]))
 
 
 def _cpu_choice(model: Model, why: str) -> Choice:
@@ -147,9 +151,9 @@ class OpenVinoBackend:
         # One request keeps its buffers from slice to slice.
         self._request = compiled.create_infer_request()
 
-    def run(self, sharp: FloatArray, base: FloatArray, floor: float) -> FloatArray:
+    def run(self, *images: FloatArray) -> FloatArray:
         try:
-            result = self._request.infer([sharp, base, np.array(floor, np.float32)], share_inputs=True)
+            result = self._request.infer(list(images), share_inputs=True)
         except RuntimeError as error:
             raise _out_of_memory(error) or error from error
         return np.array(result[0], np.float32)
@@ -168,15 +172,15 @@ class OnnxBackend:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = os.cpu_count() or 1
+        self._inputs = model.inputs
         try:
             self._session = onnxruntime.InferenceSession(str(model.onnx), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its errors have no common base
             raise RuntimeError(str(error)) from error
 
-    def run(self, sharp: FloatArray, base: FloatArray, floor: float) -> FloatArray:
-        feed = {"sharp": sharp, "base": base, "floor": np.array(floor, np.float32)}
+    def run(self, *images: FloatArray) -> FloatArray:
         try:
-            return np.asarray(self._session.run(None, feed)[0], np.float32)
+            return np.asarray(self._session.run(None, dict(zip(self._inputs, images, strict=True)))[0], np.float32)
         except Exception as error:  # its errors have no common base
             raise _out_of_memory(error) or RuntimeError(str(error)) from error
 
@@ -221,13 +225,12 @@ class TorchBackend:
         """``fp32`` or the autocast type."""
         return "fp32" if self._autocast is None else str(self._autocast).removeprefix("torch.")
 
-    def run(self, sharp: FloatArray, base: FloatArray, floor: float) -> FloatArray:
+    def run(self, *images: FloatArray) -> FloatArray:
         torch = self._torch
         try:
             with torch.inference_mode(), torch.autocast(self.device, self._autocast, enabled=self._autocast is not None):
-                inputs = [torch.from_numpy(x).to(self.device, memory_format=torch.channels_last) for x in (sharp, base)]
-                result = self._network(*inputs, torch.tensor(floor, dtype=torch.float32, device=self.device))
-                return np.asarray(result.float().cpu().numpy(), np.float32)
+                inputs = [torch.from_numpy(x).to(self.device, memory_format=torch.channels_last) for x in images]
+                return np.asarray(self._network(*inputs).float().cpu().numpy(), np.float32)
         except RuntimeError as error:
             if self.device == "cuda" and _out_of_memory(error):
                 torch.cuda.empty_cache()

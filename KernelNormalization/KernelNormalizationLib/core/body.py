@@ -36,11 +36,13 @@ class BodyRegion:
 
     Attributes:
         box: rows and columns that hold the body in any slice, as two slices of the full-resolution image.
+        body: boolean (k, j, i), the body with its cavities, to one block of about 2 mm.
         slices_with_body: boolean (k,).
         lungs: boolean (k, j, i), aerated voxels inside the body, borders left out; airways and bowel gas may be included.
     """
 
     box: tuple[slice, slice]
+    body: BoolArray
     slices_with_body: BoolArray
     lungs: BoolArray
 
@@ -59,7 +61,7 @@ def find_body(volume: CTVolume) -> BodyRegion | None:
     slices = np.asarray(((means > TISSUE_BORDER_HU) & inside.any(axis=0)).any(axis=(1, 2)))
     lungs = sitk.GetImageFromArray((inside & (means < LUNG_HU)).astype(np.uint8))
     lungs = sitk.BinaryErode(lungs, [EROSION_BLOCKS, EROSION_BLOCKS, 0])
-    return BodyRegion((rows, columns), slices, grid.expand(sitk.GetArrayFromImage(lungs) > 0, grid.everywhere))
+    return BodyRegion((rows, columns), body, slices, grid.expand(sitk.GetArrayFromImage(lungs) > 0, grid.everywhere))
 
 
 def _span(used: BoolArray) -> slice:

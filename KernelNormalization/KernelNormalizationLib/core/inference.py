@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .backends import Backend, BackendMemoryError
 from .errors import CTKernelError
@@ -47,31 +46,29 @@ class NetworkRun:
     tile: int = 0
     warnings: list[str] = field(default_factory=list)
 
-    def over_slices(self, sharp: FloatArray, base: FloatArray, floor: float, progress: Progress) -> FloatArray:
+    def over_slices(self, images: Sequence[FloatArray], progress: Progress) -> FloatArray:
         """Network output for slices.
 
         Args:
-            sharp: (n, rows, columns), HU.
-            base: the same shape, HU, linear transfer of ``sharp``.
-            floor: HU at or below which a voxel counts as truncated.
+            images: the network's inputs (see :attr:`Model.inputs`), each (n, rows, columns), HU.
             progress: advanced by finished slices; cancellation is checked between batches.
 
         Returns:
             float32 (n, rows, columns), HU.
         """
-        rows, columns = sharp.shape[1:]
+        count, rows, columns = images[0].shape
         widths = ((0, 0), (0, -rows % ALIGNMENT), (0, -columns % ALIGNMENT))
         if widths[1:] != ((0, 0), (0, 0)):
-            sharp, base = (np.pad(x, widths, mode="edge") for x in (sharp, base))
-        sharp, base = sharp[:, None], base[:, None]
-        out = np.empty((len(sharp), rows, columns), np.float32)
-        self.batch = self.batch or self._first_batch(sharp.shape[2] * sharp.shape[3])
+            images = [np.pad(x, widths, mode="edge") for x in images]
+        stacks = [x[:, None] for x in images]
+        out = np.empty((count, rows, columns), np.float32)
+        self.batch = self.batch or self._first_batch(stacks[0][0].size)
         done = 0
-        while done < len(sharp):
+        while done < count:
             progress.check_cancelled()
             part = slice(done, done + self.batch)
             try:
-                result = self._whole(sharp[part], base[part], floor)
+                result = self._whole([x[part] for x in stacks])
             except (BackendMemoryError, MemoryError) as error:
                 self._shrink(error)
                 continue
@@ -91,10 +88,10 @@ class NetworkRun:
             "tile": self.tile or None,
         }
 
-    def _whole(self, sharp: FloatArray, base: FloatArray, floor: float) -> FloatArray:
+    def _whole(self, images: Sequence[FloatArray]) -> FloatArray:
         if not self.tile:
-            return self.backend.run(np.ascontiguousarray(sharp), np.ascontiguousarray(base), floor)
-        return tiled(self.backend, sharp, base, floor, self.tile)
+            return self.backend.run(*(np.ascontiguousarray(x) for x in images))
+        return tiled(self.backend, images, self.tile)
 
     def _first_batch(self, pixels: int) -> int:
         free = self.backend.free_bytes()
@@ -123,24 +120,22 @@ class NetworkRun:
             ) from error
 
 
-def tiled(backend: Backend, sharp: FloatArray, base: FloatArray, floor: float, tile: int) -> FloatArray:
+def tiled(backend: Backend, images: Sequence[FloatArray], tile: int) -> FloatArray:
     """The network on aligned tiles with an exact halo; equals the whole slices.
 
     Args:
         backend: computes a tile.
-        sharp: (n, 1, rows, columns), HU, sides multiples of 8.
-        base: the same shape.
-        floor: HU at or below which a voxel counts as truncated.
+        images: the network's inputs, each (n, 1, rows, columns), HU, sides multiples of 8.
         tile: side of a tile without its halo, a multiple of 8.
     """
-    rows, columns = sharp.shape[2:]
-    out = np.empty_like(sharp)
+    rows, columns = images[0].shape[2:]
+    out = np.empty_like(images[0])
     for top in range(0, rows, tile):
         for left in range(0, columns, tile):
             outer_r, inner_r = _extent(top, tile, rows)
             outer_c, inner_c = _extent(left, tile, columns)
             window = (slice(None), slice(None), outer_r, outer_c)
-            result = backend.run(np.ascontiguousarray(sharp[window]), np.ascontiguousarray(base[window]), floor)
+            result = backend.run(*(np.ascontiguousarray(x[window]) for x in images))
             out[:, :, top : top + tile, left : left + tile] = result[:, :, inner_r, inner_c]
     return out
 
@@ -154,11 +149,6 @@ def aligned_crop(box: tuple[slice, slice], shape: tuple[int, int]) -> tuple[slic
         return slice(start, stop)
 
     return grown(box[0], shape[0]), grown(box[1], shape[1])
-
-
-def reaches(truncated: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which slices (n,) of ``truncated`` (n, rows, columns) hold a truncated voxel, so that a gated network acts there."""
-    return np.asarray(truncated.any(axis=(1, 2)))
 
 
 def _extent(start: int, tile: int, size: int) -> tuple[slice, slice]:

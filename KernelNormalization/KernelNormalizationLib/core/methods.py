@@ -1,4 +1,4 @@
-"""The four normalization methods behind the one protocol."""
+"""The normalization methods behind the one protocol."""
 
 from __future__ import annotations
 
@@ -9,28 +9,29 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 from .backends import Choice, Device, available_cpu_backends, choose_backend, create_cpu_backend
 from .bands import normalize_bands
 from .body import BodyRegion, find_body
-from .censoring import restored_transfer
-from .floor import HUFloor
+from .correction import Correction, Restore, drawn_volume, restored_volume
+from .errors import InputError
 from .heuristic import heuristic_filter
-from .inference import NetworkRun, aligned_crop, reaches
+from .inference import NetworkRun
 from .linear import find_transfer
 from .models import Model, load_model
-from .normalizers import TARGET_KERNEL, Method, NormalizationResult, Normalizer, synthetic_name
-from .outerair import OuterAir
+from .normalizers import METHODS, TARGET_KERNEL, Method, NormalizationResult, Normalizer, synthetic_name
 from .progress import Progress
-from .radial import filter_slices
+from .radial import Gain, apply_gain, filter_slices, in_threads
 from .suitability import Suitability, assess
+from .truncation.estimation import BODY_MARGIN_PIXELS, estimate_plan
+from .truncation.hu_floor import HUFloor, detect_floor
+from .truncation.restoration import LocalState, Restorer
 from .volume import CTVolume, FloatArray
 from .write import RESEARCH_USE
 
 VERSION = "0.1.0"
 TARGET_FLOOR_HU = -1024.0
-# Bounds the copies made of a long series; the batches inside follow the device's memory.
-COPIED_SLICES = 32
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,62 @@ def linear_transfer(volume: CTVolume, progress: Progress) -> tuple[FloatArray, d
     return filter_slices(volume, transfer.gain, "Linear transfer", progress), transfer.record
 
 
+def restored_linear_transfer(volume: CTVolume, progress: Progress) -> tuple[FloatArray, dict[str, Any]]:
+    """The linear transfer of the volume with what truncation took put back: the network's base without the network.
+
+    Returns:
+        float32 (k, j, i), HU, and the source kernel.
+    """
+    region = find_body(volume)
+    transfer = find_transfer(volume, region)
+    if transfer.is_identity:
+        return volume.filled().copy(), transfer.record
+    restored = restoration(volume, region, detect_floor(volume.hu, volume.padding_mask), transfer.gain)
+    return restored_volume(restored.of, volume.shape, progress), {**transfer.record, **restored.record}
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """How a volume's slices are restored and brought to B20f.
+
+    Attributes:
+        of: gives the base and what was lost of some slices.
+        record: for provenance, how the slices were truncated and what that rests on.
+    """
+
+    of: Restore
+    record: dict[str, Any]
+
+
+def restoration(volume: CTVolume, region: BodyRegion | None, floor: HUFloor, gain: Gain) -> Restoration:
+    """How slices of ``volume`` are restored and brought to B20f.
+
+    Args:
+        volume: the scan.
+        region: its body, if there is one.
+        floor: its HU floor.
+        gain: in-plane gain from its kernel to B20f against frequency in lp/cm.
+    """
+    hu, pixel_mm = volume.filled(), (volume.geometry.spacing[1], volume.geometry.spacing[2])
+    if floor.kind == "none":
+        return Restoration(lambda part: (apply_gain(hu[part], pixel_mm, gain), np.zeros_like(hu[part])), {})
+    with_lung = np.flatnonzero(region.lungs.any(axis=(1, 2))) if region is not None else np.arange(len(hu))
+    plan = estimate_plan(hu[with_lung], pixel_mm, gain, floor.value, volume.acquisition.is_siemens)
+    restorer = Restorer((hu.shape[1], hu.shape[2]), pixel_mm, gain)
+
+    def one(k: int) -> LocalState:
+        outside = None if region is None else ~ndimage.binary_dilation(region.body[k], iterations=BODY_MARGIN_PIXELS)
+        return restorer.restore(hu[k], plan, outside)
+
+    def restore(part: slice) -> tuple[FloatArray, FloatArray]:
+        made = in_threads(one, range(part.start, part.stop))
+        return np.stack([state.base for state in made]), np.stack([state.lost for state in made])
+
+    return Restoration(restore, plan.as_record())
+
+
 class UNetNormalizer:
-    """The network on top of the kernel transfer.
+    """A network: on top of the restored linear transfer, or drawing the smooth image from the sharp one alone.
 
     Args:
         model: verified model.
@@ -85,47 +140,26 @@ class UNetNormalizer:
         region = find_body(volume)
         suitability = assess(volume, region)
         transfer = find_transfer(volume, region, suitability.sharpness, self.model.transfer)
-        restored = self.model.base == "restored" and not transfer.is_identity
-        known = suitability.floor if restored else replace(suitability.floor, kind="none")
-        base = restored_transfer(volume, known, transfer.gain, "Linear transfer", progress)
-        run = NetworkRun(self.choice.backend, self._cpu_backend)
-        # A scan that is smooth already is left alone: what little its floor took, the reference kernel's floor takes too.
-        hu = base if transfer.is_identity else self._corrected(volume, base, region, suitability.floor, run, progress)
+        run, told = NetworkRun(self.choice.backend, self._cpu_backend), {}
+        if transfer.is_identity:
+            # A scan that is smooth already is left alone: what little its floor took, the reference kernel's floor takes too.
+            hu = volume.filled().copy()
+        elif self.model.residual:
+            restored = restoration(volume, region, suitability.floor, transfer.gain)
+            told = restored.record
+            hu = Correction(volume.filled(), restored.of, region, run).over_volume(progress)
+        else:
+            hu = drawn_volume(volume.filled(), run, progress)
         record = {
             "model": self.model.id,
+            "model_label": self.model.label,
             "model_sha256": self.model.sha256,
             "device_reason": self.choice.reason,
             **transfer.record,
+            **told,
             **run.as_record(),
         }
         return _result(volume, hu, self.method, suitability, record, time.monotonic() - started, tuple(run.warnings))
-
-    def _corrected(self, volume: CTVolume, base: FloatArray, region: BodyRegion | None, floor: HUFloor,
-                   run: NetworkRun, progress: Progress) -> FloatArray:  # fmt: skip
-        if region is None:
-            return base
-        sharp = volume.filled()
-        rows, columns = aligned_crop(region.box, volume.shape[1:])
-        needed = region.slices_with_body.copy()
-        if self.model.residual:
-            needed &= reaches(sharp[:, rows, columns] <= floor.threshold)
-        indices = np.flatnonzero(needed)
-        progress.start("Network", len(indices))
-        out, air = base.copy(), OuterAir(floor.threshold)
-        for first in range(0, len(indices), COPIED_SLICES):
-            part = indices[first : first + COPIED_SLICES]
-            near, linear = (x[part][:, rows, columns] for x in (sharp, base))
-            made = run.over_slices(near, linear, floor.threshold, progress)
-            air.observe(near, linear, made)
-            out[part, rows, columns] = made
-        seen = np.zeros(len(out), bool)
-        seen[indices] = True
-        for k in range(len(out)):
-            outer = air.apply(sharp[k], base[k])
-            if seen[k]:
-                outer[rows, columns] = out[k, rows, columns]
-            out[k] = outer
-        return out
 
     def _cpu_backend(self) -> Any:
         return create_cpu_backend(available_cpu_backends()[0], self.model)
@@ -135,13 +169,20 @@ def create_normalizer(method: Method, *, model: str | None = None, device: Devic
     """The normalizer of that name.
 
     Args:
-        method: ``unet``, ``bands``, ``heuristic`` or ``linear``.
-        model: identifier or folder, for ``unet``; default: the one that comes with the product.
+        method: one of :data:`METHODS`.
+        model: identifier or folder, for ``unet``; default: the one that the product names as its default.
         device: where the network computes.
+
+    Raises:
+        InputError: no such method, model or device; the message names those there are.
+        ModelError: the model cannot be used.
     """
+    if method not in METHODS:
+        raise InputError(f"There is no method {method!r}; choose one of {', '.join(METHODS)}.")
     if method == "unet":
         return UNetNormalizer(load_model(model), device)
-    computations = {"bands": normalize_bands, "heuristic": heuristic_filter, "linear": linear_transfer}
+    computations = {"restored": restored_linear_transfer, "bands": normalize_bands, "heuristic": heuristic_filter,
+                    "linear": linear_transfer}  # fmt: skip
     return FilterNormalizer(method, computations[method])
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 
@@ -15,21 +15,25 @@ from .owntransfer import OwnTransfer
 from .volume import FloatArray
 
 CARD, WEIGHTS, ONNX = "card.json", "model.safetensors", "model.onnx"
-CARD_FORMAT = 1
-# What a network starts from; see ``UNetConfig``.
-Base = Literal["restored", "linear"]
+# 2: the network sees how many HU truncation took from every voxel; until then it was told the HU floor.
+CARD_FORMAT = 2
+# Beside the model folders: names the one that is used unless another is asked for.
+DEFAULT = "default.json"
 # The card's promise to every backend: its conformance vectors come out within this many HU.
 CONFORMANCE_HU = 0.5
-REQUIRED = ("id", "kernel_pair", "architecture", "training_data", "metrics", "licence", "sha256", "conformance")
+REQUIRED = ("id", "label", "kernel_pair", "architecture", "training_data", "metrics", "licence", "sha256", "conformance")
 
 
 @dataclass(frozen=True)
 class ConformanceVector:
-    """An input and the output the network must give for it; images float32 (1, 1, rows, columns), HU."""
+    """An input and the output the network must give for it; images float32 (1, 1, rows, columns), HU.
 
-    sharp: FloatArray
-    base: FloatArray
-    floor: float
+    Attributes:
+        images: in the order of :attr:`Model.inputs`.
+        expected: the output.
+    """
+
+    images: tuple[FloatArray, ...]
     expected: FloatArray
 
 
@@ -51,6 +55,11 @@ class Model:
         return str(self.card["id"])
 
     @property
+    def label(self) -> str:
+        """What it is, in words for the user."""
+        return str(self.card["label"])
+
+    @property
     def weights(self) -> Path:
         """The safetensors file."""
         return self.folder / WEIGHTS
@@ -67,13 +76,13 @@ class Model:
 
     @property
     def residual(self) -> bool:
-        """Whether the network corrects its base only near truncated voxels."""
+        """Whether the network corrects the restored linear transfer near truncated voxels; else it draws the image itself."""
         return bool(self.card["architecture"]["residual"])
 
     @property
-    def base(self) -> Base:
-        """What the network starts from."""
-        return base_of(self.card["architecture"])
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the images that the network sees."""
+        return input_names(self.residual)
 
     @property
     def transfer(self) -> OwnTransfer | None:
@@ -83,22 +92,14 @@ class Model:
     def conformance(self) -> list[ConformanceVector]:
         """The card's conformance vectors."""
         return [
-            ConformanceVector(_image(v["sharp"]), _image(v["base"]), float(v["floor"]), _image(v["expected"]))
+            ConformanceVector(tuple(_image(v[name]) for name in self.inputs), _image(v["expected"]))
             for v in self.card["conformance"]
         ]
 
 
-def base_of(architecture: dict[str, Any]) -> Base:
-    """The base that a card's ``architecture`` names; ``linear`` if it names none.
-
-    Raises:
-        ValueError: an unknown one.
-    """
-    name = str(architecture.get("base", "linear"))
-    for known in get_args(Base):
-        if name == known:
-            return known  # type: ignore[no-any-return]
-    raise ValueError(f"base {name!r} is none of {', '.join(get_args(Base))}")
+def input_names(residual: bool) -> tuple[str, ...]:
+    """Names of the images that a network sees: as stored, and for a residual one what it corrects and what was lost."""
+    return ("sharp", "base", "lost") if residual else ("sharp",)
 
 
 def models_folder() -> Path:
@@ -114,14 +115,44 @@ def list_models(folder: Path | None = None) -> list[str]:
     return sorted(card.parent.name for card in folder.glob(f"*/{CARD}"))
 
 
+def default_model(folder: Path | None = None) -> str:
+    """Identifier of the model of ``folder`` (default: of the product) that is used unless another is asked for.
+
+    Raises:
+        ModelError: ``default.json`` is missing, or names a model that is not there.
+    """
+    folder = folder or models_folder()
+    try:
+        name = str(json.loads((folder / DEFAULT).read_text(encoding="utf-8"))["model"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{folder / DEFAULT} names no default model ({error}); reinstall, or choose a model.") from error
+    if name not in list_models(folder):
+        known = ", ".join(list_models(folder)) or "none"
+        raise ModelError(f"{folder / DEFAULT} names the model {name}; installed are: {known}. Reinstall, or choose a model.")
+    return name
+
+
+def model_label(identifier_or_folder: str | Path) -> str:
+    """What a model is, in words for the user; the folder's name if the card does not say.
+
+    Nothing is verified, so that a list of models is made at once.
+    """
+    folder = _resolve(identifier_or_folder)
+    try:
+        return str(json.loads((folder / CARD).read_text(encoding="utf-8"))["label"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return folder.name
+
+
 def load_model(identifier_or_folder: str | Path | None = None) -> Model:
     """Read and verify a model folder.
 
     Args:
-        identifier_or_folder: name of a model that comes with the product, or a folder; default: the newest of those.
+        identifier_or_folder: name of a model that comes with the product, or a folder; default: :func:`default_model`.
 
     Raises:
-        ModelError: no such model, an incomplete card, or files that are not those the card describes.
+        InputError: no such model.
+        ModelError: no default model, an incomplete card, or files that are not those the card describes.
     """
     folder = _resolve(identifier_or_folder)
     try:
@@ -130,16 +161,19 @@ def load_model(identifier_or_folder: str | Path | None = None) -> Model:
         raise ModelError(f"{folder} holds no {CARD}; choose a folder made by training.export.") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ModelError(f"{folder / CARD} is not valid JSON ({error}); copy the model folder again.") from error
+    found = card.get("format") if isinstance(card, dict) else None
+    if found in (1, "1"):
+        raise ModelError(f"{folder / CARD} has format 1: its network expects the HU floor, which this version does not give. "
+                         f"Export or download the model again in format {CARD_FORMAT}.")  # fmt: skip
     missing = [key for key in REQUIRED if not isinstance(card, dict) or key not in card]
     if missing:
         raise ModelError(f"{folder / CARD} lacks {', '.join(missing)}; choose a folder made by training.export.")
-    if card.get("format") != CARD_FORMAT:
-        found = card.get("format")
+    if found != CARD_FORMAT:
         raise ModelError(f"{folder / CARD} has format {found}, this version reads {CARD_FORMAT}; update one of them.")
     model = Model(folder, card)
     try:
         hashes = {name: card["sha256"].get(name) for name in (WEIGHTS, ONNX)}
-        vectors, _ = model.conformance(), (model.residual, model.base, model.transfer)
+        vectors, _ = model.conformance(), (model.label, model.transfer)
     except (KeyError, TypeError, ValueError, AttributeError, InputError) as error:
         problem = f"{type(error).__name__}: {error}"
         raise ModelError(f"{folder / CARD} is damaged ({problem}); copy the model folder again.") from error
@@ -158,17 +192,14 @@ def sha256_of(path: Path) -> str:
 
 def _resolve(identifier_or_folder: str | Path | None) -> Path:
     if identifier_or_folder is None:
-        known = list_models()
-        if not known:
-            raise ModelError(f"No model is installed in {models_folder()}; reinstall, or give a model folder.")
-        return models_folder() / known[-1]
+        return models_folder() / default_model()
     given = Path(identifier_or_folder)
     if given.is_dir():
         return given
     bundled = models_folder() / given.name
     if given.name == str(identifier_or_folder) and bundled.is_dir():
         return bundled
-    raise ModelError(f"There is no model {identifier_or_folder}; installed are: {', '.join(list_models()) or 'none'}.")
+    raise InputError(f"There is no model {identifier_or_folder}; installed are: {', '.join(list_models()) or 'none'}.")
 
 
 def _verify(path: Path, expected: str | None) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol, get_args
 from .progress import Progress
 from .volume import CTVolume
 
-Method = Literal["unet", "bands", "heuristic", "linear"]
+Method = Literal["unet", "restored", "linear", "bands", "heuristic"]
 METHODS: tuple[Method, ...] = get_args(Method)
 TARGET_KERNEL = "B20f"
 

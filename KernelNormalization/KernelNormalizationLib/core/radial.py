@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ EDGE_PIXELS = 32
 # Between two looks at the cancel button.
 REPORTED_SLICES = 16
 
+Result = TypeVar("Result")
 Gain = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
@@ -54,6 +56,12 @@ def filter_slices(volume: CTVolume, gain: Gain, stage: str, progress: Progress) 
     return map_slices(volume, lambda hu: apply_gain(hu, pixel_mm, gain), stage, progress)
 
 
+def in_threads(compute: Callable[[int], Result], items: Iterable[int]) -> list[Result]:
+    """``compute`` of every item, several at a time: most of the work leaves Python, so that threads share the cores."""
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        return list(pool.map(compute, items))
+
+
 def map_slices(volume: CTVolume, compute: Callable[[FloatArray], FloatArray], stage: str, progress: Progress) -> FloatArray:
     """Compute every slice of ``volume`` (padding as air) by itself, several at a time, telling ``progress``.
 
@@ -69,13 +77,10 @@ def map_slices(volume: CTVolume, compute: Callable[[FloatArray], FloatArray], st
     hu = volume.filled()
     out = np.empty_like(hu)
     progress.start(stage, len(hu))
-    # Most of the work leaves Python, so that threads share the cores.
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for first in range(0, len(hu), REPORTED_SLICES):
-            part = range(first, min(first + REPORTED_SLICES, len(hu)))
-            made = pool.map(lambda k: compute(hu[k : k + 1])[0], part)
-            out[part.start : part.stop] = list(made)
-            progress.advance(len(part))
+    for first in range(0, len(hu), REPORTED_SLICES):
+        part = range(first, min(first + REPORTED_SLICES, len(hu)))
+        out[part.start : part.stop] = in_threads(lambda k: compute(hu[k : k + 1])[0], part)
+        progress.advance(len(part))
     return out
 
 

@@ -9,8 +9,8 @@ import SimpleITK as sitk
 
 from .dicom import find_series, pick_series, read_header, read_series
 from .errors import InputError
-from .floor import detect_padding
 from .nifti import NIFTI_SUFFIXES, check_nifti
+from .padding import detect_padding
 from .volume import Acquisition, CTVolume, Geometry
 
 VOLUME_SUFFIXES = (".nrrd", ".nhdr", ".nii", ".nii.gz", ".mha", ".mhd")

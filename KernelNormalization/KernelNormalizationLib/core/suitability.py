@@ -8,9 +8,9 @@ from typing import Any, Literal
 import numpy as np
 
 from .body import BodyRegion, find_body
-from .floor import HUFloor, detect_floor, floor_share
 from .kernels import kernel_number
 from .sharpness import SMOOTH_NUMBER, Sharpness, estimate_sharpness
+from .truncation.hu_floor import HUFloor, detect_floor, floor_share
 from .volume import CTVolume
 
 Verdict = Literal["in domain", "untested kernel", "already smooth", "not a chest CT"]
@@ -128,8 +128,6 @@ def _floor_reasons(floor: HUFloor, share: float) -> tuple[str, ...]:
         reasons.append(f"The series is not truncated from below (lowest value {floor.value:.0f} HU).")
     elif floor.value != -1024.0:
         reasons.append(f"The HU floor is {floor.value:.0f}, not -1024.")
-    elif floor.kind == "folded":
-        reasons.append("Values below the HU floor were folded back above it, as some scanners do.")
     if share > FLOOR_SHARE_LIMIT:
         reasons.append(f"{100 * share:.0f} % of the lung is stored at the HU floor; much of its density is lost.")
     return tuple(reasons)

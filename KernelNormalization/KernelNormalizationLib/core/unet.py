@@ -1,4 +1,4 @@
-"""The network: the paper's UNet, completing what the HU floor took from a kernel transfer.
+"""The network: the paper's UNet, by itself or completing what truncation took from a kernel transfer.
 
 Imported only where torch is: by the torch backend, by training and by export.
 """
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .models import Base, base_of
+from .models import input_names
 
 # The network sees HU relative to air in units of a typical sharp-kernel noise; above -400 HU no voxel can be truncated,
 # so larger values are cut and tissue looks the same in every scan. A network that predicts the image itself sees all of it.
@@ -19,9 +19,14 @@ AIR_HU = -1000.0
 HU_UNIT = 200.0
 RESIDUAL_RANGE = (-0.5, 3.0)
 DIRECT_RANGE = (-0.5, 20.5)
-# Voxels stored at the floor within this window switch the residual on: all of it from two such voxels.
-GATE_WINDOW = 9
+# What truncation took from a voxel, in units of the noise it took it from; more than 300 HU says no more than 300 HU.
+LOST_UNIT, LOST_RANGE = 100.0, (-3.0, 0.0)
+# Truncated voxels within this window switch the residual on: all of it from two voxels that lost 5 HU or more.
+GATE_WINDOW, GATE_BLUR = 9, 5
+GATE_FULL_LOSS_HU = 5.0
 GATE_FULL_COUNT = 2.0
+# Pixels from the last voxel that lost something to the last one whose gate is not 0.
+GATE_REACH = GATE_WINDOW // 2 + GATE_BLUR // 2
 
 
 @dataclass(frozen=True)
@@ -30,20 +35,22 @@ class UNetConfig:
 
     Attributes:
         features: feature maps per level, finest first (paper, section 2.2: three skips, 128 maps at the bottom).
-        residual: add the base to the output (ours) or predict the smooth image directly (the paper's).
-        base: what the network starts from: the linear transfer with truncated voxels estimated (``restored``), or as they
-            were stored (``linear``).
+        residual: correct the linear transfer of the restored image (ours), or predict the smooth image from the sharp one
+            alone (the paper's).
     """
 
     features: tuple[int, ...] = (16, 32, 64, 128)
     residual: bool = True
-    base: Base = "restored"
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the images that the network sees."""
+        return input_names(self.residual)
 
     @classmethod
     def from_card(cls, architecture: dict[str, Any]) -> UNetConfig:
-        """From the card's ``architecture`` entry; cards that name no base are of networks on the linear transfer."""
-        features = tuple(int(n) for n in architecture["features"])
-        return cls(features, bool(architecture["residual"]), base_of(architecture))
+        """From the card's ``architecture`` entry."""
+        return cls(tuple(int(n) for n in architecture["features"]), bool(architecture["residual"]))
 
     def as_card(self) -> dict[str, Any]:
         """For the card's ``architecture`` entry."""
@@ -61,8 +68,9 @@ class UNet(nn.Module):
         super().__init__()
         self.config = config or UNetConfig()
         maps = self.config.features
+        widths = (len(self.config.inputs), *maps[:-2])
         self.encoders = nn.ModuleList(
-            _double_convolution(previous, current) for previous, current in zip((3, *maps[:-2]), maps[:-1], strict=True)
+            _double_convolution(previous, current) for previous, current in zip(widths, maps[:-1], strict=True)
         )
         self.bottom = _double_convolution(maps[-2], maps[-1])
         self.ups = nn.ModuleList(
@@ -74,27 +82,30 @@ class UNet(nn.Module):
         for parameter in self.head.parameters():
             nn.init.zeros_(parameter)
 
-    def forward(self, sharp: Tensor, base: Tensor, floor: Tensor) -> Tensor:
+    def forward(self, sharp: Tensor, base: Tensor | None = None, lost: Tensor | None = None) -> Tensor:
         """Smooth-kernel image in HU.
 
         Args:
             sharp: (n, 1, rows, columns), HU, as the scanner stored it; sides multiples of 8.
-            base: (n, 1, rows, columns), HU, ``sharp`` brought to B20f as ``config.base`` says.
-            floor: scalar, HU at or below which a voxel counts as truncated; far below any HU if nothing is.
+            base: (n, 1, rows, columns), HU, the restored image brought to B20f; unused by a direct network.
+            lost: (n, 1, rows, columns), HU, at most 0, estimated true minus stored value; unused by a direct network.
 
         Returns:
             (n, 1, rows, columns), HU.
+
+        Raises:
+            ValueError: a residual network without ``base`` or ``lost``.
         """
-        truncated = (sharp <= floor).to(sharp.dtype)
-        limits = RESIDUAL_RANGE if self.config.residual else DIRECT_RANGE
-        inputs = torch.cat([_scaled(sharp, limits), _scaled(base, limits), truncated], dim=1)
-        residual = self.features(inputs).to(base.dtype) * HU_UNIT
         if not self.config.residual:
-            return residual + AIR_HU
-        return base + gate(truncated) * residual
+            return self.features(_scaled(sharp, DIRECT_RANGE)).to(sharp.dtype) * HU_UNIT + AIR_HU
+        if base is None or lost is None:
+            raise ValueError("a residual network needs base and lost")
+        scaled_lost = (lost / LOST_UNIT).clamp(*LOST_RANGE)
+        inputs = torch.cat([_scaled(sharp, RESIDUAL_RANGE), _scaled(base, RESIDUAL_RANGE), scaled_lost], dim=1)
+        return base + gate(lost) * self.features(inputs).to(base.dtype) * HU_UNIT
 
     def features(self, inputs: Tensor) -> Tensor:
-        """(n, 3, rows, columns) scaled inputs to (n, 1, rows, columns) scaled residual."""
+        """(n, images, rows, columns) scaled inputs to (n, 1, rows, columns) scaled output."""
         skips = []
         x = inputs
         for encoder in self.encoders:
@@ -108,11 +119,16 @@ class UNet(nn.Module):
         return out
 
 
-def gate(truncated: Tensor) -> Tensor:
-    """Weight (0 to 1) of the residual: 0 where no voxel of the 9 x 9 window was truncated, so that tissue stays linear."""
-    share = nn.functional.avg_pool2d(truncated, GATE_WINDOW, stride=1, padding=GATE_WINDOW // 2)
+def gate(lost: Tensor) -> Tensor:
+    """Weight (0 to 1) of the residual: exactly 0 where nothing within reach was lost, so that tissue stays linear.
+
+    Args:
+        lost: (n, 1, rows, columns), HU, at most 0.
+    """
+    took = (-lost / GATE_FULL_LOSS_HU).clamp(0.0, 1.0)
+    share = nn.functional.avg_pool2d(took, GATE_WINDOW, stride=1, padding=GATE_WINDOW // 2)
     weight = (share * (GATE_WINDOW**2 / GATE_FULL_COUNT)).clamp(max=1.0)
-    return nn.functional.avg_pool2d(weight, 5, stride=1, padding=2)
+    return nn.functional.avg_pool2d(weight, GATE_BLUR, stride=1, padding=GATE_BLUR // 2)
 
 
 def _scaled(hu: Tensor, limits: tuple[float, float]) -> Tensor:

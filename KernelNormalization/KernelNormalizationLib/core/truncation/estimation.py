@@ -30,9 +30,8 @@ EDGES_HU = np.array([AT_FLOOR_HU, 5.5, 10.5, 20.5, 30.5, 45.5, 60.5, 80.5, 100.5
 # 10 %; the noise that the band of high frequencies tells was 0.82 to 1.07 of what the histogram fits.
 BIN_ERROR, LEVEL_ERROR, NOISE_ERROR = 0.06, 0.10, 0.15
 NOISE_FACTORS = np.exp(np.arange(-0.40, 0.21, 0.05))
-# Hypotheses that fit nearly as well as the best; of those the one that restores least is taken, since restoring too much
-# invents emphysema. Those within the wider limit are what the scan leaves open.
-NEARLY_AS_GOOD, LEFT_OPEN = 1.5, 8.0
+# Hypotheses that fit nearly as well as the best: what the scan leaves open.
+LEFT_OPEN = 8.0
 # Lungs and air were truncated alike, but texture is the same in all averaged images, so that their noise looks more alike in
 # lungs. Spread of the logarithm of the number of images and of the correlation (downwards, upwards) about those of the air; a
 # scan whose air does not tell is held more loosely to what is typical.
@@ -40,7 +39,7 @@ IMAGES_SPREAD, CORRELATION_SPREAD, LOOSER = 0.3, (0.15, 0.4), 2.5
 POOR_FIT = 60.0
 # Fewer voxels than this near the floor tell nothing, and what is made of them changes nothing.
 NEEDED_VOXELS = 500
-SLICES, MARGIN_PIXELS, SAMPLED_VOXELS = 4, 24, 4000
+SLICES, MARGIN_PIXELS, SAMPLED_VOXELS = 4, 24, 2500
 COARSE_SLICES, REFINEMENTS = 2, 2
 COARSE = ((1.0,), (0.7, 0.3), (0.5, 0.5), (0.25,) * 4, (0.125,) * 8)
 COARSE_CORRELATIONS = (0.0, 0.24, 0.5)
@@ -124,7 +123,7 @@ def estimate_plan(hu: FloatArray, pixel_mm: tuple[float, float], gain: Gain, flo
     prior = Prior(air, 1.0) if air else Prior(default, LOOSER)
     samples = [sample for sample in (r.cut_to_lungs(pixel_mm, gain) for r in _fullest(regions)) if sample]
     lung_fits = _fit_lungs(samples, floor_hu, share, prior)
-    chosen = _least_restoring(lung_fits) if _fits_well(lung_fits) else None
+    chosen = in_the_middle(lung_fits) if _fits_well(lung_fits) else None
     lungs = chosen.truncation if chosen else air or default
     evidence = {
         "lungs": _told(lung_fits, "lungs", "air" if air else "default"),
@@ -151,6 +150,13 @@ def outer_air(image: FloatArray) -> BoolArray:
 def left_open(fits: Sequence[Fit]) -> list[Fit]:
     """The hypotheses that the scan does not rule out, best first."""
     return [f for f in fits if f.chi2 <= fits[0].chi2 + LEFT_OPEN]
+
+
+def in_the_middle(fits: Sequence[Fit]) -> Fit:
+    """Of the hypotheses that the scan leaves open, the one that restores neither most nor least: the median by likelihood."""
+    known = sorted(left_open(fits), key=lambda fit: -fit.loss_hu)
+    weight = np.cumsum([np.exp(-(fit.chi2 - fits[0].chi2) / 4.0) for fit in known])
+    return known[int(np.searchsorted(weight, 0.5 * weight[-1]))]
 
 
 def fit_air(slices: Sequence[tuple[FloatArray, BoolArray]], floor_hu: float) -> list[Fit]:
@@ -188,17 +194,18 @@ def _fit_lungs(samples: Sequence[_Sample], floor_hu: float, share: float, prior:
     near = sum(float(_histogram(s.image[s.lungs], floor_hu)[:5].sum()) for s in samples)
     if near < NEEDED_VOXELS:
         return []
-    start = prior.centre
+    centre = prior.centre
     if prior.looseness > 1.0:
         hypotheses = _hypotheses(floor_hu, COARSE, COARSE_CORRELATIONS)
-        coarse = [_fit_one(samples[:COARSE_SLICES], hypothesis, share, prior, 1) for hypothesis in hypotheses]
-        start = min(coarse, key=lambda fit: fit.chi2).truncation
+        coarse = [_fit_one(samples[:COARSE_SLICES], hypothesis, share, prior) for hypothesis in hypotheses]
+        centre = min(coarse, key=lambda fit: fit.chi2).truncation
+    best = _fit_one(samples, centre, share, prior)
     known: dict[Truncation, Fit] = {}
     for _ in range(REFINEMENTS):
-        for hypothesis in _neighbours(start):
+        for hypothesis in [best.truncation, *_neighbours(best.truncation)]:
             if hypothesis not in known:
-                known[hypothesis] = _fit_one(samples, hypothesis, share, prior, 2)
-        start = min(known.values(), key=lambda fit: fit.chi2).truncation
+                known[hypothesis] = _fit_one(samples, hypothesis, share, prior, best.noise_factor)
+        best = min(known.values(), key=lambda fit: fit.chi2)
     return sorted(known.values(), key=lambda fit: fit.chi2)
 
 
@@ -214,34 +221,34 @@ def _effective(weights: tuple[float, ...]) -> float:
     return 1.0 / sum(w * w for w in weights)
 
 
-def _fit_one(samples: Sequence[_Sample], truncation: Truncation, share: float, prior: Prior, rounds: int) -> Fit:
-    """Restore with the hypothesis and scale the noise so that the histogram fits best, several times."""
-    factor, best = 1.0, np.inf
-    loss = 0.0
-    for _ in range(rounds):
-        found, height, noise, weight, losses = np.zeros(len(EDGES_HU)), [], [], [], []
-        for sample in samples:
-            state = sample.restorer.expect(sample.image, sample.start, truncation, share * factor)
-            region = sample.lungs & state.sparse & (state.mean < SHALLOW_HU)
-            found += _histogram(sample.image[region], truncation.floor_hu)
-            places = np.flatnonzero(region)
-            chosen = places[_evenly(places.size, SAMPLED_VOXELS)]
-            height.append(state.mean.reshape(-1)[chosen] - truncation.floor_hu)
-            noise.append(state.noise.reshape(-1)[chosen] / truncation.noise_ratio)
-            weight.append(np.full(chosen.size, places.size / max(chosen.size, 1)))
-            losses.append(float(state.lost[sample.lungs].mean()))
-        t, s, w = np.concatenate(height), np.concatenate(noise), np.concatenate(weight)
-        misfits = [
-            _misfit(_predicted(truncation, t, s * f, w), found) + (np.log(f * factor) / NOISE_ERROR) ** 2 for f in NOISE_FACTORS
-        ]
-        best, loss = min(misfits), float(np.mean(losses))
-        factor *= float(NOISE_FACTORS[int(np.argmin(misfits))])
-    return Fit(truncation, float(best) + prior.misfit(truncation), factor, loss)
+def _fit_one(samples: Sequence[_Sample], truncation: Truncation, share: float, prior: Prior, factor: float = 1.0) -> Fit:
+    """Restore with the hypothesis, compare the histogram, and scale the noise so that it fits best.
 
-
-def _least_restoring(fits: Sequence[Fit]) -> Fit:
-    good = [f for f in fits if f.chi2 <= fits[0].chi2 + NEARLY_AS_GOOD]
-    return max(good, key=lambda fit: fit.loss_hu)
+    Args:
+        samples: slices.
+        truncation: the hypothesis.
+        share: of all noise in its high band.
+        prior: what the hypothesis is held to.
+        factor: by which the noise is scaled to begin with.
+    """
+    found = np.zeros(len(EDGES_HU))
+    height, noise, weight, losses = [], [], [], []
+    for sample in samples:
+        state = sample.restorer.expect(sample.image, sample.start, truncation, share * factor)
+        region = sample.lungs & state.sparse & (state.mean < SHALLOW_HU)
+        found += _histogram(sample.image[region], truncation.floor_hu)
+        places = np.flatnonzero(region)
+        chosen = places[_evenly(places.size, SAMPLED_VOXELS)]
+        height.append(state.mean.reshape(-1)[chosen] - truncation.floor_hu)
+        noise.append(state.noise.reshape(-1)[chosen] / truncation.noise_ratio)
+        weight.append(np.full(chosen.size, places.size / max(chosen.size, 1)))
+        losses.append(float(state.lost[sample.lungs].mean()))
+    t, s, w = np.concatenate(height), np.concatenate(noise), np.concatenate(weight)
+    misfits = [
+        _misfit(_predicted(truncation, t, s * f, w), found) + (np.log(f * factor) / NOISE_ERROR) ** 2 for f in NOISE_FACTORS
+    ]
+    scaled = factor * float(NOISE_FACTORS[int(np.argmin(misfits))])
+    return Fit(truncation, float(min(misfits)) + prior.misfit(truncation), scaled, float(np.mean(losses)))
 
 
 def _histogram(values: FloatArray, floor_hu: float) -> Curve:

@@ -20,14 +20,16 @@ from .model import AT_FLOOR_HU, Truncation
 from .slice_filters import SliceFilters
 
 # Lung and air lie below this after the transfer; denser tissue is not reached by truncation.
-PARENCHYMA_HU = -700.0
+PARENCHYMA_HU = -600.0
 # No tissue is emptier than air, whose calibration is good to some HU. Air outside the body reads -1000.5 to -1001.4 HU on
 # two soft Siemens kernels.
 EMPTIEST_HU, AIR_HU = -1006.0, -1001.0
+LOWEST_NOISE_HU = 1.0
 # Outside the body, table, clothes and foam lie above this after the transfer.
 OUTER_AIR_HU = -900.0
 # What the tables give for air is scaled to its known mean, by no more than this; smaller losses than these are left alone.
 LARGEST_CHANGE, LEAST_LOSS_HU = 1.5, 0.1
+AIR_NOISES_HU = np.geomspace(LOWEST_NOISE_HU, 500.0, 200)
 # Gaussians (pixels) over which the first mean, the later means and the noise are taken, and how often all are estimated.
 FIRST_MEAN_SIGMA, MEAN_SIGMA, NOISE_SIGMA = 4.0, 2.0, 8.0
 ESTIMATES = 2
@@ -37,7 +39,6 @@ OUTLIER = 5.0
 DETAIL = 3.0
 # Regularization of the way back from the base to the sharp kernel: beyond a gain of 0.14 detail is not brought back.
 BACK_EPSILON = 0.02
-LOWEST_NOISE_HU = 1.0
 # Noise is read where anatomy is weak: from 5 lp/cm on (section 9 of the notes on two real B70f pairs), or from 0.65 of the
 # highest frequency that large pixels hold.
 NOISE_BAND_LP_PER_CM, NOISE_BAND_SHARE = 5.0, 0.65
@@ -229,12 +230,9 @@ def air_noise(image: FloatArray, air: BoolArray, truncation: Truncation) -> Floa
     table = LossTable.of(truncation)
     local = LocalMeans(air)
     above = np.maximum(local.mean(image, NOISE_SIGMA) - truncation.floor_hu, 0.0)
-    height = AIR_HU - truncation.floor_hu
-    usable = table.t > 0.05
-    # Mean above the floor in units of the height of air above it; falls with t = height / s.
-    mean, noise = table.mean[usable] / table.t[usable], 1.0 / table.t[usable]
-    s = np.interp(above / height, mean[::-1], noise[::-1]) * height
-    return local.up(np.maximum(s, LOWEST_NOISE_HU).astype(np.float32))
+    # Mean above the floor grows with the noise of one image, whatever the height of air above (or below) the floor.
+    expected = AIR_NOISES_HU * np.interp((AIR_HU - truncation.floor_hu) / AIR_NOISES_HU, table.t, table.mean)
+    return local.up(np.interp(above, expected, AIR_NOISES_HU).astype(np.float32))
 
 
 def _before_truncation(level: FloatArray, sd: FloatArray, truncation: Truncation,
