@@ -23,7 +23,7 @@ CONFIDENCE = 0.95
 # A standard deviation of fewer patients is itself unknown by a factor of two.
 MINIMUM_PATIENTS = 5
 # Said of records made before the hypotheses were written down.
-NOT_RECORDED = "what the scan leaves open was not recorded, so the interval holds for scanners like those of these patients only"
+NOT_RECORDED = "what the scan leaves open was not recorded, so the interval holds for scanners like those of these patients"
 
 
 @dataclass(frozen=True)

@@ -104,10 +104,10 @@ def hypotheses_record(volume: CTVolume, region: BodyRegion | None, transfer: Sou
         why there is none.
     """
     if transfer.is_identity:
-        return _none("the scan was smooth already and was left as it is")
+        return no_hypotheses("the scan was smooth already and was left as it is")
     sample = LungSample.of(volume, region) if region is not None else None
     if sample is None:
-        return _none("too little lung was found to measure an index in")
+        return no_hypotheses("too little lung was found to measure an index in")
     kept = plan or RestorationPlan(Truncation(), Truncation(), 1.0)
     restorer = sample.restorer(transfer.gain)
     chosen = sample.index_with(restorer, kept) if plan else _index_without(sample, restorer)
@@ -130,7 +130,8 @@ def _attempt(compute: Callable[[], list[dict[str, Any]]]) -> dict[str, Any]:
         return {"reason": str(error)}
 
 
-def _none(reason: str) -> dict[str, Any]:
+def no_hypotheses(reason: str) -> dict[str, Any]:
+    """The record of a volume for which no hypothesis can be tried."""
     return {"open": {"lift": {"reason": reason}, "truncation": {"reason": reason}}}
 
 
