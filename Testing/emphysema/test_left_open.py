@@ -79,7 +79,7 @@ def test_a_hypothesis_that_fits_the_scan_worse_counts_less() -> None:
     shifts = [{"points": 0.0, "chi2": 5.0}, {"points": 2.0, "chi2": 9.0}, {"points": -1.0, "chi2": 4.0}]
     found = read_left_open(record(*shifts))
     assert found is not None
-    assert (found[0].down, found[0].up) == pytest.approx((-1.0, 2.0 * math.exp(-5.0 / 4.0)))
+    assert (found[0].down, found[0].up) == pytest.approx((-1.0, 2.0 * math.exp(-5.0 / 8.0)))
 
 
 def test_a_record_without_hypotheses_is_known_as_old_and_a_damaged_one_is_refused() -> None:

@@ -19,6 +19,9 @@ WORDS = {
     "truncation": "how many images the scanner averaged into a slice",
     "lift": "how strongly the scanner's smooth kernels lift coarse detail",
 }
+# A hypothesis counts as exp(-difference of chi2 / 4) against the best, as where the restoration chooses among them: the bins
+# err together, so that the chi2 says less than it would of independent ones.
+LIKELIHOOD = 4.0
 
 
 @dataclass(frozen=True)
@@ -79,10 +82,9 @@ def _property(words: str, entry: Mapping[str, Any]) -> OpenProperty:
 def _weighted(points: float, chi2: float | None, best: float) -> float:
     """A shift of a hypothesis that fits the scan worse than the best counts less.
 
-    A second moment weighs the square of a shift by its likelihood relative to the best, exp(-difference of chi2 / 2); so the
-    shift itself by the root of that.
+    A second moment weighs the square of a shift by its likelihood relative to the best; so the shift itself by the root of it.
     """
-    return points if chi2 is None else points * math.exp(-(float(chi2) - best) / 4.0)
+    return points if chi2 is None else points * math.exp(-0.5 * (float(chi2) - best) / LIKELIHOOD)
 
 
 def open_variances(found: Sequence[OpenProperty]) -> tuple[float, float]:
