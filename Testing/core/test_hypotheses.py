@@ -97,6 +97,12 @@ def test_of_many_open_truncations_those_that_restore_least_and_most_are_tried() 
     assert sorted(entry["loss_hu"] for entry in extremes(plan)) == [-16.0, -15.0, -11.0, -10.0]
 
 
+def test_the_lift_of_a_number_read_from_the_noise_is_tried_though_the_record_rounds_it() -> None:
+    chest, _ = chest_of(FOUR, -935.0)
+    read = SourceTransfer(b20f_gain(67.34), "noise", {"source_kernel_from": "noise", "source_kernel_number": 67.3})
+    assert len(points(hypotheses_record(chest.volume, find_body(chest.volume), read, None), "lift")) == 3
+
+
 def test_what_cannot_be_computed_says_why() -> None:
     chest, _ = chest_of(FOUR, -900.0)
     region = find_body(chest.volume)
@@ -104,6 +110,8 @@ def test_what_cannot_be_computed_says_why() -> None:
     known = known_plan(chest.volume.hu, (PIXEL_MM, PIXEL_MM), other.gain, FOUR)
     reasons = hypotheses_record(chest.volume, region, other, known)["open"]
     assert "lung spectrum" in reasons["lift"]["reason"]
+    own = replace(transfer_of_b70f(), gain=b20f_gain(60.0))
+    assert "not that of the kernel number 70" in hypotheses_record(chest.volume, region, own, known)["open"]["lift"]["reason"]
     assert reasons["truncation"]["reason"] == "the truncation was given, not read from the scan"
     untruncated = hypotheses_record(chest.volume, region, transfer_of_b70f(), None)["open"]
     assert untruncated["truncation"]["reason"] == "the scan was not truncated"

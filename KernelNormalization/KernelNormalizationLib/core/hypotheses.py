@@ -28,8 +28,8 @@ HYPOTHESES_KEY = "ei_hypotheses"
 EMPHYSEMA_HU = -950.0
 # Shares of the measured low-frequency lift; the transfer by family number has all of it.
 CHOSEN_LIFT, OTHER_LIFTS = 1.0, (0.5, 0.0)
-# Origins whose gain is that of a number of the Siemens family.
-BY_NUMBER = ("tag", "noise", "assumed")
+# Where a transfer is compared with that of its kernel number, lp/cm, which records round to 0.1; so much they may differ.
+COMPARED_LP_PER_CM, SAME_GAIN = np.linspace(0.0, 7.0, 29), 0.01
 # Left-open truncations that are tried: those that restore least and most.
 TRIED_TRUNCATIONS = 4
 # At most so many slices, and fewer of large images, so that the time is bounded (README: a few CPU-seconds).
@@ -137,17 +137,30 @@ def no_hypotheses(reason: str) -> dict[str, Any]:
 
 def _of_lifts(sample: LungSample, transfer: SourceTransfer, plan: RestorationPlan | None,
               chosen: float) -> list[dict[str, Any]]:  # fmt: skip
-    number = transfer.record.get("source_kernel_number")
-    if transfer.origin not in BY_NUMBER or not isinstance(number, int | float):
-        raise InputError(f"the transfer was read from the scan or its centre ({transfer.origin}), not from a kernel number")
-    if number <= TARGET_NUMBER:
-        raise InputError("the kernel is no sharper than B20f")
+    number = _family_number(transfer)
     shifts = [{"lift": CHOSEN_LIFT, "points": 0.0}]
     for lift in OTHER_LIFTS:
-        restorer = sample.restorer(_lifted(float(number), lift))
+        restorer = sample.restorer(_lifted(number, lift))
         index = sample.index_with(restorer, plan) if plan else _index_without(sample, restorer)
         shifts.append({"lift": lift, "points": round(index - chosen, 3)})
     return shifts
+
+
+def _family_number(transfer: SourceTransfer) -> float:
+    """Number of the Siemens kernel whose transfer was taken.
+
+    Raises:
+        InputError: it was not taken by a number, so that the measured lift is not in it, or not to tell from the rest.
+    """
+    number = transfer.record.get("source_kernel_number")
+    if not isinstance(number, int | float):
+        raise InputError(f"the transfer was read from the scan or its centre ({transfer.origin}), not from a kernel number")
+    if number <= TARGET_NUMBER:
+        raise InputError("the kernel is no sharper than B20f")
+    chosen = _lifted(number, CHOSEN_LIFT)(COMPARED_LP_PER_CM)
+    if np.abs(transfer.gain(COMPARED_LP_PER_CM) - chosen).max() > SAME_GAIN:
+        raise InputError(f"the transfer ({transfer.origin}) is not that of the kernel number {number:g}")
+    return float(number)
 
 
 def _lifted(number: float, lift: float) -> Gain:
