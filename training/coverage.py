@@ -19,9 +19,8 @@ from EmphysemaQuantLib.core.leftopen import read_left_open
 from KernelNormalizationLib.core.api import create_normalizer
 from KernelNormalizationLib.core.backends import Device
 from KernelNormalizationLib.core.errors import CTKernelError, InputError
-from KernelNormalizationLib.core.hypotheses import HYPOTHESES_KEY
 from KernelNormalizationLib.core.models import CARD
-from KernelNormalizationLib.core.normalizers import Normalizer
+from KernelNormalizationLib.core.normalizers import HYPOTHESES_KEY, Normalizer
 from KernelNormalizationLib.core.progress import ProgressTracker
 from KernelNormalizationLib.core.write import atomic_path, write_json
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.hypotheses import HYPOTHESES_KEY
+from KernelNormalizationLib.core.normalizers import HYPOTHESES_KEY
 
 # What is open, in words for the reader of a report.
 WORDS = {

@@ -23,7 +23,6 @@ from .truncation.model import Truncation
 from .truncation.restoration import RestorationPlan, Restorer
 from .volume import BoolArray, CTVolume, FloatArray
 
-HYPOTHESES_KEY = "ei_hypotheses"
 # Emphysema of the index, HU, strictly below.
 EMPHYSEMA_HU = -950.0
 # Shares of the measured low-frequency lift; the transfer by family number has all of it.

@@ -17,11 +17,11 @@ from .body import BodyRegion, find_body
 from .correction import Correction, Restore, drawn_volume, restored_volume
 from .errors import InputError
 from .heuristic import heuristic_filter
-from .hypotheses import HYPOTHESES_KEY, hypotheses_record, no_hypotheses
+from .hypotheses import hypotheses_record, no_hypotheses
 from .inference import NetworkRun
 from .linear import SourceTransfer, find_transfer
 from .models import Model, load_model
-from .normalizers import METHODS, TARGET_KERNEL, Method, NormalizationResult, Normalizer, synthetic_name
+from .normalizers import HYPOTHESES_KEY, METHODS, TARGET_KERNEL, Method, NormalizationResult, Normalizer, synthetic_name
 from .progress import Progress
 from .radial import Gain, apply_gain, filter_slices, in_threads
 from .suitability import Suitability, assess

@@ -11,6 +11,8 @@ from .volume import CTVolume
 Method = Literal["unet", "restored", "linear", "bands", "heuristic"]
 METHODS: tuple[Method, ...] = get_args(Method)
 TARGET_KERNEL = "B20f"
+# Key of the provenance record: how the emphysema index would move under what the scan leaves open of its scanner.
+HYPOTHESES_KEY = "ei_hypotheses"
 
 
 @dataclass(frozen=True)
