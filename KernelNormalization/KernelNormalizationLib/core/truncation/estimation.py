@@ -288,7 +288,8 @@ def _told(fits: Sequence[Fit], where: str, instead: str) -> dict[str, Any]:
 
 
 def _as_alternative(fit: Fit, share: float) -> dict[str, Any]:
-    return {**fit.truncation.as_record(), "noise_share": round(share * fit.noise_factor, 3), "chi2": round(fit.chi2, 1)}
+    record = {**fit.truncation.as_record(), "noise_share": round(share * fit.noise_factor, 3), "chi2": round(fit.chi2, 1)}
+    return {**record, "loss_hu": round(fit.loss_hu, 2)}
 
 
 def _evenly(count: int, wanted: int) -> NDArray[np.intp]:
