@@ -103,6 +103,11 @@ def test_the_lift_of_a_number_read_from_the_noise_is_tried_though_the_record_rou
     assert len(points(hypotheses_record(chest.volume, find_body(chest.volume), read, None), "lift")) == 3
 
 
+def test_a_histogram_that_tells_nothing_leaves_any_number_of_images_open() -> None:
+    plan = replace(open_plan(chest_of(FOUR, -900.0)[0], FOUR, {}), evidence={"left_open": []})
+    assert [len(entry["weights"]) for entry in extremes(plan)] == [1, 2, 8]
+
+
 def test_a_poor_fit_leaves_more_open_than_a_good_one() -> None:
     good = [Fit(FOUR, 5.0), Fit(Truncation(), 20.0)]
     poor = [Fit(FOUR, 35.0), Fit(Truncation(), 50.0)]
