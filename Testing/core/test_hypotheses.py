@@ -15,7 +15,7 @@ from KernelNormalizationLib.core.hypotheses import EMPHYSEMA_HU, extremes, hypot
 from KernelNormalizationLib.core.kernels import gain_to_b20f
 from KernelNormalizationLib.core.linear import SourceTransfer, b20f_gain, find_transfer
 from KernelNormalizationLib.core.radial import apply_gain
-from KernelNormalizationLib.core.truncation.estimation import known_plan
+from KernelNormalizationLib.core.truncation.estimation import Fit, known_plan, not_ruled_out
 from KernelNormalizationLib.core.truncation.model import Truncation
 from KernelNormalizationLib.core.truncation.restoration import RestorationPlan
 
@@ -101,6 +101,17 @@ def test_the_lift_of_a_number_read_from_the_noise_is_tried_though_the_record_rou
     chest, _ = chest_of(FOUR, -935.0)
     read = SourceTransfer(b20f_gain(67.34), "noise", {"source_kernel_from": "noise", "source_kernel_number": 67.3})
     assert len(points(hypotheses_record(chest.volume, find_body(chest.volume), read, None), "lift")) == 3
+
+
+def test_a_histogram_that_tells_nothing_leaves_any_number_of_images_open() -> None:
+    plan = replace(open_plan(chest_of(FOUR, -900.0)[0], FOUR, {}), evidence={"left_open": []})
+    assert [len(entry["weights"]) for entry in extremes(plan)] == [1, 2, 8]
+
+
+def test_a_poor_fit_leaves_more_open_than_a_good_one() -> None:
+    good = [Fit(FOUR, 5.0), Fit(Truncation(), 20.0)]
+    poor = [Fit(FOUR, 35.0), Fit(Truncation(), 50.0)]
+    assert [len(not_ruled_out(fits)) for fits in (good, poor, [])] == [1, 2, 0]
 
 
 def test_what_cannot_be_computed_says_why() -> None:

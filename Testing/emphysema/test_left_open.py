@@ -82,6 +82,12 @@ def test_a_hypothesis_that_fits_the_scan_worse_counts_less() -> None:
     assert (found[0].down, found[0].up) == pytest.approx((-1.0, 2.0 * math.exp(-5.0 / 8.0)))
 
 
+def test_where_even_the_best_fits_poorly_a_worse_fit_counts_for_more() -> None:
+    found = read_left_open(record({"points": 0.0, "chi2": 35.0}, {"points": 2.0, "chi2": 45.0}))
+    assert found is not None
+    assert found[0].up == pytest.approx(2.0 * math.exp(-10.0 / (8.0 * 35.0 / 7.0)))
+
+
 def test_a_record_without_hypotheses_is_known_as_old_and_a_damaged_one_is_refused() -> None:
     assert read_left_open({"method": "unet"}) is None
     for damaged in ({"open": {"lift": {}}}, {"open": 3}, "text", {"open": {"lift": {"shifts": [{"points": float("nan")}]}}}):

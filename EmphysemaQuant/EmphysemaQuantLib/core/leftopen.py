@@ -22,6 +22,8 @@ WORDS = {
 # A hypothesis counts as exp(-difference of chi2 / 4) against the best, as where the restoration chooses among them: the bins
 # err together, so that the chi2 says less than it would of independent ones.
 LIKELIHOOD = 4.0
+# Of such a fit (KernelNormalizationLib.core.truncation.estimation, which needs scipy).
+DEGREES_OF_FREEDOM = 7.0
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,11 @@ def _weighted(points: float, chi2: float | None, best: float) -> float:
     """A shift of a hypothesis that fits the scan worse than the best counts less.
 
     A second moment weighs the square of a shift by its likelihood relative to the best; so the shift itself by the root of it.
+    Where even the best fits poorly, differences count for less, as in the choice of what is open.
     """
-    return points if chi2 is None else points * math.exp(-0.5 * (float(chi2) - best) / LIKELIHOOD)
+    if chi2 is None:
+        return points
+    return points * math.exp(-0.5 * (float(chi2) - best) / (LIKELIHOOD * max(1.0, best / DEGREES_OF_FREEDOM)))
 
 
 def open_variances(found: Sequence[OpenProperty]) -> tuple[float, float]:

@@ -38,6 +38,8 @@ FULL_SHARE = 0.5
 # Lungs are cut out with this margin, pixels: more than the transfer reaches.
 MARGIN_PIXELS = 24
 MINIMUM_LUNG_VOXELS = 2000
+# Where the histogram tells nothing, any number of images that scanners were found to average (1 to 6), and one step more.
+ANY_IMAGES, TYPICAL_CORRELATION = (1, 2, 4, 8), 0.24
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,7 @@ def _of_truncations(sample: LungSample, restorer: Restorer, plan: RestorationPla
         truncation = Truncation(float(entry["floor_hu"]), _normalized(entry["weights"]), float(entry["correlation"]))
         other = replace(plan, lungs=truncation, noise_share=float(entry["noise_share"]))
         points = round(sample.index_with(restorer, other) - chosen, 3)
-        shifts.append({**truncation.as_record(), "chi2": float(entry["chi2"]), "points": points})
+        shifts.append({**truncation.as_record(), "chi2": entry["chi2"], "points": points})
     return shifts
 
 
@@ -191,14 +193,17 @@ def extremes(plan: RestorationPlan) -> list[dict[str, Any]]:
     """Of the truncations that the scan leaves open, without the chosen one, those that restore least and most.
 
     Raises:
-        InputError: the scan does not tell at all which are open.
+        InputError: the truncation was given.
     """
     found = plan.evidence.get("left_open")
-    if not found:
-        told = plan.evidence.get("lungs")
-        why = told.get("reason") if isinstance(told, dict) else None
-        raise InputError(why or "the truncation was given, not read from the scan")
+    if found is None:
+        raise InputError("the truncation was given, not read from the scan")
     chosen = plan.lungs.as_record()
+    if not found:
+        share = {"noise_share": plan.noise_share, "chi2": None}
+        floor_hu = plan.lungs.floor_hu
+        any_other = [Truncation.of_equal_images(n, TYPICAL_CORRELATION, floor_hu).as_record() for n in ANY_IMAGES]
+        return [{**record, **share} for record in any_other if record != chosen]
     others = [entry for entry in found if any(entry[key] != chosen[key] for key in chosen)]
     others.sort(key=lambda entry: float(entry["loss_hu"]))
     half = TRIED_TRUNCATIONS // 2
