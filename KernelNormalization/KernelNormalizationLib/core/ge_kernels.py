@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import least_squares
 
 from .kernels import KernelModel
 from .volume import Acquisition
@@ -50,6 +49,8 @@ def ge_kernel_model(name: str) -> KernelModel:
 
     Root-mean-square errors are 1 to 2.5 % of the spectrum's peak, 4 % for ``edge``.
     """
+    from scipy.optimize import least_squares  # slow to import, and needed for few scans
+
     frequency, power = published_spectra()[name]
     used = frequency > _LOWEST_LP_PER_CM
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import least_squares
 
 from .kernels import KERNELS, TARGET_NUMBER, KernelModel, kernel_mtf
 from .noisespectrum import RINGS, Curve, NoiseSpectrum, Transfer, expected_rings, ring_frequencies
@@ -118,6 +117,8 @@ def misfit_of(spectrum: NoiseSpectrum, transfer: Transfer) -> float:
 
 def fit_free(spectrum: NoiseSpectrum) -> FreeFit:
     """The transfer model (1 at zero frequency) that describes ``spectrum`` best."""
+    from scipy.optimize import least_squares  # slow to import, and needed for few scans
+
     power, used, weight = _prepared(spectrum, FREE_LOWEST_LP_PER_CM)
 
     def residuals(shape: NDArray[np.float64]) -> Curve:
