@@ -22,15 +22,15 @@ from .simulate.store import read_manifest
 
 logger = logging.getLogger("training.evaluate")
 
-DEFAULT_METHODS = ["raw", "heuristic", "bands", "linear", "censoring"]
+DEFAULT_METHODS = ["raw", "heuristic", "bands", "linear", "restored"]
 DESCRIPTION = """\
 Evaluate methods on pairs made by training.simulate or found by training.pairs: L1 (whole image, body, lung), |dEI| and Dice
 at -950 HU, mean ± std [min, max] for all patients and for EI > 5, paired one-sided t-tests, the paper's Table 1 beside it.
 
 Methods are written [LABEL=]KIND[:MODEL]:
   raw, heuristic, bands, linear   the sharp image itself and the classical methods of the product
-  censoring                       linear transfer with truncated voxels estimated: the network's base without the network
-  linear:exact, censoring:exact   the same, told the simulated kernel's own gain
+  restored                        linear transfer with what truncation took put back: the network's base without the network
+  linear:exact, restored:exact    the same, told the simulated kernel's own gain
   unet, ours=unet:FOLDER          the network that ships, or the model in FOLDER
   cv=unet:RUNS/fold{fold}         for every patient the model of the fold that left it out (needs --folds)
   oracle                          exact linear transfer of the sharp volume before its floor (needs --keep-unclipped data)"""

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 KERNEL = ROOT / "KernelNormalization" / "KernelNormalizationLib"
 EMPHYSEMA = ROOT / "EmphysemaQuant" / "EmphysemaQuantLib"
 SLICER = {"slicer", "qt", "ctk", "vtk", "vtkmodules", "mrml", "PythonQt"}
-CORES = [*sorted((KERNEL / "core").glob("*.py")), *sorted((EMPHYSEMA / "core").glob("*.py"))]
+CORES = [*sorted((KERNEL / "core").rglob("*.py")), *sorted((EMPHYSEMA / "core").rglob("*.py"))]
 
 
 def package_of(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""The four methods: what each does to the image, and what every result says of itself."""
+"""The methods: what each does to the image, and what every result says of itself."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def results(chest: Chest, model: Model) -> Results:
 
 
 class TestEveryMethod:
-    def test_there_are_four(self) -> None:
-        assert set(METHODS) == set(get_args(Method)) == {"unet", "bands", "heuristic", "linear"}
+    def test_there_are_five(self) -> None:
+        assert set(METHODS) == set(get_args(Method)) == {"unet", "restored", "bands", "heuristic", "linear"}
 
     @pytest.mark.parametrize("method", METHODS)
     def test_names_its_result_as_what_it_is(self, results: Results, method: str) -> None:

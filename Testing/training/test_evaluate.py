@@ -205,10 +205,10 @@ def test_every_patient_gets_the_model_that_left_it_out(tmp_path: Path) -> None:
 
 def test_the_oracle_beats_the_linear_transfer_and_needs_the_unclipped_volume(simulated: Path) -> None:
     case = load_case(find_cases(simulated)[0])
-    linear, censoring = (MethodRunner(parse_method(method), {})(case) for method in ("linear", "censoring"))
-    images = (oracle(case), censoring, linear, case.sharp.hu)
-    best, inverted, plain, raw = (score(case, name, hu) for name, hu in zip("ocl-", images, strict=True))
-    assert best.l1_image < inverted.l1_image < plain.l1_image < 0.5 * raw.l1_image
+    linear, restored = (MethodRunner(parse_method(method), {})(case) for method in ("linear", "restored"))
+    images = (oracle(case), restored, linear, case.sharp.hu)
+    best, restored_score, plain, raw = (score(case, name, hu) for name, hu in zip("ocl-", images, strict=True))
+    assert best.l1_image < restored_score.l1_image < plain.l1_image < 0.5 * raw.l1_image
     assert best.dice > plain.dice > raw.dice
     with pytest.raises(InputError, match="keep-unclipped"):
         oracle(replace(case, unclipped=None))

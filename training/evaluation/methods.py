@@ -14,7 +14,6 @@ from KernelNormalizationLib.core.api import create_normalizer
 from KernelNormalizationLib.core.backends import Device
 from KernelNormalizationLib.core.body import find_body
 from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.linear import find_transfer
 from KernelNormalizationLib.core.methods import TARGET_FLOOR_HU, restoration
 from KernelNormalizationLib.core.normalizers import METHODS, Normalizer
 from KernelNormalizationLib.core.progress import ProgressTracker
@@ -35,9 +34,9 @@ class MethodSpec:
 
     Attributes:
         label: name in tables.
-        kind: ``raw``, a normalizer's method, ``censoring`` or ``oracle``.
+        kind: ``raw``, a normalizer's method, or ``oracle``.
         model: model identifier or folder for ``unet``; ``{fold}`` stands for the fold that left the patient out. ``exact`` for
-            ``linear`` and ``censoring``: the simulated kernel's own gain instead of the one the product finds.
+            ``linear`` and ``restored``: the simulated kernel's own gain instead of the one the product finds.
     """
 
     label: str
@@ -46,11 +45,11 @@ class MethodSpec:
 
 
 EXACT = "exact"
-KINDS = ("raw", *METHODS, "censoring", "oracle")
+KINDS = ("raw", *METHODS, "oracle")
 
 
 def parse_method(text: str) -> MethodSpec:
-    """Read ``[LABEL=]KIND[:MODEL]``, such as ``linear``, ``ours=unet:models/a`` or ``best=censoring:exact``.
+    """Read ``[LABEL=]KIND[:MODEL]``, such as ``linear``, ``ours=unet:models/a`` or ``best=restored:exact``.
 
     Raises:
         InputError: the kind is unknown, or a model is given to a method without one.
@@ -59,8 +58,8 @@ def parse_method(text: str) -> MethodSpec:
     kind, _, model = rest.partition(":")
     if kind not in KINDS:
         raise InputError(f"Method {text!r}: {kind!r} is not one of {', '.join(KINDS)}.")
-    if model and kind != "unet" and not (model == EXACT and kind in ("linear", "censoring")):
-        raise InputError(f"Method {text!r}: only unet takes a model, and linear and censoring take {EXACT}.")
+    if model and kind != "unet" and not (model == EXACT and kind in ("linear", "restored")):
+        raise InputError(f"Method {text!r}: only unet takes a model, and linear and restored take {EXACT}.")
     return MethodSpec(label or kind, kind, model or None)
 
 
@@ -104,9 +103,8 @@ class MethodRunner:
             return case.sharp.hu
         if self.spec.kind == "oracle":
             return oracle(case)
-        if self.spec.kind == "censoring" or self.spec.model == EXACT:
-            gain = exact_gain(case) if self.spec.model == EXACT else find_transfer(case.sharp).gain
-            return transferred(case.sharp, gain, restore=self.spec.kind == "censoring")
+        if self.spec.model == EXACT:
+            return transferred(case.sharp, exact_gain(case), restore=self.spec.kind == "restored")
         normalizer = self._normalizer(self.spec.kind, self._model_for(case))
         return normalizer.normalize(case.sharp, ProgressTracker()).volume.hu
 
