@@ -13,7 +13,7 @@ from KernelNormalizationLib.core.api import create_normalizer
 from KernelNormalizationLib.core.errors import CTKernelError, InputError
 from KernelNormalizationLib.core.models import load_model
 
-from .checking import fidelity, real, stability
+from .checking import fidelity, kernel_noise, real, stability
 from .checking.outcomes import Findings, Methods, Outcome, Skipped
 from .checking.panels import Panel, save_panel
 from .checking.phantoms import Bench
@@ -23,13 +23,14 @@ from .evaluation.report import Provenance
 logger = logging.getLogger("training.checks")
 
 MODEL, LINEAR = "model", "linear"
-GROUPS = ("smooth", "twice", "cylinders", "contrast", "real", "structure")
+GROUPS = ("smooth", "twice", "tag", "cylinders", "contrast", "real", "structure")
 CHEST_SLICES = 16
 DESCRIPTION = """\
 Check a model as the product uses it, the linear transfer beside it:
 
   smooth     already smooth input moves by at most 2 HU
   twice      normalizing twice moves at most 2 HU
+  tag        a scan without its kernel tag gives the same EI within 0.3 points and the lungs within 2 HU
   cylinders  water and lung-density cylinders keep their mean within 1 HU
   contrast   line pairs of 1 mm and a nodule of 5 mm keep the contrast of B20f within 5 %
   real       a Philips L to B pair, a Siemens B70f chest, Toshiba phantom pairs
@@ -118,12 +119,14 @@ def findings(args: argparse.Namespace, methods: Methods, residual: bool) -> Find
     sharp, smooth = stability.simulated_scans(args.pairs, args.limit) if args.pairs else ([], [])
     if not args.pairs and chosen & {"smooth", "twice"}:
         yield Skipped(f"{stability.SMOOTH_CHECK}; {stability.TWICE_CHECK}", "no --pairs were given for simulated scans")
-    if chosen & {"twice", "structure"}:
+    if chosen & {"twice", "tag", "structure"}:
         yield from _added(sharp, real.middle_of_b70f(args.real, CHEST_SLICES))
     if "smooth" in chosen:
         yield from _smooth(methods, smooth, args.real)
     if "twice" in chosen:
         yield from stability.twice_is_once(methods, sharp)
+    if "tag" in chosen:
+        yield from kernel_noise.tag_and_no_tag(methods, sharp)
     if "cylinders" in chosen:
         yield from fidelity.cylinders_keep_their_mean(methods, bench)
     if "contrast" in chosen:

@@ -13,6 +13,7 @@ from EmphysemaQuantLib.core.acquisition import Patient, Sex
 from EmphysemaQuantLib.core.emphysema import EMPHYSEMA_THRESHOLD_HU
 from EmphysemaQuantLib.core.interval import ENSEMBLE_KEY, ENSEMBLE_SD_KEY
 from EmphysemaQuantLib.core.regions import Thirds
+from EmphysemaQuantLib.core.table import airways_sentence
 from KernelNormalizationLib.core.api import normalize_file, provenance_path
 from KernelNormalizationLib.core.backends import Device
 from KernelNormalizationLib.core.errors import InputError
@@ -22,6 +23,8 @@ from KernelNormalizationLib.core.normalizers import METHOD_TEXTS, METHODS
 from KernelNormalizationLib.core.progress import Progress
 from KernelNormalizationLib.core.read import read_volume
 from KernelNormalizationLib.core.suitability import assess
+from KernelNormalizationLib.core.toldkernel import CHOICES as KERNEL_CHOICES
+from KernelNormalizationLib.core.toldkernel import FROM_HEADER, parse_told_kernel, with_told_kernel
 from KernelNormalizationLib.core.volume import CTVolume
 from KernelNormalizationLib.core.write import RESEARCH_USE, require_writable, write_json
 
@@ -53,7 +56,7 @@ def normalize(options: argparse.Namespace) -> None:
         # the members come first: a run stopped among them has written nothing
         spread = _ensemble(options, progress) if options.ensemble else None
         record = normalize_file(
-            options.scan, options.out, options.method, options.model, options.device, progress, options.series
+            options.scan, options.out, options.method, options.model, options.device, progress, options.series, options.kernel
         )
     if spread is not None:
         record[ENSEMBLE_KEY] = spread
@@ -77,7 +80,8 @@ def _ensemble(options: argparse.Namespace, progress: Progress) -> dict[str, Any]
         raise InputError(f"--ensemble compares networks; the method {options.method} has none. Use --method unet.")
     require_writable(options.out)
     members = load_members(options.model)
-    return ensemble_spread(read_volume(options.scan, options.series), members, options.device, progress)
+    volume = with_told_kernel(read_volume(options.scan, options.series), options.kernel)
+    return ensemble_spread(volume, members, options.device, progress)
 
 
 def quantify_scan(options: argparse.Namespace) -> None:
@@ -92,7 +96,7 @@ def quantify_scan(options: argparse.Namespace) -> None:
     provenance = read_provenance(normalized) if normalized is not None else {}
     options.out.mkdir(parents=True, exist_ok=True)
     with cancellable(options.json) as progress:
-        lung_mask = lung_mask_for(volumes[0], options.mask, progress)
+        lung_mask = lung_mask_for(volumes, options.mask, progress)
         report = quantify(volumes, lung_mask, options.out, options.threshold, provenance, _patient(options), options.thirds)
     if options.report:
         write_report(report, options.out)
@@ -100,7 +104,8 @@ def quantify_scan(options: argparse.Namespace) -> None:
         print_json(json_record(report))
         return
     quality = [f"Lung mask: {lung_mask.quality.verdict}", *lung_mask.quality.reasons]
-    lines = [*indices_table(report), *agreement_lines(report), *interval_lines(report), *quality]
+    airways = airways_sentence(report.raw_panel.airways_ml)
+    lines = [*indices_table(report), *agreement_lines(report), *interval_lines(report), airways, *quality]
     print_lines([*lines, f"Files: {options.out}", RESEARCH_USE])
 
 
@@ -129,8 +134,8 @@ def change(options: argparse.Namespace) -> None:
 
 def info(options: argparse.Namespace) -> None:
     """``ctkernel info``."""
-    volume = read_volume(options.scan, options.series)
-    facts = describe(volume)
+    parse_told_kernel(options.kernel)
+    facts = describe(with_told_kernel(read_volume(options.scan, options.series), options.kernel))
     if options.json:
         print_json(facts)
         return
@@ -148,6 +153,7 @@ def describe(volume: CTVolume) -> dict[str, Any]:
         "slices_rows_columns": [slices, rows, columns],
         "spacing_mm": [round(s, 4) for s in volume.geometry.spacing],
         "kernel": facts.kernel,
+        "kernel_told_by_user": facts.told_kernel,
         "manufacturer": facts.manufacturer,
         "scanner_model": facts.scanner_model,
         "slice_thickness_mm": facts.slice_thickness_mm,
@@ -193,6 +199,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_change(commands, common)
     describe_parser = commands.add_parser("info", parents=[common], help="say what a scan is and whether it can be normalized")
     describe_parser.add_argument("scan", type=Path, help=SCAN_HELP)
+    _add_kernel(describe_parser)
     describe_parser.set_defaults(command=info)
     demo_parser = commands.add_parser(
         "demo", parents=[common], help="the whole way on your scan, or on a simulated chest made on the spot"
@@ -222,6 +229,7 @@ def _add_normalize(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--model", help=f"model folder, or one of the installed models: {_installed_models()}")
     parser.add_argument("--device", choices=get_args(Device), default="auto", help="auto takes CUDA, else MPS, else the CPU")
+    _add_kernel(parser)
     parser.add_argument(
         "--ensemble",
         action="store_true",
@@ -271,6 +279,12 @@ def _add_change(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument("follow_up", type=Path, help="later scan, in any of these forms")
     _add_threshold(parser)
     parser.set_defaults(command=change)
+
+
+def _add_kernel(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--kernel", help=f"the scan's kernel, where you know better than the header: {KERNEL_CHOICES} (default: {FROM_HEADER})"
+    )
 
 
 def _add_threshold(parser: argparse.ArgumentParser) -> None:

@@ -46,7 +46,7 @@ def run_demo(scan: Path | None, folder: Path, series: str | None, device: Device
     sample = make_sample(SAMPLE_SEED) if scan is None else None
     volume: CTVolume = sample.sharp if sample is not None else read_volume(scan or "", series)
     result = create_normalizer("unet", device=device).normalize(volume, progress)
-    lung_mask = segment_lungs(volume, progress)
+    lung_mask = segment_lungs(volume, progress, result.volume)
     report = quantify([volume, result.volume], lung_mask, folder, provenance=result.record)
     metrics = json_record(report)
     if sample is not None:

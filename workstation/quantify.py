@@ -9,7 +9,7 @@ from typing import Any
 
 from EmphysemaQuantLib.core.acquisition import Patient
 from EmphysemaQuantLib.core.emphysema import EMPHYSEMA_THRESHOLD_HU, emphysema_mask
-from EmphysemaQuantLib.core.lungs import LungMask, segment_lungs
+from EmphysemaQuantLib.core.lungs import LungMask, segment_lungs, smoothest
 from EmphysemaQuantLib.core.masks import read_mask
 from EmphysemaQuantLib.core.panel import Panel
 from EmphysemaQuantLib.core.regions import SHELL_NAMES, THIRD_NAMES, Thirds
@@ -38,9 +38,21 @@ SHOWN = (
 NOT_PRINTED = frozenset({*THIRD_NAMES.values(), *SHELL_NAMES.values()})
 
 
-def lung_mask_for(volume: CTVolume, mask_path: Path | None, progress: Progress) -> LungMask:
-    """The lung mask of ``volume``: read from ``mask_path`` if given, else segmented."""
-    return read_mask(volume, mask_path) if mask_path is not None else segment_lungs(volume, progress)
+def lung_mask_for(volumes: Sequence[CTVolume], mask_path: Path | None, progress: Progress) -> LungMask:
+    """One lung mask for one or two volumes: read from ``mask_path`` if given, else segmented on the original.
+
+    The airways are followed on the smoother of the two as well; a mask from a file is taken as it is.
+
+    Raises:
+        InputError: the mask cannot be used, or the volumes do not share one grid.
+        LungNotFoundError: nothing in the original looks like lung.
+        Cancelled: the user stopped the run.
+    """
+    original = next((volume for volume in volumes if not volume.synthetic), volumes[0])
+    if mask_path is not None:
+        return read_mask(original, mask_path)
+    smooth = smoothest(volumes)
+    return segment_lungs(original, progress, None if smooth is original else smooth)
 
 
 def read_provenance(volume_path: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from EmphysemaQuantLib.core.clusters import SIZE_CLASS_NAMES
 from EmphysemaQuantLib.core.indices import RegionIndices
-from EmphysemaQuantLib.core.table import Row, volume_rows
+from EmphysemaQuantLib.core.table import MaskNote, Row, volume_rows
 from KernelNormalizationLib.core.write import RESEARCH_USE
 
 from .report import Report
@@ -19,7 +19,8 @@ def table_rows(report: Report) -> list[Row]:
     rows: list[Row] = []
     for kind, panel in report.panels:
         interval = report.interval if panel.synthetic else None
-        rows += volume_rows(panel.name, kind, panel.synthetic, panel.regions, verdict, interval)
+        note = MaskNote(verdict, panel.airways_ml)
+        rows += volume_rows(panel.name, kind, panel.synthetic, panel.regions, note, interval)
     return rows
 
 
@@ -37,6 +38,7 @@ def json_record(report: Report) -> dict[str, Any]:
                 "threshold_hu": panel.threshold_hu,
                 "regions": [asdict(region) for region in panel.regions],
                 "perc15_adjusted_hu": panel.perc15_adjusted_hu,
+                "airways_ml": panel.airways_ml,
                 "clusters": {**asdict(panel.clusters), "classes": list(SIZE_CLASS_NAMES)},
                 "ei_by_threshold": [{"threshold_hu": t, "ei_percent": e} for t, e in panel.curve],
                 "floor": asdict(panel.floor),
@@ -95,6 +97,7 @@ def printed_whole(report: Report) -> tuple[list[str], list[list[str]]]:
     add("SD (HU)", [f"{p.whole.sd_hu:.1f}" for p in panels])
     add("Skewness", [f"{p.whole.skewness:.2f}" for p in panels])
     add("Excess kurtosis", [f"{p.whole.kurtosis:.2f}" for p in panels])
+    add("Airways left out (mL)", ["–" if p.airways_ml is None else f"{p.airways_ml:.1f}" for p in panels])
     add("Lung mass (g)", [f"{p.whole.mass_g:.0f}" for p in panels])
     add("Clusters", [f"{p.clusters.count}" for p in panels])
     add("Largest cluster (mL)", [f"{p.clusters.largest_ml:.2f}" for p in panels])

@@ -39,6 +39,7 @@ class VolumeResult:
         emphysema: bool (k, j, i), lung voxels strictly below the threshold.
         histogram: share of lung voxels (%) in each bin of :data:`HISTOGRAM_EDGES_HU`.
         interval: interval of a synthetic volume's EI; ``None`` for an original, and when no error is known.
+        airways_ml: mL, airway lumen left out of the lungs; ``None`` when the mask knows none.
     """
 
     name: str
@@ -47,6 +48,7 @@ class VolumeResult:
     emphysema: BoolArray
     histogram: NDArray[np.float64]
     interval: EIInterval | None = None
+    airways_ml: float | None = None
 
     @property
     def whole(self) -> RegionIndices:
@@ -103,7 +105,8 @@ def quantify(
 ) -> Quantification:
     """Measure emphysema on ``volume`` and, on the same lung mask, on ``compared``.
 
-    The automatic mask is made on the original when one of the two is synthetic, as the command line does.
+    The automatic mask is made on the original when one of the two is synthetic, as the command line does; its airways are
+    followed on the smoother of the two as well, and left out of both.
 
     Args:
         volume: chest CT.
@@ -118,14 +121,18 @@ def quantify(
         Cancelled: the user stopped the run.
     """
     from .core.agreement import compare_volumes, require_same_grid
-    from .core.lungs import segment_lungs
+    from .core.lungs import segment_lungs, smoothest
 
     low, high = THRESHOLD_RANGE_HU
     if not low <= threshold_hu <= high:
         raise InputError(f"The threshold is {threshold_hu:g} HU; choose one from {low:g} to {high:g} HU.")
     tracker: Progress = progress if progress is not None else ProgressTracker()
     original = compared if compared is not None and volume.synthetic and not compared.synthetic else volume
-    lung_mask = segment_lungs(original, tracker) if lung_mask is None else _judged(original, lung_mask)
+    if lung_mask is None:
+        smooth = original if compared is None else smoothest([volume, compared])
+        lung_mask = segment_lungs(original, tracker, None if smooth is original else smooth)
+    else:
+        lung_mask = _judged(original, lung_mask)
     tracker.start("Measuring", 1 if compared is None else 3)
     if compared is not None:
         require_same_grid(volume, compared, lung_mask)
@@ -161,8 +168,10 @@ def with_intervals(result: Quantification, records: Sequence[Mapping[str, Any]])
     return replace(result, volume=measured[0], compared=measured[1] if len(measured) == 2 else None)
 
 
-def supplied_mask(right: BoolArray, left: BoolArray) -> LungMask:
+def supplied_mask(right: BoolArray, left: BoolArray, airways: BoolArray | None = None) -> LungMask:
     """A lung mask from the user's own right and left lung, bool (k, j, i) each, not yet judged; voxels in both count as right.
+
+    The lungs are taken as they are; ``airways``, bool (k, j, i), are shown and counted where they lie outside them.
 
     Raises:
         InputError: both are empty.
@@ -174,7 +183,8 @@ def supplied_mask(right: BoolArray, left: BoolArray) -> LungMask:
     labels[right] = RIGHT_LABEL
     if not labels.any():
         raise InputError("The lung segments are empty; paint the lungs or choose the automatic lung mask.")
-    return LungMask(labels, np.zeros(right.shape, dtype=bool), MaskQuality("ok"))
+    outside = np.zeros(right.shape, dtype=bool) if airways is None else airways & (labels == 0)
+    return LungMask(labels, outside, MaskQuality("ok"))
 
 
 def _judged(volume: CTVolume, lung_mask: LungMask) -> LungMask:
@@ -200,4 +210,5 @@ def _measured(volume: CTVolume, lung_mask: LungMask, threshold_hu: float) -> Vol
         indices=tuple(compute_indices(volume, lung_mask, threshold_hu)),
         emphysema=emphysema_mask(volume.hu, lung_mask.mask, threshold_hu),
         histogram=100.0 * counts / max(1, values.size),
+        airways_ml=lung_mask.airways_ml(volume.geometry.voxel_volume_ml),
     )

@@ -46,18 +46,19 @@ class Summary:
 
 def resultRows(result: Quantification) -> list[Row]:
     """The rows of every table of ``result``, one a volume and region, as the command line's ``metrics.csv`` has them."""
-    from .core.table import volume_rows
+    from .core.table import MaskNote, volume_rows
 
     verdict = result.lung_mask.quality.verdict
     rows: list[Row] = []
     for volume, kind in zip(result.results, _kinds(result), strict=True):
-        rows += volume_rows(volume.name, kind, volume.synthetic, volume.indices, verdict, volume.interval)
+        note = MaskNote(verdict, volume.airways_ml)
+        rows += volume_rows(volume.name, kind, volume.synthetic, volume.indices, note, volume.interval)
     return rows
 
 
 def headline(result: Quantification) -> str:
     """The emphysema index of each volume in large type, as HTML."""
-    from .core.table import interval_sentence
+    from .core.table import airways_sentence, interval_sentence
 
     lines = [_large(volume) for volume in result.results]
     lines += [_escaped(interval_sentence(volume.interval)) for volume in result.results if volume.synthetic]
@@ -71,13 +72,14 @@ def headline(result: Quantification) -> str:
     quality = result.lung_mask.quality
     if quality.verdict != "ok":
         lines.append(f"<b>Lung mask: {quality.verdict}.</b> {_escaped(' '.join(quality.reasons))}")
+    lines.append(airways_sentence(result.volume.airways_ml))
     lines.append(f"Threshold {result.threshold_hu:g} HU. {RESEARCH_USE_TEXT}")
     return "<br>".join(lines)
 
 
 def asText(result: Quantification) -> str:
     """A table in plain text."""
-    from .core.table import COLUMNS, MAIN_COLUMNS, interval_sentence
+    from .core.table import COLUMNS, MAIN_COLUMNS, airways_sentence, interval_sentence
 
     lines = [f"Emphysema quantification, threshold {result.threshold_hu:g} HU", RESEARCH_USE_TEXT, ""]
     for volume in result.results:
@@ -99,6 +101,7 @@ def asText(result: Quantification) -> str:
             f"added {agreement.added_ml:.1f} mL",
             "",
         ]
+    lines.append(airways_sentence(result.volume.airways_ml))
     quality = result.lung_mask.quality
     lines.append(f"Lung mask: {quality.verdict}" + (f" ({' '.join(quality.reasons)})" if quality.reasons else ""))
     return "\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""Lungs and emphysema as segments: written with colours and terminology, found again by tags rather than names."""
+"""Lungs, airways and emphysema as segments: written with colours and terminology, found again by tags rather than names."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ _ANATOMY = "SCT^123037004^Anatomical Structure"
 _ALTERED = "SCT^49755003^Morphologically Altered Structure"
 _LUNG = "SCT^39607008^Lung"
 _SIDES = {"right": "SCT^24028007^Right", "left": "SCT^7771000^Left"}
+_AIRWAY = "SCT^89187006^Airway structure"
 _EMPHYSEMA = "SCT^87433001^Pulmonary emphysema"
 
 
@@ -53,10 +54,11 @@ def _entry(category: str, kind: str, modifier: str = "^^") -> str:
 
 RIGHT = SegmentStyle("rightLung", "Right lung", (0.34, 0.71, 0.91), 0.12, _entry(_ANATOMY, _LUNG, _SIDES["right"]))
 LEFT = SegmentStyle("leftLung", "Left lung", (0.94, 0.89, 0.26), 0.12, _entry(_ANATOMY, _LUNG, _SIDES["left"]))
+AIRWAYS = SegmentStyle("airways", "Airways", (0.0, 0.62, 0.45), 0.35, _entry(_ANATOMY, _AIRWAY))
 EMPHYSEMA = SegmentStyle("emphysema", "Emphysema", (0.84, 0.15, 0.10), 0.60, _entry(_ALTERED, _EMPHYSEMA))
 REMOVED = SegmentStyle("removed", "Removed by normalization", (0.80, 0.47, 0.65), 0.60, _entry(_ALTERED, _EMPHYSEMA))
 KEPT = SegmentStyle("kept", "Kept", (0.84, 0.15, 0.10), 0.60, _entry(_ALTERED, _EMPHYSEMA))
-STYLES = (RIGHT, LEFT, EMPHYSEMA, REMOVED, KEPT)
+STYLES = (RIGHT, LEFT, AIRWAYS, EMPHYSEMA, REMOVED, KEPT)
 
 
 def newSegmentationNode(name: str) -> Any:
@@ -77,6 +79,8 @@ def labelmaps(result: Quantification, ijkToRas: Any) -> dict[str, Any]:
     """
     labels = result.lung_mask.labels
     masks = {RIGHT: labels == RIGHT_LABEL, LEFT: labels == LEFT_LABEL, EMPHYSEMA: result.volume.emphysema}
+    if result.lung_mask.airways.any():
+        masks[AIRWAYS] = result.lung_mask.airways
     if result.compared is not None:
         masks |= {REMOVED: result.removed, KEPT: result.kept}
     return {style.role: labelmap(mask, ijkToRas) for style, mask in masks.items()}
@@ -110,7 +114,7 @@ def segmentIds(node: Any, role: str) -> list[str]:
 
 
 def lungMaskFromSegmentation(node: Any, volumeNode: Any) -> LungMask:
-    """The lung mask that the segments of ``node`` describe, on the grid of ``volumeNode``.
+    """The lung mask that the segments of ``node`` describe, on the grid of ``volumeNode``, with the airways if it has them.
 
     Raises:
         InputError: no segment is recognizably a right or left lung, or they are empty.
@@ -123,7 +127,9 @@ def lungMaskFromSegmentation(node: Any, volumeNode: Any) -> LungMask:
             f"“{node.GetName()}” has no segment that is recognizably a lung. Name two segments “Right lung” and "
             "“Left lung”, or set their terminology to Lung, Right and Lung, Left."
         )
-    return supplied_mask(_union(node, right, volumeNode), _union(node, left, volumeNode))
+    airways = segmentIds(node, AIRWAYS.role)
+    parts = [_union(node, segments, volumeNode) for segments in (right, left, airways)]
+    return supplied_mask(*parts)
 
 
 def lungSegmentIds(node: Any, side: str) -> list[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .core.suitability import Suitability
-from .core.volume import CTVolume
+from .core.toldkernel import kernel_in_use
+from .core.volume import Acquisition, CTVolume
 
 # Contrast of at least 3:1 (WCAG 2.1, graphics) on white and on a dark panel (#323232) alike; the words carry the meaning.
 COLORS = {"in domain": "#2e8b57", "untested kernel": "#c77700", "already smooth": "#c77700", "not a chest CT": "#dd5050"}
@@ -37,7 +38,7 @@ def scanCard(volume: CTVolume, suitability: Suitability) -> ScanCard:
     """Describe ``volume``."""
     facts, (thickness, rows, _) = volume.acquisition, volume.geometry.spacing
     parts = [
-        f"kernel {facts.kernel}" if facts.kernel else "kernel unknown: estimated from noise",
+        _kernelText(facts),
         facts.manufacturer or "manufacturer unknown",
         f"{facts.slice_thickness_mm or thickness:.3g} mm slices every {thickness:.3g} mm, pixels {rows:.3g} mm",
         f"{100.0 * suitability.lung_floor_share:.1f} % of lung at the HU floor",
@@ -45,6 +46,14 @@ def scanCard(volume: CTVolume, suitability: Suitability) -> ScanCard:
     if suitability.sharpness is not None:
         parts.append(f"noise as sharp as B{suitability.sharpness.kernel_number:.0f}f")
     return ScanCard(" · ".join(parts), suitability.verdict, suitability.reasons)
+
+
+def _kernelText(facts: Acquisition) -> str:
+    kernel = kernel_in_use(facts)
+    header = f"header: {facts.kernel}" if facts.kernel else "not in the header"
+    if facts.told_kernel is not None:
+        return f"kernel {kernel}, named by you ({header})" if kernel else f"kernel estimated from noise ({header})"
+    return f"kernel {kernel}" if kernel else "kernel unknown: estimated from noise"
 
 
 def errorCard(message: str) -> ScanCard:

@@ -16,6 +16,7 @@ from .core.errors import Cancelled, CTKernelError, InputError, LungNotFoundError
 from .core.normalizers import Method, NormalizationResult
 from .core.padding import detect_padding
 from .core.progress import ProgressReport
+from .core.toldkernel import FROM_HEADER
 from .core.volume import Acquisition, CTVolume, FloatArray, Geometry
 
 INPUT_ARRAY = "input.npy"
@@ -35,11 +36,13 @@ class Settings:
         method: normalization method.
         model: model identifier or folder; ``None`` for the default one.
         device: "auto", "cuda", "mps" or "cpu".
+        kernel: the scans' kernel as told by the user, "noise" to go by the noise, "header" for each header's.
     """
 
     method: Method = "unet"
     model: str | None = None
     device: Device = "auto"
+    kernel: str = FROM_HEADER
 
 
 @dataclass(frozen=True)

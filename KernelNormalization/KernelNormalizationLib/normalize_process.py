@@ -22,6 +22,7 @@ from .core.backends import Device
 from .core.errors import Cancelled, CTKernelError
 from .core.normalizers import METHODS, Normalizer
 from .core.progress import ProgressReport, ProgressTracker
+from .core.toldkernel import CHOICES, FROM_HEADER, with_told_kernel
 
 EXIT_OK, EXIT_FAILURE, EXIT_BAD_INPUT, EXIT_CANCELLED = 0, 1, 2, 3
 REPORT_INTERVAL = 0.1  # seconds; more lines than that only cost time on both sides
@@ -48,7 +49,7 @@ def run(
     normalizer: Normalizer | None = None
     for number, folder in enumerate(folders):
         try:
-            volume = job.read_input(folder)
+            volume = with_told_kernel(job.read_input(folder), settings.kernel)
             normalizer = normalizer or make(settings)
             tracker = ProgressTracker(_Reporter(number, out), lambda: not alive.exists())
             job.write_output(folder, normalizer.normalize(volume, tracker))
@@ -83,10 +84,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--method", choices=METHODS, default="unet", help="normalization method")
     parser.add_argument("--model", default=None, help="model folder's name; the default model if left out")
     parser.add_argument("--device", choices=get_args(Device), default="auto", help="where the network computes")
+    parser.add_argument("--kernel", default=FROM_HEADER, help=f"the scans' kernel: {CHOICES}")
     parser.add_argument("--alive", type=Path, required=True, metavar="FILE", help="the run ends when this file is gone")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    settings = job.Settings(options.method, options.model, options.device)
+    settings = job.Settings(options.method, options.model, options.device, options.kernel)
     try:
         return run(options.folders, settings, options.alive, sys.stdout)
     except BrokenPipeError:

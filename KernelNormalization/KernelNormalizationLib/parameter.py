@@ -35,6 +35,22 @@ class DeviceChoice(enum.Enum):
         return self.value
 
 
+class KernelChoice(enum.Enum):
+    """Kernel of the scan; the member's name is what the core is told."""
+
+    header = "As in the header"
+    B50f = "B50f"
+    B60f = "B60f"
+    B70f = "B70f"
+    B75f = "B75f (between B70f and B80f)"
+    B80f = "B80f"
+    noise = "From the noise"
+
+    def label(self) -> str:
+        """Text shown to the user."""
+        return self.value
+
+
 @parameterNodeWrapper
 class NormalizationParameters:
     """Choices of the Kernel Normalization panel.
@@ -42,6 +58,7 @@ class NormalizationParameters:
     Attributes:
         inputVolume: the volume to normalize.
         resultVolume: the newest synthetic volume made from it in this panel.
+        kernel: the scan's kernel, where the user knows better than the header.
         method: how to normalize.
         device: where to compute.
         model: identifier or folder of the model; empty for the default one.
@@ -51,6 +68,7 @@ class NormalizationParameters:
 
     inputVolume: vtkMRMLScalarVolumeNode
     resultVolume: vtkMRMLScalarVolumeNode
+    kernel: KernelChoice = KernelChoice.header
     method: MethodChoice = MethodChoice.unet
     device: DeviceChoice = DeviceChoice.auto
     model: str = ""

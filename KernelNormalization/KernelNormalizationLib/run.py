@@ -60,7 +60,7 @@ class NormalizationRun:
 
     Args:
         nodes: vtkMRMLScalarVolumeNodes, normalized in this order with one model load.
-        settings: method, model, device.
+        settings: method, model, device, kernel.
         readTag: how to look up DICOM tags.
 
     Raises:
@@ -93,7 +93,8 @@ class NormalizationRun:
         """Arguments that start the process; run them in :data:`MODULE_FOLDER`."""
         arguments = [pythonExecutable(), "-m", "KernelNormalizationLib.normalize_process"]
         arguments += [str(entry.folder) for entry in self.jobs]
-        arguments += ["--method", self.settings.method, "--device", self.settings.device, "--alive", str(self.alive)]
+        arguments += ["--method", self.settings.method, "--device", self.settings.device, "--kernel", self.settings.kernel]
+        arguments += ["--alive", str(self.alive)]
         return arguments + (["--model", self.settings.model] if self.settings.model else [])
 
     def handleLine(self, line: str) -> job.Event | None:

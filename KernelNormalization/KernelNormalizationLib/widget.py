@@ -72,7 +72,7 @@ class NormalizationPanel(ModulePanel):
         self._process: BackgroundProcess | None = None
         self._errors: list[str] = []
         self._cancelled = False
-        self._assessedId: str | None = None
+        self._assessed: tuple[str, str] | None = None  # node ID and kernel choice of the card
         self._subtracting = False
         self._fillModels()
         self._connect()
@@ -121,7 +121,7 @@ class NormalizationPanel(ModulePanel):
 
     def forgetScene(self) -> None:
         """Drop the card of a scan that goes."""
-        self._assessedId = None
+        self._assessed = None
         self.showCard(None)
 
     # ---- what is shown
@@ -137,7 +137,8 @@ class NormalizationPanel(ModulePanel):
         self.ui.normalizeButton.enabled = running or node is not None
         self.ui.normalizeButton.text = _("Cancel") if running else _("Normalize")
         for control in (
-            self.ui.inputSelector, self.ui.moreSelector, self.ui.methodComboBox, self.ui.importModelButton,
+            self.ui.inputSelector, self.ui.moreSelector, self.ui.kernelComboBox, self.ui.methodComboBox,
+            self.ui.importModelButton,
         ):  # fmt: skip
             control.enabled = not running
         isUnet = parameters.method.name == "unet"
@@ -158,10 +159,11 @@ class NormalizationPanel(ModulePanel):
         _hide(self.ui.resultSelector, [node.GetID() for node in nodes if node.GetID() not in synthetic])
 
     def _assess(self, node: Any) -> None:
-        nodeId = node.GetID() if node is not None else None
-        if nodeId == self._assessedId:
+        kernel = self.settings().kernel
+        wanted = (node.GetID(), kernel) if node is not None else None
+        if wanted == self._assessed:
             return
-        self._assessedId = nodeId
+        self._assessed = wanted
         if node is None:
             self.showCard(None)
             return
@@ -172,10 +174,10 @@ class NormalizationPanel(ModulePanel):
             return
         self.ui.verdictLabel.text = _("Reading the scan…")
         self.ui.cardLabel.text = ""
-        self._mail.compute(lambda: _describe(volume), lambda *outcome: self._takeCard(nodeId, *outcome))
+        self._mail.compute(lambda: _describe(volume, kernel), lambda *outcome: self._takeCard(wanted, *outcome))
 
-    def _takeCard(self, nodeId: str | None, card: ScanCard | None, error: Exception | None) -> None:
-        if nodeId == self._assessedId:
+    def _takeCard(self, wanted: tuple[str, str] | None, card: ScanCard | None, error: Exception | None) -> None:
+        if wanted == self._assessed:
             self.showCard(card if error is None else errorCard(str(error)))
 
     def showCard(self, card: ScanCard | None) -> None:
@@ -191,7 +193,7 @@ class NormalizationPanel(ModulePanel):
     def settings(self) -> Settings:
         """The user's choices."""
         parameters = self._parameters
-        return Settings(parameters.method.name, parameters.model or None, parameters.device.name)
+        return Settings(parameters.method.name, parameters.model or None, parameters.device.name, parameters.kernel.name)
 
     def onNormalizeOrCancel(self) -> None:
         """The button: start a run, or cancel the one that runs."""
@@ -365,10 +367,11 @@ def _hide(selector: Any, nodeIds: list[str]) -> None:
     selector.sortFilterProxyModel().hiddenNodeIDs = nodeIds
 
 
-def _describe(volume: Callable[[], CTVolume]) -> ScanCard:
+def _describe(volume: Callable[[], CTVolume], kernel: str) -> ScanCard:
     from .core.suitability import assess
+    from .core.toldkernel import with_told_kernel
 
-    scan = volume()
+    scan = with_told_kernel(volume(), kernel)
     return scanCard(scan, assess(scan))
 
 

@@ -54,6 +54,23 @@ def test_every_method_writes_a_synthetic_volume_in_the_same_place(method: str, s
     assert "Research use only" in record["use"]
 
 
+def test_the_kernel_may_be_named(scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out.nrrd"
+    assert main(["normalize", str(scan), str(out), "--method", "linear", "--kernel", "B60f"]) == 0
+    record = json.loads((tmp_path / "out.provenance.json").read_text())
+    assert (record["source_kernel_from"], record["source_kernel_number"]) == ("told by the user", 60.0)
+    capsys.readouterr()
+    assert main(["info", str(scan), "--kernel", "B60f", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["kernel_told_by_user"] == "B60f"
+
+
+def test_a_kernel_that_does_not_exist_is_refused(scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out.nrrd"
+    assert main(["normalize", str(scan), str(out), "--method", "linear", "--kernel", "B95f"]) == 2
+    assert "“B95f” is not known; give one of B10f to B80f" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_normalizing_lowers_the_raw_index_towards_the_smooth_reconstruction(
     scan: Path, sample: SamplePair, tmp_path: Path
 ) -> None:

@@ -12,6 +12,7 @@ from core.conftest import make_model
 
 from EmphysemaQuantLib.core import interval
 from EmphysemaQuantLib.core.interval import ErrorStratum, ei_interval
+from EmphysemaQuantLib.core.leftopen import read_left_open
 from KernelNormalizationLib.core.models import CARD
 from KernelNormalizationLib.core.sample import make_sample
 from KernelNormalizationLib.core.write import write_volume
@@ -47,12 +48,12 @@ def normalized(scan: Path, model: Path, tmp_path_factory: pytest.TempPathFactory
     return out
 
 
-def spread_of(normalized: Path) -> dict:
-    return json.loads(normalized.with_name("smooth.provenance.json").read_text())["ensemble"]
+def provenance_of(normalized: Path) -> dict:
+    return json.loads(normalized.with_name("smooth.provenance.json").read_text())
 
 
 def test_the_provenance_holds_every_member_and_the_spread_of_their_indices(normalized: Path) -> None:
-    spread = spread_of(normalized)
+    spread = provenance_of(normalized)["ensemble"]
     assert [m["id"] for m in spread["members"]] == ["a", "b"]
     assert all(len(m["sha256"]) == 64 for m in spread["members"])
     values = [m["ei_percent"] for m in spread["members"]]
@@ -74,8 +75,12 @@ def test_quantify_shows_the_interval_everywhere(
     assert main(command) == 0
     record = json.loads((tmp_path / "metrics.json").read_text())
     ei = record["volumes"][1]["regions"][0]["ei_percent"]
-    expected = ei_interval(ei, (STRATUM,), spread_of(normalized)["ei_sd_points"])
+    left_open = read_left_open(provenance_of(normalized))
+    assert left_open is not None
+    assert any(p.known and p.up > p.down for p in left_open)
+    expected = ei_interval(ei, (STRATUM,), provenance_of(normalized)["ensemble"]["ei_sd_points"], left_open)
     assert expected is not None
+    assert "what the scan leaves open" in expected.basis
     assert record["ei_interval"]["low"] == pytest.approx(expected.low)
     assert record["ei_interval"]["high"] == pytest.approx(expected.high)
     assert "46 simulated patients" in record["ei_interval"]["basis"]
@@ -93,7 +98,7 @@ def test_without_the_models_errors_only_the_spread_is_used(
     assert main(["quantify", str(scan), "--compare", str(normalized), "--out", str(tmp_path), "--json"]) == 0
     basis = json.loads(capsys.readouterr().out)["ei_interval"]["basis"]
     assert "ensemble spread" in basis
-    assert "cross-validated" not in basis
+    assert "never saw" not in basis
 
 
 def test_a_damaged_provenance_record_is_refused(

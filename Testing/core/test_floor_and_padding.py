@@ -17,18 +17,18 @@ from KernelNormalizationLib.core.padding import detect_padding
 from KernelNormalizationLib.core.progress import ProgressTracker
 from KernelNormalizationLib.core.read import read_volume
 from KernelNormalizationLib.core.truncation.hu_floor import detect_floor, floor_mask, floor_share
+from KernelNormalizationLib.core.truncation.model import Truncation
 from KernelNormalizationLib.core.volume import CTVolume
 from KernelNormalizationLib.core.write import write_volume
 
 NO_PADDING = np.zeros((10, 144, 144), bool)
 
 
-def noisy_air(floor: float | None, kind: str = "truncated") -> np.ndarray:
-    """Lung and air of SD 60 HU, (10, 144, 144), stored as a scanner with that floor would."""
-    hu = np.rint(np.random.default_rng(3).normal(-950.0, 60.0, (10, 144, 144)))
-    if floor is not None:
-        hu = np.where(hu < floor, 2 * floor - hu, hu) if kind == "folded" else np.maximum(hu, floor)
-    return hu.astype(np.float32)
+def noisy_air(floor: float | None, images: int = 1) -> np.ndarray:
+    """Lung and air of SD 60 HU, (10, 144, 144), stored as a scanner does that averages ``images`` cut off at that floor."""
+    hu = np.random.default_rng(3).normal(-950.0, 60.0, (images, 10, 144, 144)).astype(np.float32)
+    stored = hu.mean(axis=0) if floor is None else Truncation.of_equal_images(images, floor_hu=floor).store(hu)
+    return np.rint(stored)
 
 
 @pytest.mark.parametrize("padding", [-2048.0, -3024.0, -2000.0, -32768.0])
@@ -70,10 +70,10 @@ def test_a_declared_padding_value_that_does_not_occur_is_ignored() -> None:
 
 
 @pytest.mark.parametrize("floor", [-1024.0, -1000.0])
-@pytest.mark.parametrize("kind", ["truncated", "folded"])
-def test_the_floor_has_a_kind_and_a_value(floor: float, kind: str) -> None:
-    found = detect_floor(noisy_air(floor, kind), NO_PADDING)
-    assert (found.kind, found.value) == (kind, floor)
+@pytest.mark.parametrize("images", [1, 2, 4])
+def test_the_floor_is_found_however_many_images_were_averaged(floor: float, images: int) -> None:
+    found = detect_floor(noisy_air(floor, images), NO_PADDING)
+    assert (found.kind, found.value) == ("truncated", floor)
     assert found.threshold >= floor
 
 
@@ -105,13 +105,13 @@ def test_the_share_at_the_floor_counts_the_region_only() -> None:
     assert floor_share(hu, found, NO_PADDING) == 0.0
 
 
-def test_the_siemens_b70f_series_is_folded_at_1024(siemens_b70f: CTVolume) -> None:
+def test_the_siemens_b70f_series_is_truncated_at_1024(siemens_b70f: CTVolume) -> None:
     found = detect_floor(siemens_b70f.hu, siemens_b70f.padding_mask)
-    assert (found.kind, found.value) == ("folded", -1024.0)
+    assert (found.kind, found.value) == ("truncated", -1024.0)
     assert siemens_b70f.padding_value is None
 
 
-def test_both_philips_series_are_clipped_at_1024(philips_sharp: CTVolume, philips_soft: CTVolume) -> None:
+def test_both_philips_series_are_truncated_at_1024(philips_sharp: CTVolume, philips_soft: CTVolume) -> None:
     for volume in (philips_sharp, philips_soft):
         found = detect_floor(volume.hu, volume.padding_mask)
         assert (found.kind, found.value) == ("truncated", -1024.0)

@@ -248,7 +248,7 @@ class TestTransfer:
         hu[:, :40] = -1000.0
         volume = CTVolume(hu, Geometry((1.0, 0.7, 0.7)))
         found = find_transfer(volume)
-        assert found.origin == "noise"
+        assert found.origin == "noise like a B kernel"
         assert found.record["source_kernel_number"] == pytest.approx(50.0, abs=6.0)
 
     def test_is_assumed_if_there_is_nothing_to_read(self) -> None:

@@ -18,7 +18,7 @@ from training.simulate.truncated import truncated
 
 PIXEL = (0.7, 0.7)
 NOISE_HU = 80.0
-SIDE, SLICES = 192, 8
+SIDE, SLICES, BODY_SCALE = 256, 8, 0.72
 
 
 def _gain(frequency: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -30,7 +30,7 @@ GAIN: Gain = _gain
 
 @lru_cache(maxsize=1)
 def _chest() -> Chest:
-    return make_chest(slices=SLICES, side=SIDE, noise_hu=0.0, floor=None)
+    return make_chest(slices=SLICES, side=SIDE, noise_hu=0.0, floor=None, scale=BODY_SCALE)
 
 
 def _scan(truncation: Truncation | None, seed: int = 5) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from EmphysemaQuantLib.core.interval import ErrorStratum, ei_interval, interval_of_normalized, read_strata
+from EmphysemaQuantLib.core.interval import NOT_RECORDED, ErrorStratum, ei_interval, interval_of_normalized, read_strata
 from KernelNormalizationLib.core.errors import InputError, ModelError
 
 LOW, HIGH = ErrorStratum(0, 5, 0.4, 30), ErrorStratum(5, 100, 1.5, 12, 0.5, "simulated patients")
@@ -77,9 +77,16 @@ def test_nothing_known_gives_no_interval():
 
 
 def test_the_provenance_record_leads_to_the_models_errors(models):
-    assert interval_of_normalized(2.0, RECORD, models=models) == ei_interval(2.0, (LOW,))
-    spread = RECORD | {"ensemble": {"ei_sd_points": 0.3}}
+    told = RECORD | {"ei_hypotheses": {"open": {}}}
+    assert interval_of_normalized(2.0, told, models=models) == ei_interval(2.0, (LOW,))
+    spread = told | {"ensemble": {"ei_sd_points": 0.3}}
     assert interval_of_normalized(2.0, spread, models=models) == ei_interval(2.0, (LOW,), 0.3)
+
+
+def test_an_old_record_gives_the_interval_of_the_patients_and_says_what_is_missing(models):
+    found, expected = interval_of_normalized(2.0, RECORD, models=models), ei_interval(2.0, (LOW,))
+    assert (found.low, found.high) == (expected.low, expected.high)
+    assert found.basis == f"{expected.basis}; {NOT_RECORDED}"
 
 
 @pytest.mark.parametrize(

@@ -194,6 +194,19 @@ def test_a_segmentation_comes_back_as_it_was_written(written):
     assert np.array_equal(mask.labels, labels)
 
 
+def test_airways_come_back_from_a_segmentation_and_painted_lung_wins_over_them(chest, tmp_path):
+    labels = chest.right.astype(np.uint8) + 2 * chest.left.astype(np.uint8)
+    painted = chest.airways & (np.arange(labels.shape[0]) < labels.shape[0] // 2)[:, None, None]
+    labels[painted] = 1
+    path = tmp_path / "airways.seg.nrrd"
+    mask = LungMask(labels, chest.airways, MaskQuality("ok"))
+    write_segmentation(path, chest.volume.geometry, mask, np.zeros(labels.shape, dtype=bool))
+    back = read_mask(chest.volume, path)
+    assert painted.any()
+    assert np.array_equal(back.labels, labels)
+    assert np.array_equal(back.airways, chest.airways & ~painted)
+
+
 def test_emphysema_overlaps_the_lungs_in_a_layer_of_its_own(written):
     path, volume, _, emphysema = written
     data, header = nrrd.read(str(path))
@@ -202,8 +215,8 @@ def test_emphysema_overlaps_the_lungs_in_a_layer_of_its_own(written):
     matrix = volume.geometry.ijk_to_lps
     assert np.allclose(np.asarray(header["space directions"][1:], float), matrix[:3, :3].T)
     assert np.allclose(header["space origin"], volume.geometry.origin)
-    names = {header[f"Segment{n}_Name"]: header[f"Segment{n}_Layer"] for n in range(3)}
-    assert names == {"Left lung": "0", "Right lung": "0", "Emphysema": "1"}
+    names = {header[f"Segment{n}_Name"]: header[f"Segment{n}_Layer"] for n in range(4)}
+    assert names == {"Left lung": "0", "Right lung": "0", "Airways": "0", "Emphysema": "1"}
     assert "SCT^39607008^Lung~SCT^7771000^Left" in header["Segment0_Tags"]
 
 

@@ -11,7 +11,7 @@ from EmphysemaQuantLib.core.interval import EIInterval
 from EmphysemaQuantLib.core.lungs import LungMask
 from EmphysemaQuantLib.core.panel import measure_panel
 from EmphysemaQuantLib.core.quality import MaskQuality
-from EmphysemaQuantLib.core.table import COLUMNS, INTERVAL_COLUMNS, csv_text, safe_cell, volume_rows
+from EmphysemaQuantLib.core.table import AIRWAYS_COLUMN, COLUMNS, INTERVAL_COLUMNS, MaskNote, csv_text, safe_cell, volume_rows
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.write import RESEARCH_USE
 
@@ -28,7 +28,7 @@ def read_back(text: str) -> list[dict[str, str]]:
 
 
 def test_one_row_a_region_with_units_in_the_header(panel):
-    rows = volume_rows("chest 7", "raw", False, panel.regions, "ok")
+    rows = volume_rows("chest 7", "raw", False, panel.regions, MaskNote("ok"))
     back = read_back(csv_text(rows))
     assert [r["region"] for r in back] == [r.region for r in panel.regions]
     assert all("[" in c for c in (*COLUMNS, *INTERVAL_COLUMNS) if c not in ("voxels", "skewness", "excess kurtosis"))
@@ -39,10 +39,19 @@ def test_one_row_a_region_with_units_in_the_header(panel):
 
 
 def test_the_interval_stands_with_both_lungs_and_nowhere_else(panel):
-    rows = volume_rows("n", "normalized", True, panel.regions, "ok", EIInterval(1.25, 3.5, "46 patients"))
+    rows = volume_rows("n", "normalized", True, panel.regions, MaskNote("ok"), EIInterval(1.25, 3.5, "46 patients"))
     back = read_back(csv_text(rows))
     assert [back[0][c] for c in INTERVAL_COLUMNS] == ["1.25", "3.5"]
     assert all(row[c] == "" for row in back[1:] for c in INTERVAL_COLUMNS)
+
+
+def test_airways_left_out_stand_with_both_lungs_and_are_blank_where_none_are_known(panel):
+    known = read_back(csv_text(volume_rows("n", "raw", False, panel.regions, MaskNote("ok", panel.airways_ml))))
+    assert float(known[0][AIRWAYS_COLUMN]) == pytest.approx(panel.airways_ml, abs=1e-4)
+    assert panel.airways_ml > 20.0
+    assert {row[AIRWAYS_COLUMN] for row in known[1:]} == {""}
+    unknown = read_back(csv_text(volume_rows("n", "raw", False, panel.regions, MaskNote("ok"))))
+    assert {row[AIRWAYS_COLUMN] for row in unknown} == {""}
 
 
 @pytest.mark.parametrize(
@@ -51,7 +60,7 @@ def test_the_interval_stands_with_both_lungs_and_nowhere_else(panel):
 )
 def test_text_that_a_spreadsheet_would_run_is_quoted(panel, text):
     assert safe_cell(text) == "'" + text
-    assert volume_rows(text, "raw", False, panel.regions, "ok")[0]["volume"] == "'" + text
+    assert volume_rows(text, "raw", False, panel.regions, MaskNote("ok"))[0]["volume"] == "'" + text
 
 
 @pytest.mark.parametrize("text", ["CT B70f", "right upper lobe", "7-chest", ""])

@@ -69,6 +69,21 @@ def test_several_volumes_are_normalized_with_one_model_load(tmp_path: Path) -> N
         assert record == {"method": "linear"}
 
 
+def test_the_named_kernel_reaches_the_normalizer(tmp_path: Path) -> None:
+    seen: list[tuple[str | None, str | None]] = []
+
+    class Looks(Raises):
+        def normalize(self, volume: CTVolume, progress: Progress) -> NormalizationResult:
+            seen.append((volume.acquisition.kernel, volume.acquisition.told_kernel))
+            return super().normalize(volume, progress)
+
+    alive = tmp_path / "alive"
+    alive.touch()
+    settings = job.Settings("linear", kernel="B80f")
+    normalize_process.run([stored(tmp_path / "a")], settings, alive, io.StringIO(), lambda _: Looks())  # type: ignore[arg-type, return-value]
+    assert seen == [("B70f", "B80f")]
+
+
 def test_bad_volume_does_not_keep_the_next_from_being_normalized(tmp_path: Path) -> None:
     bad = stored(tmp_path / "bad", np.full((10, 24, 24), 3000, np.int16))
     good = stored(tmp_path / "good")

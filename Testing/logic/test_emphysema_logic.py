@@ -219,6 +219,43 @@ def test_a_mask_of_ones_own_is_judged_too(logic: EmphysemaLogic, chest: Any) -> 
     assert "mL of lung were found" in report.headline(result)
 
 
+def airway_tube() -> np.ndarray:
+    airways = np.zeros(SHAPE, bool)
+    airways[2:14, 15:18, 23:25] = True
+    return airways
+
+
+def with_airways(volume: Any, compared: Any, mask: Any, threshold: float, progress: Any) -> analysis.Quantification:
+    own = analysis.supplied_mask(*lung_boxes(), airway_tube())
+    return analysis.quantify(volume, compared, mask or own, threshold, progress)
+
+
+def test_airways_are_a_segment_and_stand_in_table_and_report_with_their_volume(chest: Any) -> None:
+    result, outputs = EmphysemaLogic(with_airways).quantify(chest)
+    outside = airway_tube() & ~lung_boxes()[0] & ~lung_boxes()[1]
+    assert outside.any()
+    np.testing.assert_array_equal(segment_array(outputs, "airways", chest), outside)
+    millilitres = np.count_nonzero(outside) * 2.0 / 1000.0
+    assert float(cell(outputs.table, 0, "airways [mL]")) == pytest.approx(millilitres, abs=1e-4)
+    assert cell(outputs.table, 1, "airways [mL]") == ""
+    assert f"Airways left out of the lungs: {millilitres:.1f} mL" in report.headline(result)
+    assert f"Airways left out of the lungs: {millilitres:.1f} mL" in report.asText(result)
+
+
+def test_airways_stay_when_the_lungs_are_edited_and_measured_again(chest: Any) -> None:
+    logic = EmphysemaLogic(with_airways)
+    first, outputs = logic.quantify(chest)
+    second, outputs = logic.quantify(chest, maskNode=outputs.segmentation, outputs=outputs)
+    np.testing.assert_array_equal(second.lung_mask.airways, first.lung_mask.airways)
+    assert len(segments.segmentIds(outputs.segmentation, "airways")) == 1
+
+
+def test_a_mask_without_airways_says_that_their_air_counts_as_lung(logic: EmphysemaLogic, chest: Any) -> None:
+    result, outputs = logic.quantify(chest)
+    assert "No airways are known to this lung mask" in report.asText(result)
+    assert segments.segmentIds(outputs.segmentation, "airways") == []
+
+
 @pytest.mark.parametrize("names", [("Right Lung", "left lung"), ("lung_upper_lobe_right", "lung_lower_lobe_left")])
 def test_foreign_segmentation_is_recognized_by_its_names(logic: EmphysemaLogic, chest: Any, names: tuple[str, str]) -> None:
     node = segments.newSegmentationNode("Lobes")

@@ -32,8 +32,9 @@ def test_original_and_synthetic_volume_measure_alike_on_the_mask_of_the_original
     synthetic = original.with_hu(sample.smooth.hu, name="normalized", synthetic=True)
     pair = (synthetic, original) if synthetic_first else (original, synthetic)
     panel = panel_quantify(*pair)
-    mask = lung_mask_for(original, None, ProgressTracker())
+    mask = lung_mask_for(pair, None, ProgressTracker())
     np.testing.assert_array_equal(panel.lung_mask.labels, mask.labels)
+    np.testing.assert_array_equal(panel.lung_mask.airways, mask.airways)
     report = command_quantify((original, synthetic), mask, tmp_path)
     expected = {measured.synthetic: measured.whole.ei_percent for _, measured in report.panels}
     assert {result.synthetic: result.whole.ei_percent for result in panel.results} == pytest.approx(expected, abs=1e-9)

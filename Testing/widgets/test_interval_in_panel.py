@@ -13,13 +13,17 @@ from emphysemapanel import EmphysemaPanel, chest, compute, panel, partner
 
 from EmphysemaQuantLib.core import interval
 from EmphysemaQuantLib.core.interval import ErrorStratum, ei_interval
+from EmphysemaQuantLib.core.leftopen import read_left_open
 from KernelNormalizationLib import attributes
 from KernelNormalizationLib.core.models import CARD
 
 __all__ = ["chest", "panel", "partner"]
 
 STRATUM = ErrorStratum(0.0, 100.0, 0.2, 46, 0.1, "simulated patients")
-RECORD = {"method": "unet", "model": "tiny", "model_sha256": "abc", "input": {"verdict": "in domain"}}
+RECORD = {"method": "unet", "model": "tiny", "model_sha256": "abc", "input": {"verdict": "in domain"},
+          "ei_hypotheses": {"open": {
+              "truncation": {"shifts": [{"points": 0.0}, {"points": -0.1}, {"points": 0.6}]},
+              "lift": {"reason": "the kernel is no sharper than B20f"}}}}  # fmt: skip
 NONE_KNOWN = "No cross-validated error is known for this method and threshold, so EI is given without interval."
 
 
@@ -35,7 +39,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def expected(panel: EmphysemaPanel) -> Any:
-    found = ei_interval(panel.result.compared.whole.ei_percent, (STRATUM,))
+    found = ei_interval(panel.result.compared.whole.ei_percent, (STRATUM,), left_open=read_left_open(RECORD) or ())
     assert found is not None
     return found
 
@@ -49,7 +53,11 @@ def test_interval_stands_beside_the_ei_with_its_basis(
     first, second, sentence, *_ = panel.ui.indexLabel.text.split("<br>")
     assert f"(95 % interval {known.low:.1f} to {known.high:.1f} %)" in second
     assert "interval" not in first
-    basis = "cross-validated error of 46 simulated patients with EI 0 to 100 % (mean +0.10, SD 0.20 points)"
+    basis = (
+        "the error in 46 simulated patients with EI 0 to 100 % that the model never saw (mean +0.10, SD 0.20 points); and from "
+        "what the scan leaves open: how many images the scanner averaged into a slice (-0.10 to +0.60 points), how strongly "
+        "the scanner's smooth kernels lift coarse detail (not told: the kernel is no sharper than B20f)"
+    )
     assert sentence == f"95 % interval of the normalized EI: {known.low:.2f} to {known.high:.2f} %, from {basis}."
     panel.ui.copyButton.click()
     assert sentence in app.qapplication.clipboard().text()

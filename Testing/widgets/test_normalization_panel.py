@@ -30,7 +30,7 @@ from KernelNormalizationLib.core.suitability import assess
 from KernelNormalizationLib.dependencies import Dependencies, DependencyError, Devices
 from KernelNormalizationLib.layouts import LAYOUT_IDS, compositeNode, viewName
 from KernelNormalizationLib.moduletest import waitUntil
-from KernelNormalizationLib.parameter import MethodChoice
+from KernelNormalizationLib.parameter import KernelChoice, MethodChoice, NormalizationParameters
 from KernelNormalizationLib.sample import addSimulatedChest
 
 __all__ = ["chest", "make_panel"]
@@ -163,6 +163,18 @@ def test_bad_input_found_by_the_process_is_shown(make_panel: PanelMaker, app: An
     panel._parameters.method = MethodChoice.linear
     assert "these are not Hounsfield units" in press_and_wait(panel)
     assert synthetic() == []
+
+
+def test_the_kernel_the_user_names_is_assessed_at_once_and_told_to_the_run(make_panel: PanelMaker, chest: Any) -> None:
+    panel = make_panel()
+    waitUntil(lambda: "kernel" in panel.ui.cardLabel.text, "the card", 30.0)
+    assert panel.settings().kernel == "header"
+    panel._parameters.kernel = KernelChoice.B50f
+    waitUntil(lambda: "kernel B50f, named by you" in panel.ui.cardLabel.text, "the new card", 30.0)
+    command = NormalizationRun([chest], panel.settings()).command()
+    assert command[command.index("--kernel") + 1] == "B50f"
+    # another panel on the same scene finds the choice again
+    assert NormalizationParameters(panel.logic.getParameterNode()).kernel is KernelChoice.B50f
 
 
 def test_transformed_volume_is_refused_before_anything_starts(make_panel: PanelMaker, chest: Any) -> None:

@@ -93,7 +93,8 @@ def case_of(name: str, patient: SimulatedPatient) -> Case:
     kernel = patient.meta["sharp_kernel"]
     maker = patient.meta.get("manufacturer") or "SIEMENS"
     acquisition = Acquisition(
-        kernel=str(kernel.get("tag") or kernel["name"]).removesuffix("-like"),
+        # A scanner unlike those trained on writes the same tags.
+        kernel=str(kernel.get("tag") or kernel["name"]).removesuffix("-like").removesuffix("-outside"),
         manufacturer=maker,
         slice_thickness_mm=float(patient.meta["slice_mm"]),
         modality="CT",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -14,6 +14,7 @@ from KernelNormalizationLib.core.errors import InputError, ModelError
 from KernelNormalizationLib.core.models import CARD, models_folder
 
 from .emphysema import EMPHYSEMA_THRESHOLD_HU
+from .leftopen import OpenProperty, open_variances, read_left_open
 
 # The card's key, and the provenance record's keys of an ensemble.
 STRATA_KEY = "ei_error_strata"
@@ -21,6 +22,8 @@ ENSEMBLE_KEY, ENSEMBLE_SD_KEY = "ensemble", "ei_sd_points"
 CONFIDENCE = 0.95
 # A standard deviation of fewer patients is itself unknown by a factor of two.
 MINIMUM_PATIENTS = 5
+# Said of records made before the hypotheses were written down.
+NOT_RECORDED = "what the scan leaves open was not recorded, so the interval holds for scanners like those of these patients"
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,14 @@ class ErrorStratum:
         """Whether the range holds this EI (%)."""
         return self.ei_from <= ei_percent < self.ei_to or ei_percent == self.ei_to == 100.0
 
+    @property
+    def basis(self) -> str:
+        """In words for the reader of a report."""
+        return (
+            f"the error in {self.patients} {self.population} with EI {self.ei_from:g} to {self.ei_to:g} % that the model "
+            f"never saw (mean {self.bias_points:+.2f}, SD {self.error_sd_points:.2f} points)"
+        )
+
 
 @dataclass(frozen=True)
 class EIInterval:
@@ -66,21 +77,28 @@ class EIInterval:
 
 
 def ei_interval(
-    ei_percent: float, strata: Sequence[ErrorStratum] = (), ensemble_sd_points: float | None = None
+    ei_percent: float,
+    strata: Sequence[ErrorStratum] = (),
+    ensemble_sd_points: float | None = None,
+    left_open: Sequence[OpenProperty] = (),
 ) -> EIInterval | None:
-    """Interval from the cross-validated error of the index's stratum and the spread of an ensemble.
+    """Interval from the cross-validated error of the index's stratum, the spread of an ensemble and what the scan leaves open.
 
-    A prediction interval for one more patient: EI - bias +- t sqrt(SD^2 (1 + 1 / n) + ensemble SD^2), t being Student's
-    97.5 % quantile for n - 1 degrees of freedom (normal without a stratum). Adding the variances takes the two as
-    independent; part of the ensemble's spread is in the cross-validated error already, so the interval is rather too wide.
+    A prediction interval for one more patient: EI - bias +- t sqrt(SD^2 (1 + 1 / n) + ensemble SD^2 + open^2), t being
+    Student's 97.5 % quantile for n - 1 degrees of freedom (normal without a stratum), and open^2 the second moment of what the
+    scan leaves open on that side (:func:`.leftopen.open_variances`), so that the sides may differ. Adding the variances takes
+    the parts as independent; some of the ensemble's spread and of what is open is in the cross-validated error already, so the
+    interval is rather too wide.
 
     Args:
         ei_percent: %, index on the normalized volume.
         strata: cross-validated errors; the stratum that holds ``ei_percent`` is used, if it has at least 5 patients.
         ensemble_sd_points: SD of the index between the networks of an ensemble, percentage points.
+        left_open: properties of the scanner that the scan does not tell. They widen an interval, but make none: the error of
+            the method itself is not in them.
 
     Returns:
-        ``None`` when neither is known: no interval is better than an invented one.
+        ``None`` when neither error nor spread is known: no interval is better than an invented one.
 
     Raises:
         InputError: the index is no percentage.
@@ -96,15 +114,20 @@ def ei_interval(
         centre -= stratum.bias_points
         variance += stratum.error_sd_points**2 * (1.0 + 1.0 / stratum.patients)
         quantile = _student_quantile(stratum.patients - 1)
-        basis.append(
-            f"cross-validated error of {stratum.patients} {stratum.population} with EI {stratum.ei_from:g} to "
-            f"{stratum.ei_to:g} % (mean {stratum.bias_points:+.2f}, SD {stratum.error_sd_points:.2f} points)"
-        )
+        basis.append(stratum.basis)
     if ensemble_sd_points is not None:
         variance += ensemble_sd_points**2
         basis.append(f"ensemble spread {ensemble_sd_points:.2f} points")
-    half = quantile * math.sqrt(variance)
-    return EIInterval(_percentage(centre - half), _percentage(centre + half), "; ".join(basis))
+    tried = [p for p in left_open if p.known]
+    if left_open:
+        basis.append(f"and from what the scan leaves open: {', '.join(p.basis for p in [*tried, *_untried(left_open)])}")
+    below, above = open_variances(tried)
+    low, high = centre - quantile * math.sqrt(variance + below), centre + quantile * math.sqrt(variance + above)
+    return EIInterval(_percentage(low), _percentage(high), "; ".join(basis))
+
+
+def _untried(left_open: Sequence[OpenProperty]) -> list[OpenProperty]:
+    return [replace(p, reason=f"not told: {p.reason}") for p in left_open if not p.known]
 
 
 def interval_of_normalized(
@@ -129,16 +152,20 @@ def interval_of_normalized(
 
     Raises:
         ModelError: the card's errors are damaged.
-        InputError: the index is no percentage.
+        InputError: the index is no percentage, or what the record says to be open is damaged.
     """
     if threshold_hu != EMPHYSEMA_THRESHOLD_HU:
         return None
-    found = ei_interval(ei_percent, _strata_of(provenance, models or models_folder()), _ensemble_sd(provenance))
+    left_open = read_left_open(provenance)
+    strata, spread = _strata_of(provenance, models or models_folder()), _ensemble_sd(provenance)
+    found = ei_interval(ei_percent, strata, spread, left_open or ())
+    if found is None:
+        return None
     verdict = _mapping(provenance.get("input")).get("verdict")
-    if found is None or verdict in (None, "in domain"):
-        return found
-    doubt = f"the scan is outside the model's domain ({verdict}), so the error may be larger"
-    return EIInterval(found.low, found.high, f"{found.basis}; {doubt}")
+    doubts = [] if left_open is not None else [NOT_RECORDED]
+    if verdict not in (None, "in domain"):
+        doubts.append(f"the scan is outside the model's domain ({verdict}), so the error may be larger")
+    return EIInterval(found.low, found.high, "; ".join([found.basis, *doubts]))
 
 
 def read_strata(card: Mapping[str, Any]) -> tuple[ErrorStratum, ...]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from KernelNormalizationLib.core.body import CLIP_HU, COARSE_MM, TISSUE_BORDER_HU, coarse_body
-from KernelNormalizationLib.core.errors import LungNotFoundError
+from KernelNormalizationLib.core.body import CLIP_HU, COARSE_MM, PARENCHYMA_HU, TISSUE_BORDER_HU, coarse_body
+from KernelNormalizationLib.core.errors import InputError, LungNotFoundError
 from KernelNormalizationLib.core.grids import (
     Canonical,
     LabelArray,
@@ -24,6 +25,7 @@ from KernelNormalizationLib.core.progress import Progress, ProgressTracker
 from KernelNormalizationLib.core.volume import BoolArray, CTVolume, FloatArray
 
 from .airways import AirwayGrowth, find_trachea, grow_airways
+from .bronchi import follow_bronchi, without_leaks
 from .facts import Scene, measure
 from .quality import MaskQuality, judge
 from .split import LEFT, RIGHT, LungPieces, find_lungs
@@ -40,6 +42,10 @@ BORDER_SIGMA_MM = 0.8
 # Block means of the noisiest test chest (tissue SD 66 HU) have an SD of 11 HU; from about 40 HU on, air inside the body
 # starts to fall apart at the -400 HU border.
 COARSE_NOISE_HU = 40.0
+# Noise above this (own choice: a quarter of the contrast between lung and air) opens false paths; the volume is blurred first.
+BRONCHI_NOISE_HU = 25.0
+# Half way between air and the wall of trachea and main bronchi, so that partial volume leaves the calibre right.
+CENTRAL_LUMEN_HU = -500.0
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,8 @@ class LungMask:
 
     Attributes:
         labels: uint8 (k, j, i) in the volume's stored order: 0 background, 1 right lung, 2 left lung.
-        airways: bool (k, j, i), trachea and main bronchi with their walls; excluded from ``labels``.
+        airways: bool (k, j, i), lumen of trachea and bronchi as far as they could be followed; excluded from ``labels``, as
+            are the walls of trachea and main bronchi.
         quality: whether the mask can be trusted, and why not.
         lobes: uint8 (k, j, i) when a lobe mask was supplied: 1 right upper, 2 right middle, 3 right lower, 4 left
             upper, 5 left lower; ``None`` otherwise.
@@ -65,21 +72,63 @@ class LungMask:
         both: BoolArray = self.labels > 0
         return both
 
+    def airways_ml(self, voxel_ml: float) -> float | None:
+        """Volume of the airways' lumen, mL, for voxels of ``voxel_ml``; ``None`` when the mask knows none."""
+        voxels = int(np.count_nonzero(self.airways))
+        return voxels * voxel_ml if voxels else None
 
-def segment_lungs(volume: CTVolume, progress: Progress | None = None) -> LungMask:
-    """Segment both lungs without trachea and main bronchi.
+
+@dataclass(frozen=True)
+class _Bronchial:
+    """What the airways are grown on; canonical order, the same grid.
+
+    Attributes:
+        hu: float32 (k, j, i), HU of the scan's volume.
+        smooth: float32 (k, j, i), HU of the smoothest volume of the scan; may be ``hu`` itself.
+        spacing: mm along (k, j, i).
+        grid: reduced grid on which trachea and main bronchi are grown.
+    """
+
+    hu: FloatArray
+    smooth: FloatArray
+    spacing: Spacing
+    grid: ReducedGrid
+
+
+def smoothest(volumes: Sequence[CTVolume]) -> CTVolume:
+    """The volume of a scan on which airways are followed best: a normalized one, else the one with least noise.
+
+    Args:
+        volumes: at least one; reconstructions of one scan on one grid.
+    """
+    synthetic = [volume for volume in volumes if volume.synthetic]
+    if synthetic or len(volumes) == 1:
+        return synthetic[0] if synthetic else volumes[0]
+
+    def noise(volume: CTVolume) -> float:
+        # every fourth slice is enough to rank reconstructions
+        hu = Canonical.of(volume.geometry).forward(volume.hu)[::4]
+        return noise_sd(hu, (hu > PARENCHYMA_HU[0]) & (hu < PARENCHYMA_HU[1]))
+
+    return min(volumes, key=noise)
+
+
+def segment_lungs(volume: CTVolume, progress: Progress | None = None, smooth: CTVolume | None = None) -> LungMask:
+    """Segment both lungs without trachea and bronchi.
 
     Vessels inside the lungs belong to the mask, as in the masks of lungmask and TotalSegmentator; tissue outside them
-    (hilum, consolidation, effusion) does not.
+    (hilum, consolidation, effusion) does not. ``smooth`` adds airways to those found on ``volume``; it changes nothing else.
 
     Args:
         volume: chest CT, HU, any stored axis order.
         progress: told of the six steps and asked for cancellation between them.
+        smooth: a smoother volume of the same scan on the same grid (the normalized one), or ``None``.
 
     Returns:
         The mask in the volume's stored order, with its quality verdict.
 
     Raises:
+        InputError: ``smooth`` is not on the volume's grid.
         LungNotFoundError: nothing in the volume looks like lung.
         Cancelled: the user stopped the run.
     """
@@ -89,33 +138,45 @@ def segment_lungs(volume: CTVolume, progress: Progress | None = None) -> LungMas
     hu = frame.forward(volume.filled())
     coarse_grid = ReducedGrid.near(hu.shape, frame.spacing, COARSE_MM)
     coarse = _calm(coarse_grid.mean(hu, *CLIP_HU), coarse_grid.spacing)
+    scene = Scene(hu, coarse, coarse_grid, frame.spacing)
+    tree = _bronchial(volume, smooth, hu)
     tracker.advance()
     body = coarse_body(coarse, coarse_grid.spacing)
     air = (coarse < TISSUE_BORDER_HU) & body
     tracker.advance()
     trachea = find_trachea(coarse, body, coarse_grid.spacing)
-    airway_grid = ReducedGrid.near(hu.shape, frame.spacing, AIRWAY_GRID_MM)
-    growth = None if trachea is None else _grow(hu, trachea, coarse_grid, airway_grid)
+    growth = None if trachea is None else _grow(tree.hu, trachea, coarse_grid, tree.grid)
     tracker.advance()
     if growth is not None:
-        air &= ~_on_other_grid(growth.lumen, airway_grid, coarse_grid)
+        air &= ~_on_other_grid(growth.lumen, tree.grid, coarse_grid)
     pieces = find_lungs(coarse, air, body, coarse_grid.spacing)
     if pieces is None:
         raise LungNotFoundError(_nothing_found(air, coarse_grid.spacing, volume.name))
     tracker.advance()
     closed = _closed(pieces, body, coarse > TISSUE_BORDER_HU, coarse_grid.spacing)
     tracker.advance()
-    airways = np.zeros(hu.shape, dtype=bool)
-    if growth is not None:
-        wall = morphology(growth.lumen, airway_grid.spacing, AIRWAY_WALL_MM, "dilate")
-        airways = airway_grid.expand(wall, airway_grid.everywhere)
     labels = _refined(hu, closed, coarse_grid, frame.spacing)
-    labels[airways] = 0
+    airways = np.zeros(hu.shape, dtype=bool)
+    if trachea is not None and growth is not None:
+        if smooth is not None:
+            growth = _both(growth, _grow(tree.smooth, trachea, coarse_grid, tree.grid))
+        airways = _without_airways(labels, growth, tree)
     tracker.advance()
-    scene = Scene(hu, coarse, coarse_grid, frame.spacing)
     quality = judge(measure(scene, labels, pieces, body, trachea, growth))
     logger.info("Lung mask of %s: %s", volume.name, quality.verdict)
     return LungMask(frame.backward(labels), frame.backward(airways), quality)
+
+
+def _bronchial(volume: CTVolume, smooth: CTVolume | None, hu: FloatArray) -> _Bronchial:
+    frame = Canonical.of(volume.geometry)
+    grid = ReducedGrid.near(hu.shape, frame.spacing, AIRWAY_GRID_MM)
+    if smooth is None:
+        return _Bronchial(hu, hu, frame.spacing, grid)
+    if smooth.shape != volume.shape:
+        raise InputError(
+            f"The smooth volume has shape {smooth.shape}, the scan {volume.shape}; give two volumes on the same grid."
+        )
+    return _Bronchial(hu, frame.forward(smooth.filled()), frame.spacing, grid)
 
 
 def _nothing_found(air: BoolArray, spacing: Spacing, name: str) -> str:
@@ -130,7 +191,33 @@ def _grow(hu: FloatArray, trachea: BoolArray, coarse_grid: ReducedGrid, grid: Re
     """Airways on the finer ``grid``, grown from the middle of the coarse trachea."""
     core = morphology(trachea, coarse_grid.spacing, 1.0, "erode")
     seeds = _on_other_grid(core if core.any() else trachea, coarse_grid, grid)
-    return grow_airways(grid.mean(hu, *CLIP_HU), seeds, grid.spacing)
+    reduced = grid.mean(hu, *CLIP_HU)
+    growth = grow_airways(reduced, seeds, grid.spacing)
+    return replace(growth, lumen=without_leaks(reduced, growth.lumen, seeds, grid.spacing))
+
+
+def _both(first: AirwayGrowth, second: AirwayGrowth) -> AirwayGrowth:
+    """What two growths of one scan reached together; neither has leaked, or it holds the trachea only."""
+    threshold = max(first.threshold_hu, second.threshold_hu)
+    return AirwayGrowth(first.lumen | second.lumen, threshold, leaked=first.leaked and second.leaked)
+
+
+def _without_airways(labels: LabelArray, growth: AirwayGrowth, tree: _Bronchial) -> BoolArray:
+    """Take the airways out of ``labels`` in place; returns their lumen, bool (k, j, i) at full resolution."""
+    wall = morphology(growth.lumen, tree.grid.spacing, AIRWAY_WALL_MM, "dilate")
+    around = tree.grid.expand(wall, tree.grid.everywhere)
+    lumen = tree.grid.expand(growth.lumen, tree.grid.everywhere).copy()
+    box = bounding_box((labels > 0) | lumen, margin=1)
+    calm = tree.smooth[box]
+    lungs = labels[box] > 0
+    if noise_sd(calm[::4], lungs[::4]) > BRONCHI_NOISE_HU:
+        calm = _smoothed(np.array(calm, dtype=np.float32), tree.spacing)
+    # beside lung the wall's region may hold lung, so that only what lies in tissue is measured by its HU
+    lumen[box] |= around[box] & ~lungs & (calm < CENTRAL_LUMEN_HU)
+    bronchi = follow_bronchi(calm, lungs | around[box], lumen[box], tree.spacing)
+    lumen[box] |= bronchi
+    labels[around | lumen] = 0
+    return lumen
 
 
 def _on_other_grid(mask: BoolArray, source: ReducedGrid, target: ReducedGrid) -> BoolArray:

@@ -34,6 +34,7 @@ class Panel:
         sheet: acquisition sheet with doubts.
         perc15_adjusted_hu: HU, Perc15 of both lungs that the sponge model gives at the predicted TLV; ``None`` when the
             patient is not described.
+        airways_ml: mL, airway lumen left out of the lungs; ``None`` when the mask knows none.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Panel:
     floor: FloorEffect
     sheet: tuple[SheetItem, ...]
     perc15_adjusted_hu: float | None = None
+    airways_ml: float | None = None
 
     @property
     def whole(self) -> RegionIndices:
@@ -90,4 +92,5 @@ def measure_panel(
         floor=floor_effect(lung_hu, None if floor.kind == "none" else floor.value, threshold_hu),
         sheet=acquisition_sheet(volume, whole, lung_mask.quality, patient),
         perc15_adjusted_hu=adjusted,
+        airways_ml=lung_mask.airways_ml(geometry.voxel_volume_ml),
     )

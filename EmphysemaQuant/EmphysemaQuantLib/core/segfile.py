@@ -57,18 +57,20 @@ EMPHYSEMA = Segment(
     1,
     _terminology("SCT^49755003^Morphologically Altered Structure", "SCT^87433001^Pulmonary emphysema"),
 )
-SEGMENTS = (LEFT_LUNG, RIGHT_LUNG, EMPHYSEMA)
+AIRWAYS_LABEL = 3
+AIRWAYS = Segment("Airways", (0.71, 0.89, 1.0), 0, AIRWAYS_LABEL, _terminology(_STRUCTURE, "SCT^89187006^Airway structure"))
+SEGMENTS = (LEFT_LUNG, RIGHT_LUNG, AIRWAYS, EMPHYSEMA)
 # zlib level: 1 is four times faster than 9 here and a label map stays under 1 % of its size either way.
 _COMPRESSION = 1
 
 
 def write_segmentation(path: Path, geometry: Geometry, lung_mask: LungMask, emphysema: BoolArray) -> None:
-    """Write ``Left lung``, ``Right lung`` and ``Emphysema`` as a Slicer segmentation, whole or not at all.
+    """Write ``Left lung``, ``Right lung``, ``Airways`` and ``Emphysema`` as a Slicer segmentation, whole or not at all.
 
     Args:
         path: file ending in ``.seg.nrrd``.
         geometry: of the volume that the masks belong to.
-        lung_mask: labels (k, j, i).
+        lung_mask: labels (k, j, i) and the airways outside them.
         emphysema: bool (k, j, i); overlaps the lungs, so it has a layer of its own.
 
     Raises:
@@ -80,7 +82,9 @@ def write_segmentation(path: Path, geometry: Geometry, lung_mask: LungMask, emph
         raise InputError(f"The folder {path.parent} does not exist; create it first.")
     if emphysema.shape != lung_mask.labels.shape:
         raise InputError(f"The emphysema mask has shape {emphysema.shape}, the lung mask {lung_mask.labels.shape}.")
-    layers = np.stack([lung_mask.labels, emphysema.astype(np.uint8)])
+    anatomy = lung_mask.labels.astype(np.uint8)
+    anatomy[lung_mask.airways & (anatomy == 0)] = AIRWAYS_LABEL
+    layers = np.stack([anatomy, emphysema.astype(np.uint8)])
     header = _header(geometry, layers.shape[1:])
     with atomic_path(path) as temporary:
         # (layer, k, j, i) in C order is (layer last) in Fortran order: NRRD wants the layer first
@@ -122,7 +126,7 @@ def _header(geometry: Geometry, shape: tuple[int, ...]) -> dict[str, Any]:
 
 
 def read_segmentation(volume: CTVolume, path: Path) -> LungMask:
-    """Read the segments ``Right lung`` and ``Left lung`` of a ``.seg.nrrd`` as lung mask of ``volume``.
+    """Read ``Right lung``, ``Left lung`` and, where there is one, ``Airways`` of a ``.seg.nrrd`` as lung mask of ``volume``.
 
     Raises:
         InputError: unreadable, another grid, or a lung segment is missing.
@@ -140,6 +144,10 @@ def read_segmentation(volume: CTVolume, path: Path) -> LungMask:
         sides[layers[..., layer] == label] = side
     if not sides.any():
         raise InputError(f"The lung segments of {path.name} are empty.")
+    known = _segment_named(header, "airways")
+    if known is not None:
+        # where the user painted lung over airway, it is lung
+        sides[(layers[..., known[0]] == known[1]) & (sides == 0)] = AIRWAYS_LABEL
     image = sitk.GetImageFromArray(sides)
     directions = np.asarray(header["space directions"], dtype=float)[-3:]
     spacing = np.linalg.norm(directions, axis=1)
@@ -149,15 +157,28 @@ def read_segmentation(volume: CTVolume, path: Path) -> LungMask:
     if str(header.get("space", "")).lower() in ("right-anterior-superior", "ras"):
         raise InputError(f"{path.name} is stored in RAS; save it again with 3D Slicer, which writes LPS.")
     labels: NDArray[np.uint8] = on_grid_of(volume, image, path.name).astype(np.uint8)
-    return LungMask(labels, np.zeros(labels.shape, dtype=bool), judge_supplied(volume, labels))
+    airways = labels == AIRWAYS_LABEL
+    labels[airways] = 0
+    return LungMask(labels, airways, judge_supplied(volume, labels))
 
 
 def _find_segment(header: dict[str, Any], name: str, file_name: str) -> tuple[int, int]:
-    names = {}
-    for key, value in header.items():
-        if key.startswith("Segment") and key.endswith("_Name"):
-            names[str(value).strip().lower()] = key.removesuffix("_Name")
-    prefix = names.get(name) or names.get(" ".join(reversed(name.split())))
+    found = _segment_named(header, name) or _segment_named(header, " ".join(reversed(name.split())))
+    if found is None:
+        names = sorted(_segment_prefixes(header))
+        raise InputError(f"{file_name} has no segment “{name}” (it has: {', '.join(names) or 'none'}).")
+    return found
+
+
+def _segment_prefixes(header: dict[str, Any]) -> dict[str, str]:
+    """Name of each segment in lower case -> prefix of its header fields."""
+    fields = [key for key in header if key.startswith("Segment") and key.endswith("_Name")]
+    return {str(header[key]).strip().lower(): key.removesuffix("_Name") for key in fields}
+
+
+def _segment_named(header: dict[str, Any], name: str) -> tuple[int, int] | None:
+    """Layer and label of the segment of this name in lower case, if there is one."""
+    prefix = _segment_prefixes(header).get(name)
     if prefix is None:
-        raise InputError(f"{file_name} has no segment “{name}” (it has: {', '.join(sorted(names)) or 'none'}).")
+        return None
     return int(header.get(prefix + "_Layer", 0)), int(header.get(prefix + "_LabelValue", 1))

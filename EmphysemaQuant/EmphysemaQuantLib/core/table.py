@@ -6,6 +6,7 @@ import csv
 import io
 import unicodedata
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.write import RESEARCH_USE
@@ -37,6 +38,8 @@ COLUMNS: Mapping[str, str] = {
 MAIN_COLUMNS = ("EI [%]", "EV [mL]", "TLV [mL]", "Perc15 [HU]", "MLD [HU]")
 # 95 % interval of the EI; filled for both lungs of a normalized volume whose error is known.
 INTERVAL_COLUMNS = ("EI low [%]", "EI high [%]")
+# Lumen left out of both lungs; filled for both lungs together, and empty when the mask knows no airways.
+AIRWAYS_COLUMN = "airways [mL]"
 MEANINGS: Mapping[str, str] = {
     "volume": "Name of the volume",
     "region": "Both lungs (whole), a lung, a lobe, a third, core or rind",
@@ -56,6 +59,7 @@ MEANINGS: Mapping[str, str] = {
     "at HU floor [%]": "Share of voxels that the scanner cut off at its lowest HU",
     "voxels": "Number of voxels of the region",
     "threshold [HU]": "Threshold of EI and EV",
+    "airways [mL]": "Lumen of trachea and bronchi in the scan, left out of lungs and emphysema",
     "kind": "As reconstructed (raw), normalized, or compared with one of the same kind",
     "synthetic": "Whether a normalization drew the volume",
     "lung mask": "Verdict on the lung mask",
@@ -87,12 +91,32 @@ def interval_sentence(interval: EIInterval | None) -> str:
     return f"95 % interval of the normalized EI: {low:.2f} to {high:.2f} %, from {basis}."
 
 
+@dataclass(frozen=True)
+class MaskNote:
+    """What the rows say about the lung mask.
+
+    Attributes:
+        verdict: "ok", "look" or "failed".
+        airways_ml: mL, airway lumen left out of the lungs; ``None`` when the mask knows none.
+    """
+
+    verdict: str
+    airways_ml: float | None = None
+
+
+def airways_sentence(airways_ml: float | None) -> str:
+    """How much airway was left out of the lungs, or that none was."""
+    if airways_ml is None:
+        return "No airways are known to this lung mask; air of bronchi inside it counts as lung."
+    return f"Airways left out of the lungs: {airways_ml:.1f} mL (lumen of trachea and bronchi)."
+
+
 def volume_rows(
     name: str,
     kind: str,
     synthetic: bool,
     regions: Sequence[RegionIndices],
-    mask_verdict: str,
+    mask: MaskNote,
     interval: EIInterval | None = None,
 ) -> list[Row]:
     """Rows of one volume; text cells are spreadsheet-safe, numbers stay numbers.
@@ -102,7 +126,7 @@ def volume_rows(
         kind: "raw", "normalized" or "compared".
         synthetic: whether a normalization drew it.
         regions: its indices.
-        mask_verdict: verdict on the lung mask.
+        mask: verdict on the lung mask, and the airways left out of it.
         interval: of the EI of both lungs, if known.
     """
     rows: list[Row] = []
@@ -114,7 +138,9 @@ def volume_rows(
         row: Row = {"volume": safe_cell(name), "region": safe_cell(region.region), "EI [%]": measured["EI [%]"]}
         row |= dict(zip(INTERVAL_COLUMNS, ends, strict=True))
         row |= measured
-        row |= {"kind": kind, "synthetic": "yes" if synthetic else "no", "lung mask": mask_verdict, "use": RESEARCH_USE}
+        known = region.region == "whole" and mask.airways_ml is not None
+        row[AIRWAYS_COLUMN] = _rounded(mask.airways_ml or 0.0) if known else ""
+        row |= {"kind": kind, "synthetic": "yes" if synthetic else "no", "lung mask": mask.verdict, "use": RESEARCH_USE}
         rows.append(row)
     return rows
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,12 @@ from .methods import create_normalizer
 from .normalizers import Method
 from .progress import Progress, ProgressTracker
 from .read import read_volume
+from .sharpness import estimate_sharpness
+from .suitability import kernel_contradiction
+from .toldkernel import parse_told_kernel, with_told_kernel
 from .write import require_writable, write_json, write_volume
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["create_normalizer", "normalize_file", "provenance_path"]
 
@@ -24,6 +30,7 @@ def normalize_file(
     device: Device = "auto",
     progress: Progress | None = None,
     series: str | None = None,
+    kernel: str | None = None,
 ) -> dict[str, Any]:
     """Normalize the scan at ``input_path`` into ``output_path`` and, beside it, a provenance record (``.provenance.json``).
 
@@ -35,19 +42,26 @@ def normalize_file(
         device: where the network computes.
         progress: told of every finished slice.
         series: which series of a DICOM folder.
+        kernel: the scan's kernel (such as ``"B70f"``) if the user knows better than the header; ``"noise"`` to go by the noise
+            alone; ``None`` or ``"header"`` for the header's.
 
     Returns:
         The provenance record.
 
     Raises:
-        InputError: the input or the output path cannot be used; nothing is written.
+        InputError: the input, the output path or the kernel's name cannot be used; nothing is written.
         ModelError: the model cannot be used.
         Cancelled: the user stopped the run; nothing is written.
     """
+    parse_told_kernel(kernel)
     require_writable(output_path)
     if input_path.is_file() and output_path.exists() and input_path.samefile(output_path):
         raise InputError(f"{output_path} is the input itself; an original is never overwritten. Give another output name.")
-    volume = read_volume(input_path, series)
+    volume = with_told_kernel(read_volume(input_path, series), kernel)
+    if volume.acquisition.told_kernel is not None:
+        contradiction = kernel_contradiction(volume, estimate_sharpness(volume))
+        if contradiction is not None:
+            logger.warning("%s", contradiction)
     normalizer = create_normalizer(method, model=model, device=device)
     result = normalizer.normalize(volume, progress or ProgressTracker())
     write_volume(result.volume, output_path)

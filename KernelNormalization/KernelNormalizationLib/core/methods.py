@@ -17,16 +17,17 @@ from .body import BodyRegion, find_body
 from .correction import Correction, Restore, drawn_volume, restored_volume
 from .errors import InputError
 from .heuristic import heuristic_filter
+from .hypotheses import hypotheses_record, no_hypotheses
 from .inference import NetworkRun
-from .linear import find_transfer
+from .linear import SourceTransfer, find_transfer
 from .models import Model, load_model
-from .normalizers import METHODS, TARGET_KERNEL, Method, NormalizationResult, Normalizer, synthetic_name
+from .normalizers import HYPOTHESES_KEY, METHODS, TARGET_KERNEL, Method, NormalizationResult, Normalizer, synthetic_name
 from .progress import Progress
 from .radial import Gain, apply_gain, filter_slices, in_threads
 from .suitability import Suitability, assess
 from .truncation.estimation import BODY_MARGIN_PIXELS, estimate_plan
 from .truncation.hu_floor import HUFloor, detect_floor
-from .truncation.restoration import Restorer
+from .truncation.restoration import RestorationPlan, Restorer
 from .volume import CTVolume, FloatArray
 from .write import RESEARCH_USE
 
@@ -72,9 +73,10 @@ def restored_linear_transfer(volume: CTVolume, progress: Progress) -> tuple[Floa
     region = find_body(volume)
     transfer = find_transfer(volume, region)
     if transfer.is_identity:
-        return volume.filled().copy(), transfer.record
+        return volume.filled().copy(), {**transfer.record, HYPOTHESES_KEY: hypotheses_record(volume, region, transfer, None)}
     restored = restoration(volume, region, detect_floor(volume.hu, volume.padding_mask), transfer.gain)
-    return restored_volume(restored.of, volume.shape, progress), {**transfer.record, **restored.record}
+    told = restored.told(volume, region, transfer)
+    return restored_volume(restored.of, volume.shape, progress), {**transfer.record, **told}
 
 
 @dataclass(frozen=True)
@@ -83,11 +85,16 @@ class Restoration:
 
     Attributes:
         of: gives the base and what was lost of some slices.
-        record: for provenance, how the slices were truncated and what that rests on.
+        plan: how they were truncated and what that rests on; ``None`` if they were not.
     """
 
     of: Restore
-    record: dict[str, Any]
+    plan: RestorationPlan | None = None
+
+    def told(self, volume: CTVolume, region: BodyRegion | None, transfer: SourceTransfer) -> dict[str, Any]:
+        """For provenance: the plan, and how the index would move under what the scan leaves open."""
+        record = {} if self.plan is None else self.plan.as_record()
+        return {**record, HYPOTHESES_KEY: hypotheses_record(volume, region, transfer, self.plan)}
 
 
 def restoration(volume: CTVolume, region: BodyRegion | None, floor: HUFloor, gain: Gain) -> Restoration:
@@ -101,7 +108,7 @@ def restoration(volume: CTVolume, region: BodyRegion | None, floor: HUFloor, gai
     """
     hu, pixel_mm = volume.filled(), (volume.geometry.spacing[1], volume.geometry.spacing[2])
     if floor.kind == "none":
-        return Restoration(lambda part: (apply_gain(hu[part], pixel_mm, gain), np.zeros_like(hu[part])), {})
+        return Restoration(lambda part: (apply_gain(hu[part], pixel_mm, gain), np.zeros_like(hu[part])))
     with_lung = np.flatnonzero(region.lungs.any(axis=(1, 2))) if region is not None else np.arange(len(hu))
     plan = estimate_plan(hu[with_lung], pixel_mm, gain, floor.value, volume.acquisition.is_siemens)
     restorer = Restorer((hu.shape[1], hu.shape[2]), pixel_mm, gain)
@@ -115,7 +122,7 @@ def restoration(volume: CTVolume, region: BodyRegion | None, floor: HUFloor, gai
         base, lost = (np.stack(images) for images in zip(*in_threads(one, range(part.start, part.stop)), strict=True))
         return base, lost
 
-    return Restoration(restore, plan.as_record())
+    return Restoration(restore, plan)
 
 
 class UNetNormalizer:
@@ -141,13 +148,15 @@ class UNetNormalizer:
         region = find_body(volume)
         suitability = assess(volume, region)
         transfer = find_transfer(volume, region, suitability.sharpness, self.model.transfer)
-        run, told = NetworkRun(self.choice.backend, self._cpu_backend), {}
+        run = NetworkRun(self.choice.backend, self._cpu_backend)
+        told: dict[str, Any] = {HYPOTHESES_KEY: no_hypotheses("the network draws the image without transfer and restoration")}
         if transfer.is_identity:
             # A scan that is smooth already is left alone: what little its floor took, the reference kernel's floor takes too.
             hu = volume.filled().copy()
+            told = {HYPOTHESES_KEY: hypotheses_record(volume, region, transfer, None)}
         elif self.model.residual:
             restored = restoration(volume, region, suitability.floor, transfer.gain)
-            told = restored.record
+            told = restored.told(volume, region, transfer)
             hu = Correction(volume.filled(), restored.of, region, run).over_volume(progress)
         else:
             hu = drawn_volume(volume.filled(), run, progress)
@@ -192,7 +201,7 @@ def _result(volume: CTVolume, hu: FloatArray, method: Method, suitability: Suita
     if suitability.floor.kind != "none":
         hu = np.maximum(hu, np.float32(TARGET_FLOOR_HU))
     made = volume.with_hu(hu, name=synthetic_name(volume.name), synthetic=True)
-    made = replace(made, acquisition=replace(volume.acquisition, kernel=f"{TARGET_KERNEL} (synthetic)"))
+    made = replace(made, acquisition=replace(volume.acquisition, kernel=f"{TARGET_KERNEL} (synthetic)", told_kernel=None))
     provenance = {
         "method": method,
         "target_kernel": TARGET_KERNEL,
@@ -205,6 +214,7 @@ def _result(volume: CTVolume, hu: FloatArray, method: Method, suitability: Suita
         "input": {
             "name": volume.name,
             "kernel": volume.acquisition.kernel,
+            "kernel_told_by_user": volume.acquisition.told_kernel,
             "manufacturer": volume.acquisition.manufacturer,
             "scanner_model": volume.acquisition.scanner_model,
             "series_instance_uid": volume.acquisition.series_instance_uid,

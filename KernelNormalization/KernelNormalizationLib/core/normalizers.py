@@ -19,6 +19,8 @@ METHOD_TEXTS: dict[Method, str] = {
     "heuristic": "median and Gaussian",
 }
 TARGET_KERNEL = "B20f"
+# Key of the provenance record: how the emphysema index would move under what the scan leaves open of its scanner.
+HYPOTHESES_KEY = "ei_hypotheses"
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,10 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Acquisition:
-    """What is known of how the series was made; ``None`` where the source does not say. Never holds a patient name."""
+    """What is known of how the series was made; ``None`` where the source does not say. Never holds a patient name.
+
+    ``told_kernel`` is what the user named instead of ``kernel``, the header's: a kernel, or "noise" for neither.
+    """
 
     kernel: str | None = None
     manufacturer: str | None = None
@@ -69,6 +72,7 @@ class Acquisition:
     study_instance_uid: str | None = None
     series_instance_uid: str | None = None
     frame_of_reference_uid: str | None = None
+    told_kernel: str | None = None
 
     @property
     def is_siemens(self) -> bool | None:

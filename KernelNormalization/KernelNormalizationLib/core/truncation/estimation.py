@@ -32,6 +32,8 @@ BIN_ERROR, LEVEL_ERROR, NOISE_ERROR = 0.06, 0.10, 0.15
 NOISE_FACTORS = np.exp(np.arange(-0.40, 0.21, 0.05))
 # Hypotheses that fit nearly as well as the best: what the scan leaves open.
 LEFT_OPEN = 8.0
+# Nine bins, and the errors of level and noise, less the number of images, the correlation, level and noise.
+DEGREES_OF_FREEDOM = 7.0
 # Lungs and air were truncated alike, but texture is the same in all averaged images, so that their noise looks more alike in
 # lungs. Spread of the logarithm of the number of images and of the correlation (downwards, upwards) about those of the air; a
 # scan whose air does not tell is held more loosely to what is typical.
@@ -128,7 +130,7 @@ def estimate_plan(hu: FloatArray, pixel_mm: tuple[float, float], gain: Gain, flo
     evidence = {
         "lungs": _told(lung_fits, "lungs", "air" if air else "default"),
         "air": _told(air_fits, "air", "lungs" if chosen else "default"),
-        "left_open": [_as_alternative(fit, share) for fit in left_open(lung_fits)],
+        "left_open": [_as_alternative(fit, share) for fit in not_ruled_out(lung_fits)],
     }
     return RestorationPlan(lungs, air or lungs, share * (chosen.noise_factor if chosen else 1.0), evidence)
 
@@ -150,6 +152,15 @@ def outer_air(image: FloatArray) -> BoolArray:
 def left_open(fits: Sequence[Fit]) -> list[Fit]:
     """The hypotheses that the scan does not rule out, best first."""
     return [f for f in fits if f.chi2 <= fits[0].chi2 + LEFT_OPEN]
+
+
+def not_ruled_out(fits: Sequence[Fit]) -> list[Fit]:
+    """What a poor fit leaves open is more: its misfits count for less, by the best chi2 over its degrees of freedom.
+
+    The scale factor of the Particle Data Group for measurements that agree worse than their errors allow.
+    """
+    scale = max(1.0, fits[0].chi2 / DEGREES_OF_FREEDOM) if fits else 1.0
+    return [f for f in fits if f.chi2 <= fits[0].chi2 + LEFT_OPEN * scale]
 
 
 def in_the_middle(fits: Sequence[Fit]) -> Fit:
@@ -288,7 +299,8 @@ def _told(fits: Sequence[Fit], where: str, instead: str) -> dict[str, Any]:
 
 
 def _as_alternative(fit: Fit, share: float) -> dict[str, Any]:
-    return {**fit.truncation.as_record(), "noise_share": round(share * fit.noise_factor, 3), "chi2": round(fit.chi2, 1)}
+    record = {**fit.truncation.as_record(), "noise_share": round(share * fit.noise_factor, 3), "chi2": round(fit.chi2, 1)}
+    return {**record, "loss_hu": round(fit.loss_hu, 2)}
 
 
 def _evenly(count: int, wanted: int) -> NDArray[np.intp]:

@@ -1,0 +1,84 @@
+"""What the noise tells of a kernel, measured: ``python -m training.kernel_noise``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from EmphysemaQuantLib.core.lungs import segment_lungs
+from KernelNormalizationLib.core.api import create_normalizer
+from KernelNormalizationLib.core.errors import CTKernelError
+from KernelNormalizationLib.core.read import read_volume
+from KernelNormalizationLib.core.write import atomic_path
+
+from .checking.kernel_noise import NoiseCurve, gains_of_real_pairs, smooth_spectra, tag_and_no_tag
+from .checking.outcomes import Outcome
+from .checking.real import CHEST
+from .checking.stability import Scan, simulated_scans
+from .checking.summary import table_lines
+
+logger = logging.getLogger("training.kernel_noise")
+COLOURS = {"published": "black", "simulated": "tab:blue", "real slice": "tab:orange"}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; 0 when every value keeps its limit, 1 when not, 2 for unusable input."""
+    parser = argparse.ArgumentParser("python -m training.kernel_noise", description=__doc__)
+    parser.add_argument("--pairs", type=Path, metavar="FOLDER", help="simulated pairs")
+    parser.add_argument("--limit", type=int, default=20, metavar="N", help="only the first N of them (default: 20)")
+    parser.add_argument("--real", type=Path, default=Path("../shared/data"), metavar="FOLDER", help="folder of the real scans")
+    parser.add_argument("--plot", type=Path, required=True, metavar="PNG", help="picture of B20f noise spectra to write")
+    args = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        outcomes = _checked(args.real, args.pairs, args.limit)
+        save_spectra(smooth_spectra(args.real, args.pairs, args.limit), args.plot)
+    except CTKernelError as error:
+        logger.error("%s", error)
+        return 2
+    for line in table_lines(outcomes):
+        logger.info("%s", line)
+    return 0 if all(outcome.passed for outcome in outcomes) else 1
+
+
+def _checked(real: Path, pairs: Path | None, limit: int) -> list[Outcome]:
+    scans = simulated_scans(pairs, limit)[0] if pairs is not None else []
+    if (real / CHEST).is_dir():
+        chest = read_volume(real / CHEST)
+        scans.append(Scan("real B70f", chest, segment_lungs(chest).mask))
+    methods = {"linear": create_normalizer("linear")}
+    outcomes = []
+    for found in (*tag_and_no_tag(methods, scans), *gains_of_real_pairs(real)):
+        if isinstance(found, Outcome):
+            outcomes.append(found)
+            logger.info("%s", found.line)
+        else:
+            logger.info("skipped: %s: %s", found.check, found.reason)
+    return outcomes
+
+
+def save_spectra(curves: list[NoiseCurve], target: Path) -> None:
+    """Draw noise spectra into the PNG file ``target``."""
+    figure = Figure(figsize=(7.0, 4.5), layout="constrained")
+    axes = figure.subplots()
+    named: set[str] = set()
+    for curve in sorted(curves, key=lambda c: c.label == "published"):
+        label = None if curve.label in named else f"{curve.label} ({sum(c.label == curve.label for c in curves)})"
+        named.add(curve.label)
+        used = np.arange(len(curve.power)) >= 1
+        width = 2.5 if curve.label == "published" else 0.8
+        axes.plot(curve.frequency[used], curve.power[used], color=COLOURS[curve.label], linewidth=width, label=label)
+    axes.set(xlim=(0.0, 8.0), ylim=(0.0, 2.0), xlabel="frequency, lp/cm", ylabel="noise power, equal from 2.5 to 5.5 lp/cm",
+             title="B20f noise in soft tissue")  # fmt: skip
+    axes.legend()
+    with atomic_path(target) as temporary:
+        figure.savefig(temporary, dpi=120, format="png")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
