@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ..radial import Gain
+from ..radial import Gain, in_threads
 from ..volume import BoolArray, FloatArray
 from .loss_table import LossTable
 from .model import AT_FLOOR_HU, Truncation
@@ -186,11 +187,11 @@ def fit_air(slices: Sequence[tuple[FloatArray, BoolArray]], floor_hu: float) -> 
     noise = np.concatenate([s for _, _, s in mean])
     chosen = _evenly(noise.size, 5 * SAMPLED_VOXELS)
     scale = noise.size / chosen.size
-    fits = []
-    for truncation in _hypotheses(floor_hu, _ALL_WEIGHTS, AIR_CORRELATIONS):
-        predicted = scale * _predicted(truncation, height[chosen], noise[chosen])
-        fits.append(Fit(truncation, _misfit(predicted, found)))
-    return sorted(fits, key=lambda fit: fit.chi2)
+
+    def fit(truncation: Truncation) -> Fit:
+        return Fit(truncation, _misfit(scale * _predicted(truncation, height[chosen], noise[chosen]), found))
+
+    return sorted(in_threads(fit, _hypotheses(floor_hu, _ALL_WEIGHTS, AIR_CORRELATIONS)), key=lambda fit: fit.chi2)
 
 
 _ALL_WEIGHTS = ((1.0,), (0.9, 0.1), (0.8, 0.2), (0.7, 0.3), (0.6, 0.4), *((1.0 / n,) * n for n in (2, 3, 4, 5, 6, 8)))
@@ -208,14 +209,15 @@ def _fit_lungs(samples: Sequence[_Sample], floor_hu: float, share: float, prior:
     centre = prior.centre
     if prior.looseness > 1.0:
         hypotheses = _hypotheses(floor_hu, COARSE, COARSE_CORRELATIONS)
-        coarse = [_fit_one(samples[:COARSE_SLICES], hypothesis, share, prior) for hypothesis in hypotheses]
+        coarse = in_threads(lambda hypothesis: _fit_one(samples[:COARSE_SLICES], hypothesis, share, prior), hypotheses)
         centre = min(coarse, key=lambda fit: fit.chi2).truncation
     best = _fit_one(samples, centre, share, prior)
     known: dict[Truncation, Fit] = {}
     for _ in range(REFINEMENTS):
-        for hypothesis in [best.truncation, *_neighbours(best.truncation)]:
-            if hypothesis not in known:
-                known[hypothesis] = _fit_one(samples, hypothesis, share, prior, best.noise_factor)
+        around = dict.fromkeys([best.truncation, *_neighbours(best.truncation)])
+        new = [hypothesis for hypothesis in around if hypothesis not in known]
+        fit = partial(_fit_one, samples, share=share, prior=prior, factor=best.noise_factor)
+        known.update(zip(new, in_threads(fit, new), strict=True))
         best = min(known.values(), key=lambda fit: fit.chi2)
     return sorted(known.values(), key=lambda fit: fit.chi2)
 
