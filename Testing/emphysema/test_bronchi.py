@@ -79,25 +79,28 @@ def broken() -> Tree:
 def test_a_healthy_chest_has_no_emphysema_left_in_its_bronchi(healthy, healthy_sharp, healthy_mask):
     lumen = healthy.phantom.airways
     alone = segment_lungs(healthy_sharp)
-    assert emphysema_ml(healthy, alone.mask & lumen) > 0.2
-    assert emphysema_ml(healthy, healthy_mask.mask & lumen) < 0.05
-    assert index(healthy, healthy_mask.mask) < 0.01
+    left_alone, left = (emphysema_ml(healthy, mask.mask & lumen) for mask in (alone, healthy_mask))
+    assert left < 0.5 * left_alone
+    assert left < 0.15
+    assert index(healthy, healthy_mask.mask) < 0.005
     assert not (healthy_mask.airways & healthy_mask.mask).any()
 
 
 def test_the_airways_are_lumen_and_nothing_else(healthy, healthy_mask):
     found = healthy_mask.airways
-    assert np.count_nonzero(found & healthy.phantom.lungs) < 0.02 * np.count_nonzero(found)
-    assert np.count_nonzero(found & healthy.segmental) > 0.4 * np.count_nonzero(healthy.segmental)
+    assert np.count_nonzero(found & ~healthy.phantom.airways) < 0.01 * np.count_nonzero(found)
+    # a lumen of one or two voxels is not as dark as air and cannot pass for emphysema: only what can is asked for
+    dark = healthy.segmental & (healthy.phantom.volume.hu < -950.0)
+    assert np.count_nonzero(found & dark) > 0.9 * np.count_nonzero(dark) > 200
     truth_ml = np.count_nonzero(healthy.phantom.airways) * healthy.phantom.volume.geometry.voxel_volume_ml
-    assert healthy_mask.airways_ml(healthy.phantom.volume.geometry.voxel_volume_ml) == pytest.approx(truth_ml, rel=0.2)
+    assert healthy_mask.airways_ml(healthy.phantom.volume.geometry.voxel_volume_ml) == pytest.approx(truth_ml, rel=0.1)
 
 
-def test_the_smooth_volume_adds_airways_and_changes_nothing_else(healthy, healthy_sharp, healthy_mask):
+def test_the_smooth_volume_takes_bronchi_out_of_the_lungs_and_changes_nothing_else(healthy, healthy_sharp, healthy_mask):
     alone = segment_lungs(healthy_sharp)
-    assert not (alone.airways & ~healthy_mask.airways).any()
     changed = alone.labels != healthy_mask.labels
     assert (healthy_mask.labels[changed] == 0).all()
+    assert healthy.lumen[changed].mean() > 0.95
     assert np.count_nonzero(changed) < 0.002 * np.count_nonzero(alone.labels)
 
 
@@ -126,7 +129,7 @@ def test_without_a_trachea_in_the_scan_nothing_but_bronchi_is_taken_out():
     small = tuple((beside(b, b.radius + b.wall + 5.0), 6.0) for b in SEGMENTAL[::2])
     chest = tree(SMOOTH_NOISE_HU, small, plan=replace(FINE, trachea=False))
     mask = segment_lungs(smooth(chest))
-    assert not (mask.airways & ~chest.lumen).any()
+    assert np.count_nonzero(mask.airways & ~chest.lumen) < 0.01 * np.count_nonzero(mask.airways)
     assert emphysema_ml(chest, chest.emphysema & mask.mask) > 0.99 * emphysema_ml(chest, chest.emphysema)
 
 

@@ -181,7 +181,9 @@ def _margins(spacing: Spacing, reach_mm: float) -> list[tuple[int, int]]:
 
 def _padded(hu: FloatArray, margins: list[tuple[int, int]]) -> NDArray[np.int16]:
     # int16 halves the memory that rays jump about in; the border of the scan closes a lumen as wall does
-    return np.pad(np.clip(hu, -1100, 300).astype(np.int16), margins, constant_values=300)
+    padded = np.full([n + low + high for n, (low, high) in zip(hu.shape, margins, strict=True)], 300, dtype=np.int16)
+    np.clip(hu, -1100, 300, out=padded[_inside(margins)], casting="unsafe")
+    return padded
 
 
 def _inside(margins: list[tuple[int, int]]) -> tuple[slice, ...]:

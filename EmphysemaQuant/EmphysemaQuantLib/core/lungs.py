@@ -42,7 +42,8 @@ BORDER_SIGMA_MM = 0.8
 # Block means of the noisiest test chest (tissue SD 66 HU) have an SD of 11 HU; from about 40 HU on, air inside the body
 # starts to fall apart at the -400 HU border.
 COARSE_NOISE_HU = 40.0
-# Noise above this (own choice: a quarter of the contrast between lung and air) opens false paths; the volume is blurred first.
+# Above this (own choice: a quarter of the contrast between lung and air) noise breaks wall and lumen up, so that nothing is
+# followed; blurring the B70f chest first found nothing more either.
 BRONCHI_NOISE_HU = 25.0
 # Half way between air and the wall of trachea and main bronchi, so that partial volume leaves the calibre right.
 CENTRAL_LUMEN_HU = -500.0
@@ -78,23 +79,6 @@ class LungMask:
         return voxels * voxel_ml if voxels else None
 
 
-@dataclass(frozen=True)
-class _Bronchial:
-    """What the airways are grown on; canonical order, the same grid.
-
-    Attributes:
-        hu: float32 (k, j, i), HU of the scan's volume.
-        smooth: float32 (k, j, i), HU of the smoothest volume of the scan; may be ``hu`` itself.
-        spacing: mm along (k, j, i).
-        grid: reduced grid on which trachea and main bronchi are grown.
-    """
-
-    hu: FloatArray
-    smooth: FloatArray
-    spacing: Spacing
-    grid: ReducedGrid
-
-
 def smoothest(volumes: Sequence[CTVolume]) -> CTVolume:
     """The volume of a scan on which airways are followed best: a normalized one, else the one with least noise.
 
@@ -117,7 +101,7 @@ def segment_lungs(volume: CTVolume, progress: Progress | None = None, smooth: CT
     """Segment both lungs without trachea and bronchi.
 
     Vessels inside the lungs belong to the mask, as in the masks of lungmask and TotalSegmentator; tissue outside them
-    (hilum, consolidation, effusion) does not. ``smooth`` adds airways to those found on ``volume``; it changes nothing else.
+    (hilum, consolidation, effusion) does not. On ``smooth`` the bronchi are followed further; it changes nothing else.
 
     Args:
         volume: chest CT, HU, any stored axis order.
@@ -133,22 +117,26 @@ def segment_lungs(volume: CTVolume, progress: Progress | None = None, smooth: CT
         Cancelled: the user stopped the run.
     """
     tracker: Progress = progress if progress is not None else ProgressTracker()
+    if smooth is not None and smooth.shape != volume.shape:
+        raise InputError(
+            f"The smooth volume has shape {smooth.shape}, the scan {volume.shape}; give two volumes on the same grid."
+        )
     tracker.start("Lung mask", 6)
     frame = Canonical.of(volume.geometry)
     hu = frame.forward(volume.filled())
     coarse_grid = ReducedGrid.near(hu.shape, frame.spacing, COARSE_MM)
     coarse = _calm(coarse_grid.mean(hu, *CLIP_HU), coarse_grid.spacing)
     scene = Scene(hu, coarse, coarse_grid, frame.spacing)
-    tree = _bronchial(volume, smooth, hu)
+    airway_grid = ReducedGrid.near(hu.shape, frame.spacing, AIRWAY_GRID_MM)
     tracker.advance()
     body = coarse_body(coarse, coarse_grid.spacing)
     air = (coarse < TISSUE_BORDER_HU) & body
     tracker.advance()
     trachea = find_trachea(coarse, body, coarse_grid.spacing)
-    growth = None if trachea is None else _grow(tree.hu, trachea, coarse_grid, tree.grid)
+    growth = None if trachea is None else _grow(hu, trachea, coarse_grid, airway_grid)
     tracker.advance()
     if growth is not None:
-        air &= ~_on_other_grid(growth.lumen, tree.grid, coarse_grid)
+        air &= ~_on_other_grid(growth.lumen, airway_grid, coarse_grid)
     pieces = find_lungs(coarse, air, body, coarse_grid.spacing)
     if pieces is None:
         raise LungNotFoundError(_nothing_found(air, coarse_grid.spacing, volume.name))
@@ -157,26 +145,13 @@ def segment_lungs(volume: CTVolume, progress: Progress | None = None, smooth: CT
     tracker.advance()
     labels = _refined(hu, closed, coarse_grid, frame.spacing)
     airways = np.zeros(hu.shape, dtype=bool)
-    if trachea is not None and growth is not None:
-        if smooth is not None:
-            growth = _both(growth, _grow(tree.smooth, trachea, coarse_grid, tree.grid))
-        airways = _without_airways(labels, growth, tree)
+    if growth is not None:
+        calm = hu if smooth is None else frame.forward(smooth.filled())
+        airways = _without_airways(labels, growth, airway_grid, calm, frame.spacing)
     tracker.advance()
     quality = judge(measure(scene, labels, pieces, body, trachea, growth))
     logger.info("Lung mask of %s: %s", volume.name, quality.verdict)
     return LungMask(frame.backward(labels), frame.backward(airways), quality)
-
-
-def _bronchial(volume: CTVolume, smooth: CTVolume | None, hu: FloatArray) -> _Bronchial:
-    frame = Canonical.of(volume.geometry)
-    grid = ReducedGrid.near(hu.shape, frame.spacing, AIRWAY_GRID_MM)
-    if smooth is None:
-        return _Bronchial(hu, hu, frame.spacing, grid)
-    if smooth.shape != volume.shape:
-        raise InputError(
-            f"The smooth volume has shape {smooth.shape}, the scan {volume.shape}; give two volumes on the same grid."
-        )
-    return _Bronchial(hu, frame.forward(smooth.filled()), frame.spacing, grid)
 
 
 def _nothing_found(air: BoolArray, spacing: Spacing, name: str) -> str:
@@ -196,28 +171,47 @@ def _grow(hu: FloatArray, trachea: BoolArray, coarse_grid: ReducedGrid, grid: Re
     return replace(growth, lumen=without_leaks(reduced, growth.lumen, seeds, grid.spacing))
 
 
-def _both(first: AirwayGrowth, second: AirwayGrowth) -> AirwayGrowth:
-    """What two growths of one scan reached together; neither has leaked, or it holds the trachea only."""
-    threshold = max(first.threshold_hu, second.threshold_hu)
-    return AirwayGrowth(first.lumen | second.lumen, threshold, leaked=first.leaked and second.leaked)
+def _without_airways(
+    labels: LabelArray, growth: AirwayGrowth, grid: ReducedGrid, smooth: FloatArray, spacing: Spacing
+) -> BoolArray:
+    """Take the airways out of ``labels`` in place; returns their lumen, bool (k, j, i) at full resolution.
 
-
-def _without_airways(labels: LabelArray, growth: AirwayGrowth, tree: _Bronchial) -> BoolArray:
-    """Take the airways out of ``labels`` in place; returns their lumen, bool (k, j, i) at full resolution."""
-    wall = morphology(growth.lumen, tree.grid.spacing, AIRWAY_WALL_MM, "dilate")
-    around = tree.grid.expand(wall, tree.grid.everywhere)
-    lumen = tree.grid.expand(growth.lumen, tree.grid.everywhere).copy()
-    box = bounding_box((labels > 0) | lumen, margin=1)
-    calm = tree.smooth[box]
-    lungs = labels[box] > 0
-    if noise_sd(calm[::4], lungs[::4]) > BRONCHI_NOISE_HU:
-        calm = _smoothed(np.array(calm, dtype=np.float32), tree.spacing)
+    Args:
+        labels: uint8 (k, j, i) at full resolution, canonical order.
+        growth: trachea and bronchi on ``grid``.
+        grid: the reduced grid of the growth.
+        smooth: float32 (k, j, i) at full resolution, HU of the smoothest volume of the scan.
+        spacing: mm along (k, j, i).
+    """
+    wall = morphology(growth.lumen, grid.spacing, AIRWAY_WALL_MM, "dilate")
+    airways = np.zeros(labels.shape, dtype=bool)
+    box = _common(grid.full_box(bounding_box(wall)), bounding_box(labels > 0, margin=1))
+    lungs, hu = labels[box] > 0, smooth[box]
+    around, lumen = grid.expand(wall, box), grid.expand(growth.lumen, box)
     # beside lung the wall's region may hold lung, so that only what lies in tissue is measured by its HU
-    lumen[box] |= around[box] & ~lungs & (calm < CENTRAL_LUMEN_HU)
-    bronchi = follow_bronchi(calm, lungs | around[box], lumen[box], tree.spacing)
-    lumen[box] |= bronchi
-    labels[around | lumen] = 0
-    return lumen
+    lumen |= around & ~lungs & (hu < CENTRAL_LUMEN_HU)
+    if noise_sd(hu[::4], lungs[::4]) < BRONCHI_NOISE_HU:
+        lumen |= follow_bronchi(hu, lungs | around, lumen, spacing)
+    labels[box][around | lumen] = 0
+    # the rim of a lumen is part wall; one voxel of it stays on this side of any wall
+    airways[box] = lumen | (_grown_by_one(lumen) & around & (hu < CENTRAL_LUMEN_HU))
+    return airways
+
+
+def _grown_by_one(mask: BoolArray) -> BoolArray:
+    """``mask``, bool (k, j, i), and all voxels that share a face with it."""
+    grown = mask.copy()
+    for axis in range(3):
+        before, after = np.swapaxes(grown, 0, axis), np.swapaxes(mask, 0, axis)
+        before[1:] |= after[:-1]
+        before[:-1] |= after[1:]
+    return grown
+
+
+def _common(first: tuple[slice, ...], second: tuple[slice, ...]) -> tuple[slice, slice, slice]:
+    """The smallest box around two."""
+    k, j, i = (slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(first, second, strict=True))
+    return k, j, i
 
 
 def _on_other_grid(mask: BoolArray, source: ReducedGrid, target: ReducedGrid) -> BoolArray:
@@ -258,7 +252,7 @@ def _refined(hu: FloatArray, closed: LabelArray, coarse_grid: ReducedGrid, spaci
     labels = np.zeros(hu.shape, dtype=np.uint8)
     box = coarse_grid.full_box(bounding_box(closed > 0, margin=2))
     outer, inner = _shell(closed, coarse_grid.spacing)
-    dark = _smoothed(np.ascontiguousarray(hu[box]), spacing) < TISSUE_BORDER_HU
+    dark = _smoothed(hu[box], spacing) < TISSUE_BORDER_HU
     labels[box] = coarse_grid.expand(outer, box) * (coarse_grid.expand(inner, box) | dark)
     return labels
 
@@ -275,8 +269,8 @@ def _shell(closed: LabelArray, spacing: Spacing) -> tuple[LabelArray, BoolArray]
 
 def _smoothed(hu: FloatArray, spacing: Spacing) -> FloatArray:
     """In-plane Gaussian: enough to keep the noise of the sharpest kernel off the border."""
-    np.clip(hu, *CLIP_HU, out=hu)
-    return gaussian(hu, spacing, BORDER_SIGMA_MM, directions=(0, 1))
+    clipped = np.clip(hu, *CLIP_HU, dtype=np.float32, order="C")
+    return gaussian(clipped, spacing, BORDER_SIGMA_MM, directions=(0, 1))
 
 
 def _calm(coarse: FloatArray, spacing: Spacing) -> FloatArray:
