@@ -8,14 +8,14 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from core.chests import Chest, coloured_noise, make_chest
+from core.chests import AIR_HU, Chest, coloured_noise, make_chest
 
 from KernelNormalizationLib.core.bands import ANCHOR, REFERENCE_RATIOS, SIGMAS, band_energies, band_gain, find_band_gain
 from KernelNormalizationLib.core.body import find_body
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.methods import create_normalizer
 from KernelNormalizationLib.core.models import Model
-from KernelNormalizationLib.core.normalizers import METHODS, Method, NormalizationResult
+from KernelNormalizationLib.core.normalizers import METHOD_TEXTS, METHODS, Method, NormalizationResult
 from KernelNormalizationLib.core.progress import ProgressTracker
 from KernelNormalizationLib.core.sample import make_sample
 from KernelNormalizationLib.core.sharpness import estimate_sharpness, high_passed, homogeneous_tissue, smoothed
@@ -41,8 +41,10 @@ def results(chest: Chest, model: Model) -> Results:
 
 
 class TestEveryMethod:
-    def test_there_are_five(self) -> None:
-        assert set(METHODS) == set(get_args(Method)) == {"unet", "restored", "bands", "heuristic", "linear"}
+    def test_is_known_by_name_and_others_are_refused_with_the_choices(self) -> None:
+        assert METHODS == get_args(Method) == tuple(METHOD_TEXTS) == ("unet", "restored", "linear", "bands", "heuristic")
+        with pytest.raises(InputError, match="no method 'median'; choose one of unet, restored, linear, bands, heuristic"):
+            create_normalizer("median")  # type: ignore[arg-type]
 
     @pytest.mark.parametrize("method", METHODS)
     def test_names_its_result_as_what_it_is(self, results: Results, method: str) -> None:
@@ -128,6 +130,17 @@ class TestLinear:
         # measured: B70f has 5.3 to 5.8 times the noise of B30f, and B20f has less than B30f
         ratio = hu[inside].std() / normalized("linear", volume).volume.hu[inside].std()
         assert 4.5 < ratio < 11.0
+
+
+class TestRestored:
+    def test_gives_air_outside_its_hu_back(self, results: Results) -> None:
+        restored, linear = (results[method].volume.hu[:, :6] for method in ("restored", "linear"))
+        assert linear.mean() > AIR_HU + 10.0
+        assert restored.mean() == pytest.approx(AIR_HU, abs=3.0)
+
+    def test_says_how_it_took_the_series_to_be_truncated(self, results: Results) -> None:
+        for method in ("restored", "unet"):
+            assert results[method].record["truncation_lungs"]["floor_hu"] == -1024.0
 
 
 class TestBands:

@@ -25,7 +25,8 @@ from normalizationpanel import (
 
 from KernelNormalizationLib import attributes, job
 from KernelNormalizationLib.card import COLORS
-from KernelNormalizationLib.core.models import list_models, models_folder
+from KernelNormalizationLib.core.models import default_model, list_models, model_label, models_folder
+from KernelNormalizationLib.core.normalizers import METHODS
 from KernelNormalizationLib.core.suitability import assess
 from KernelNormalizationLib.dependencies import Dependencies, DependencyError, Devices
 from KernelNormalizationLib.layouts import LAYOUT_IDS, compositeNode, viewName
@@ -165,6 +166,15 @@ def test_bad_input_found_by_the_process_is_shown(make_panel: PanelMaker, app: An
     assert synthetic() == []
 
 
+def test_every_method_and_model_of_the_core_is_offered_by_name(make_panel: PanelMaker) -> None:
+    assert tuple(choice.name for choice in MethodChoice) == METHODS
+    panel = make_panel()
+    methods, models = panel.ui.methodComboBox, panel.ui.modelComboBox
+    assert [methods.itemText(n) for n in range(methods.count)] == [choice.label() for choice in MethodChoice]
+    assert models.itemText(0) == f"Default: {model_label(default_model())}"
+    assert [models.itemData(n) for n in range(1, models.count)] == list_models()
+
+
 def test_the_kernel_the_user_names_is_assessed_at_once_and_told_to_the_run(make_panel: PanelMaker, chest: Any) -> None:
     panel = make_panel()
     waitUntil(lambda: "kernel" in panel.ui.cardLabel.text, "the card", 30.0)
@@ -246,7 +256,7 @@ def test_model_of_a_loaded_scene_that_is_not_here_is_replaced_and_said(make_pane
     panel.enter()
     assert "“unet-of-somebody” of this scene is not on this computer" in panel.ui.statusLabel.text
     assert panel.settings().model is None
-    assert panel.ui.modelComboBox.currentText == "Default"
+    assert panel.ui.modelComboBox.currentText.startswith("Default: ")
 
 
 def test_lights_are_told_apart_from_light_and_dark_panels() -> None:

@@ -199,7 +199,7 @@ def create_normalizer(method: Method, *, model: str | None = None, device: Devic
 def _result(volume: CTVolume, hu: FloatArray, method: Method, suitability: Suitability, record: dict[str, Any],
             seconds: float, warnings: tuple[str, ...] = ()) -> NormalizationResult:  # fmt: skip
     if suitability.floor.kind != "none":
-        hu = np.maximum(hu, np.float32(TARGET_FLOOR_HU))
+        hu = np.maximum(hu, np.float32(TARGET_FLOOR_HU), out=hu)
     made = volume.with_hu(hu, name=synthetic_name(volume.name), synthetic=True)
     made = replace(made, acquisition=replace(volume.acquisition, kernel=f"{TARGET_KERNEL} (synthetic)", told_kernel=None))
     provenance = {

@@ -66,7 +66,7 @@ def volume_from_image(image: sitk.Image, *, name: str, acquisition: Acquisition 
     if image.GetPixelID() in _COMPLEX:
         raise InputError("The voxels are complex numbers; a CT in Hounsfield units has one real number a voxel.")
     with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite and is refused as such
-        hu = sitk.GetArrayFromImage(image).astype(np.float32)
+        hu = sitk.GetArrayViewFromImage(image).astype(np.float32)
     acquisition = acquisition or _acquisition_from_metadata(image)
     synthetic = _text(image, SYNTHETIC_KEY).lower() == "true" or _text(image, NOTES_KEY).startswith(SYNTHETIC_NOTE)
     padding = detect_padding(hu, declared_padding) if hu.size else None

@@ -75,7 +75,9 @@ def write_volume(volume: CTVolume, path: Path) -> None:
     image.SetMetaData(NOTES_KEY, f"{SYNTHETIC_NOTE}. {RESEARCH_USE}" if volume.synthetic else RESEARCH_USE)
     with atomic_path(path) as temporary:
         try:
-            sitk.WriteImage(image, str(temporary), useCompression=True)
+            # Stored values are integers and shrink well; the noise of computed ones does not, and takes 5 s a chest.
+            compressed = not volume.synthetic or path.name.lower().endswith(".gz")
+            sitk.WriteImage(image, str(temporary), useCompression=compressed)
             if path.name.lower().endswith(NIFTI_SUFFIXES):
                 check_nifti(temporary)
         except (RuntimeError, InputError) as error:
