@@ -14,19 +14,22 @@ from hypothesis import strategies as st
 from KernelNormalizationLib.core import inference
 from KernelNormalizationLib.core.backends import Backend, BackendMemoryError, available_cpu_backends, create_cpu_backend
 from KernelNormalizationLib.core.body import find_body
-from KernelNormalizationLib.core.censoring import restore_slices
 from KernelNormalizationLib.core.correction import BORDER_PIXELS, REACH_PIXELS, border_weight
 from KernelNormalizationLib.core.errors import Cancelled, CTKernelError
 from KernelNormalizationLib.core.inference import NetworkRun, aligned_crop
 from KernelNormalizationLib.core.linear import b20f_gain
-from KernelNormalizationLib.core.methods import UNetNormalizer, create_normalizer
+from KernelNormalizationLib.core.methods import UNetNormalizer, create_normalizer, restoration
 from KernelNormalizationLib.core.models import Model
 from KernelNormalizationLib.core.normalizers import METHODS
 from KernelNormalizationLib.core.progress import ProgressReport, ProgressTracker
+from KernelNormalizationLib.core.truncation.estimation import known_plan
 from KernelNormalizationLib.core.truncation.hu_floor import HUFloor
+from KernelNormalizationLib.core.truncation.model import Truncation
+from KernelNormalizationLib.core.truncation.restoration import restore_slices
 from KernelNormalizationLib.core.unet import GATE_REACH
 
 CLIPPED = HUFloor("truncated", -1024.0)
+PLAIN_CLIP = Truncation()
 # Promised for tiles; fp32 sums in another order differ by some 0.001 HU.
 SAME_HU = 0.01
 
@@ -70,7 +73,8 @@ def backend(model: Model) -> Backend:
 def seen(count: int, rows: int, columns: int) -> list[np.ndarray]:
     """What a residual network sees of slices of a chest: sharp, base and lost, each (count, rows, columns)."""
     sharp = make_chest(slices=max(8, count), side=max(rows, columns, 16)).volume.hu[:count, :rows, :columns]
-    return [sharp, *restore_slices(sharp, (0.7, 0.7), b20f_gain(70), CLIPPED)]
+    plan = known_plan(sharp, (0.7, 0.7), b20f_gain(70), PLAIN_CLIP)
+    return [sharp, *restore_slices(sharp, (0.7, 0.7), b20f_gain(70), plan)]
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +144,7 @@ class TestCorrection:
         made = normalizer.normalize(chest.volume, ProgressTracker()).volume.hu
         assert sum(np.prod(shape) for shape in counted.calls) < 0.9 * made.size
         sharp = chest.volume.hu
-        base, lost = restore_slices(sharp, (0.7, 0.7), b20f_gain(70), CLIPPED)
+        base, lost = restoration(chest.volume, region, CLIPPED, b20f_gain(70)).of(slice(0, len(sharp)))
         full = NetworkRun(backend, batch=1).over_slices([sharp, base, lost], ProgressTracker())
         weight = np.stack([border_weight(body) for body in region.body])
         np.testing.assert_allclose(made, np.maximum(base + weight * (full - base), -1024.0), rtol=0.0, atol=SAME_HU)
@@ -177,7 +181,7 @@ class TestCorrection:
         made = normalizer.normalize(volume, ProgressTracker()).volume.hu
         assert (volume.hu == -1024.0).any()
         assert unused.calls == []
-        base, _ = restore_slices(volume.hu, (0.7, 0.7), b20f_gain(70), CLIPPED)
+        base, _ = restoration(volume, find_body(volume), CLIPPED, b20f_gain(70)).of(slice(0, len(volume.hu)))
         np.testing.assert_array_equal(made, np.maximum(base, -1024.0))
 
 
@@ -324,7 +328,7 @@ class TestReach:
         chest = make_chest(slices=8, side=260, noise_hu=45.0)
         normalizer = create_normalizer("unet", model=str(model.folder), device="cpu")
         made = normalizer.normalize(chest.volume, ProgressTracker()).volume.hu
-        base, lost = restore_slices(chest.volume.hu, (0.7, 0.7), b20f_gain(70), CLIPPED)
+        base, lost = restoration(chest.volume, find_body(chest.volume), CLIPPED, b20f_gain(70)).of(slice(0, 8))
         near = np.zeros(lost.shape, bool)
         for row in range(-GATE_REACH, GATE_REACH + 1):
             for column in range(-GATE_REACH, GATE_REACH + 1):

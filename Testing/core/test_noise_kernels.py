@@ -16,7 +16,7 @@ from KernelNormalizationLib.core.ge_kernels import ge_kernel, ge_kernel_model, p
 from KernelNormalizationLib.core.kernels import KERNELS, KernelModel, gain_to_b20f
 from KernelNormalizationLib.core.linear import find_transfer
 from KernelNormalizationLib.core.noisefit import fit_family, fit_free, gain_of_model
-from KernelNormalizationLib.core.noisespectrum import NoiseSpectrum, folded_noise_power, measure_noise_spectrum
+from KernelNormalizationLib.core.noisespectrum import NoiseSpectrum, aliased_noise_power, measure_noise_spectrum
 from KernelNormalizationLib.core.suitability import assess
 from KernelNormalizationLib.core.toldkernel import with_told_kernel
 from KernelNormalizationLib.core.volume import Acquisition, CTVolume, Geometry
@@ -31,7 +31,7 @@ def noise_of(
     model: KernelModel, slices: int = 12, side: int = 192, pixel_mm: float = 0.7, sd: float = 60.0
 ) -> NDArray[np.float32]:
     """Noise (slices, side, side) with the spectrum of ``model``, HU."""
-    amplitude = np.sqrt(folded_noise_power(model.mtf, pixel_mm, side))
+    amplitude = np.sqrt(aliased_noise_power(model.mtf, pixel_mm, side))
     white = np.random.default_rng(4).normal(size=(slices, side, side))
     noise = np.fft.ifft2(np.fft.fft2(white) * amplitude).real
     return np.asarray(noise * sd / noise.std(), np.float32)

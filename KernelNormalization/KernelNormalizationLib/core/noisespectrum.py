@@ -120,25 +120,25 @@ def expected_rings(transfer: Transfer, pixel_mm: float) -> Curve:
         transfer: of the kernel against frequency, lp/cm.
         pixel_mm: in-plane spacing, mm.
     """
-    power = folded_noise_power(transfer, pixel_mm, PATCH)
+    power = aliased_noise_power(transfer, pixel_mm, PATCH)
     for axis in (0, 1):  # power of the Hann window's transform: 2/3, and 1/6 at the frequencies beside
         power = 2.0 / 3.0 * power + (np.roll(power, 1, axis) + np.roll(power, -1, axis)) / 6.0
     return _ring_means(power)
 
 
-def folded_noise_power(transfer: Transfer, pixel_mm: float, size: int) -> NDArray[np.float64]:
+def aliased_noise_power(transfer: Transfer, pixel_mm: float, size: int) -> NDArray[np.float64]:
     """Noise power (size, size) of a kernel on the pixel grid, FFT order, arbitrary scale, aliasing included.
 
     Filtered back-projection colours white sinogram noise as f M(f)^2; sampling folds what lies beyond Nyquist.
     """
     total = np.zeros((size, size))
-    for radius in _folded_frequencies(size, round(pixel_mm, 5)):
+    for radius in _aliased_frequencies(size, round(pixel_mm, 5)):
         total += radius * transfer(radius) ** 2
     return total
 
 
 @lru_cache(maxsize=8)
-def _folded_frequencies(size: int, pixel_mm: float) -> list[NDArray[np.float64]]:
+def _aliased_frequencies(size: int, pixel_mm: float) -> list[NDArray[np.float64]]:
     frequency, period = np.fft.fftfreq(size, pixel_mm / 10.0), 10.0 / pixel_mm
     shifts = [(row * period, column * period) for row in (-1, 0, 1) for column in (-1, 0, 1)]
     return [np.hypot(frequency[:, None] + down, frequency[None, :] + right) for down, right in shifts]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .kernels import KERNELS, kernel_mtf
 from .noisefit import FamilyFit, fit_family
-from .noisespectrum import NoiseSpectrum, chosen_slices, folded_noise_power, measure_noise_spectrum, slices_apart
+from .noisespectrum import NoiseSpectrum, aliased_noise_power, chosen_slices, measure_noise_spectrum, slices_apart
 from .volume import BoolArray, CTVolume, FloatArray
 
 # Noise is what a Gaussian of 3 pixels takes away; tissue is where that Gaussian reads 0 to 80 HU and is locally flat.
@@ -116,7 +116,7 @@ def expected_rho1(number: float, pixel_mm: float) -> float:
 
 def noise_power(number: float, pixel_mm: float, size: int = 64) -> NDArray[np.float64]:
     """Modelled noise power (size, size) of a kernel on the pixel grid, FFT order, arbitrary scale, aliasing included."""
-    return folded_noise_power(lambda frequency: kernel_mtf(number, frequency), pixel_mm, size)
+    return aliased_noise_power(lambda frequency: kernel_mtf(number, frequency), pixel_mm, size)
 
 
 def _lag_one(noise: FloatArray, tissue: BoolArray, axis: int) -> float:
