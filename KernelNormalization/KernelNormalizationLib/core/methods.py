@@ -109,8 +109,8 @@ def restoration(volume: CTVolume, region: BodyRegion | None, floor: HUFloor, gai
     hu, pixel_mm = volume.filled(), (volume.geometry.spacing[1], volume.geometry.spacing[2])
     if floor.kind == "none":
         return Restoration(lambda part: (apply_gain(hu[part], pixel_mm, gain), np.zeros_like(hu[part])))
-    with_lung = np.flatnonzero(region.lungs.any(axis=(1, 2))) if region is not None else np.arange(len(hu))
-    plan = estimate_plan(hu[with_lung], pixel_mm, gain, floor.value, volume.acquisition.is_siemens)
+    with_lung = region.lungs.any(axis=(1, 2)) if region is not None else np.zeros(len(hu), bool)
+    plan = estimate_plan(hu[with_lung] if with_lung.any() else hu, pixel_mm, gain, floor.value, volume.acquisition.is_siemens)
     restorer = Restorer((hu.shape[1], hu.shape[2]), pixel_mm, gain)
 
     def one(k: int) -> tuple[FloatArray, FloatArray]:

@@ -154,7 +154,8 @@ class Restorer:
             s = noise[sparse] / np.float32(truncation.noise_ratio)
             t, u = (mean[sparse] - truncation.floor_hu) / s, (image[sparse] - truncation.floor_hu) / s
             took, spread = table.look_up(t, u, at_floor)
-            lost[sparse], uncertain[sparse] = took * s, spread * s**2
+            took = took * s
+            lost[sparse], uncertain[sparse] = np.where(took < -LEAST_LOSS_HU, took, 0.0), spread * s**2
             if estimate + 1 < ESTIMATES:
                 base, band = self.filters(image + lost, BASE, NOISE_BAND)
             state = LocalState(base, lost, mean, noise, sparse)
