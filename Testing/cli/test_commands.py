@@ -152,7 +152,7 @@ def test_json_output_is_only_json(scan: Path, tmp_path: Path, capsys: pytest.Cap
         (["normalize", "{scan}", "{tmp}/o.nrrd", "--model", "no-such-model"], "no model"),
         (["normalize", "{scan}", "{tmp}/o.nrrd", "--device", "mps"], "mps"),
         (["normalize", "{scan}", "{tmp}/o.nrrd", "--ensemble", "--method", "linear"], "--method unet"),
-        (["normalize", "{scan}", "{tmp}/o.nrrd", "--ensemble", "--model", "unet-b20f-development"], "0 ensemble members"),
+        (["normalize", "{scan}", "{tmp}/o.nrrd", "--ensemble", "--model", "unet-b20f-20261126"], "0 ensemble members"),
         (["quantify", "{scan}", "--threshold", "5", "--out", "{tmp}"], "between -1024 and 0"),
         (["quantify", "{scan}", "--height", "175", "--out", "{tmp}"], "--sex, --height and --weight together"),
         (["quantify", "{scan}", "--mask", "missing.nrrd", "--out", "{tmp}"], "missing.nrrd"),
