@@ -31,8 +31,8 @@ EDGES_HU = np.array([AT_FLOOR_HU, 5.5, 10.5, 20.5, 30.5, 45.5, 60.5, 80.5, 100.5
 # 10 %; the noise that the band of high frequencies tells was 0.82 to 1.07 of what the histogram fits.
 BIN_ERROR, LEVEL_ERROR = 0.06, 0.10
 # Error of that noise, downwards and upwards. Nothing makes noise stronger in lungs than its band says, but on the real B70f
-# chest the histogram would have it 1.2 times as strong, and restore more than two thin-slice pairs bear out (as much as two images of
-# r 0.24, or four of r 0.5).
+# chest the histogram would have it 1.2 times as strong, and restore more than two thin-slice pairs bear out (as much as two
+# images of r 0.24, or four of r 0.5).
 NOISE_ERROR = (0.15, 0.05)
 NOISE_FACTORS = np.exp(np.arange(-0.40, 0.21, 0.05))
 # Hypotheses that fit nearly as well as the best: what the scan leaves open.
