@@ -110,6 +110,15 @@ class TestWithoutGpu:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
+def test_fp32_on_cuda_gives_what_the_cpu_gives(model: Model) -> None:
+    seen = images(model, 128, 96)
+    backend = TorchBackend(model, "cuda", "float32")
+    assert backend.precision == "fp32"
+    expected = TorchBackend(model, "cpu").run(*seen)
+    np.testing.assert_allclose(backend.run(*seen), expected, rtol=0.0, atol=AGREEMENT_HU)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
 def test_cuda_stays_within_half_a_hu(model: Model) -> None:
     choice = choose_backend(model, "cuda")
     assert choice.backend.device == "cuda"

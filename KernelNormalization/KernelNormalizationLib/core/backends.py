@@ -6,6 +6,7 @@ import importlib.util
 import logging
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, Literal, Protocol
@@ -205,7 +206,8 @@ class TorchBackend:
     Args:
         model: verified model.
         device: ``cuda``, ``mps`` or ``cpu``.
-        autocast_dtype: reduced precision to try, by name; default: ``float16`` on CUDA, none elsewhere.
+        autocast_dtype: precision to try, by name; ``float32`` for no reduced one; default: ``float16`` on CUDA, else
+            ``float32``.
     """
 
     name, streams = "torch", 1
@@ -225,8 +227,8 @@ class TorchBackend:
         except SafetensorError as error:
             raise RuntimeError(f"{model.weights.name} cannot be read: {error}") from error
         self._network = self._network.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        wanted = autocast_dtype or ("float16" if device == "cuda" else None)
-        self._autocast = getattr(torch, wanted) if wanted else None
+        wanted = autocast_dtype or ("float16" if device == "cuda" else "float32")
+        self._autocast = None if wanted == "float32" else getattr(torch, wanted)
         if self._autocast is not None and not conformance_error(self, model.conformance()) <= CONFORMANCE_HU:
             logger.info("%s is more than %.1f HU off on %s; computing in fp32", wanted, CONFORMANCE_HU, device)
             self._autocast = None
@@ -239,13 +241,18 @@ class TorchBackend:
     def run(self, *images: FloatArray) -> FloatArray:
         torch = self._torch
         try:
-            with torch.inference_mode(), torch.autocast(self.device, self._autocast, enabled=self._autocast is not None):
+            reduced = self._autocast is not None
+            with torch.inference_mode(), self._exact(), torch.autocast(self.device, self._autocast, enabled=reduced):
                 inputs = [torch.from_numpy(x).to(self.device, memory_format=torch.channels_last) for x in images]
                 return np.asarray(self._network(*inputs).float().cpu().numpy(), np.float32)
         except RuntimeError as error:
             if self.device == "cuda" and _out_of_memory(error):
                 torch.cuda.empty_cache()
             raise _out_of_memory(error) or error from error
+
+    def _exact(self) -> Any:
+        # Convolutions in fp32 are computed in TF32 otherwise, whose mantissa has 10 bits.
+        return self._torch.backends.cudnn.flags(enabled=True, allow_tf32=False) if self.device == "cuda" else nullcontext()
 
     def free_bytes(self) -> int | None:
         if self.device == "cuda":
