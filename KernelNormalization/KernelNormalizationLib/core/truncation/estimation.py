@@ -30,9 +30,9 @@ EDGES_HU = np.array([AT_FLOOR_HU, 5.5, 10.5, 20.5, 30.5, 45.5, 60.5, 80.5, 100.5
 # On simulated scans of known truncation, restored with it, predicted counts were off by 6 % a bin, and all of them together by
 # 10 %; the noise that the band of high frequencies tells was 0.82 to 1.07 of what the histogram fits.
 BIN_ERROR, LEVEL_ERROR = 0.06, 0.10
-# Error of that noise, downwards and upwards. Nothing makes noise stronger in lungs than its band says, but on the real B70f chest
-# the histogram would have it 1.2 times as strong, and restore more than two thin-slice pairs bear out (as much as two images of
-# r 0.24, or four of r 0.5).
+# Error of that noise, downwards and upwards. Nothing makes noise stronger in lungs than its band says, but on the real B70f
+# chest the histogram would have it 1.2 times as strong, and restore more than two thin-slice pairs bear out (as much as two
+# images of r 0.24, or four of r 0.5).
 NOISE_ERROR = (0.15, 0.05)
 NOISE_FACTORS = np.exp(np.arange(-0.40, 0.21, 0.05))
 # Hypotheses that fit nearly as well as the best: what the scan leaves open.
@@ -122,7 +122,7 @@ def estimate_plan(hu: FloatArray, pixel_mm: tuple[float, float], gain: Gain, flo
         siemens: whether a Siemens scanner made it; ``None`` if unknown, which counts as Siemens.
     """
     whole = Restorer((hu.shape[1], hu.shape[2]), pixel_mm, gain)
-    regions = [_Regions.of(image, whole) for image in hu[_evenly(len(hu), 3 * SLICES)]]
+    regions = [_Regions.of(image, whole) for image in hu[examined_slices(len(hu))]]
     share = _noise_share(regions)
     default = Truncation(floor_hu) if siemens is False else Truncation(floor_hu, SIEMENS.weights, SIEMENS.correlation)
     air_fits = fit_air([(r.image, r.outside) for r in regions], floor_hu)
@@ -138,6 +138,11 @@ def estimate_plan(hu: FloatArray, pixel_mm: tuple[float, float], gain: Gain, flo
         "left_open": [_as_alternative(fit, share) for fit in not_ruled_out(lung_fits)],
     }
     return RestorationPlan(lungs, air or lungs, share * (chosen.noise_factor if chosen else 1.0), evidence)
+
+
+def examined_slices(count: int) -> NDArray[np.intp]:
+    """Which of ``count`` slices :func:`estimate_plan` looks at; given those alone, it finds the same."""
+    return _evenly(count, 3 * SLICES)
 
 
 def known_plan(hu: FloatArray, pixel_mm: tuple[float, float], gain: Gain, truncation: Truncation) -> RestorationPlan:
