@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from KernelNormalizationLib.core.kernels import gain_to_b20f
 from KernelNormalizationLib.core.radial import Gain, apply_gain
-from KernelNormalizationLib.core.truncation.estimation import Fit, Prior, estimate_plan, known_plan, outer_air
+from KernelNormalizationLib.core.truncation.estimation import Fit, Prior, estimate_plan, examined_slices, known_plan, outer_air
 from KernelNormalizationLib.core.truncation.model import Truncation
 from KernelNormalizationLib.core.truncation.restoration import RestorationPlan, restore_slices
 from training.simulate.truncated import truncated
@@ -155,3 +155,10 @@ def test_the_plan_is_json() -> None:
     stored, _ = _scan(Truncation.of_equal_images(2, 0.24))
     record = estimate_plan(stored, PIXEL, GAIN, -1024.0).as_record()
     assert json.loads(json.dumps(record)) == record
+
+
+@pytest.mark.parametrize("count", [1, 8, 12, 13, 300])
+def test_the_slices_that_tell_the_truncation_are_all_that_is_needed_of_a_series(count: int) -> None:
+    examined = examined_slices(count)
+    assert examined.max() < count
+    np.testing.assert_array_equal(examined_slices(examined.size), np.arange(examined.size))

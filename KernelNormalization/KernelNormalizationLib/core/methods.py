@@ -25,7 +25,7 @@ from .normalizers import HYPOTHESES_KEY, METHODS, TARGET_KERNEL, Method, Normali
 from .progress import Progress
 from .radial import Gain, apply_gain, filter_slices, in_threads
 from .suitability import Suitability, assess
-from .truncation.estimation import BODY_MARGIN_PIXELS, estimate_plan
+from .truncation.estimation import BODY_MARGIN_PIXELS, estimate_plan, examined_slices
 from .truncation.hu_floor import HUFloor, detect_floor
 from .truncation.restoration import RestorationPlan, Restorer
 from .volume import CTVolume, FloatArray
@@ -110,7 +110,9 @@ def restoration(volume: CTVolume, region: BodyRegion | None, floor: HUFloor, gai
     if floor.kind == "none":
         return Restoration(lambda part: (apply_gain(hu[part], pixel_mm, gain), np.zeros_like(hu[part])))
     with_lung = region.lungs.any(axis=(1, 2)) if region is not None else np.zeros(len(hu), bool)
-    plan = estimate_plan(hu[with_lung] if with_lung.any() else hu, pixel_mm, gain, floor.value, volume.acquisition.is_siemens)
+    places = np.flatnonzero(with_lung) if with_lung.any() else np.arange(len(hu))
+    examined = hu[places[examined_slices(places.size)]]
+    plan = estimate_plan(examined, pixel_mm, gain, floor.value, volume.acquisition.is_siemens)
     restorer = Restorer((hu.shape[1], hu.shape[2]), pixel_mm, gain)
 
     def one(k: int) -> tuple[FloatArray, FloatArray]:

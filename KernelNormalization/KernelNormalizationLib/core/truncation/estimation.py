@@ -122,7 +122,7 @@ def estimate_plan(hu: FloatArray, pixel_mm: tuple[float, float], gain: Gain, flo
         siemens: whether a Siemens scanner made it; ``None`` if unknown, which counts as Siemens.
     """
     whole = Restorer((hu.shape[1], hu.shape[2]), pixel_mm, gain)
-    regions = [_Regions.of(image, whole) for image in hu[_evenly(len(hu), 3 * SLICES)]]
+    regions = [_Regions.of(image, whole) for image in hu[examined_slices(len(hu))]]
     share = _noise_share(regions)
     default = Truncation(floor_hu) if siemens is False else Truncation(floor_hu, SIEMENS.weights, SIEMENS.correlation)
     air_fits = fit_air([(r.image, r.outside) for r in regions], floor_hu)
@@ -138,6 +138,11 @@ def estimate_plan(hu: FloatArray, pixel_mm: tuple[float, float], gain: Gain, flo
         "left_open": [_as_alternative(fit, share) for fit in not_ruled_out(lung_fits)],
     }
     return RestorationPlan(lungs, air or lungs, share * (chosen.noise_factor if chosen else 1.0), evidence)
+
+
+def examined_slices(count: int) -> NDArray[np.intp]:
+    """Which of ``count`` slices :func:`estimate_plan` looks at; given those alone, it finds the same."""
+    return _evenly(count, 3 * SLICES)
 
 
 def known_plan(hu: FloatArray, pixel_mm: tuple[float, float], gain: Gain, truncation: Truncation) -> RestorationPlan:
