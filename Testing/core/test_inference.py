@@ -250,6 +250,16 @@ class TestShortOfMemory:
         with pytest.raises(ZeroDivisionError):
             NetworkRun(ShortMemory(backend, 0, error=ZeroDivisionError)).over_slices(images, ProgressTracker())
 
+    def test_slices_computed_at_once_that_run_out_of_memory_together_shrink_once(self, model: Model, backend: Backend) -> None:
+        volume = make_chest(slices=8, side=320).volume
+        normalizer = UNetNormalizer(model, "cpu")
+        expected = normalizer.normalize(volume, ProgressTracker()).volume.hu
+        short = ShortMemory(backend, pixels=(128 + 2 * 48) ** 2, device="cpu", streams=4)
+        normalizer.choice = replace(normalizer.choice, backend=short)
+        result = normalizer.normalize(volume, ProgressTracker())
+        assert result.record["tile"] == 128
+        np.testing.assert_allclose(result.volume.hu, expected, rtol=0.0, atol=SAME_HU)
+
     def test_a_whole_normalization_ends_on_the_cpu_with_the_warning_in_its_record(self, model: Model) -> None:
         volume = make_chest(slices=8).volume
         normalizer = UNetNormalizer(model, "cpu")
