@@ -257,3 +257,11 @@ class TestAScanThatIsSmoothAlready:
     ) -> None:
         made = normalized("unet", philips_soft, model).volume
         assert np.abs(made.hu - philips_soft.hu).max() < 0.5
+
+
+@pytest.mark.parametrize("method", ["linear", "restored", "unet"])
+def test_a_b20f_series_is_left_as_it_is_air_included(method: str, model: Model) -> None:
+    volume = make_chest(slices=8, number=20.0, noise_hu=14.0, kernel="B20f").volume
+    assert (volume.hu == -1024.0).any()
+    made = normalized(method, volume, model).volume
+    np.testing.assert_allclose(made.hu, volume.hu, atol=0.01)

@@ -63,7 +63,8 @@ class SourceTransfer:
     @property
     def is_identity(self) -> bool:
         """Whether the volume is on the reference kernel, or as smooth, already: it is left as it is."""
-        return self.origin in ("synthetic", "smooth noise")
+        number = self.record.get("source_kernel_number")
+        return self.origin in ("synthetic", "smooth noise") or (number is not None and float(number) <= TARGET_NUMBER)
 
 
 def find_transfer(volume: CTVolume, region: BodyRegion | None = None, sharpness: Sharpness | None = None,
