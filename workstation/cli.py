@@ -69,6 +69,8 @@ def normalize(options: argparse.Namespace) -> None:
         lines.append(f"Computed on {record['device']} with {record['backend']}: {record['device_reason']}")
     if spread is not None:
         lines.append(f"Ensemble of {len(spread['members'])}: EI differs by {spread[ENSEMBLE_SD_KEY]:.2f} points (SD)")
+    if "truncation_in_words" in record:
+        lines.append(record["truncation_in_words"])
     lines += [f"Note: {warning}" for warning in record["warnings"]]
     print_lines([*lines, f"Provenance: {provenance_path(options.out)}", RESEARCH_USE])
 

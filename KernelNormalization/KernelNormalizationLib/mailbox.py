@@ -13,7 +13,7 @@ import qt
 # While threads compute in Python, the GUI thread gives four fifths of its time to them; while they only wait for files or a
 # process, it looks after them now and then.
 COMPUTING_INTERVAL_MILLISECONDS, COMPUTING_PAUSE_SECONDS = 5, 0.02
-WAITING_INTERVAL_MILLISECONDS, WAITING_PAUSE_SECONDS = 50, 0.001
+WAITING_INTERVAL_MILLISECONDS, WAITING_PAUSE_SECONDS = 50, 0.003
 
 Done = Callable[[Any, Exception | None], None]
 
@@ -72,7 +72,8 @@ class Mailbox:
             self._messages.put(lambda: done(result, error))
 
         self._pace()
-        threading.Thread(target=body, daemon=True).start()
+        # Not a daemon: at exit Python would end it inside a library's compiled code, and the process with it (exit code 134).
+        threading.Thread(target=body, daemon=False).start()
 
     def _computed(self, done: Done, result: Any, error: Exception | None) -> None:
         self._computing -= 1

@@ -71,6 +71,7 @@ class NormalizationPanel(ModulePanel):
         self._startRun = startRun
         self._process: BackgroundProcess | None = None
         self._errors: list[str] = []
+        self._truncation = ""
         self._cancelled = False
         self._assessed: tuple[str, str] | None = None  # node ID and kernel choice of the card
         self._subtracting = False
@@ -239,6 +240,7 @@ class NormalizationPanel(ModulePanel):
 
     def _onResult(self, number: int, voxels: Any, record: dict[str, Any]) -> None:
         node = self._process.run.addResult(number, voxels, record) if self._process is not None else None
+        self._truncation = str(record.get("truncation_in_words", ""))
         if node is not None:
             parameters = self._parameters or NormalizationParameters(self.logic.getParameterNode())
             parameters.resultVolume = node
@@ -255,7 +257,8 @@ class NormalizationPanel(ModulePanel):
             logging.getLogger(__name__).error("Background process failed with code %s:\n%s", code, lines)
             self.setStatus(_failureMessage(code, lines), error=True)
         else:
-            self.setStatus(_("Done. {text}").format(text=attributes.RESEARCH_USE_TEXT))
+            told = " ".join(part for part in (self._truncation, attributes.RESEARCH_USE_TEXT) if part)
+            self.setStatus(_("Done. {text}").format(text=told))
             self.onShowSideBySide()
 
     # ---- models

@@ -69,7 +69,18 @@ class RestorationPlan:
             "truncation_air": self.air.as_record(),
             "truncation_noise_share": round(self.noise_share, 3),
             "truncation_evidence": self.evidence,
+            "truncation_in_words": self.in_words(),
         }
+
+    def in_words(self) -> str:
+        """One sentence for the user."""
+        count = self.lungs.images
+        how = "" if count == 1 else f" in {count} images that were then averaged"
+        told = self.evidence.get("lungs", {}).get("from", "")
+        seen = told.startswith("histogram")
+        source = "as its histogram shows" if seen else "as is usual for such a scanner; the scan does not tell"
+        cut = f"The scanner cut off values below {self.lungs.floor_hu:.0f} HU{how} ({source})"
+        return f"{cut}; what was lost in lung and air was estimated."
 
 
 @dataclass(frozen=True)
