@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import atexit
+import gc
 import logging
 import math
 import os
@@ -200,7 +202,15 @@ def make_fabric(precision: str) -> Fabric:
     nodes = int(os.environ["WORLD_SIZE"]) // local
     fabric = Fabric(accelerator="auto", devices=local, num_nodes=nodes, strategy="ddp", precision=precision)  # type: ignore[arg-type]
     fabric.launch()
+    atexit.register(_leave_group)
     return fabric
+
+
+def _leave_group() -> None:
+    """Before the interpreter ends: left to C++, gloo's running threads may abort a process that has finished its work."""
+    gc.collect()
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
@@ -286,6 +296,7 @@ def main(arguments: list[str] | None = None) -> int:
             transfer = measure_transfer([file for path in options.simulated[:1] for file in patient_files(Path(path))])
             config = replace(config, sources=replace(config.sources, transfer=transfer))
         train(config, options.out, fabric=fabric, rhythm=rhythm_from(options))
+        fabric.barrier()
     except CTKernelError as error:
         logger.error("%s", error)
         return 2
