@@ -8,8 +8,8 @@ from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleLogic, ScriptedLoadableModuleTest
 
 from EmphysemaQuantLib.logic import EmphysemaLogic
-from EmphysemaQuantLib.selftest import EmphysemaSelfTest
-from KernelNormalizationLib.slicermodule import PanelWidget, describe
+from EmphysemaQuantLib.selftest.quantification import EmphysemaSelfTest
+from KernelNormalizationLib.ui.module_widget import PanelWidget, describe
 
 
 class EmphysemaQuant(ScriptedLoadableModule):
@@ -39,7 +39,7 @@ class EmphysemaQuantWidget(PanelWidget):
 
     def makePanel(self) -> Any:
         """The panel of emphysema quantification."""
-        from EmphysemaQuantLib.widget import EmphysemaPanel
+        from EmphysemaQuantLib.ui.widget import EmphysemaPanel
 
         return EmphysemaPanel(EmphysemaQuantLogic(), self.resourcePath("UI/EmphysemaQuant.ui"))
 

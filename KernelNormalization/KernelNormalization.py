@@ -10,8 +10,8 @@ from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleLogic, ScriptedLoadableModuleTest
 
 from KernelNormalizationLib.logic import NormalizationLogic
-from KernelNormalizationLib.selftest import NormalizationSelfTest
-from KernelNormalizationLib.slicermodule import PanelWidget, describe
+from KernelNormalizationLib.selftest.normalization import NormalizationSelfTest
+from KernelNormalizationLib.ui.module_widget import PanelWidget, describe
 
 
 class KernelNormalization(ScriptedLoadableModule):
@@ -38,7 +38,7 @@ class KernelNormalization(ScriptedLoadableModule):
 
 def registerSampleData() -> None:
     """Offer the simulated chest, made on this computer, in the Sample Data module."""
-    from KernelNormalizationLib.sample import registerSimulatedChest
+    from KernelNormalizationLib.mrml.sampledata import registerSimulatedChest
 
     icon = Path(__file__).parent / "Resources" / "Icons" / "KernelNormalization.png"
     registerSimulatedChest(str(icon))
@@ -53,7 +53,7 @@ class KernelNormalizationWidget(PanelWidget):
 
     def makePanel(self) -> Any:
         """The panel of kernel normalization."""
-        from KernelNormalizationLib.widget import NormalizationPanel
+        from KernelNormalizationLib.ui.widget import NormalizationPanel
 
         return NormalizationPanel(KernelNormalizationLogic(), self.resourcePath("UI/KernelNormalization.ui"))
 

@@ -15,18 +15,18 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from EmphysemaQuantLib.core.indices import compute_indices
-from EmphysemaQuantLib.core.lungs import segment_lungs
-from KernelNormalizationLib.core.backends import Backend, available_cpu_backends, create_cpu_backend
-from KernelNormalizationLib.core.correction import STAGE
-from KernelNormalizationLib.core.methods import create_normalizer
-from KernelNormalizationLib.core.models import load_model
+from EmphysemaQuantLib.core.indices.density import compute_indices
+from EmphysemaQuantLib.core.lungs.segmentation import segment_lungs
+from KernelNormalizationLib.core.io.reading import read_volume
+from KernelNormalizationLib.core.io.writing import write_volume
+from KernelNormalizationLib.core.kernels.radial_filter import in_threads
+from KernelNormalizationLib.core.methods.correction import STAGE
+from KernelNormalizationLib.core.methods.registry import create_normalizer
+from KernelNormalizationLib.core.network.backends import Backend, available_cpu_backends, create_cpu_backend
+from KernelNormalizationLib.core.network.model_folder import load_model
+from KernelNormalizationLib.core.network.unet import UNet, UNetConfig
 from KernelNormalizationLib.core.progress import ProgressReport, ProgressTracker
-from KernelNormalizationLib.core.radial import in_threads
-from KernelNormalizationLib.core.read import read_volume
-from KernelNormalizationLib.core.sample import make_sample
-from KernelNormalizationLib.core.unet import UNet, UNetConfig
-from KernelNormalizationLib.core.write import write_volume
+from KernelNormalizationLib.core.simulated_chest import make_sample
 
 SIDE = 512
 REPEATS = 7
@@ -117,10 +117,10 @@ def volume_bench(write: Callable[[str], object], eager: float) -> None:
         folder = Path(name)
         scan, out = folder / "sharp.nrrd", folder / "smooth.nrrd"
         write_volume(make_sample(1, VOLUME_SHAPE, VOLUME_SPACING).sharp, scan)
-        normalize = child_seconds("workstation.cli", "normalize", str(scan), str(out))
+        normalize = child_seconds("ctkernel.cli", "normalize", str(scan), str(out))
         # ru_maxrss of children is the largest of all so far: the normalization's, then possibly the measurement's.
         normalize_peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024**2
-        measure = child_seconds("workstation.cli", "quantify", str(scan), "--compare", str(out), "--out", str(folder / "q"))
+        measure = child_seconds("ctkernel.cli", "quantify", str(scan), "--compare", str(out), "--out", str(folder / "q"))
         both_peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024**2
         quantified = subprocess.run(
             [sys.executable, "-m", "Testing.bench_emphysema", str(scan)], check=True, capture_output=True, text=True

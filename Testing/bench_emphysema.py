@@ -16,10 +16,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from EmphysemaQuantLib.core.indices import compute_indices
-from EmphysemaQuantLib.core.lungs import segment_lungs
-from EmphysemaQuantLib.core.panel import measure_panel
-from KernelNormalizationLib.core.read import read_volume
+from EmphysemaQuantLib.core.indices.density import compute_indices
+from EmphysemaQuantLib.core.lungs.segmentation import segment_lungs
+from EmphysemaQuantLib.core.results.measurement import measure_panel
+from KernelNormalizationLib.core.io.reading import read_volume
 from KernelNormalizationLib.core.volume import CTVolume
 
 Result = TypeVar("Result")

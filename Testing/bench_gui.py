@@ -21,7 +21,7 @@ import numpy as np  # noqa: E402
 import slicer  # noqa: E402
 from normalizationpanel import QUICK, Ready, running, synthetic  # noqa: E402
 
-from KernelNormalizationLib.moduletest import waitUntil  # noqa: E402
+from KernelNormalizationLib.selftest.base import waitUntil  # noqa: E402
 from slicerhost import application  # noqa: E402
 from slicerhost.pictures import SlicePicture  # noqa: E402
 
@@ -76,8 +76,8 @@ def large_chest() -> Any:
 def normalization(write: Callable[[str], object]) -> None:
     """Blocks of the GUI thread from pressing Normalize to the side-by-side view with the difference."""
     from KernelNormalization import KernelNormalizationLogic
-    from KernelNormalizationLib.selftest import UI_FILE
-    from KernelNormalizationLib.widget import NormalizationPanel
+    from KernelNormalizationLib.selftest.normalization import UI_FILE
+    from KernelNormalizationLib.ui.widget import NormalizationPanel
 
     panel = NormalizationPanel(KernelNormalizationLogic(), str(UI_FILE), Ready(), running(QUICK, steps=20, pause=0.05))
     heart = Heart(lambda: str(panel.ui.statusLabel.text))
@@ -98,15 +98,15 @@ def normalization(write: Callable[[str], object]) -> None:
 def threshold(write: Callable[[str], object], app: application.Application) -> None:
     """Time from moving the slider to the redrawn view."""
     from EmphysemaQuant import EmphysemaQuantLogic
-    from EmphysemaQuantLib import analysis
-    from EmphysemaQuantLib.selftest import UI_FILE
-    from EmphysemaQuantLib.widget import EmphysemaPanel
-    from KernelNormalizationLib.layouts import viewName
+    from EmphysemaQuantLib.core.results import quantification
+    from EmphysemaQuantLib.selftest.quantification import UI_FILE
+    from EmphysemaQuantLib.ui.widget import EmphysemaPanel
+    from KernelNormalizationLib.ui.review_layout import viewName
 
     lungs = np.zeros((2, *SHAPE), bool)
     lungs[0, 20:280, 100:400, 60:220] = lungs[1, 20:280, 100:400, 300:460] = True
-    mask = analysis.supplied_mask(*lungs)
-    logic = EmphysemaQuantLogic(lambda volume, second, _, *rest: analysis.quantify(volume, second, mask, *rest))
+    mask = quantification.supplied_mask(*lungs)
+    logic = EmphysemaQuantLogic(lambda volume, second, _, *rest: quantification.quantify(volume, second, mask, *rest))
     panel = EmphysemaPanel(logic, str(UI_FILE))
     heart = Heart(lambda: str(panel.ui.statusLabel.text))
     panel.enter()

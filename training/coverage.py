@@ -14,19 +14,19 @@ from typing import Any
 
 from scipy import stats
 
-from EmphysemaQuantLib.core.interval import EIInterval, ErrorStratum, ei_interval, read_strata
-from EmphysemaQuantLib.core.leftopen import read_left_open
-from KernelNormalizationLib.core.api import create_normalizer
-from KernelNormalizationLib.core.backends import Device
+from EmphysemaQuantLib.core.indices.left_open import read_left_open
+from EmphysemaQuantLib.core.indices.prediction_interval import EIInterval, ErrorStratum, ei_interval, read_strata
 from KernelNormalizationLib.core.errors import CTKernelError, InputError
-from KernelNormalizationLib.core.models import CARD
-from KernelNormalizationLib.core.normalizers import HYPOTHESES_KEY, Normalizer
+from KernelNormalizationLib.core.io.file_conversion import create_normalizer
+from KernelNormalizationLib.core.io.writing import atomic_path, write_json
+from KernelNormalizationLib.core.methods.protocol import HYPOTHESES_KEY, Normalizer
+from KernelNormalizationLib.core.network.backends import Device
+from KernelNormalizationLib.core.network.model_folder import CARD
 from KernelNormalizationLib.core.progress import ProgressTracker
-from KernelNormalizationLib.core.write import atomic_path, write_json
 
 from .evaluation.cases import find_cases, load_case
 from .evaluation.scores import Score, score
-from .strata import error_strata
+from .running.error_strata import error_strata
 
 logger = logging.getLogger("training.coverage")
 

@@ -12,15 +12,15 @@ from pathlib import Path
 from lightning_fabric import Fabric
 
 from KernelNormalizationLib.core.errors import CTKernelError, InputError
-from KernelNormalizationLib.core.write import write_json
+from KernelNormalizationLib.core.io.writing import write_json
 
-from .config import TrainConfig
+from .data.calibrate_transfer import measure_transfer
+from .data.unpacked import patient_files
 from .export import MODEL, RUN, export
-from .folds import Fold, make_folds
-from .owntransfer import measure_transfer
-from .smoke import make_tiny_pairs
+from .running.config import TrainConfig
+from .running.folds import Fold, make_folds
+from .running.smoke import make_tiny_pairs
 from .train import Rhythm, add_recipe_arguments, config_from, rhythm_from, set_up, train
-from .unpacked import patient_files
 
 logger = logging.getLogger("training.crossval")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from KernelNormalizationLib.core.errors import CTKernelError, InputError
-from KernelNormalizationLib.core.write import atomic_path
+from KernelNormalizationLib.core.io.writing import atomic_path
 
 from .evaluation.cases import Case, FloatArray, find_cases, load_case
 from .evaluation.figures import FIGURE_SUFFIXES, save_panel

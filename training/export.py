@@ -16,19 +16,19 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from EmphysemaQuantLib.core.interval import STRATA_KEY
+from EmphysemaQuantLib.core.indices.prediction_interval import STRATA_KEY
 from KernelNormalizationLib.core.errors import CTKernelError, InputError
-from KernelNormalizationLib.core.linear import b20f_gain
-from KernelNormalizationLib.core.models import CARD, CARD_FORMAT, ONNX, WEIGHTS, load_model, sha256_of
-from KernelNormalizationLib.core.radial import apply_gain
-from KernelNormalizationLib.core.unet import UNet
+from KernelNormalizationLib.core.io.writing import RESEARCH_USE
+from KernelNormalizationLib.core.kernels.radial_filter import apply_gain
+from KernelNormalizationLib.core.kernels.transfer import b20f_gain
+from KernelNormalizationLib.core.network.model_folder import CARD, CARD_FORMAT, ONNX, WEIGHTS, load_model, sha256_of
+from KernelNormalizationLib.core.network.unet import UNet
 from KernelNormalizationLib.core.volume import FloatArray
-from KernelNormalizationLib.core.write import RESEARCH_USE
 
-from .checkpoint import load_trained
-from .config import CONFIG
 from .evaluation.report import read_scores
-from .strata import error_strata
+from .running.checkpoint import load_trained
+from .running.config import CONFIG
+from .running.error_strata import error_strata
 
 logger = logging.getLogger("training.export")
 

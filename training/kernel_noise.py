@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from EmphysemaQuantLib.core.lungs import segment_lungs
-from KernelNormalizationLib.core.api import create_normalizer
+from EmphysemaQuantLib.core.lungs.segmentation import segment_lungs
 from KernelNormalizationLib.core.errors import CTKernelError
-from KernelNormalizationLib.core.read import read_volume
-from KernelNormalizationLib.core.write import atomic_path
+from KernelNormalizationLib.core.io.file_conversion import create_normalizer
+from KernelNormalizationLib.core.io.reading import read_volume
+from KernelNormalizationLib.core.io.writing import atomic_path
 
 from .checking.kernel_noise import NoiseCurve, gains_of_real_pairs, smooth_spectra, tag_and_no_tag
 from .checking.outcomes import Outcome

@@ -20,12 +20,12 @@ import pydicom
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-from EmphysemaQuantLib.core.lungs import segment_lungs
-from KernelNormalizationLib.core.dicom import Series, find_series, read_series
+from EmphysemaQuantLib.core.lungs.segmentation import segment_lungs
 from KernelNormalizationLib.core.errors import CTKernelError, InputError
-from KernelNormalizationLib.core.kernels import KERNELS, TARGET_NUMBER, kernel_number
-from KernelNormalizationLib.core.read import volume_from_image
-from KernelNormalizationLib.core.sharpness import estimate_sharpness
+from KernelNormalizationLib.core.io.dicom_series import Series, find_series, read_series
+from KernelNormalizationLib.core.io.reading import volume_from_image
+from KernelNormalizationLib.core.kernels.mtf import KERNELS, TARGET_NUMBER, kernel_number
+from KernelNormalizationLib.core.kernels.noise_sharpness import estimate_sharpness
 from KernelNormalizationLib.core.truncation.hu_floor import detect_floor
 from KernelNormalizationLib.core.volume import CTVolume, Geometry
 

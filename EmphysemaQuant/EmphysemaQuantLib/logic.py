@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import slicer
 
-from KernelNormalizationLib import attributes
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.progress import Progress, ProgressTracker
-from KernelNormalizationLib.volumenodes import TagReader, databaseTagReader, deferredRecord, deferredVolume, whyNotCt
+from KernelNormalizationLib.mrml import provenance
+from KernelNormalizationLib.mrml.volumes import TagReader, databaseTagReader, deferredRecord, deferredVolume, whyNotCt
 
-from .analysis import Quantification, quantify, with_intervals
-from .core.emphysema import EMPHYSEMA_THRESHOLD_HU
-from .segments import (
+from .core.indices.emphysema_mask import EMPHYSEMA_THRESHOLD_HU
+from .core.results.quantification import Quantification, quantify, with_intervals
+from .mrml.result_nodes import ownedNodes, writeHistogram, writeIndices
+from .mrml.segments import (
     VOLUME_REFERENCE_ROLE,
     ijkToRasOf,
     labelmaps,
@@ -24,7 +25,6 @@ from .segments import (
     newSegmentationNode,
     writeSegments,
 )
-from .tables import ownedNodes, writeHistogram, writeIndices
 
 Quantify = Callable[..., Quantification]
 
@@ -124,16 +124,16 @@ class EmphysemaLogic:
         """The other half of a sharp and synthetic pair: the newest synthetic volume of an original, or its original."""
         if volumeNode is None:
             return None
-        if attributes.isSynthetic(volumeNode):
-            return attributes.inputOf(volumeNode)
+        if provenance.isSynthetic(volumeNode):
+            return provenance.inputOf(volumeNode)
         nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
-        return next((n for n in reversed(nodes) if attributes.inputOf(n) is volumeNode), None)
+        return next((n for n in reversed(nodes) if provenance.inputOf(n) is volumeNode), None)
 
     def preferredVolume(self) -> Any | None:
         """The volume a user most likely wants measured: the newest original that has a partner, else the newest CT."""
         nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
         nodes = [n for n in nodes if not n.GetHideFromEditors() and whyNotCt(n) is None]
-        originals = [n for n in nodes if not attributes.isSynthetic(n)]
+        originals = [n for n in nodes if not provenance.isSynthetic(n)]
         paired = [n for n in originals if self.partnerOf(n) is not None]
         return next(iter((paired or originals or nodes)[::-1]), None)
 

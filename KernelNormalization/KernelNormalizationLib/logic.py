@@ -7,11 +7,11 @@ from typing import Any
 
 import slicer
 
-from . import attributes
-from .core.normalizers import Method, NormalizationResult, Normalizer
+from .core.methods.protocol import Method, NormalizationResult, Normalizer
 from .core.progress import Progress, ProgressTracker
 from .core.volume import CTVolume
-from .volumenodes import (
+from .mrml import provenance
+from .mrml.volumes import (
     TagReader,
     addSyntheticVolumeNode,
     databaseTagReader,
@@ -71,7 +71,7 @@ class NormalizationLogic:
         """Volume nodes of the scene that can be normalized, oldest first: CT-like scalar volumes, none synthetic."""
         nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
         visible = [node for node in nodes if not node.GetHideFromEditors()]
-        return [node for node in visible if whyNotCt(node) is None and not attributes.isSynthetic(node)]
+        return [node for node in visible if whyNotCt(node) is None and not provenance.isSynthetic(node)]
 
     def newestCandidate(self) -> Any | None:
         """The volume a user most likely wants to normalize next."""
@@ -81,4 +81,4 @@ class NormalizationLogic:
     def syntheticPartner(self, node: Any) -> Any | None:
         """The newest synthetic volume made from ``node``, if one is in the scene."""
         nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
-        return next((n for n in reversed(nodes) if attributes.inputOf(n) is node), None)
+        return next((n for n in reversed(nodes) if provenance.inputOf(n) is node), None)

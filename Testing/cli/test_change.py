@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from KernelNormalizationLib.core.sample import SamplePair, make_sample
-from KernelNormalizationLib.core.write import write_volume
-from workstation.cli import main
+from ctkernel.cli import main
+from KernelNormalizationLib.core.io.writing import write_volume
+from KernelNormalizationLib.core.simulated_chest import SamplePair, make_sample
 
 
 @pytest.fixture(scope="module")

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from KernelNormalizationLib.core.body import find_body
-from KernelNormalizationLib.core.read import read_volume
-from KernelNormalizationLib.core.sample import SamplePair, make_sample
-from KernelNormalizationLib.core.write import write_volume
-from workstation.cli import main
+from ctkernel.cli import main
+from KernelNormalizationLib.core.imaging.body import find_body
+from KernelNormalizationLib.core.io.reading import read_volume
+from KernelNormalizationLib.core.io.writing import write_volume
+from KernelNormalizationLib.core.simulated_chest import SamplePair, make_sample
 
 SMALL_SHAPE, SMALL_SPACING = (24, 208, 208), (10.0, 1.6, 1.6)
 
@@ -182,7 +182,7 @@ def test_a_body_without_lungs_is_an_error_not_a_zero(
 
 def test_interrupting_a_run_ends_with_code_3_and_leaves_nothing(scan: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.nrrd"
-    command = [sys.executable, "-m", "workstation.cli", "normalize", str(scan), str(out), "--method", "heuristic"]
+    command = [sys.executable, "-m", "ctkernel.cli", "normalize", str(scan), str(out), "--method", "heuristic"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         assert "Heuristic filter" in process.stderr.readline()

@@ -10,13 +10,13 @@ from statistics import stdev
 import pytest
 from core.conftest import make_model
 
-from EmphysemaQuantLib.core import interval
-from EmphysemaQuantLib.core.interval import ErrorStratum, ei_interval
-from EmphysemaQuantLib.core.leftopen import read_left_open
-from KernelNormalizationLib.core.models import CARD
-from KernelNormalizationLib.core.sample import make_sample
-from KernelNormalizationLib.core.write import write_volume
-from workstation.cli import main
+from ctkernel.cli import main
+from EmphysemaQuantLib.core.indices import prediction_interval
+from EmphysemaQuantLib.core.indices.left_open import read_left_open
+from EmphysemaQuantLib.core.indices.prediction_interval import ErrorStratum, ei_interval
+from KernelNormalizationLib.core.io.writing import write_volume
+from KernelNormalizationLib.core.network.model_folder import CARD
+from KernelNormalizationLib.core.simulated_chest import make_sample
 
 STRATUM = ErrorStratum(0.0, 100.0, 0.8, 46, 0.2, "simulated patients")
 
@@ -64,7 +64,7 @@ def test_the_provenance_holds_every_member_and_the_spread_of_their_indices(norma
 @pytest.fixture
 def installed(model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The model as one that came with the product."""
-    monkeypatch.setattr(interval, "models_folder", lambda: model.parent)
+    monkeypatch.setattr(prediction_interval, "models_folder", lambda: model.parent)
     return model
 
 

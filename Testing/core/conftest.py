@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from KernelNormalizationLib.core.models import Model, load_model
-from KernelNormalizationLib.core.read import read_volume
+from KernelNormalizationLib.core.io.reading import read_volume
+from KernelNormalizationLib.core.network.model_folder import Model, load_model
 from KernelNormalizationLib.core.suitability import Suitability, assess
 from KernelNormalizationLib.core.volume import CTVolume
 
@@ -73,7 +73,7 @@ def direct_model(tmp_path_factory: pytest.TempPathFactory) -> Model:
 def make_model(folder: Path, residual: bool = True, broken: bool = False) -> Path:
     """Export a network of the full depth and a few feature maps; ``broken`` puts NaN into its weights."""
     torch = pytest.importorskip("torch")
-    from KernelNormalizationLib.core.unet import UNet
+    from KernelNormalizationLib.core.network.unet import UNet
     from training.export import export
     from training.train import TrainConfig
 

@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 from core.chests import make_chest
 
-from KernelNormalizationLib.core.backends import (
+from KernelNormalizationLib.core.errors import InputError
+from KernelNormalizationLib.core.kernels.radial_filter import apply_gain
+from KernelNormalizationLib.core.kernels.transfer import b20f_gain
+from KernelNormalizationLib.core.network.backends import (
     TorchBackend,
     available_cpu_backends,
     choose_backend,
@@ -19,10 +22,7 @@ from KernelNormalizationLib.core.backends import (
     create_cpu_backend,
     free_memory,
 )
-from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.linear import b20f_gain
-from KernelNormalizationLib.core.models import CONFORMANCE_HU, Model
-from KernelNormalizationLib.core.radial import apply_gain
+from KernelNormalizationLib.core.network.model_folder import CONFORMANCE_HU, Model
 
 # Issue and README promise it: whichever library is installed, the volume is the same.
 AGREEMENT_HU = 0.01
@@ -139,8 +139,8 @@ SHORT_OF_MEMORY = """
 import resource, sys
 from pathlib import Path
 import numpy as np
-from KernelNormalizationLib.core.backends import BackendMemoryError, create_cpu_backend
-from KernelNormalizationLib.core.models import load_model
+from KernelNormalizationLib.core.network.backends import BackendMemoryError, create_cpu_backend
+from KernelNormalizationLib.core.network.model_folder import load_model
 backend = create_cpu_backend(sys.argv[1], load_model(Path(sys.argv[2])))
 small, large = (np.zeros((1, 1, side, side), np.float32) for side in (64, 1536))
 backend.run(small, small, small)

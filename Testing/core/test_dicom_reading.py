@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.dataset import FileDataset
 
-from KernelNormalizationLib.core.dicom import read_header
 from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.read import read_volume
+from KernelNormalizationLib.core.io.dicom_series import read_header
+from KernelNormalizationLib.core.io.reading import read_volume
 
 Change = Callable[[int, FileDataset], None]
 HU = chest_slices()

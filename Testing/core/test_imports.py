@@ -50,7 +50,7 @@ def python_files(folder: Path) -> list[Path]:
 @pytest.mark.parametrize("path", CORES, ids=lambda p: f"{p.parts[-3]}-{p.stem}")
 def test_the_core_knows_nothing_above_it(path: Path) -> None:
     above = {f"{lib}.{room}" for lib in (KERNEL.name, EMPHYSEMA.name) for room in ("logic", "widget")}
-    assert not reaches(path, SLICER | above | {"training", "workstation", "trame"})
+    assert not reaches(path, SLICER | above | {"training", "ctkernel", "trame"})
     own = package_of(path).split(".")[0]
     outside = {
         n for n in imported(path) if n.startswith((KERNEL.name, EMPHYSEMA.name)) and n.split(".")[1:2] not in ([], ["core"])
@@ -68,18 +68,18 @@ def test_the_normalization_core_does_not_know_the_emphysema_module() -> None:
 def test_the_logic_knows_no_widget(library: Path) -> None:
     path = library / "logic.py"
     assert path.exists()
-    assert not reaches(path, {"qt", "ctk", "PythonQt", f"{library.name}.widget", "training", "workstation"})
+    assert not reaches(path, {"qt", "ctk", "PythonQt", f"{library.name}.widget", "training", "ctkernel"})
 
 
 def test_the_modules_do_not_need_training_or_workstation() -> None:
     for path in [*python_files(KERNEL), *python_files(EMPHYSEMA)]:
-        assert not reaches(path, {"training", "workstation"}), path
+        assert not reaches(path, {"training", "ctkernel"}), path
 
 
 def test_training_and_workstation_know_no_widget() -> None:
     for path in python_files(ROOT / "training"):
-        assert not reaches(path, SLICER | {"workstation", f"{KERNEL.name}.logic", f"{EMPHYSEMA.name}.logic"}), path
-    for path in python_files(ROOT / "workstation"):
+        assert not reaches(path, SLICER | {"ctkernel", f"{KERNEL.name}.logic", f"{EMPHYSEMA.name}.logic"}), path
+    for path in python_files(ROOT / "ctkernel"):
         assert not reaches(path, {"qt", "ctk", "training", f"{KERNEL.name}.widget", f"{EMPHYSEMA.name}.widget"}), path
 
 

@@ -11,22 +11,22 @@ from core.chests import make_chest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from KernelNormalizationLib.core import inference
-from KernelNormalizationLib.core.backends import Backend, BackendMemoryError, available_cpu_backends, create_cpu_backend
-from KernelNormalizationLib.core.body import find_body
-from KernelNormalizationLib.core.correction import BORDER_PIXELS, REACH_PIXELS, border_weight
 from KernelNormalizationLib.core.errors import Cancelled, CTKernelError
-from KernelNormalizationLib.core.inference import NetworkRun, aligned_crop
-from KernelNormalizationLib.core.linear import b20f_gain
-from KernelNormalizationLib.core.methods import UNetNormalizer, create_normalizer, restoration
-from KernelNormalizationLib.core.models import Model
-from KernelNormalizationLib.core.normalizers import METHODS
+from KernelNormalizationLib.core.imaging.body import find_body
+from KernelNormalizationLib.core.kernels.transfer import b20f_gain
+from KernelNormalizationLib.core.methods.correction import BORDER_PIXELS, REACH_PIXELS, border_weight
+from KernelNormalizationLib.core.methods.protocol import METHODS
+from KernelNormalizationLib.core.methods.registry import UNetNormalizer, create_normalizer, restoration
+from KernelNormalizationLib.core.network import tiled_inference
+from KernelNormalizationLib.core.network.backends import Backend, BackendMemoryError, available_cpu_backends, create_cpu_backend
+from KernelNormalizationLib.core.network.model_folder import Model
+from KernelNormalizationLib.core.network.tiled_inference import NetworkRun, aligned_crop
+from KernelNormalizationLib.core.network.unet import GATE_REACH
 from KernelNormalizationLib.core.progress import ProgressReport, ProgressTracker
 from KernelNormalizationLib.core.truncation.estimation import known_plan
 from KernelNormalizationLib.core.truncation.hu_floor import HUFloor
 from KernelNormalizationLib.core.truncation.model import Truncation
 from KernelNormalizationLib.core.truncation.restoration import restore_slices
-from KernelNormalizationLib.core.unet import GATE_REACH
 
 CLIPPED = HUFloor("truncated", -1024.0)
 PLAIN_CLIP = Truncation()
@@ -108,7 +108,7 @@ class TestTiles:
     def test_halo_is_needed(self, backend: Backend, whole: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
         # the comparison above notices a halo that is one step too small
         images = seen(1, 256, 256)
-        monkeypatch.setattr(inference, "HALO", 40)
+        monkeypatch.setattr(tiled_inference, "HALO", 40)
         tiled = NetworkRun(backend, batch=1, tile=64).over_slices(images, ProgressTracker())
         assert np.abs(tiled - whole(images)).max() > 10 * SAME_HU
 

@@ -9,8 +9,8 @@ import pytest
 from core.chests import Chest, coloured_noise, make_chest
 from numpy.typing import NDArray
 
-from KernelNormalizationLib.core.kernels import gain_to_b20f
-from KernelNormalizationLib.core.radial import Gain, apply_gain
+from KernelNormalizationLib.core.kernels.mtf import gain_to_b20f
+from KernelNormalizationLib.core.kernels.radial_filter import Gain, apply_gain
 from KernelNormalizationLib.core.truncation.estimation import Fit, Prior, estimate_plan, examined_slices, known_plan, outer_air
 from KernelNormalizationLib.core.truncation.model import Truncation
 from KernelNormalizationLib.core.truncation.restoration import RestorationPlan, restore_slices

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from core.chests import coloured_noise, make_chest
 
-from KernelNormalizationLib.core.sharpness import (
+from KernelNormalizationLib.core.kernels.noise_sharpness import (
     Sharpness,
     estimate_sharpness,
     expected_rho1,

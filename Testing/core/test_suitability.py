@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from core.chests import make_chest
 
-from KernelNormalizationLib.core.body import find_body
+from KernelNormalizationLib.core.imaging.body import find_body
 from KernelNormalizationLib.core.suitability import Suitability, assess
 from KernelNormalizationLib.core.volume import CTVolume
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
-from KernelNormalizationLib.core.methods import VERSION
+from KernelNormalizationLib.core.methods.registry import VERSION
 
 
 def test_the_package_and_the_provenance_state_the_same_version() -> None:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.read import read_volume
+from KernelNormalizationLib.core.io.reading import read_volume
 from KernelNormalizationLib.core.volume import CTVolume, Geometry
 
 HU = chest_slices().astype(np.float32)

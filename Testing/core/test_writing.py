@@ -17,11 +17,11 @@ from core.dicomseries import chest_slices, write_series
 from hypothesis import given
 from hypothesis import strategies as st
 
-from KernelNormalizationLib.core.api import normalize_file, provenance_path
 from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.read import read_volume
+from KernelNormalizationLib.core.io.file_conversion import normalize_file, provenance_path
+from KernelNormalizationLib.core.io.reading import read_volume
+from KernelNormalizationLib.core.io.writing import atomic_path, require_writable, write_json, write_volume
 from KernelNormalizationLib.core.volume import Acquisition, CTVolume, Geometry
-from KernelNormalizationLib.core.write import atomic_path, require_writable, write_json, write_volume
 
 SUFFIXES = (".nrrd", ".nii", ".nii.gz", ".mha")
 EXACT = (".nrrd", ".mha")
@@ -109,7 +109,7 @@ from pathlib import Path
 import numpy as np
 from KernelNormalizationLib.core.errors import CTKernelError
 from KernelNormalizationLib.core.volume import CTVolume, Geometry
-from KernelNormalizationLib.core.write import write_volume
+from KernelNormalizationLib.core.io.writing import write_volume
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 hu = np.random.default_rng(0).normal(-800, 200, (10, 128, 128)).astype(np.float32)

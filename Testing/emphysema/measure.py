@@ -31,10 +31,10 @@ from emphysema.montage import write_montage  # noqa: E402
 from emphysema.phantom import dice, patient  # noqa: E402
 from emphysema.stress import STRESSES, Case, canonical_case  # noqa: E402
 
-from EmphysemaQuantLib.core.indices import compute_indices  # noqa: E402
-from EmphysemaQuantLib.core.lungs import LungMask, segment_lungs  # noqa: E402
-from EmphysemaQuantLib.core.panel import measure_panel  # noqa: E402
-from KernelNormalizationLib.core.read import read_volume, volume_from_image  # noqa: E402
+from EmphysemaQuantLib.core.indices.density import compute_indices  # noqa: E402
+from EmphysemaQuantLib.core.lungs.segmentation import LungMask, segment_lungs  # noqa: E402
+from EmphysemaQuantLib.core.results.measurement import measure_panel  # noqa: E402
+from KernelNormalizationLib.core.io.reading import read_volume, volume_from_image  # noqa: E402
 from KernelNormalizationLib.core.volume import CTVolume, Geometry  # noqa: E402
 
 DATA = ROOT.parent / "shared" / "data"

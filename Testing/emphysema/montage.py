@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from EmphysemaQuantLib.core.lungs import LungMask
-from KernelNormalizationLib.core.grids import Canonical
+from EmphysemaQuantLib.core.lungs.segmentation import LungMask
+from KernelNormalizationLib.core.imaging.reduced_grid import Canonical
 from KernelNormalizationLib.core.volume import CTVolume
 
 WINDOW_HU = (-1350.0, 150.0)

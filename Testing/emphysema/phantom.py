@@ -8,7 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from KernelNormalizationLib.core.grids import gaussian, to_image
+from KernelNormalizationLib.core.imaging.reduced_grid import gaussian, to_image
 from KernelNormalizationLib.core.volume import CTVolume, Geometry
 
 Mask = NDArray[np.bool_]

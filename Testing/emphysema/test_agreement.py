@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from emphysema.phantom import make
 
-from EmphysemaQuantLib.core.agreement import compare_volumes
-from EmphysemaQuantLib.core.lungs import LungMask
-from EmphysemaQuantLib.core.quality import MaskQuality
+from EmphysemaQuantLib.core.indices.agreement import compare_volumes
+from EmphysemaQuantLib.core.lungs.quality_verdict import MaskQuality
+from EmphysemaQuantLib.core.lungs.segmentation import LungMask
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.volume import CTVolume
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from EmphysemaQuantLib.core.agreement import Agreement
-from EmphysemaQuantLib.core.clusters import ClusterIndices, PowerLaw
-from EmphysemaQuantLib.core.curve import FloorEffect
-from EmphysemaQuantLib.core.indices import RegionIndices
+from EmphysemaQuantLib.core.indices.agreement import Agreement
+from EmphysemaQuantLib.core.indices.clusters import ClusterIndices, PowerLaw
+from EmphysemaQuantLib.core.indices.density import RegionIndices
+from EmphysemaQuantLib.core.indices.distribution import FloorEffect
 
 GLOSSARY = Path(__file__).parents[2] / "EmphysemaQuant" / "Resources" / "Glossary.md"
 # Bookkeeping that explains itself or stands in another table.

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from emphysema.phantom import make
 
-from EmphysemaQuantLib.core.lungs import LungMask
-from EmphysemaQuantLib.core.panel import Panel, measure_panel
-from EmphysemaQuantLib.core.quality import MaskQuality
+from EmphysemaQuantLib.core.lungs.quality_verdict import MaskQuality
+from EmphysemaQuantLib.core.lungs.segmentation import LungMask
+from EmphysemaQuantLib.core.results.measurement import Panel, measure_panel
 from KernelNormalizationLib.core.volume import CTVolume, Geometry
 
 PADDING_HU = -2048.0

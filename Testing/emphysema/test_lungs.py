@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from emphysema.phantom import dice, make, patient
 
-from EmphysemaQuantLib.core.lungs import segment_lungs
+from EmphysemaQuantLib.core.lungs.segmentation import segment_lungs
 from KernelNormalizationLib.core.errors import Cancelled, LungNotFoundError
 from KernelNormalizationLib.core.progress import ProgressTracker
 from KernelNormalizationLib.core.volume import CTVolume, Geometry

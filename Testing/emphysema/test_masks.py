@@ -8,13 +8,13 @@ import pytest
 import SimpleITK as sitk
 from emphysema.phantom import dice, make
 
-from EmphysemaQuantLib.core.lungs import LungMask
-from EmphysemaQuantLib.core.masks import NUMBERINGS, detect_scheme, mask_from_labels, read_mask
-from EmphysemaQuantLib.core.quality import MaskQuality
-from EmphysemaQuantLib.core.segfile import write_segmentation
+from EmphysemaQuantLib.core.lungs.label_schemes import NUMBERINGS, detect_scheme, mask_from_labels, read_mask
+from EmphysemaQuantLib.core.lungs.quality_verdict import MaskQuality
+from EmphysemaQuantLib.core.lungs.segmentation import LungMask
+from EmphysemaQuantLib.core.lungs.slicer_segmentation import write_segmentation
 from KernelNormalizationLib.core.errors import InputError
+from KernelNormalizationLib.core.io.writing import image_of
 from KernelNormalizationLib.core.volume import CTVolume
-from KernelNormalizationLib.core.write import image_of
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from emphysema.phantom import Phantom, dice, make
 
-from EmphysemaQuantLib.core.lungs import LungMask, segment_lungs
+from EmphysemaQuantLib.core.lungs.segmentation import LungMask, segment_lungs
 from KernelNormalizationLib.core.volume import CTVolume, Geometry
 
 SHAPE, SPACING = (72, 150, 220), (4.0, 2.2, 2.2)

@@ -9,9 +9,9 @@ import pytest
 import SimpleITK as sitk
 from emphysema.phantom import dice
 
-from EmphysemaQuantLib.core.lungs import segment_lungs
-from KernelNormalizationLib.core.grids import gaussian
-from KernelNormalizationLib.core.read import read_volume
+from EmphysemaQuantLib.core.lungs.segmentation import segment_lungs
+from KernelNormalizationLib.core.imaging.reduced_grid import gaussian
+from KernelNormalizationLib.core.io.reading import read_volume
 from KernelNormalizationLib.core.volume import CTVolume, Geometry
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"

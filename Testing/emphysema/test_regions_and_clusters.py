@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from emphysema.phantom import make
 
-from EmphysemaQuantLib.core.clusters import analyse_clusters, cluster_sizes, fit_power_law
-from EmphysemaQuantLib.core.indices import compute_indices, partition_indices
-from EmphysemaQuantLib.core.lungs import LungMask
-from EmphysemaQuantLib.core.quality import MaskQuality
-from EmphysemaQuantLib.core.regions import core_and_rind, thirds
+from EmphysemaQuantLib.core.indices.clusters import analyse_clusters, cluster_sizes, fit_power_law
+from EmphysemaQuantLib.core.indices.density import compute_indices, partition_indices
+from EmphysemaQuantLib.core.indices.regions import core_and_rind, thirds
+from EmphysemaQuantLib.core.lungs.quality_verdict import MaskQuality
+from EmphysemaQuantLib.core.lungs.segmentation import LungMask
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.volume import CTVolume, Geometry
 

@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 from emphysema.phantom import make
 
-from EmphysemaQuantLib.core.acquisition import Patient
-from EmphysemaQuantLib.core.lungs import LungMask
-from EmphysemaQuantLib.core.quality import MaskQuality
+from ctkernel.report.figures import cut, worst_levels
+from ctkernel.report.html import page
+from ctkernel.report.pdf import LOWEST, _draw, draw_page
+from ctkernel.report.results import make_report, write_report
+from ctkernel.report.tables import json_record, printed_whole, table_rows
+from ctkernel.report.text import headline, interval_lines, verdicts
+from EmphysemaQuantLib.core.lungs.quality_verdict import MaskQuality
+from EmphysemaQuantLib.core.lungs.segmentation import LungMask
+from EmphysemaQuantLib.core.results.acquisition_sheet import Patient
 from KernelNormalizationLib.core.errors import InputError
+from KernelNormalizationLib.core.io.writing import RESEARCH_USE
 from KernelNormalizationLib.core.volume import Acquisition
-from KernelNormalizationLib.core.write import RESEARCH_USE
-from workstation.report import make_report, write_report
-from workstation.report_figures import cut, worst_levels
-from workstation.report_html import page
-from workstation.report_pdf import LOWEST, _draw, draw_page
-from workstation.report_tables import json_record, printed_whole, table_rows
-from workstation.report_text import headline, interval_lines, verdicts
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +122,7 @@ def test_the_page_fits_even_with_lobes_and_many_doubts(pair, caplog):
     lobes[(mask.labels == 2) & (np.arange(72)[:, None, None] > 40)] = 5
     reasons = tuple(f"Finding {n} is described here in a sentence of the usual length for a reader." for n in range(7))
     crowded = make_report(raw, replace(mask, lobes=lobes, quality=MaskQuality("look", reasons)), smooth)
-    from workstation.report_figures import views
+    from ctkernel.report.figures import views
 
     _, end = _draw(crowded, views(crowded), 0.0)
     assert end < LOWEST

@@ -5,7 +5,7 @@ import pytest
 from emphysema.phantom import dice, make
 from emphysema.stress import STRESSES, Case
 
-from EmphysemaQuantLib.core.lungs import segment_lungs
+from EmphysemaQuantLib.core.lungs.segmentation import segment_lungs
 
 RIGHT_MASK_DICE = 0.95
 

@@ -7,13 +7,21 @@ import numpy as np
 import pytest
 from emphysema.phantom import make
 
-from EmphysemaQuantLib.core.interval import EIInterval
-from EmphysemaQuantLib.core.lungs import LungMask
-from EmphysemaQuantLib.core.panel import measure_panel
-from EmphysemaQuantLib.core.quality import MaskQuality
-from EmphysemaQuantLib.core.table import AIRWAYS_COLUMN, COLUMNS, INTERVAL_COLUMNS, MaskNote, csv_text, safe_cell, volume_rows
+from EmphysemaQuantLib.core.indices.prediction_interval import EIInterval
+from EmphysemaQuantLib.core.lungs.quality_verdict import MaskQuality
+from EmphysemaQuantLib.core.lungs.segmentation import LungMask
+from EmphysemaQuantLib.core.results.measurement import measure_panel
+from EmphysemaQuantLib.core.results.table import (
+    AIRWAYS_COLUMN,
+    COLUMNS,
+    INTERVAL_COLUMNS,
+    MaskNote,
+    csv_text,
+    safe_cell,
+    volume_rows,
+)
 from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.write import RESEARCH_USE
+from KernelNormalizationLib.core.io.writing import RESEARCH_USE
 
 
 @pytest.fixture(scope="module")

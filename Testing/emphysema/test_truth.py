@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from emphysema.phantom import make
 
-from EmphysemaQuantLib.core.acquisition import Patient, acquisition_sheet, location_reliable, predicted_tlv_ml
-from EmphysemaQuantLib.core.change import compare_dates, volume_adjusted_perc15
-from EmphysemaQuantLib.core.curve import density_histogram, ei_curve, floor_effect
-from EmphysemaQuantLib.core.indices import compute_indices
-from EmphysemaQuantLib.core.lungs import LungMask
-from EmphysemaQuantLib.core.panel import measure_panel
-from EmphysemaQuantLib.core.quality import MaskFacts, MaskQuality, judge
+from EmphysemaQuantLib.core.indices.density import compute_indices
+from EmphysemaQuantLib.core.indices.distribution import density_histogram, ei_curve, floor_effect
+from EmphysemaQuantLib.core.indices.longitudinal import compare_dates, volume_adjusted_perc15
+from EmphysemaQuantLib.core.lungs.quality_verdict import MaskFacts, MaskQuality, judge
+from EmphysemaQuantLib.core.lungs.segmentation import LungMask
+from EmphysemaQuantLib.core.results.acquisition_sheet import Patient, acquisition_sheet, location_reliable, predicted_tlv_ml
+from EmphysemaQuantLib.core.results.measurement import measure_panel
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.volume import Acquisition, Geometry
 

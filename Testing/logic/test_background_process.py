@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from KernelNormalizationLib import job, normalize_process
+from KernelNormalizationLib.background import exchange, worker
 from KernelNormalizationLib.core.errors import ModelError
-from KernelNormalizationLib.core.normalizers import NormalizationResult
+from KernelNormalizationLib.core.methods.protocol import NormalizationResult
 from KernelNormalizationLib.core.progress import Progress
 from KernelNormalizationLib.core.volume import Acquisition, CTVolume, Geometry
 
-MODULE = Path(normalize_process.__file__).resolve().parents[1]
+MODULE = Path(worker.__file__).resolve().parents[1]
 GEOMETRY = Geometry((2.0, 0.8, 0.8), (1.0, 2.0, 3.0), ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)))
 
 
@@ -28,7 +28,7 @@ def stored(folder: Path, hu: np.ndarray | None = None) -> Path:
     if hu is None:
         hu = np.random.default_rng(1).normal(-860, 60, (10, 24, 24)).astype(np.int16)
         hu[:, :6] = 40
-    job.write_input(folder, hu, GEOMETRY, Acquisition(kernel="B70f", image_type=("ORIGINAL",)), "Chest")
+    exchange.write_input(folder, hu, GEOMETRY, Acquisition(kernel="B70f", image_type=("ORIGINAL",)), "Chest")
     return folder
 
 
@@ -52,20 +52,20 @@ def test_several_volumes_are_normalized_with_one_model_load(tmp_path: Path) -> N
     folders = [stored(tmp_path / name) for name in "abc"]
     alive = tmp_path / "alive"
     alive.touch()
-    made: list[job.Settings] = []
+    made: list[exchange.Settings] = []
 
-    def make(settings: job.Settings) -> Raises:
+    def make(settings: exchange.Settings) -> Raises:
         made.append(settings)
         return Raises()
 
     out = io.StringIO()
-    settings = job.Settings("unet", "some-model", "cpu")
-    assert normalize_process.run(folders, settings, alive, out, make) == normalize_process.EXIT_OK  # type: ignore[arg-type]
+    settings = exchange.Settings("unet", "some-model", "cpu")
+    assert worker.run(folders, settings, alive, out, make) == worker.EXIT_OK  # type: ignore[arg-type]
     assert made == [settings]
     assert [e["job"] for e in lines(out) if e["event"] == "finished"] == [0, 1, 2]
     for folder in folders:
-        hu, record = job.read_output(folder)
-        np.testing.assert_array_equal(hu, np.load(folder / job.INPUT_ARRAY).astype(np.float32) + 100.0)
+        hu, record = exchange.read_output(folder)
+        np.testing.assert_array_equal(hu, np.load(folder / exchange.INPUT_ARRAY).astype(np.float32) + 100.0)
         assert record == {"method": "linear"}
 
 
@@ -79,8 +79,8 @@ def test_the_named_kernel_reaches_the_normalizer(tmp_path: Path) -> None:
 
     alive = tmp_path / "alive"
     alive.touch()
-    settings = job.Settings("linear", kernel="B80f")
-    normalize_process.run([stored(tmp_path / "a")], settings, alive, io.StringIO(), lambda _: Looks())  # type: ignore[arg-type, return-value]
+    settings = exchange.Settings("linear", kernel="B80f")
+    worker.run([stored(tmp_path / "a")], settings, alive, io.StringIO(), lambda _: Looks())  # type: ignore[arg-type, return-value]
     assert seen == [("B70f", "B80f")]
 
 
@@ -90,8 +90,8 @@ def test_bad_volume_does_not_keep_the_next_from_being_normalized(tmp_path: Path)
     alive = tmp_path / "alive"
     alive.touch()
     out = io.StringIO()
-    code = normalize_process.run([bad, good], job.Settings("linear"), alive, out, lambda _: Raises())  # type: ignore[arg-type, return-value]
-    assert code == normalize_process.EXIT_BAD_INPUT
+    code = worker.run([bad, good], exchange.Settings("linear"), alive, out, lambda _: Raises())  # type: ignore[arg-type, return-value]
+    assert code == worker.EXIT_BAD_INPUT
     (error,) = [e for e in lines(out) if e["event"] == "error"]
     assert error["job"] == 0
     assert "Hounsfield units" in error["message"]
@@ -101,25 +101,25 @@ def test_bad_volume_does_not_keep_the_next_from_being_normalized(tmp_path: Path)
 def test_removing_the_alive_file_cancels_and_writes_nothing(tmp_path: Path) -> None:
     folder = stored(tmp_path / "a")
     out = io.StringIO()
-    code = normalize_process.run([folder], job.Settings("linear"), tmp_path / "gone", out, lambda _: Raises())  # type: ignore[arg-type, return-value]
-    assert code == normalize_process.EXIT_CANCELLED
-    assert not (folder / job.OUTPUT_ARRAY).exists()
+    code = worker.run([folder], exchange.Settings("linear"), tmp_path / "gone", out, lambda _: Raises())  # type: ignore[arg-type, return-value]
+    assert code == worker.EXIT_CANCELLED
+    assert not (folder / exchange.OUTPUT_ARRAY).exists()
 
 
 def test_voxels_and_facts_arrive_exactly(tmp_path: Path) -> None:
-    volume = job.read_input(stored(tmp_path / "with spaces é"))
+    volume = exchange.read_input(stored(tmp_path / "with spaces é"))
     assert volume.geometry == GEOMETRY
     assert (volume.acquisition.kernel, volume.acquisition.image_type) == ("B70f", ("ORIGINAL",))
-    np.testing.assert_array_equal(volume.hu, np.load(tmp_path / "with spaces é" / job.INPUT_ARRAY))
+    np.testing.assert_array_equal(volume.hu, np.load(tmp_path / "with spaces é" / exchange.INPUT_ARRAY))
 
 
 @pytest.mark.parametrize("line", ["", "Traceback", "{", "[1]", '{"event": "unheard"}', '{"event": "error"}', "{}"])
 def test_other_output_is_no_event(line: str) -> None:
-    assert job.parse_line(line) is None
+    assert exchange.parse_line(line) is None
 
 
 def test_errors_keep_their_kind_across_the_process_border() -> None:
-    event = job.parse_line(job.error_line(2, ModelError("no card")))
+    event = exchange.parse_line(exchange.error_line(2, ModelError("no card")))
     assert event is not None
     assert isinstance(event.error, ModelError)
     assert (event.job, str(event.error)) == (2, "no card")
@@ -131,7 +131,7 @@ def test_when_nobody_listens_any_more_the_scan_is_removed(tmp_path: Path) -> Non
     alive = run / "alive"
     alive.touch()
     # Its first line tells that it runs; then the listener vanishes, as a crashed application does.
-    command = [sys.executable, "-m", "KernelNormalizationLib.normalize_process", str(stored(run / "volume0"))]
+    command = [sys.executable, "-m", "KernelNormalizationLib.background.worker", str(stored(run / "volume0"))]
     command += ["--method", "heuristic", "--alive", str(alive)]
     with subprocess.Popen(command, cwd=MODULE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdout is not None

@@ -12,11 +12,13 @@ import pytest
 import slicer
 import vtk
 
-from EmphysemaQuantLib import analysis, report, segments, tables
-from EmphysemaQuantLib.core.table import MAIN_COLUMNS, MEANINGS
+from EmphysemaQuantLib.core.results import quantification
+from EmphysemaQuantLib.core.results.table import MAIN_COLUMNS, MEANINGS
 from EmphysemaQuantLib.logic import EmphysemaLogic, OutputNodes, sliceOfMost
-from KernelNormalizationLib import attributes
+from EmphysemaQuantLib.mrml import result_nodes, segments
+from EmphysemaQuantLib.ui import summary
 from KernelNormalizationLib.core.errors import InputError, LungNotFoundError
+from KernelNormalizationLib.mrml import provenance
 
 SHAPE = (16, 40, 48)
 RIGHT_BOX = (slice(2, 14), slice(10, 30), slice(6, 20))
@@ -41,9 +43,9 @@ def lung_boxes() -> tuple[np.ndarray, np.ndarray]:
     return right, left
 
 
-def with_box_mask(volume: Any, compared: Any, mask: Any, threshold: float, progress: Any) -> analysis.Quantification:
+def with_box_mask(volume: Any, compared: Any, mask: Any, threshold: float, progress: Any) -> quantification.Quantification:
     """The project's own quantification; only the automatic mask is replaced by the boxes' exact one."""
-    return analysis.quantify(volume, compared, mask or analysis.supplied_mask(*lung_boxes()), threshold, progress)
+    return quantification.quantify(volume, compared, mask or quantification.supplied_mask(*lung_boxes()), threshold, progress)
 
 
 @pytest.fixture
@@ -60,13 +62,13 @@ def chest(scene: Any) -> Any:
 
 @pytest.fixture
 def synthetic(chest: Any) -> Any:
-    from KernelNormalizationLib.volumenodes import addVolumeNode
+    from KernelNormalizationLib.mrml.volumes import addVolumeNode
 
     hu = chest_hu()
     hu[4:6, 12:22, 8:15] = -900.0
     node = addVolumeNode(hu, chest, "Chest B70f B20f (synthetic)")
-    node.SetAttribute(attributes.SYNTHETIC, "true")
-    node.SetNodeReferenceID(attributes.INPUT_REFERENCE_ROLE, chest.GetID())
+    node.SetAttribute(provenance.SYNTHETIC, "true")
+    node.SetNodeReferenceID(provenance.INPUT_REFERENCE_ROLE, chest.GetID())
     return node
 
 
@@ -128,7 +130,7 @@ def test_table_holds_the_known_index_with_units(logic: EmphysemaLogic, chest: An
     assert float(cell(table, 0, "TLV [mL]")) == pytest.approx(2 * 12 * 20 * 14 * VOXEL_ML, abs=1e-4)
     assert [table.GetColumnUnitLabel(title) for title in MAIN_COLUMNS] == ["%", "mL", "mL", "HU", "HU"]
     assert all("Research use only" in table.GetColumnDescription(title) for title in MEANINGS)
-    assert table.GetAttribute(tables.THRESHOLD_ATTRIBUTE) == "-950"
+    assert table.GetAttribute(result_nodes.THRESHOLD_ATTRIBUTE) == "-950"
     assert table.GetLocked(), "measured numbers must not be edited"
 
 
@@ -216,7 +218,7 @@ def test_a_mask_of_ones_own_is_judged_too(logic: EmphysemaLogic, chest: Any) -> 
     _, outputs = logic.quantify(chest)
     result, _ = logic.quantify(chest, maskNode=outputs.segmentation, outputs=outputs)
     assert result.lung_mask.quality.verdict == "failed"
-    assert "mL of lung were found" in report.headline(result)
+    assert "mL of lung were found" in summary.headline(result)
 
 
 def airway_tube() -> np.ndarray:
@@ -225,9 +227,9 @@ def airway_tube() -> np.ndarray:
     return airways
 
 
-def with_airways(volume: Any, compared: Any, mask: Any, threshold: float, progress: Any) -> analysis.Quantification:
-    own = analysis.supplied_mask(*lung_boxes(), airway_tube())
-    return analysis.quantify(volume, compared, mask or own, threshold, progress)
+def with_airways(volume: Any, compared: Any, mask: Any, threshold: float, progress: Any) -> quantification.Quantification:
+    own = quantification.supplied_mask(*lung_boxes(), airway_tube())
+    return quantification.quantify(volume, compared, mask or own, threshold, progress)
 
 
 def test_airways_are_a_segment_and_stand_in_table_and_report_with_their_volume(chest: Any) -> None:
@@ -238,8 +240,8 @@ def test_airways_are_a_segment_and_stand_in_table_and_report_with_their_volume(c
     millilitres = np.count_nonzero(outside) * 2.0 / 1000.0
     assert float(cell(outputs.table, 0, "airways [mL]")) == pytest.approx(millilitres, abs=1e-4)
     assert cell(outputs.table, 1, "airways [mL]") == ""
-    assert f"Airways left out of the lungs: {millilitres:.1f} mL" in report.headline(result)
-    assert f"Airways left out of the lungs: {millilitres:.1f} mL" in report.asText(result)
+    assert f"Airways left out of the lungs: {millilitres:.1f} mL" in summary.headline(result)
+    assert f"Airways left out of the lungs: {millilitres:.1f} mL" in summary.asText(result)
 
 
 def test_airways_stay_when_the_lungs_are_edited_and_measured_again(chest: Any) -> None:
@@ -252,7 +254,7 @@ def test_airways_stay_when_the_lungs_are_edited_and_measured_again(chest: Any) -
 
 def test_a_mask_without_airways_says_that_their_air_counts_as_lung(logic: EmphysemaLogic, chest: Any) -> None:
     result, outputs = logic.quantify(chest)
-    assert "No airways are known to this lung mask" in report.asText(result)
+    assert "No airways are known to this lung mask" in summary.asText(result)
     assert segments.segmentIds(outputs.segmentation, "airways") == []
 
 
@@ -360,7 +362,7 @@ def test_slice_of_most_names_the_fullest_slice() -> None:
 def test_a_spreadsheet_runs_no_volume_name_as_a_formula(logic: EmphysemaLogic, chest: Any) -> None:
     chest.SetName("=1+1")
     result, _ = logic.quantify(chest)
-    rows = list(csv.DictReader(report.asCsv(result).splitlines()))
+    rows = list(csv.DictReader(summary.asCsv(result).splitlines()))
     assert {row["volume"] for row in rows} == {"'=1+1"}
 
 

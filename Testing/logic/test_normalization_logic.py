@@ -12,13 +12,13 @@ import SimpleITK as sitk
 import slicer
 import vtk
 
-from KernelNormalizationLib import attributes
 from KernelNormalizationLib.core.errors import Cancelled, InputError
-from KernelNormalizationLib.core.normalizers import Method, NormalizationResult
+from KernelNormalizationLib.core.methods.protocol import Method, NormalizationResult
 from KernelNormalizationLib.core.progress import Progress, ProgressTracker
 from KernelNormalizationLib.core.volume import CTVolume
 from KernelNormalizationLib.logic import NormalizationLogic
-from KernelNormalizationLib.volumenodes import addVolumeNode, geometryFromNode
+from KernelNormalizationLib.mrml import provenance
+from KernelNormalizationLib.mrml.volumes import addVolumeNode, geometryFromNode
 
 
 class RaisesBy100:
@@ -59,15 +59,15 @@ def test_result_has_the_input_geometry_and_the_normalized_voxels(logic: Normaliz
 
 
 def test_result_is_named_and_marked_as_synthetic_with_its_provenance(logic: NormalizationLogic, ct_node: Any) -> None:
-    ct_node.SetAttribute(attributes.KERNEL, "B70f")
+    ct_node.SetAttribute(provenance.KERNEL, "B70f")
     output = logic.normalize(ct_node, "linear")
     assert output.GetName() == "Chest B70f B20f (synthetic)"
     assert output.GetAttribute("CTKernelNormalization.Synthetic") == "true"
     assert output.GetAttribute("CTKernelNormalization.ResearchUseOnly") == "true"
     assert output.GetAttribute("CTKernelNormalization.InputNodeID") == ct_node.GetID()
     assert json.loads(output.GetAttribute("CTKernelNormalization.Record"))["method"] == "linear"
-    assert output.GetAttribute(attributes.KERNEL) == "B70f"
-    assert attributes.inputOf(output) is ct_node
+    assert output.GetAttribute(provenance.KERNEL) == "B70f"
+    assert provenance.inputOf(output) is ct_node
     assert logic.syntheticPartner(ct_node) is output
     assert "not for diagnosis" in output.GetDescription()
 
@@ -158,9 +158,9 @@ def test_nrrd_round_trip_keeps_every_voxel_at_its_ras_position(
 def test_saved_synthetic_volume_is_recognized_when_read_from_the_file(
     logic: NormalizationLogic, ct_node: Any, tmp_path: Path
 ) -> None:
-    from KernelNormalizationLib.core.read import read_volume
+    from KernelNormalizationLib.core.io.reading import read_volume
 
-    ct_node.SetAttribute(attributes.KERNEL, "B70f")
+    ct_node.SetAttribute(provenance.KERNEL, "B70f")
     path = tmp_path / "synthetic.nrrd"
     assert save(logic.normalize(ct_node), path)
     volume = read_volume(path)

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from EmphysemaQuantLib import analysis
-from EmphysemaQuantLib.analysis import quantify as panel_quantify
-from EmphysemaQuantLib.core.interval import ENSEMBLE_KEY, ENSEMBLE_SD_KEY
-from EmphysemaQuantLib.report import asCsv, asText
+from ctkernel.quantification_files import METRICS_CSV, lung_mask_for
+from ctkernel.quantification_files import quantify as command_quantify
+from ctkernel.report.text import interval_lines
+from EmphysemaQuantLib.core.indices.prediction_interval import ENSEMBLE_KEY, ENSEMBLE_SD_KEY
+from EmphysemaQuantLib.core.results import quantification
+from EmphysemaQuantLib.core.results.quantification import quantify as panel_quantify
+from EmphysemaQuantLib.ui.summary import asCsv, asText
 from KernelNormalizationLib.core.progress import ProgressTracker
-from KernelNormalizationLib.core.sample import SamplePair, make_sample
-from workstation.quantify import METRICS_CSV, lung_mask_for
-from workstation.quantify import quantify as command_quantify
-from workstation.report_text import interval_lines
+from KernelNormalizationLib.core.simulated_chest import SamplePair, make_sample
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_original_and_synthetic_volume_measure_alike_on_the_mask_of_the_original
 @pytest.mark.parametrize("record", [{ENSEMBLE_KEY: {ENSEMBLE_SD_KEY: 0.4}}, {}], ids=["known error", "no known error"])
 def test_table_and_interval_are_the_same(sample: SamplePair, tmp_path: Path, record: dict[str, object]) -> None:
     synthetic = sample.sharp.with_hu(sample.smooth.hu, name="normalized", synthetic=True)
-    panel = analysis.with_intervals(panel_quantify(sample.sharp, synthetic), [{}, record])
+    panel = quantification.with_intervals(panel_quantify(sample.sharp, synthetic), [{}, record])
     report = command_quantify((sample.sharp, synthetic), panel.lung_mask, tmp_path, provenance=record)
     (sentence,) = interval_lines(report)
     assert sentence in asText(panel)

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from EmphysemaQuantLib.core.interval import ErrorStratum
+from EmphysemaQuantLib.core.indices.prediction_interval import ErrorStratum
 from KernelNormalizationLib.core.errors import InputError
 from training.coverage import Measured, count, main, report
 from training.evaluation.scores import Score
-from training.smoke import make_tiny_pairs
+from training.running.smoke import make_tiny_pairs
 
 LOW = ErrorStratum(0.0, 5.0, 0.5, 40, 0.0, "simulated patients")
 HIGH = ErrorStratum(5.0, 100.0, 1.0, 40, 0.0, "simulated patients")

@@ -18,17 +18,17 @@ import torch
 from lightning_fabric import Fabric
 
 from KernelNormalizationLib.core.errors import CTKernelError, InputError
-from KernelNormalizationLib.core.models import list_models, load_model
-from KernelNormalizationLib.core.unet import UNet, UNetConfig
+from KernelNormalizationLib.core.network.model_folder import list_models, load_model
+from KernelNormalizationLib.core.network.unet import UNet, UNetConfig
 from training import crossval, evaluate, export
-from training.checkpoint import BEST, CHECKPOINT, load_trained
-from training.config import RECIPES, TrainConfig
-from training.folds import Fold, make_folds
-from training.logbook import EVENTS, TRAINING, VALIDATION
-from training.smoke import make_tiny_pairs, tiny
-from training.sources import SourceConfig, build_epochs
+from training.data.sources import SourceConfig, build_epochs
+from training.running.checkpoint import BEST, CHECKPOINT, load_trained
+from training.running.config import RECIPES, TrainConfig
+from training.running.folds import Fold, make_folds
+from training.running.logbook import EVENTS, TRAINING, VALIDATION
+from training.running.smoke import make_tiny_pairs, tiny
+from training.running.validation import Validator
 from training.train import Rhythm, main, train
-from training.validation import Validator
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = ["--log-every", "2", "--checkpoint-every", "3", "--threads", "1", "--patch", "64", "--batch", "2"]

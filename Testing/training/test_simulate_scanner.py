@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from KernelNormalizationLib.core.kernels import KERNELS, gain_to_b20f
+from KernelNormalizationLib.core.kernels.mtf import KERNELS, gain_to_b20f
 from training.simulate.floors import outside_circle
 from training.simulate.kernel_family import (
     LIFTS,

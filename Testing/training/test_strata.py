@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from EmphysemaQuantLib.core.interval import STRATA_KEY, ei_interval, read_strata
+from EmphysemaQuantLib.core.indices.prediction_interval import STRATA_KEY, ei_interval, read_strata
 from KernelNormalizationLib.core.errors import InputError
 from training import export
-from training.checkpoint import BEST
-from training.config import TrainConfig
+from training.data.sources import SourceConfig
 from training.evaluation.report import write_scores
 from training.evaluation.scores import Score
-from training.smoke import make_tiny_pairs, tiny
-from training.sources import SourceConfig
-from training.strata import error_strata
+from training.running.checkpoint import BEST
+from training.running.config import TrainConfig
+from training.running.error_strata import error_strata
+from training.running.smoke import make_tiny_pairs, tiny
 from training.train import train
 
 

@@ -9,23 +9,23 @@ import numpy as np
 import pytest
 import torch
 
-from KernelNormalizationLib.core.backends import conformance_error, create_cpu_backend
-from KernelNormalizationLib.core.bands import ANCHOR
 from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.models import load_model
-from KernelNormalizationLib.core.radial import Gain, apply_gain
-from KernelNormalizationLib.core.sample import make_sample
+from KernelNormalizationLib.core.kernels.radial_filter import Gain, apply_gain
+from KernelNormalizationLib.core.methods.frequency_bands import ANCHOR
+from KernelNormalizationLib.core.network.backends import conformance_error, create_cpu_backend
+from KernelNormalizationLib.core.network.model_folder import load_model
+from KernelNormalizationLib.core.network.unet import UNet, UNetConfig
+from KernelNormalizationLib.core.simulated_chest import make_sample
 from KernelNormalizationLib.core.truncation.model import Truncation
-from KernelNormalizationLib.core.unet import UNet, UNetConfig
 from training.band_energies import reference_energies
-from training.checkpoint import CHECKPOINT
-from training.config import TrainConfig
+from training.data.patches import MARGIN, Batch, draw_batch
+from training.data.self_pairs import SelfPairs
+from training.data.sources import SourceConfig, build_source
 from training.export import export
-from training.patches import MARGIN, Batch, draw_batch
-from training.selfpairs import SelfPairs
+from training.running.checkpoint import CHECKPOINT
+from training.running.config import TrainConfig
 from training.simulate.patient import SimulatedPatient
 from training.simulate.store import patient_path, write_patient
-from training.sources import SourceConfig, build_source
 from training.train import Rhythm, loss_of, train
 
 TINY = TrainConfig(features=(4, 4, 8, 8), steps=6, batch=2, patch=64)
@@ -56,7 +56,7 @@ def plain_transfer(hu: np.ndarray, pixel_mm: float, gain: Gain, *_: object) -> t
 def test_a_floor_makes_the_linear_transfer_of_a_self_pair_too_dense(
     scan_pairs: SelfPairs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.selfpairs.known_base_image", plain_transfer)
+    monkeypatch.setattr("training.data.self_pairs.known_base_image", plain_transfer)
     differences = []
     for seed in range(8):
         patch = scan_pairs.sample(np.random.default_rng(seed), 64)
@@ -119,7 +119,7 @@ def test_training_lowers_the_error_of_the_linear_transfer_and_of_the_base(
     with torch.no_grad():
         corrected = (network(unseen.sharp, unseen.base, unseen.lost) - unseen.target).abs() * unseen.weight
     base = (unseen.base - unseen.target).abs() * unseen.weight
-    monkeypatch.setattr("training.selfpairs.known_base_image", plain_transfer)
+    monkeypatch.setattr("training.data.self_pairs.known_base_image", plain_transfer)
     plain = draw_batch(scan_pairs, 99, 0, 0, 64, 24)
     assert torch.equal(plain.sharp, unseen.sharp)
     linear = (plain.base - plain.target).abs() * plain.weight

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.linear import b20f_gain, find_transfer
-from KernelNormalizationLib.core.radial import apply_gain
-from training.base import base_image
+from KernelNormalizationLib.core.kernels.radial_filter import apply_gain
+from KernelNormalizationLib.core.kernels.transfer import b20f_gain, find_transfer
+from training.data.network_base import base_image
+from training.data.patches import draw_batch
+from training.data.sources import SourceConfig, load_pairs
+from training.data.unpacked import UNPACKED, open_patient
 from training.evaluation.cases import case_of
-from training.patches import draw_batch
+from training.running.smoke import make_tiny_pairs
 from training.simulate.store import read_patient, write_patient
-from training.smoke import make_tiny_pairs
-from training.sources import SourceConfig, load_pairs
-from training.unpacked import UNPACKED, open_patient
 
 
 @pytest.fixture

@@ -14,12 +14,12 @@ from slicerhost import application
 application.start()  # the modules' widgets import qt, which exists from here on
 
 from EmphysemaQuant import EmphysemaQuantLogic  # noqa: E402
-from EmphysemaQuantLib import analysis  # noqa: E402
-from EmphysemaQuantLib.selftest import UI_FILE  # noqa: E402
-from EmphysemaQuantLib.widget import EmphysemaPanel  # noqa: E402
-from KernelNormalizationLib import attributes  # noqa: E402
-from KernelNormalizationLib.moduletest import waitUntil  # noqa: E402
-from KernelNormalizationLib.volumenodes import addVolumeNode  # noqa: E402
+from EmphysemaQuantLib.core.results import quantification  # noqa: E402
+from EmphysemaQuantLib.selftest.quantification import UI_FILE  # noqa: E402
+from EmphysemaQuantLib.ui.widget import EmphysemaPanel  # noqa: E402
+from KernelNormalizationLib.mrml import provenance  # noqa: E402
+from KernelNormalizationLib.mrml.volumes import addVolumeNode  # noqa: E402
+from KernelNormalizationLib.selftest.base import waitUntil  # noqa: E402
 
 SHAPE = (12, 48, 64)
 RIGHT = (slice(1, 11), slice(8, 40), slice(6, 28))
@@ -35,7 +35,7 @@ def masks() -> tuple[np.ndarray, np.ndarray]:
 
 def with_box_mask(volume: Any, compared: Any, mask: Any, threshold: float, progress: Any = None) -> Any:
     """The real quantification, with the boxes' exact mask in place of the automatic one."""
-    return analysis.quantify(volume, compared, mask or analysis.supplied_mask(*masks()), threshold, progress)
+    return quantification.quantify(volume, compared, mask or quantification.supplied_mask(*masks()), threshold, progress)
 
 
 class BoxLogic(EmphysemaQuantLogic):
@@ -63,8 +63,8 @@ def partner(chest: Any) -> Any:
     hu = slicer.util.arrayFromVolume(chest).astype(np.float32)
     hu[3, 12:20, 8:16] = -900.0
     node = addVolumeNode(hu, chest, "Chest B20f (synthetic)")
-    node.SetAttribute(attributes.SYNTHETIC, "true")
-    node.SetNodeReferenceID(attributes.INPUT_REFERENCE_ROLE, chest.GetID())
+    node.SetAttribute(provenance.SYNTHETIC, "true")
+    node.SetNodeReferenceID(provenance.INPUT_REFERENCE_ROLE, chest.GetID())
     return node
 
 

@@ -23,15 +23,15 @@ def main(folder: Path, dark: bool = False) -> None:
     from PIL import Image
 
     from EmphysemaQuant import EmphysemaQuantLogic
-    from EmphysemaQuantLib.selftest import UI_FILE as EMPHYSEMA_UI
-    from EmphysemaQuantLib.widget import EmphysemaPanel
+    from EmphysemaQuantLib.selftest.quantification import UI_FILE as EMPHYSEMA_UI
+    from EmphysemaQuantLib.ui.widget import EmphysemaPanel
     from KernelNormalization import KernelNormalizationLogic
-    from KernelNormalizationLib.layouts import existingDifference, viewName
-    from KernelNormalizationLib.moduletest import waitUntil
-    from KernelNormalizationLib.parameter import DeviceChoice
-    from KernelNormalizationLib.sample import addSimulatedChest
-    from KernelNormalizationLib.selftest import UI_FILE
-    from KernelNormalizationLib.widget import NormalizationPanel
+    from KernelNormalizationLib.mrml.sampledata import addSimulatedChest
+    from KernelNormalizationLib.selftest.base import waitUntil
+    from KernelNormalizationLib.selftest.normalization import UI_FILE
+    from KernelNormalizationLib.ui.parameters import DeviceChoice
+    from KernelNormalizationLib.ui.review_layout import existingDifference, viewName
+    from KernelNormalizationLib.ui.widget import NormalizationPanel
 
     folder.mkdir(parents=True, exist_ok=True)
     addSimulatedChest()

@@ -15,32 +15,33 @@ from slicerhost import application
 application.start()  # the modules' widgets import qt, which exists from here on
 
 from KernelNormalization import KernelNormalizationLogic  # noqa: E402
-from KernelNormalizationLib import attributes, job  # noqa: E402
-from KernelNormalizationLib.dependencies import Dependencies, Devices  # noqa: E402
-from KernelNormalizationLib.moduletest import waitUntil  # noqa: E402
-from KernelNormalizationLib.run import NormalizationRun  # noqa: E402
-from KernelNormalizationLib.selftest import UI_FILE  # noqa: E402
-from KernelNormalizationLib.widget import NormalizationPanel  # noqa: E402
+from KernelNormalizationLib.background import exchange  # noqa: E402
+from KernelNormalizationLib.background.normalization_run import NormalizationRun  # noqa: E402
+from KernelNormalizationLib.mrml import provenance  # noqa: E402
+from KernelNormalizationLib.selftest.base import waitUntil  # noqa: E402
+from KernelNormalizationLib.selftest.normalization import UI_FILE  # noqa: E402
+from KernelNormalizationLib.ui.dependencies import Dependencies, Devices  # noqa: E402
+from KernelNormalizationLib.ui.widget import NormalizationPanel  # noqa: E402
 
 # Stands in for the computation: reads the stored volume, reports, and raises every voxel by 100 HU.
 QUICK = """
 import sys, time, numpy as np
 from pathlib import Path
 sys.path.insert(0, {module!r})
-from KernelNormalizationLib import job  # noqa: E402
+from KernelNormalizationLib.background import exchange  # noqa: E402
 from KernelNormalizationLib.core.progress import ProgressReport  # noqa: E402
 alive = Path(sys.argv[sys.argv.index('--alive') + 1])
 folders = [Path(a) for a in sys.argv[1:sys.argv.index('--method')]]
 say = lambda line: print(line, flush=True)
 for n, folder in enumerate(folders):
     for done in range(0, {steps} + 1):
-        say(job.progress_line(n, ProgressReport(done, {steps}, 2.0, 'Network')))
+        say(exchange.progress_line(n, ProgressReport(done, {steps}, 2.0, 'Network')))
         time.sleep({pause})
         if not alive.exists():
-            say(job.error_line(n, job.Cancelled('stopped'))); sys.exit(3)
-    np.save(folder / job.OUTPUT_ARRAY, np.load(folder / job.INPUT_ARRAY).astype(np.float32) + 100)
-    (folder / job.OUTPUT_RECORD).write_text('{{"method": "linear"}}')
-    say(job.finished_line(n))
+            say(exchange.error_line(n, exchange.Cancelled('stopped'))); sys.exit(3)
+    np.save(folder / exchange.OUTPUT_ARRAY, np.load(folder / exchange.INPUT_ARRAY).astype(np.float32) + 100)
+    (folder / exchange.OUTPUT_RECORD).write_text('{{"method": "linear"}}')
+    say(exchange.finished_line(n))
 """
 
 # The same without importing anything slow, for many runs.
@@ -71,7 +72,7 @@ class Ready(Dependencies):
     def devices(self) -> Devices:
         return Devices(None, None)
 
-    def missing(self, settings: job.Settings) -> list[str]:
+    def missing(self, settings: exchange.Settings) -> list[str]:
         return []
 
 
@@ -112,4 +113,4 @@ def press_and_wait(panel: NormalizationPanel) -> str:
 
 
 def synthetic() -> list[Any]:
-    return [n for n in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if attributes.isSynthetic(n)]
+    return [n for n in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if provenance.isSynthetic(n)]

@@ -105,7 +105,7 @@ def test_modules_load_without_anything_to_install() -> None:
         "sys.meta_path.insert(0, Blocked())\n"
         "import KernelNormalization, EmphysemaQuant\n"
         "assert 'SimpleITK' not in sys.modules, 'the modules slow down the start of the application'\n"
-        "import KernelNormalizationLib.widget, EmphysemaQuantLib.widget\n"
+        "import KernelNormalizationLib.ui.widget, EmphysemaQuantLib.ui.widget\n"
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr[-2000:]

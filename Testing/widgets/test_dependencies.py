@@ -13,9 +13,9 @@ import pytest
 import slicer
 from normalizationpanel import UI_FILE
 
-from KernelNormalizationLib import dependencies
-from KernelNormalizationLib.dependencies import Dependencies, DependencyError
-from KernelNormalizationLib.job import Settings
+from KernelNormalizationLib.background.exchange import Settings
+from KernelNormalizationLib.ui import dependencies
+from KernelNormalizationLib.ui.dependencies import Dependencies, DependencyError
 
 REQUIREMENTS = UI_FILE.parents[1] / "requirements.txt"
 Install = Callable[[list[str]], None]

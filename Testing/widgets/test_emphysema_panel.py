@@ -11,13 +11,13 @@ import pytest
 import slicer
 from emphysemapanel import EmphysemaPanel, chest, compute, masks, panel, partner
 
-from EmphysemaQuantLib.core.table import MEANINGS
-from EmphysemaQuantLib.report import Summary
-from EmphysemaQuantLib.segments import rasOf, segmentIds
+from EmphysemaQuantLib.core.results.table import MEANINGS
+from EmphysemaQuantLib.mrml.segments import rasOf, segmentIds
+from EmphysemaQuantLib.ui.summary import Summary
 from KernelNormalizationLib.core.errors import LungNotFoundError
-from KernelNormalizationLib.layouts import compositeNode, viewName
-from KernelNormalizationLib.moduletest import waitUntil
-from KernelNormalizationLib.volumenodes import addVolumeNode
+from KernelNormalizationLib.mrml.volumes import addVolumeNode
+from KernelNormalizationLib.selftest.base import waitUntil
+from KernelNormalizationLib.ui.review_layout import compositeNode, viewName
 from slicerhost.pictures import SlicePicture
 from slicerhost.strict import unwrapped
 

@@ -17,7 +17,7 @@ from normalizationpanel import LEAN, UI_FILE, Ready, press_and_wait, running, sy
 from observers import observers
 
 from KernelNormalization import KernelNormalizationLogic, KernelNormalizationWidget
-from KernelNormalizationLib.widget import NormalizationPanel
+from KernelNormalizationLib.ui.widget import NormalizationPanel
 from slicerhost import strict
 
 MEMORY_TOLERANCE = 30e6  # bytes: what allocators keep, a fiftieth of what the cycles below pass through

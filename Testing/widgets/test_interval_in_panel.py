@@ -11,11 +11,11 @@ import pytest
 import slicer
 from emphysemapanel import EmphysemaPanel, chest, compute, panel, partner
 
-from EmphysemaQuantLib.core import interval
-from EmphysemaQuantLib.core.interval import ErrorStratum, ei_interval
-from EmphysemaQuantLib.core.leftopen import read_left_open
-from KernelNormalizationLib import attributes
-from KernelNormalizationLib.core.models import CARD
+from EmphysemaQuantLib.core.indices import prediction_interval
+from EmphysemaQuantLib.core.indices.left_open import read_left_open
+from EmphysemaQuantLib.core.indices.prediction_interval import ErrorStratum, ei_interval
+from KernelNormalizationLib.core.network.model_folder import CARD
+from KernelNormalizationLib.mrml import provenance
 
 __all__ = ["chest", "panel", "partner"]
 
@@ -34,7 +34,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir(parents=True)
     card = {"id": "tiny", "sha256": {"model.safetensors": "abc"}, "ei_error_strata": [vars(STRATUM)]}
     (folder / CARD).write_text(json.dumps(card))
-    monkeypatch.setattr(interval, "models_folder", lambda: folder.parent)
+    monkeypatch.setattr(prediction_interval, "models_folder", lambda: folder.parent)
     return folder
 
 
@@ -47,7 +47,7 @@ def expected(panel: EmphysemaPanel) -> Any:
 def test_interval_stands_beside_the_ei_with_its_basis(
     panel: EmphysemaPanel, chest: Any, partner: Any, model: Path, app: Any, tmp_path: Path
 ) -> None:
-    partner.SetAttribute(attributes.RECORD, json.dumps(RECORD))
+    partner.SetAttribute(provenance.RECORD, json.dumps(RECORD))
     assert "Done" in compute(panel)
     known = expected(panel)
     first, second, sentence, *_ = panel.ui.indexLabel.text.split("<br>")
@@ -84,7 +84,7 @@ def test_record_beside_the_file_of_a_loaded_volume_is_used(
 def test_synthetic_volume_of_a_method_without_known_error_says_so(
     panel: EmphysemaPanel, chest: Any, partner: Any, app: Any
 ) -> None:
-    partner.SetAttribute(attributes.RECORD, json.dumps({"method": "linear"}))
+    partner.SetAttribute(provenance.RECORD, json.dumps({"method": "linear"}))
     compute(panel)
     assert NONE_KNOWN in panel.ui.indexLabel.text
     panel.ui.copyButton.click()
@@ -97,13 +97,13 @@ def test_an_original_alone_says_nothing_of_intervals(panel: EmphysemaPanel, ches
 
 
 def test_damaged_record_is_said(panel: EmphysemaPanel, chest: Any, partner: Any) -> None:
-    partner.SetAttribute(attributes.RECORD, "{")
+    partner.SetAttribute(provenance.RECORD, "{")
     message = compute(panel)
     assert message.startswith("The provenance record of “Chest B20f (synthetic)” is not valid JSON")
     assert "normalize again" in message
 
 
 def test_damaged_errors_of_the_model_are_said(panel: EmphysemaPanel, chest: Any, partner: Any, model: Path) -> None:
-    partner.SetAttribute(attributes.RECORD, json.dumps(RECORD))
+    partner.SetAttribute(provenance.RECORD, json.dumps(RECORD))
     (model / CARD).write_text(json.dumps({"id": "tiny", "sha256": {"w": "abc"}, "ei_error_strata": [{"ei_from": 0}]}))
     assert "ei_error_strata of model tiny is damaged" in compute(panel)

@@ -16,8 +16,8 @@ from slicerhost import application
 
 application.start()  # the modules' widgets import qt, which exists from here on
 
-from KernelNormalizationLib.mailbox import Mailbox  # noqa: E402
-from KernelNormalizationLib.moduletest import waitUntil  # noqa: E402
+from KernelNormalizationLib.background.gui_thread import Mailbox  # noqa: E402
+from KernelNormalizationLib.selftest.base import waitUntil  # noqa: E402
 
 
 def test_outcome_and_failure_come_on_the_gui_thread(app: Any) -> None:

@@ -23,16 +23,17 @@ from normalizationpanel import (
     synthetic,
 )
 
-from KernelNormalizationLib import attributes, job
-from KernelNormalizationLib.card import COLORS
-from KernelNormalizationLib.core.models import default_model, list_models, model_label, models_folder
-from KernelNormalizationLib.core.normalizers import METHODS
+from KernelNormalizationLib.background import exchange
+from KernelNormalizationLib.core.methods.protocol import METHODS
+from KernelNormalizationLib.core.network.model_folder import default_model, list_models, model_label, models_folder
 from KernelNormalizationLib.core.suitability import assess
-from KernelNormalizationLib.dependencies import Dependencies, DependencyError, Devices
-from KernelNormalizationLib.layouts import LAYOUT_IDS, compositeNode, viewName
-from KernelNormalizationLib.moduletest import waitUntil
-from KernelNormalizationLib.parameter import KernelChoice, MethodChoice, NormalizationParameters
-from KernelNormalizationLib.sample import addSimulatedChest
+from KernelNormalizationLib.mrml import provenance
+from KernelNormalizationLib.mrml.sampledata import addSimulatedChest
+from KernelNormalizationLib.selftest.base import waitUntil
+from KernelNormalizationLib.ui.dependencies import Dependencies, DependencyError, Devices
+from KernelNormalizationLib.ui.parameters import KernelChoice, MethodChoice, NormalizationParameters
+from KernelNormalizationLib.ui.review_layout import LAYOUT_IDS, compositeNode, viewName
+from KernelNormalizationLib.ui.scan_card import COLORS
 
 __all__ = ["chest", "make_panel"]
 
@@ -197,7 +198,7 @@ def test_transformed_volume_is_refused_before_anything_starts(make_panel: PanelM
 
 def test_declined_installation_is_said_and_nothing_starts(make_panel: PanelMaker, chest: Any) -> None:
     class Declined(Ready):
-        def missing(self, settings: job.Settings) -> list[str]:
+        def missing(self, settings: exchange.Settings) -> list[str]:
             return ["onnxruntime"]
 
         def install(self, missing: list[str], requirements: Path) -> None:
@@ -216,8 +217,8 @@ def test_gpu_that_lies_idle_is_said() -> None:
 
 
 def test_only_the_network_needs_packages() -> None:
-    assert Dependencies().missing(job.Settings("linear")) == []
-    assert Dependencies().missing(job.Settings("bands", device="cuda")) == []
+    assert Dependencies().missing(exchange.Settings("linear")) == []
+    assert Dependencies().missing(exchange.Settings("bands", device="cuda")) == []
 
 
 def test_missing_pytorch_extension_is_explained(tmp_path: Path) -> None:
@@ -279,7 +280,7 @@ def test_several_volumes_are_normalized_in_one_run(make_panel: PanelMaker, chest
     panel.ui.normalizeButton.click()
     waitUntil(lambda: "Second (2 of 2): Network" in panel.ui.statusLabel.text, "the second volume", 30.0)
     waitUntil(lambda: panel._process is None, "the end", 30.0)
-    assert {attributes.inputOf(node).GetName() for node in synthetic()} == {"Chest", "Second"}
+    assert {provenance.inputOf(node).GetName() for node in synthetic()} == {"Chest", "Second"}
 
 
 def test_input_removed_meanwhile_drops_its_result(make_panel: PanelMaker, chest: Any) -> None:
@@ -356,7 +357,7 @@ def test_scene_closed_while_running_stops_everything(make_panel: PanelMaker, che
 
 def test_unknown_kernel_is_said_to_be_estimated(make_panel: PanelMaker) -> None:
     (chest,) = addSimulatedChest()
-    chest.RemoveAttribute(attributes.KERNEL)
+    chest.RemoveAttribute(provenance.KERNEL)
     panel = make_panel()
     waitUntil(lambda: panel.ui.cardLabel.text != "", "the card", 60.0)
     assert "kernel unknown: estimated from noise" in panel.ui.cardLabel.text

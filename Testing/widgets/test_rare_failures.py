@@ -11,8 +11,8 @@ import slicer
 from emphysemapanel import EmphysemaPanel, chest, compute, panel, partner
 from normalizationpanel import PanelMaker, make_panel, press_and_wait
 
-from EmphysemaQuantLib.segments import readMask, segmentIds, writeMask
-from KernelNormalizationLib.moduletest import waitUntil
+from EmphysemaQuantLib.mrml.segments import readMask, segmentIds, writeMask
+from KernelNormalizationLib.selftest.base import waitUntil
 
 __all__ = ["chest", "make_panel", "panel", "partner", "scan"]
 scan = normalizationpanel.chest
@@ -27,7 +27,7 @@ def test_difference_that_cannot_be_computed_is_said_and_the_panel_goes_on(
 ) -> None:
     normalization = make_panel()
     press_and_wait(normalization)
-    monkeypatch.setattr("KernelNormalizationLib.widget.voxelDifference", lambda *_: out_of_memory)
+    monkeypatch.setattr("KernelNormalizationLib.ui.widget.voxelDifference", lambda *_: out_of_memory)
     normalization.ui.differenceCheckBox.checked = True
     waitUntil(lambda: "could not be computed" in normalization.ui.statusLabel.text, "the message", 30.0)
     assert "no room for the difference" in normalization.ui.statusLabel.text
@@ -63,7 +63,7 @@ def test_a_lung_that_was_erased_is_said(panel: EmphysemaPanel, chest: Any) -> No
 def test_preview_that_cannot_be_built_leaves_the_result_on_screen(
     panel: EmphysemaPanel, chest: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("EmphysemaQuantLib.preview.voxelImage", out_of_memory)
+    monkeypatch.setattr("EmphysemaQuantLib.ui.threshold_preview.voxelImage", out_of_memory)
     assert "Done" in compute(panel)
     waitUntil(lambda: "No threshold preview" in caplog.text, "the failure", 30.0)
     panel.ui.thresholdSlider.value = -900.0

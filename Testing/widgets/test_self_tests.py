@@ -17,10 +17,11 @@ def self_tests() -> list[tuple[str, str]]:
     found = []
     root = Path(__file__).resolve().parents[2]
     for module in ("KernelNormalization", "EmphysemaQuant"):
-        tree = ast.parse((root / module / f"{module}Lib" / "selftest.py").read_text(encoding="utf-8"))
+        files = sorted((root / module / f"{module}Lib" / "selftest").glob("*.py"))
         found += [
             (module, node.name)
-            for node in ast.walk(tree)
+            for file in files
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
             if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
         ]
     return found

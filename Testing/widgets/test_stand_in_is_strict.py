@@ -157,7 +157,7 @@ def test_parameter_of_an_unsupported_type_fails(app: Any) -> None:
 def test_parameter_out_of_range_is_refused(app: Any) -> None:
     import slicer
 
-    from EmphysemaQuantLib.parameter import EmphysemaParameters
+    from EmphysemaQuantLib.ui.parameters import EmphysemaParameters
 
     parameters = EmphysemaParameters(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScriptedModuleNode"))
     with pytest.raises(ValueError, match="-700"):
@@ -169,7 +169,7 @@ def test_parameter_out_of_range_is_refused(app: Any) -> None:
 def test_parameters_are_remembered_and_connecting_tells_no_tag_as_in_slicer(app: Any) -> None:
     import slicer
 
-    from EmphysemaQuantLib.parameter import EmphysemaParameters
+    from EmphysemaQuantLib.ui.parameters import EmphysemaParameters
 
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScriptedModuleNode")
     parameters = EmphysemaParameters(node)

@@ -7,9 +7,9 @@ from typing import Any
 import slicer
 from normalizationpanel import PanelMaker, chest, make_panel, press_and_wait, synthetic
 
-from KernelNormalizationLib import attributes
-from KernelNormalizationLib.core.read import SYNTHETIC_KEY
-from KernelNormalizationLib.moduletest import waitUntil
+from KernelNormalizationLib.core.io.reading import SYNTHETIC_KEY
+from KernelNormalizationLib.mrml import provenance
+from KernelNormalizationLib.selftest.base import waitUntil
 
 __all__ = ["chest", "make_panel"]
 
@@ -74,12 +74,12 @@ def test_a_tick_that_outlives_its_volume_is_not_normalized(make_panel: PanelMake
     panel._parameters.inputVolume = chest
     panel.ui.moreSelector.setCheckState(second, 2)
     assert panel._chosenNodes() == [chest, second]
-    second.SetAttribute(attributes.SYNTHETIC, "true")
+    second.SetAttribute(provenance.SYNTHETIC, "true")
     assert panel._chosenNodes() == [chest]
-    second.RemoveAttribute(attributes.SYNTHETIC)
+    second.RemoveAttribute(provenance.SYNTHETIC)
     panel._parameters.inputVolume = second
     assert panel._chosenNodes() == [second]
 
 
 def test_the_attribute_is_the_one_that_files_are_read_by() -> None:
-    assert attributes.SYNTHETIC_IN_FILE == SYNTHETIC_KEY
+    assert provenance.SYNTHETIC_IN_FILE == SYNTHETIC_KEY

@@ -10,9 +10,9 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from KernelNormalizationLib.core.api import create_normalizer
-from KernelNormalizationLib.core.linear import find_transfer
-from KernelNormalizationLib.core.methods import TARGET_FLOOR_HU
+from KernelNormalizationLib.core.io.file_conversion import create_normalizer
+from KernelNormalizationLib.core.kernels.transfer import find_transfer
+from KernelNormalizationLib.core.methods.registry import TARGET_FLOOR_HU
 from KernelNormalizationLib.core.truncation.model import Truncation
 from KernelNormalizationLib.core.volume import CTVolume
 

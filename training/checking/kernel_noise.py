@@ -11,13 +11,18 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from EmphysemaQuantLib.core.emphysema import emphysema_mask
+from EmphysemaQuantLib.core.indices.emphysema_mask import emphysema_mask
 from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.kernels import KERNELS, TARGET_NUMBER
-from KernelNormalizationLib.core.noisefit import fit_free
-from KernelNormalizationLib.core.noisespectrum import NoiseSpectrum, expected_rings, measure_noise_spectrum, ring_frequencies
-from KernelNormalizationLib.core.read import read_volume
-from KernelNormalizationLib.core.sharpness import homogeneous_tissue, smoothed
+from KernelNormalizationLib.core.io.reading import read_volume
+from KernelNormalizationLib.core.kernels.mtf import KERNELS, TARGET_NUMBER
+from KernelNormalizationLib.core.kernels.noise_fit import fit_free
+from KernelNormalizationLib.core.kernels.noise_sharpness import homogeneous_tissue, smoothed
+from KernelNormalizationLib.core.kernels.noise_spectrum import (
+    NoiseSpectrum,
+    expected_rings,
+    measure_noise_spectrum,
+    ring_frequencies,
+)
 from KernelNormalizationLib.core.volume import Acquisition, BoolArray, CTVolume, FloatArray
 
 from ..evaluation.cases import find_cases, load_case

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from KernelNormalizationLib.core.normalizers import Normalizer
+from KernelNormalizationLib.core.methods.protocol import Normalizer
 from KernelNormalizationLib.core.progress import ProgressTracker
 from KernelNormalizationLib.core.volume import CTVolume
 

@@ -10,13 +10,13 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
-from EmphysemaQuantLib.core.agreement import compare_volumes
-from EmphysemaQuantLib.core.emphysema import emphysema_mask
-from EmphysemaQuantLib.core.lungs import LungMask, segment_lungs
-from KernelNormalizationLib.core.dicom import acquisition_of, read_header
+from EmphysemaQuantLib.core.indices.agreement import compare_volumes
+from EmphysemaQuantLib.core.indices.emphysema_mask import emphysema_mask
+from EmphysemaQuantLib.core.lungs.segmentation import LungMask, segment_lungs
 from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.read import geometry_of, read_volume
-from KernelNormalizationLib.core.sharpness import high_passed, homogeneous_tissue
+from KernelNormalizationLib.core.io.dicom_series import acquisition_of, read_header
+from KernelNormalizationLib.core.io.reading import geometry_of, read_volume
+from KernelNormalizationLib.core.kernels.noise_sharpness import high_passed, homogeneous_tissue
 from KernelNormalizationLib.core.volume import MINIMUM_SLICES, BoolArray, CTVolume
 
 from .outcomes import Findings, Methods, Outcome, Skipped, normalized

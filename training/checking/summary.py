@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from KernelNormalizationLib.core.write import RESEARCH_USE, atomic_path, write_json
+from KernelNormalizationLib.core.io.writing import RESEARCH_USE, atomic_path, write_json
 
 from ..evaluation.report import Provenance
 from ..evaluation.tables import markdown

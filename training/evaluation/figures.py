@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from EmphysemaQuantLib.core.emphysema import EMPHYSEMA_THRESHOLD_HU
-from KernelNormalizationLib.core.write import RESEARCH_USE
+from EmphysemaQuantLib.core.indices.emphysema_mask import EMPHYSEMA_THRESHOLD_HU
+from KernelNormalizationLib.core.io.writing import RESEARCH_USE
 
 from .cases import Case, FloatArray
 from .scores import Score, select

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from scipy import stats
 
-from EmphysemaQuantLib.core.agreement import compare_volumes
+from EmphysemaQuantLib.core.indices.agreement import compare_volumes
 
 from .cases import Case, FloatArray
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from KernelNormalizationLib.core.kernels import KERNELS, MINIMUM_MTF, TARGET_NUMBER, KernelModel, measured_correction
-from KernelNormalizationLib.core.radial import Gain
+from KernelNormalizationLib.core.kernels.mtf import KERNELS, MINIMUM_MTF, TARGET_NUMBER, KernelModel, measured_correction
+from KernelNormalizationLib.core.kernels.radial_filter import Gain
 
 Curve = NDArray[np.float64]
 

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-from EmphysemaQuantLib.core.lungs import segment_lungs
+from EmphysemaQuantLib.core.lungs.segmentation import segment_lungs
 from KernelNormalizationLib.core.errors import CTKernelError
-from KernelNormalizationLib.core.kernels import gain_to_b20f, kernel_number
-from KernelNormalizationLib.core.read import VOLUME_SUFFIXES, read_volume
+from KernelNormalizationLib.core.io.reading import VOLUME_SUFFIXES, read_volume
+from KernelNormalizationLib.core.kernels.mtf import gain_to_b20f, kernel_number
 from KernelNormalizationLib.core.volume import CTVolume, Geometry
 
 from .procedural import Slab

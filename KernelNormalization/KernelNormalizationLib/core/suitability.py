@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .body import BodyRegion, find_body
-from .kernels import kernel_number
-from .sharpness import SMOOTH_NUMBER, Sharpness, estimate_sharpness
-from .toldkernel import kernel_in_use
+from .imaging.body import BodyRegion, find_body
+from .kernels.mtf import kernel_number
+from .kernels.noise_sharpness import SMOOTH_NUMBER, Sharpness, estimate_sharpness
+from .kernels.told_kernel import kernel_in_use
 from .truncation.hu_floor import HUFloor, detect_floor, floor_share
 from .volume import CTVolume
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ..radial import Gain, in_threads
+from ..kernels.radial_filter import Gain, in_threads
 from ..volume import BoolArray, FloatArray
 from .loss_table import LossTable
 from .model import AT_FLOOR_HU, Truncation

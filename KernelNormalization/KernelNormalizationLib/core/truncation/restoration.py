@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..radial import Gain
+from ..kernels.radial_filter import Gain
 from ..volume import BoolArray, FloatArray
 from .local_means import LocalMeans
 from .loss_table import LossTable

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import fft
 
-from ..radial import EDGE_PIXELS, Gain
+from ..kernels.radial_filter import EDGE_PIXELS, Gain
 from ..volume import FloatArray
 
 # The gains are smooth: a table finer than their samples saves evaluating them on every frequency.

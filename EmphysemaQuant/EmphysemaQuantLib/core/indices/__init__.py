@@ -1,0 +1,1 @@
+"""Emphysema indices and their uncertainty."""

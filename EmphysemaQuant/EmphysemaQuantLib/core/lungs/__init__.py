@@ -1,0 +1,1 @@
+"""Lungs, airways, and how far a lung mask can be trusted."""

@@ -1,0 +1,1 @@
+"""The one measurement, and how its numbers are laid out."""

@@ -1,0 +1,1 @@
+"""Slicer's scene: segments, tables and plots; never qt or ctk."""

@@ -1,0 +1,259 @@
+"""Lungs, airways and emphysema as segments: written with colours and terminology, found again by tags rather than names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import slicer
+import vtk
+from vtk.util import numpy_support
+
+from KernelNormalizationLib.core.errors import InputError
+from KernelNormalizationLib.core.volume import BoolArray
+
+from ..core.results.quantification import LEFT_LABEL, RIGHT_LABEL, Quantification, supplied_mask
+
+if TYPE_CHECKING:
+    from ..core.lungs.segmentation import LungMask
+
+ROLE_TAG = "EmphysemaQuant.Role"
+VOLUME_REFERENCE_ROLE = "EmphysemaQuantVolume"
+_CATEGORY_LIST = "Segmentation category and type - DICOM master list"
+_ANATOMY = "SCT^123037004^Anatomical Structure"
+_ALTERED = "SCT^49755003^Morphologically Altered Structure"
+_LUNG = "SCT^39607008^Lung"
+_SIDES = {"right": "SCT^24028007^Right", "left": "SCT^7771000^Left"}
+_AIRWAY = "SCT^89187006^Airway structure"
+_EMPHYSEMA = "SCT^87433001^Pulmonary emphysema"
+
+
+@dataclass(frozen=True)
+class SegmentStyle:
+    """How one segment looks and what it means.
+
+    Attributes:
+        role: value of the :data:`ROLE_TAG` tag; stays when the user renames the segment.
+        name: name shown.
+        color: red, green, blue, each 0 to 1; distinguishable with the common colour-vision deficiencies.
+        fill: opacity of the 2D fill, 0 to 1.
+        terminology: Slicer's terminology entry.
+    """
+
+    role: str
+    name: str
+    color: tuple[float, float, float]
+    fill: float
+    terminology: str
+
+
+def _entry(category: str, kind: str, modifier: str = "^^") -> str:
+    return f"{_CATEGORY_LIST}~{category}~{kind}~{modifier}~Anatomic codes - DICOM master list~^^~^^"
+
+
+RIGHT = SegmentStyle("rightLung", "Right lung", (0.34, 0.71, 0.91), 0.12, _entry(_ANATOMY, _LUNG, _SIDES["right"]))
+LEFT = SegmentStyle("leftLung", "Left lung", (0.94, 0.89, 0.26), 0.12, _entry(_ANATOMY, _LUNG, _SIDES["left"]))
+AIRWAYS = SegmentStyle("airways", "Airways", (0.0, 0.62, 0.45), 0.35, _entry(_ANATOMY, _AIRWAY))
+EMPHYSEMA = SegmentStyle("emphysema", "Emphysema", (0.84, 0.15, 0.10), 0.60, _entry(_ALTERED, _EMPHYSEMA))
+REMOVED = SegmentStyle("removed", "Removed by normalization", (0.80, 0.47, 0.65), 0.60, _entry(_ALTERED, _EMPHYSEMA))
+KEPT = SegmentStyle("kept", "Kept", (0.84, 0.15, 0.10), 0.60, _entry(_ALTERED, _EMPHYSEMA))
+STYLES = (RIGHT, LEFT, AIRWAYS, EMPHYSEMA, REMOVED, KEPT)
+
+
+def newSegmentationNode(name: str) -> Any:
+    """An empty segmentation node with a display node, in the scene."""
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", slicer.mrmlScene.GetUniqueNameByString(name))
+    node.CreateDefaultDisplayNodes()
+    return node
+
+
+def labelmaps(result: Quantification, ijkToRas: Any) -> dict[str, Any]:
+    """Role -> vtkOrientedImageData of every segment that ``result`` has.
+
+    Touches no scene, so a thread may do it: on a large scan it takes longer than a user should wait.
+
+    Args:
+        result: what was measured.
+        ijkToRas: vtkMatrix4x4 of the measured volume.
+    """
+    labels = result.lung_mask.labels
+    masks = {RIGHT: labels == RIGHT_LABEL, LEFT: labels == LEFT_LABEL, EMPHYSEMA: result.volume.emphysema}
+    if result.lung_mask.airways.any():
+        masks[AIRWAYS] = result.lung_mask.airways
+    if result.compared is not None:
+        masks |= {REMOVED: result.removed, KEPT: result.kept}
+    return {style.role: labelmap(mask, ijkToRas) for style, mask in masks.items()}
+
+
+def writeSegments(node: Any, volumeNode: Any, maps: dict[str, Any]) -> None:
+    """Put what :func:`labelmaps` made into the segmentation ``node``, in the place of ``volumeNode``.
+
+    Segments of an earlier run are replaced and keep the name and colour that the user gave them; other segments stay.
+    """
+    node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+    node.SetNodeReferenceID(VOLUME_REFERENCE_ROLE, volumeNode.GetID())
+    node.SetNodeReferenceID(node.GetReferenceImageGeometryReferenceRole(), volumeNode.GetID())
+    hadSurfaces = node.GetSegmentation().ContainsRepresentation(_surface())
+    for style in STYLES:
+        if style.role in maps:
+            _writeSegment(node, style, maps[style.role])
+        elif segmentIds(node, style.role):
+            node.GetSegmentation().RemoveSegment(segmentIds(node, style.role)[0])
+    if hadSurfaces and not node.GetSegmentation().ContainsRepresentation(_surface()):
+        node.CreateClosedSurfaceRepresentation()
+    # With two volumes "removed" and "kept" together are the first volume's emphysema: showing it too would hide them.
+    node.GetDisplayNode().SetSegmentVisibility(segmentIds(node, EMPHYSEMA.role)[0], REMOVED.role not in maps)
+
+
+def segmentIds(node: Any, role: str) -> list[str]:
+    """IDs of the segments with this role."""
+    segmentation = node.GetSegmentation()
+    ids = [segmentation.GetNthSegmentID(n) for n in range(segmentation.GetNumberOfSegments())]
+    return [i for i in ids if _tag(segmentation.GetSegment(i), ROLE_TAG) == role]
+
+
+def lungMaskFromSegmentation(node: Any, volumeNode: Any) -> LungMask:
+    """The lung mask that the segments of ``node`` describe, on the grid of ``volumeNode``, with the airways if it has them.
+
+    Raises:
+        InputError: no segment is recognizably a right or left lung, or they are empty.
+    """
+    if node.GetParentTransformNode() is not None:
+        raise InputError(f"“{node.GetName()}” is under a transform; harden it or remove it before using its lungs.")
+    right, left = lungSegmentIds(node, "right"), lungSegmentIds(node, "left")
+    if not right and not left:
+        raise InputError(
+            f"“{node.GetName()}” has no segment that is recognizably a lung. Name two segments “Right lung” and "
+            "“Left lung”, or set their terminology to Lung, Right and Lung, Left."
+        )
+    airways = segmentIds(node, AIRWAYS.role)
+    parts = [_union(node, segments, volumeNode) for segments in (right, left, airways)]
+    return supplied_mask(*parts)
+
+
+def lungSegmentIds(node: Any, side: str) -> list[str]:
+    """Segments that make up the lung of ``side`` ("right" or "left"): by our tag, by terminology, else by name."""
+    tagged = segmentIds(node, f"{side}Lung")
+    if tagged:
+        return tagged
+    segmentation = node.GetSegmentation()
+    ids = [segmentation.GetNthSegmentID(n) for n in range(segmentation.GetNumberOfSegments())]
+    coded = [i for i in ids if _isLungBy(_tag(segmentation.GetSegment(i), _terminologyTag()), side)]
+    return coded or [i for i in ids if _isLungName(segmentation.GetSegment(i).GetName(), side)]
+
+
+def _isLungBy(terminology: str, side: str) -> bool:
+    return _LUNG.rsplit("^", 1)[0] in terminology and _SIDES[side].rsplit("^", 1)[0] in terminology
+
+
+def _isLungName(name: str, side: str) -> bool:
+    words = name.lower().replace("_", " ").split()
+    return side in words and bool({"lung", "lungs", "lobe"} & set(words))
+
+
+def _writeSegment(node: Any, style: SegmentStyle, image: Any) -> None:
+    existing = segmentIds(node, style.role)
+    if existing:
+        _replaceLabelmap(node, existing[0], image)
+        return
+    segmentation, segment = node.GetSegmentation(), slicer.vtkSegment()
+    segment.SetName(style.name)
+    segment.SetColor(*style.color)
+    segment.SetTag(ROLE_TAG, style.role)
+    segment.SetTag(_terminologyTag(), style.terminology)
+    segment.AddRepresentation(_binary(), image)
+    segmentId = segmentation.GenerateUniqueSegmentID(style.role)
+    if not segmentation.AddSegment(segment, segmentId):
+        raise RuntimeError(f"The segment “{style.name}” could not be added to “{node.GetName()}”.")
+    node.GetDisplayNode().SetSegmentOpacity2DFill(segmentId, style.fill)
+    node.GetDisplayNode().SetSegmentOpacity2DOutline(segmentId, 1.0)
+
+
+def _replaceLabelmap(node: Any, segmentId: str, image: Any) -> None:
+    """Slicer's own function for this goes through all voxels several times, which on a large scan holds the application up."""
+    segmentation = node.GetSegmentation()
+    # The Segment Editor may have put several segments into one labelmap.
+    segmentation.SeparateSegmentLabelmap(segmentId)
+    segment = segmentation.GetSegment(segmentId)
+    held = segment.GetRepresentation(_binary())
+    if held is None:
+        if not slicer.vtkSlicerSegmentationsModuleLogic.SetBinaryLabelmapToSegment(image, node, segmentId):
+            raise RuntimeError(f"The segment {segmentId} of “{node.GetName()}” could not be written.")
+        return
+    segment.SetLabelValue(1)
+    held.ShallowCopy(image)
+    held.Modified()
+
+
+def labelmap(mask: BoolArray, ijkToRas: Any) -> Any:
+    """``mask``, bool (k, j, i), as vtkOrientedImageData with the matrix ``ijkToRas``; only the box that holds it."""
+    from KernelNormalizationLib.core.imaging.reduced_grid import bounding_box
+
+    box = bounding_box(mask) if mask.any() else (slice(0, 1),) * 3
+    image = slicer.vtkOrientedImageData()
+    image.SetExtent([edge for axis in reversed(box) for edge in (axis.start, axis.stop - 1)])
+    voxels = np.ascontiguousarray(mask[box], dtype=np.uint8).reshape(-1)
+    image.GetPointData().SetScalars(numpy_support.numpy_to_vtk(voxels, deep=True))
+    image.SetImageToWorldMatrix(ijkToRas)
+    return image
+
+
+def writeMask(node: Any, segmentId: str, volumeNode: Any, mask: BoolArray) -> None:
+    """Make ``mask``, bool (k, j, i) on the grid of ``volumeNode``, the voxels of a segment."""
+    _replaceLabelmap(node, segmentId, labelmap(mask, ijkToRasOf(volumeNode)))
+
+
+def readMask(node: Any, segmentId: str, volumeNode: Any) -> BoolArray:
+    """Voxels of a segment, bool (k, j, i), on the grid of ``volumeNode``."""
+    shape = slicer.util.arrayFromVolume(volumeNode).shape
+    labelmap = slicer.vtkOrientedImageData()
+    if not node.GetBinaryLabelmapRepresentation(segmentId, labelmap) or labelmap.IsEmpty():
+        return np.zeros(shape, dtype=bool)
+    grid = slicer.vtkOrientedImageData()
+    grid.SetDimensions(shape[::-1])
+    grid.SetImageToWorldMatrix(ijkToRasOf(volumeNode))
+    resampled = slicer.vtkOrientedImageData()
+    resample = slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage
+    if not resample(labelmap, grid, resampled):
+        raise RuntimeError(f"The segment {segmentId} of “{node.GetName()}” could not be put on the volume's grid.")
+    voxels = numpy_support.vtk_to_numpy(resampled.GetPointData().GetScalars())
+    inside: BoolArray = voxels.reshape(shape) > 0
+    return inside
+
+
+def rasOf(volumeNode: Any, ijk: tuple[float, float, float]) -> tuple[float, float, float]:
+    """RAS position (mm) of a voxel index (i, j, k)."""
+    x, y, z, _one = ijkToRasOf(volumeNode).MultiplyPoint([*map(float, ijk), 1.0])
+    return x, y, z
+
+
+def ijkToRasOf(volumeNode: Any) -> Any:
+    """vtkMatrix4x4 from voxel index (i, j, k) to RAS (mm)."""
+    matrix = vtk.vtkMatrix4x4()
+    volumeNode.GetIJKToRASMatrix(matrix)
+    return matrix
+
+
+def _union(node: Any, segments: list[str], volumeNode: Any) -> BoolArray:
+    union = np.zeros(slicer.util.arrayFromVolume(volumeNode).shape, dtype=bool)
+    for segmentId in segments:
+        union |= readMask(node, segmentId, volumeNode)
+    return union
+
+
+def _tag(segment: Any, name: str) -> str:
+    value = vtk.reference("")
+    return str(value) if segment.GetTag(name, value) else ""
+
+
+def _terminologyTag() -> str:
+    return slicer.vtkSegment.GetTerminologyEntryTagName()
+
+
+def _binary() -> str:
+    return str(slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName())
+
+
+def _surface() -> str:
+    return str(slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName())

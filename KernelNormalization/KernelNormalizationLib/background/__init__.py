@@ -1,0 +1,1 @@
+"""Work that takes seconds, away from the thread that draws the window."""

@@ -1,0 +1,1 @@
+"""Files in and out: DICOM, NRRD, MetaImage, NIfTI; padding; atomic writing."""

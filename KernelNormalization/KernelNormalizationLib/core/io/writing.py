@@ -1,0 +1,105 @@
+"""Writing volumes: atomically, and never so that a synthetic image passes for an original."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..errors import CTKernelError, InputError
+from ..volume import CTVolume, Geometry
+from .nifti_header import NIFTI_SUFFIXES, check_nifti
+from .reading import KERNEL_KEY, MANUFACTURER_KEY, NOTES_KEY, SYNTHETIC_KEY, SYNTHETIC_NOTE, VOLUME_SUFFIXES
+
+RESEARCH_USE = "Research use only. Not for diagnosis."
+WRITABLE_SUFFIXES = tuple(s for s in VOLUME_SUFFIXES if s not in (".nhdr", ".mhd"))
+
+
+def require_writable(path: Path) -> None:
+    """Check that a volume can be written to ``path``, before any work is done.
+
+    Raises:
+        InputError: unknown suffix, missing folder, or the path is a folder.
+    """
+    if not path.name.lower().endswith(WRITABLE_SUFFIXES):
+        raise InputError(f"{path.name} has no volume suffix; end it with one of {', '.join(WRITABLE_SUFFIXES)}.")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give a file name.")
+    if not path.parent.is_dir():
+        raise InputError(f"The folder {path.parent} does not exist; create it first.")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"The folder {path.parent} is not writable; choose another.")
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` with the same suffix, renamed over it on success and removed on failure."""
+    # Lower case: SimpleITK knows no .NII.
+    suffix = "".join(path.suffixes[-2:] if path.name.lower().endswith((".nii.gz", ".seg.nrrd")) else path.suffixes[-1:]).lower()
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".partial-", suffix=suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o666 & ~_current_umask())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_volume(volume: CTVolume, path: Path) -> None:
+    """Write ``volume`` (float32 HU) to a NRRD, NIfTI or MHA file, whole or not at all.
+
+    A synthetic volume carries that fact, and the research-use line, in the file's metadata.
+
+    Raises:
+        InputError: the path cannot be written.
+        CTKernelError: writing failed half-way; nothing is left of it.
+    """
+    require_writable(path)
+    image = image_of(volume.hu, volume.geometry)
+    if volume.acquisition.kernel:
+        image.SetMetaData(KERNEL_KEY, volume.acquisition.kernel)
+    if volume.acquisition.manufacturer:
+        image.SetMetaData(MANUFACTURER_KEY, volume.acquisition.manufacturer)
+    image.SetMetaData("CTKernelNormalization.use", RESEARCH_USE)
+    if volume.synthetic:
+        image.SetMetaData(SYNTHETIC_KEY, "true")
+    image.SetMetaData(NOTES_KEY, f"{SYNTHETIC_NOTE}. {RESEARCH_USE}" if volume.synthetic else RESEARCH_USE)
+    with atomic_path(path) as temporary:
+        try:
+            # Stored values are integers and shrink well; the noise of computed ones does not, and takes 5 s a chest.
+            compressed = not volume.synthetic or path.name.lower().endswith(".gz")
+            sitk.WriteImage(image, str(temporary), useCompression=compressed)
+            if path.name.lower().endswith(NIFTI_SUFFIXES):
+                check_nifti(temporary)
+        except (RuntimeError, InputError) as error:
+            raise CTKernelError(f"{path} could not be written completely; is the disk full? An older file was kept.") from error
+
+
+def write_json(content: Any, path: Path) -> None:
+    """Write ``content`` as indented JSON, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def image_of(array: np.ndarray[Any, Any], geometry: Geometry) -> sitk.Image:
+    """SimpleITK image of an array (k, j, i) placed by ``geometry``."""
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing(geometry.spacing[::-1])
+    image.SetOrigin(geometry.origin)
+    image.SetDirection([float(v) for row in geometry.direction for v in row])
+    return image
+
+
+def _current_umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

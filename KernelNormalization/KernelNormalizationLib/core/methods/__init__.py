@@ -1,0 +1,1 @@
+"""The ways to normalize a scan, from a plain filter to the network."""

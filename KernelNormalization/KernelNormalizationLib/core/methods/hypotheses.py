@@ -1,0 +1,233 @@
+"""How far the emphysema index could move under what one sharp scan cannot tell of its scanner.
+
+Two things stay open. Whether the scanner's smooth kernels lift coarse detail against its sharp ones (measured of one scanner
+between B50f, B70f and B10f, B30f; absent in another between B70f and B40f), and how many images were averaged into a slice
+after each had been cut off at the HU floor. Some slices are restored again under each of these hypotheses; what their share of
+lung below -950 HU changes by is written beside the volume.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..imaging.body import BodyRegion
+from ..kernels.mtf import TARGET_NUMBER, gain_to_b20f
+from ..kernels.radial_filter import Gain
+from ..kernels.transfer import SourceTransfer
+from ..truncation.model import Truncation
+from ..truncation.restoration import RestorationPlan, Restorer
+from ..volume import BoolArray, CTVolume, FloatArray
+
+# Emphysema of the index, HU, strictly below.
+EMPHYSEMA_HU = -950.0
+# Shares of the measured low-frequency lift; the transfer by family number has all of it.
+CHOSEN_LIFT, OTHER_LIFTS = 1.0, (0.5, 0.0)
+# Where a transfer is compared with that of its kernel number, lp/cm, which records round to 0.1; so much they may differ.
+COMPARED_LP_PER_CM, SAME_GAIN = np.linspace(0.0, 7.0, 29), 0.01
+# Left-open truncations that are tried: those that restore least and most.
+TRIED_TRUNCATIONS = 4
+# At most so many slices, and fewer of large images, so that the time is bounded (README: a few CPU-seconds).
+SLICES, PIXELS = 8, 8 * 400 * 320
+# Slices with at least this share of the largest lung area are sampled.
+FULL_SHARE = 0.5
+# Lungs are cut out with this margin, pixels: more than the transfer reaches.
+MARGIN_PIXELS = 24
+MINIMUM_LUNG_VOXELS = 2000
+# Where the histogram tells nothing, any number of images that scanners were found to average (1 to 6), and one step more.
+ANY_IMAGES, TYPICAL_CORRELATION = (1, 2, 4, 8), 0.24
+
+
+@dataclass(frozen=True)
+class LungSample:
+    """The lungs' rectangle of some slices.
+
+    Attributes:
+        images: float32 (n, rows, columns), HU, as stored, padding as air.
+        lungs: bool (n, rows, columns), coarse lung.
+        pixel_mm: (row, column) spacing, mm.
+        numbers: which slices they are.
+    """
+
+    images: FloatArray
+    lungs: BoolArray
+    pixel_mm: tuple[float, float]
+    numbers: tuple[int, ...]
+
+    @classmethod
+    def of(cls, volume: CTVolume, region: BodyRegion) -> LungSample | None:
+        """Evenly spread slices among those with most lung; ``None`` with too little lung."""
+        area = np.count_nonzero(region.lungs, axis=(1, 2))
+        if int(area.sum()) < MINIMUM_LUNG_VOXELS:
+            return None
+        full = np.flatnonzero(area >= FULL_SHARE * area.max())
+        box = _box(np.asarray(region.lungs[full].any(axis=0)))
+        size = (box[0].stop - box[0].start) * (box[1].stop - box[1].start)
+        wanted = int(np.clip(PIXELS // size, 1, min(SLICES, len(full))))
+        # The middles of equal parts, so that one slice is the middle one.
+        numbers = full[((np.arange(wanted) + 0.5) * len(full) / wanted).astype(np.intp)]
+        images = volume.filled()[numbers][:, box[0], box[1]].astype(np.float32)
+        lungs = region.lungs[numbers][:, box[0], box[1]]
+        return cls(images, lungs, volume.geometry.spacing[1:], tuple(int(n) for n in numbers))
+
+    def index_with(self, restorer: Restorer, plan: RestorationPlan) -> float:
+        """Share (%) of the lungs below -950 HU after restoration by ``plan`` and transfer."""
+        below = sum(
+            int(np.count_nonzero(restorer.restore(image, plan).base[lungs] < EMPHYSEMA_HU))
+            for image, lungs in zip(self.images, self.lungs, strict=True)
+        )
+        return 100.0 * below / int(np.count_nonzero(self.lungs))
+
+    def restorer(self, gain: Gain) -> Restorer:
+        """For its slices and ``gain``."""
+        rows, columns = self.images.shape[1:]
+        return Restorer((rows, columns), self.pixel_mm, gain)
+
+
+def hypotheses_record(volume: CTVolume, region: BodyRegion | None, transfer: SourceTransfer,
+                      plan: RestorationPlan | None) -> dict[str, Any]:  # fmt: skip
+    """What the emphysema index would change by under each hypothesis that the scan leaves open.
+
+    Args:
+        volume: the scan.
+        region: its body and coarse lungs, ``None`` if it has none.
+        transfer: the chosen transfer to B20f.
+        plan: the chosen restoration; ``None`` if nothing was restored, as without an HU floor.
+
+    Returns:
+        JSON-serializable, for the provenance key ``ei_hypotheses``: ``ei_percent`` of the chosen on the sampled slices, and
+        ``open``, an entry for the ``lift`` and one for the ``truncation``. Each has either ``shifts`` (hypotheses, the chosen
+        first, with ``points``, percentage points of EI against the chosen, and the ``chi2`` of a truncation) or the ``reason``
+        why there is none.
+    """
+    if transfer.is_identity:
+        return no_hypotheses("the scan was smooth already and was left as it is")
+    sample = LungSample.of(volume, region) if region is not None else None
+    if sample is None:
+        return no_hypotheses("too little lung was found to measure an index in")
+    kept = plan or RestorationPlan(Truncation(), Truncation(), 1.0)
+    restorer = sample.restorer(transfer.gain)
+    chosen = sample.index_with(restorer, kept) if plan else _index_without(sample, restorer)
+    return {
+        "slices": list(sample.numbers),
+        "lung_voxels": int(np.count_nonzero(sample.lungs)),
+        "ei_percent": round(chosen, 3),
+        "open": {
+            "lift": _attempt(lambda: _of_lifts(sample, transfer, plan, chosen)),
+            "truncation": _attempt(lambda: _of_truncations(sample, restorer, plan, chosen)),
+        },
+    }
+
+
+def _attempt(compute: Callable[[], list[dict[str, Any]]]) -> dict[str, Any]:
+    """The shifts, or why there are none."""
+    try:
+        return {"shifts": compute()}
+    except InputError as error:
+        return {"reason": str(error)}
+
+
+def no_hypotheses(reason: str) -> dict[str, Any]:
+    """The record of a volume for which no hypothesis can be tried."""
+    return {"open": {"lift": {"reason": reason}, "truncation": {"reason": reason}}}
+
+
+def _of_lifts(sample: LungSample, transfer: SourceTransfer, plan: RestorationPlan | None,
+              chosen: float) -> list[dict[str, Any]]:  # fmt: skip
+    number = _family_number(transfer)
+    shifts = [{"lift": CHOSEN_LIFT, "points": 0.0}]
+    for lift in OTHER_LIFTS:
+        restorer = sample.restorer(_lifted(number, lift))
+        index = sample.index_with(restorer, plan) if plan else _index_without(sample, restorer)
+        shifts.append({"lift": lift, "points": round(index - chosen, 3)})
+    return shifts
+
+
+def _family_number(transfer: SourceTransfer) -> float:
+    """Number of the Siemens kernel whose transfer was taken.
+
+    Raises:
+        InputError: it was not taken by a number, so that the measured lift is not in it, or not to tell from the rest.
+    """
+    number = transfer.record.get("source_kernel_number")
+    if not isinstance(number, int | float):
+        raise InputError(f"the transfer was read from the scan or its centre ({transfer.origin}), not from a kernel number")
+    if number <= TARGET_NUMBER:
+        raise InputError("the kernel is no sharper than B20f")
+    chosen = _lifted(number, CHOSEN_LIFT)(COMPARED_LP_PER_CM)
+    if np.abs(transfer.gain(COMPARED_LP_PER_CM) - chosen).max() > SAME_GAIN:
+        raise InputError(f"the transfer ({transfer.origin}) is not that of the kernel number {number:g}")
+    return float(number)
+
+
+def _lifted(number: float, lift: float) -> Gain:
+    return lambda frequency: gain_to_b20f(number, frequency, lift=lift)
+
+
+def _of_truncations(sample: LungSample, restorer: Restorer, plan: RestorationPlan | None,
+                    chosen: float) -> list[dict[str, Any]]:  # fmt: skip
+    if plan is None:
+        raise InputError("the scan was not truncated")
+    tried = extremes(plan)
+    shifts = [{**plan.lungs.as_record(), "chi2": _chi2_of(plan), "points": 0.0}]
+    for entry in tried:
+        truncation = Truncation(float(entry["floor_hu"]), _normalized(entry["weights"]), float(entry["correlation"]))
+        other = replace(plan, lungs=truncation, noise_share=float(entry["noise_share"]))
+        points = round(sample.index_with(restorer, other) - chosen, 3)
+        shifts.append({**truncation.as_record(), "chi2": entry["chi2"], "points": points})
+    return shifts
+
+
+def _chi2_of(plan: RestorationPlan) -> float | None:
+    """Misfit of the chosen truncation; ``None`` if it was chosen for another reason than its fit."""
+    chosen = plan.lungs.as_record()
+    fits = [float(entry["chi2"]) for entry in plan.evidence["left_open"] if all(entry[key] == chosen[key] for key in chosen)]
+    return min(fits, default=None)
+
+
+def extremes(plan: RestorationPlan) -> list[dict[str, Any]]:
+    """Of the truncations that the scan leaves open, without the chosen one, those that restore least and most.
+
+    Raises:
+        InputError: the truncation was given.
+    """
+    found = plan.evidence.get("left_open")
+    if found is None:
+        raise InputError("the truncation was given, not read from the scan")
+    chosen = plan.lungs.as_record()
+    if not found:
+        share = {"noise_share": plan.noise_share, "chi2": None}
+        floor_hu = plan.lungs.floor_hu
+        any_other = [Truncation.of_equal_images(n, TYPICAL_CORRELATION, floor_hu).as_record() for n in ANY_IMAGES]
+        return [{**record, **share} for record in any_other if record != chosen]
+    others = [entry for entry in found if any(entry[key] != chosen[key] for key in chosen)]
+    others.sort(key=lambda entry: float(entry["loss_hu"]))
+    half = TRIED_TRUNCATIONS // 2
+    return others if len(others) <= TRIED_TRUNCATIONS else others[:half] + others[-half:]
+
+
+def _index_without(sample: LungSample, restorer: Restorer) -> float:
+    """Share (%) of the lungs below -950 HU after the transfer alone."""
+    bases = (restorer.start(image).base for image in sample.images)
+    below = sum(int(np.count_nonzero(base[lungs] < EMPHYSEMA_HU)) for base, lungs in zip(bases, sample.lungs, strict=True))
+    return 100.0 * below / int(np.count_nonzero(sample.lungs))
+
+
+def _normalized(weights: Sequence[float]) -> tuple[float, ...]:
+    """Weights of a record, which are rounded, with sum 1."""
+    total = float(sum(weights))
+    return tuple(float(w) / total for w in weights)
+
+
+def _box(mask: BoolArray) -> tuple[slice, slice]:
+    """The rectangle that holds ``mask`` (rows, columns), with a margin."""
+    spans = [np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0)]
+    rows, columns = (
+        slice(max(0, int(s[0]) - MARGIN_PIXELS), min(n, int(s[-1]) + 1 + MARGIN_PIXELS))
+        for s, n in zip(spans, mask.shape, strict=True)
+    )
+    return rows, columns

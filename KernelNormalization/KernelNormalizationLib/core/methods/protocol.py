@@ -1,0 +1,57 @@
+"""The one way to normalize: a protocol, its result and the registry of methods."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, get_args
+
+from ..progress import Progress
+from ..volume import CTVolume
+
+Method = Literal["unet", "restored", "linear", "bands", "heuristic"]
+METHODS: tuple[Method, ...] = get_args(Method)
+# What each does, for a line of help.
+METHOD_TEXTS: dict[Method, str] = {
+    "unet": "a network (default)",
+    "restored": "what truncation took put back, then the radial kernel filter",
+    "linear": "radial kernel filter alone",
+    "bands": "frequency bands scaled to the smooth kernel's",
+    "heuristic": "median and Gaussian",
+}
+TARGET_KERNEL = "B20f"
+# Key of the provenance record: how the emphysema index would move under what the scan leaves open of its scanner.
+HYPOTHESES_KEY = "ei_hypotheses"
+
+
+@dataclass(frozen=True)
+class NormalizationResult:
+    """A synthetic smooth-kernel volume and the record of how it was made.
+
+    Attributes:
+        volume: same geometry as the input, padding bit-exact, ``synthetic`` true.
+        record: provenance, JSON-serializable: method, parameters, model hash, device, versions, seconds, warnings.
+    """
+
+    volume: CTVolume
+    record: dict[str, Any]
+
+
+class Normalizer(Protocol):
+    """Turns a sharp-kernel CT volume into what the smooth reference kernel (B20f) would have shown."""
+
+    @property
+    def method(self) -> Method:
+        """Name of the method."""
+
+    def normalize(self, volume: CTVolume, progress: Progress) -> NormalizationResult:
+        """Normalize ``volume``; the input is never modified.
+
+        Raises:
+            InputError: the volume cannot be processed.
+            Cancelled: the user stopped the run.
+        """
+
+
+def synthetic_name(name: str) -> str:
+    """Name of the normalized volume made from the volume called ``name``."""
+    return f"{name} {TARGET_KERNEL} (synthetic)"

@@ -1,0 +1,1 @@
+"""The UNet, its model folders, and how it is run tile by tile."""

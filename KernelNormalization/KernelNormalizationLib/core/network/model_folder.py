@@ -1,0 +1,213 @@
+"""Model folders: weights, the same network as ONNX, and a card; verified before anything is computed with them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError, ModelError
+from ..kernels.calibrated_transfer import OwnTransfer
+from ..volume import FloatArray
+
+CARD, WEIGHTS, ONNX = "card.json", "model.safetensors", "model.onnx"
+# 2: the network sees how many HU truncation took from every voxel; until then it was told the HU floor.
+CARD_FORMAT = 2
+# Beside the model folders: names the one that is used unless another is asked for.
+DEFAULT = "default.json"
+# The card's promise to every backend: its conformance vectors come out within this many HU.
+CONFORMANCE_HU = 0.5
+REQUIRED = ("id", "label", "kernel_pair", "architecture", "training_data", "metrics", "licence", "sha256", "conformance")
+
+
+@dataclass(frozen=True)
+class ConformanceVector:
+    """An input and the output the network must give for it; images float32 (1, 1, rows, columns), HU.
+
+    Attributes:
+        images: in the order of :attr:`Model.inputs`.
+        expected: the output.
+    """
+
+    images: tuple[FloatArray, ...]
+    expected: FloatArray
+
+
+@dataclass(frozen=True)
+class Model:
+    """A verified model folder.
+
+    Attributes:
+        folder: where it lies.
+        card: the parsed ``card.json``.
+    """
+
+    folder: Path
+    card: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        """Identifier of the model, the folder's name."""
+        return str(self.card["id"])
+
+    @property
+    def label(self) -> str:
+        """What it is, in words for the user."""
+        return str(self.card["label"])
+
+    @property
+    def weights(self) -> Path:
+        """The safetensors file."""
+        return self.folder / WEIGHTS
+
+    @property
+    def onnx(self) -> Path:
+        """The ONNX file."""
+        return self.folder / ONNX
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the weights."""
+        return str(self.card["sha256"][WEIGHTS])
+
+    @property
+    def residual(self) -> bool:
+        """Whether the network corrects the restored linear transfer near truncated voxels; else it draws the image itself."""
+        return bool(self.card["architecture"]["residual"])
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the images that the network sees."""
+        return input_names(self.residual)
+
+    @property
+    def transfer(self) -> OwnTransfer | None:
+        """Kernel transfer of the centre whose pairs the model was trained on, if it was measured."""
+        return OwnTransfer.from_card(self.card.get("transfer"))
+
+    def conformance(self) -> list[ConformanceVector]:
+        """The card's conformance vectors."""
+        return [
+            ConformanceVector(tuple(_image(v[name]) for name in self.inputs), _image(v["expected"]))
+            for v in self.card["conformance"]
+        ]
+
+
+def input_names(residual: bool) -> tuple[str, ...]:
+    """Names of the images that a network sees: as stored, and for a residual one what it corrects and what was lost."""
+    return ("sharp", "base", "lost") if residual else ("sharp",)
+
+
+def models_folder() -> Path:
+    """Folder of the models that come with the product, in a Slicer build, a checkout or an installed package."""
+    package = Path(__file__).resolve().parents[2]
+    beside_module = package.parent / "Resources" / "Models"
+    return beside_module if beside_module.is_dir() else package / "models"
+
+
+def list_models(folder: Path | None = None) -> list[str]:
+    """Identifiers of the models in ``folder`` (default: those that come with the product), sorted."""
+    folder = folder or models_folder()
+    return sorted(card.parent.name for card in folder.glob(f"*/{CARD}"))
+
+
+def default_model(folder: Path | None = None) -> str:
+    """Identifier of the model of ``folder`` (default: of the product) that is used unless another is asked for.
+
+    Raises:
+        ModelError: ``default.json`` is missing, or names a model that is not there.
+    """
+    folder = folder or models_folder()
+    try:
+        name = str(json.loads((folder / DEFAULT).read_text(encoding="utf-8"))["model"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{folder / DEFAULT} names no default model ({error}); reinstall, or choose a model.") from error
+    if name not in list_models(folder):
+        known = ", ".join(list_models(folder)) or "none"
+        raise ModelError(f"{folder / DEFAULT} names the model {name}; installed are: {known}. Reinstall, or choose a model.")
+    return name
+
+
+def model_label(identifier_or_folder: str | Path) -> str:
+    """What a model is, in words for the user; the folder's name if its card does not say or is not there.
+
+    Nothing is verified, so that a list of models is made at once.
+    """
+    try:
+        return str(json.loads((_resolve(identifier_or_folder) / CARD).read_text(encoding="utf-8"))["label"])
+    except (OSError, ValueError, KeyError, TypeError, InputError):
+        return Path(identifier_or_folder).name
+
+
+def load_model(identifier_or_folder: str | Path | None = None) -> Model:
+    """Read and verify a model folder.
+
+    Args:
+        identifier_or_folder: name of a model that comes with the product, or a folder; default: :func:`default_model`.
+
+    Raises:
+        InputError: no such model.
+        ModelError: no default model, an incomplete card, or files that are not those the card describes.
+    """
+    folder = _resolve(identifier_or_folder)
+    try:
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"{folder} holds no {CARD}; choose a folder made by training.export.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ModelError(f"{folder / CARD} is not valid JSON ({error}); copy the model folder again.") from error
+    found = card.get("format") if isinstance(card, dict) else None
+    if found in (1, "1"):
+        raise ModelError(f"{folder / CARD} has format 1: its network expects the HU floor, which this version does not give. "
+                         f"Export or download the model again in format {CARD_FORMAT}.")  # fmt: skip
+    missing = [key for key in REQUIRED if not isinstance(card, dict) or key not in card]
+    if missing:
+        raise ModelError(f"{folder / CARD} lacks {', '.join(missing)}; choose a folder made by training.export.")
+    if found != CARD_FORMAT:
+        raise ModelError(f"{folder / CARD} has format {found}, this version reads {CARD_FORMAT}; update one of them.")
+    model = Model(folder, card)
+    try:
+        hashes = {name: card["sha256"].get(name) for name in (WEIGHTS, ONNX)}
+        vectors, _ = model.conformance(), (model.label, model.transfer)
+    except (KeyError, TypeError, ValueError, AttributeError, InputError) as error:
+        problem = f"{type(error).__name__}: {error}"
+        raise ModelError(f"{folder / CARD} is damaged ({problem}); copy the model folder again.") from error
+    if not vectors:
+        raise ModelError(f"{folder / CARD} has no conformance vector, so nothing shows that the model computes correctly.")
+    for name, expected in hashes.items():
+        _verify(folder / name, expected)
+    return model
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _resolve(identifier_or_folder: str | Path | None) -> Path:
+    if identifier_or_folder is None:
+        return models_folder() / default_model()
+    given = Path(identifier_or_folder)
+    if given.is_dir():
+        return given
+    bundled = models_folder() / given.name
+    if given.name == str(identifier_or_folder) and bundled.is_dir():
+        return bundled
+    raise InputError(f"There is no model {identifier_or_folder}; installed are: {', '.join(list_models()) or 'none'}.")
+
+
+def _verify(path: Path, expected: str | None) -> None:
+    if not path.is_file():
+        raise ModelError(f"{path} is missing; copy the model folder again.")
+    actual = sha256_of(path)
+    if actual != expected:
+        raise ModelError(f"{path} has SHA-256 {actual}, its card says {expected}; the file was damaged or changed.")
+
+
+def _image(rows: list[str]) -> FloatArray:
+    return np.asarray([[float(value) for value in row.split()] for row in rows], np.float32)[None, None]

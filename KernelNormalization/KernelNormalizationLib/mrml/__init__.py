@@ -1,0 +1,1 @@
+"""Slicer's scene: volume nodes, provenance, sample data; never qt or ctk."""

@@ -1,0 +1,1 @@
+"""Self tests that run inside Slicer and under pytest."""

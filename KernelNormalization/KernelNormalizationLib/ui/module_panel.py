@@ -1,0 +1,171 @@
+"""What the panels of both modules do alike: loading, the parameter node, the life of module and scene."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import qt
+import slicer
+
+from ..background.gui_thread import Mailbox
+from .review_layout import ReviewLayout
+
+PARAMETER_PROPERTY = "SlicerParameterName"
+
+
+class ParameterLogic(Protocol):
+    """What every panel needs of its module's logic."""
+
+    def getParameterNode(self) -> Any: ...
+
+
+class GuiConnection:
+    """Keeps a wrapped parameter node and the widgets named after its parameters equal.
+
+    Slicer's ``connectGui`` does the same, but tells no tag to disconnect by and leaves its observer on the node for ever.
+
+    Args:
+        parameters: wrapped parameter node.
+        ui: namespace of the panel's widgets.
+    """
+
+    def __init__(self, parameters: Any, ui: Any) -> None:
+        self._parameters = parameters
+        self._observers: list[int] = []
+        widgets = {w.property(PARAMETER_PROPERTY): w for w in vars(ui).values() if w.property(PARAMETER_PROPERTY)}
+        # The wrapper adds its observer through this method of its own; the instance's attribute hides the class's.
+        parameters.AddObserver = self._remember
+        try:
+            self._tag = parameters.connectParametersToGui(widgets)
+        finally:
+            del parameters.AddObserver
+
+    def remove(self) -> None:
+        """Disconnect; neither side hears of the other any more."""
+        self._parameters.disconnectGui(self._tag)
+        for tag in self._observers:
+            self._parameters.parameterNode.RemoveObserver(tag)
+
+    def _remember(self, event: Any, callback: Any, priority: float = 0.0) -> int:
+        self._observers.append(self._parameters.parameterNode.AddObserver(event, callback, priority))
+        return self._observers[-1]
+
+
+class ModulePanel:
+    """A panel; the module widget tells it of entering, leaving and scene changes.
+
+    Subclasses name their parameters and fill in the hooks below.
+
+    Args:
+        logic: the module's logic.
+        uiPath: the panel's ``.ui`` file, in ``Resources/UI``.
+    """
+
+    parametersClass: Any
+    title = ""
+
+    def __init__(self, logic: ParameterLogic, uiPath: str) -> None:
+        self.logic: Any = logic
+        self.review = ReviewLayout()
+        self._mail = Mailbox()
+        self._parameters: Any = None
+        self._connection: GuiConnection | None = None
+        self._observer: int | None = None
+        self._inUse = False
+        self.widget = slicer.util.loadUI(str(uiPath))
+        self.ui = slicer.util.childWidgetVariables(self.widget)
+        self.widget.setMRMLScene(slicer.mrmlScene)
+
+    # ---- hooks
+
+    def preselect(self) -> None:
+        """Choose volumes where none is chosen yet."""
+        raise NotImplementedError
+
+    def update(self) -> None:
+        """Show the state of the parameter node; called whenever it changes."""
+        raise NotImplementedError
+
+    def stopWork(self) -> None:
+        """End what runs in the background."""
+        raise NotImplementedError
+
+    def forgetScene(self) -> None:
+        """Drop what is known of nodes that are going."""
+        raise NotImplementedError
+
+    # ---- life of the module and the scene
+
+    def connectToScene(self) -> None:
+        """Take the choices of the scene's parameter node over and follow them."""
+        self._inUse = True
+        self._disconnect()
+        node = self.logic.getParameterNode()
+        self._parameters = self.parametersClass(node)
+        self._connection = GuiConnection(self._parameters, self.ui)
+        self._observer = node.AddObserver("ModifiedEvent", lambda *_: self.update())
+        self.preselect()
+        self.update()
+
+    def enter(self) -> None:
+        """The module is opened."""
+        self.connectToScene()
+
+    def exit(self) -> None:
+        """The module is left: give the user's layout back."""
+        self._inUse = False
+        self.review.restore()
+        self._disconnect()
+
+    def cleanup(self) -> None:
+        """The module is unloaded."""
+        self.stopWork()
+        self.exit()
+        self._mail.close()
+
+    def sceneStartClose(self) -> None:
+        """The scene is about to be closed: nothing may be added to it any more."""
+        self.stopWork()
+        self.review.restore()
+        self._leaveScene()
+
+    def sceneEndClose(self) -> None:
+        """The scene is empty."""
+        if self._inUse:
+            self.connectToScene()
+
+    def sceneStartImport(self) -> None:
+        """A scene is about to be loaded: half-loaded nodes must not reach the selectors, nor these the parameter node."""
+        self._leaveScene()
+
+    def sceneEndImport(self) -> None:
+        """A scene was loaded: take its choices over."""
+        if self._inUse:
+            self.connectToScene()
+
+    def _leaveScene(self) -> None:
+        self.forgetScene()
+        self._disconnect()
+
+    def chosen(self, name: str) -> Any | None:
+        """The node of the parameter ``name``, if it is in the scene; a wrapper remembers nodes until it hears of a change."""
+        node = getattr(self._parameters, name) if self._parameters is not None else None
+        return node if node is not None and slicer.mrmlScene.IsNodePresent(node) else None
+
+    def _disconnect(self) -> None:
+        if self._connection is not None and self._observer is not None:
+            self._connection.remove()
+            self._parameters.parameterNode.RemoveObserver(self._observer)
+        self._connection = self._observer = self._parameters = None
+
+    # ---- what is said
+
+    def setStatus(self, text: str, error: bool = False) -> None:
+        """Show ``text`` below the button, and in a message box if it is an error."""
+        self.ui.statusLabel.text = text
+        if error:
+            slicer.util.errorDisplay(text, windowTitle=self.title)
+
+    def fitViewsSoon(self) -> None:
+        """Fit the review's views; new ones know their size only after the next turn of the event loop."""
+        qt.QTimer.singleShot(0, self.review.fit)

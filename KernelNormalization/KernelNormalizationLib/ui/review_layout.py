@@ -1,0 +1,218 @@
+"""Side-by-side layouts of a sharp volume and its synthetic partner, linked in scroll, zoom and window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import slicer
+import vtk
+
+from ..mrml.volumes import addVolumeNode, voxelImage
+
+VIEW_GROUP = 5600
+LAYOUT_IDS = {(2, 1): 5601, (3, 1): 5602, (2, 2): 5603, (3, 2): 5604}
+COLUMNS = (("Sharp", "#C77700"), ("Synthetic", "#2E8B57"), ("Difference", "#6A5ACD"))
+ROWS = ("Axial", "Coronal")
+DIFFERENCE_RANGE_HU = 150.0
+DIFFERENCE_ATTRIBUTE = "CTKernelNormalization.Difference"
+
+
+def viewName(column: int, row: int) -> str:
+    """Singleton tag of a slice view, such as ``CTKernelSharpAxial``."""
+    return f"CTKernel{COLUMNS[column][0]}{ROWS[row]}"
+
+
+def layoutXml(columns: int, rows: int) -> str:
+    """Slicer's layout description of a grid of slice views."""
+    return '<layout type="vertical">' + "".join(f"<item>{_rowXml(columns, row)}</item>" for row in range(rows)) + "</layout>"
+
+
+def _rowXml(columns: int, row: int) -> str:
+    items = []
+    for column in range(columns):
+        label, color = COLUMNS[column]
+        items.append(
+            f'<item><view class="vtkMRMLSliceNode" singletontag="{viewName(column, row)}">'
+            f'<property name="orientation" action="default">{ROWS[row]}</property>'
+            f'<property name="viewlabel" action="default">{label}</property>'
+            f'<property name="viewcolor" action="default">{color}</property>'
+            f'<property name="viewgroup" action="default">{VIEW_GROUP}</property></view></item>'
+        )
+    return '<layout type="horizontal">' + "".join(items) + "</layout>"
+
+
+class ReviewLayout:
+    """Shows a pair of volumes side by side and gives the user's own layout back afterwards."""
+
+    def __init__(self) -> None:
+        self._userLayout: int | None = None
+        self._otherLayout: int | None = None
+        self._windowLink: WindowLink | None = None
+
+    @property
+    def active(self) -> bool:
+        """Whether one of our layouts is on screen."""
+        manager = slicer.app.layoutManager()
+        return manager is not None and manager.layout in LAYOUT_IDS.values()
+
+    def show(self, sharp: Any, synthetic: Any, difference: Any | None = None, twoRows: bool = False) -> bool:
+        """Switch to the side-by-side layout; ``False`` if the application has no views (``--no-main-window``)."""
+        manager = slicer.app.layoutManager()
+        if manager is None:
+            return False
+        columns, rows = (2 if difference is None else 3), (2 if twoRows else 1)
+        layoutId = LAYOUT_IDS[columns, rows]
+        layoutNode = manager.layoutLogic().GetLayoutNode()
+        if not layoutNode.IsLayoutDescription(layoutId):
+            layoutNode.AddLayoutDescription(layoutId, layoutXml(columns, rows))
+        if not self._onLoan:
+            self._userLayout = manager.layout
+        manager.setLayout(layoutId)
+        self._fill([sharp, synthetic, difference][:columns], rows)
+        self.unlinkWindows()
+        self._windowLink = WindowLink(sharp.GetDisplayNode(), synthetic.GetDisplayNode())
+        return True
+
+    def showOther(self, switch: Callable[[], None]) -> None:
+        """Let ``switch`` bring another layout on screen, such as one with a plot; it is given back like ours."""
+        manager = slicer.app.layoutManager()
+        before, onLoan = (manager.layout if manager is not None else None), self._onLoan
+        switch()
+        if manager is not None and manager.layout != before:
+            if not onLoan:
+                self._userLayout = before
+            self._otherLayout = manager.layout
+
+    def restore(self) -> None:
+        """Give the user's layout back, if one that we chose is on screen."""
+        self.unlinkWindows()
+        if self._onLoan and self._userLayout is not None:
+            slicer.app.layoutManager().setLayout(self._userLayout)
+        self._userLayout = self._otherLayout = None
+
+    @property
+    def _onLoan(self) -> bool:
+        manager = slicer.app.layoutManager()
+        return self.active or (manager is not None and manager.layout == self._otherLayout)
+
+    def unlinkWindows(self) -> None:
+        """Stop copying window and level from one volume to the other."""
+        if self._windowLink is not None:
+            self._windowLink.remove()
+            self._windowLink = None
+
+    def fit(self) -> None:
+        """Fit the volumes into our views."""
+        logic = slicer.app.applicationLogic()
+        for name in _allViewNames():
+            sliceNode = slicer.mrmlScene.GetNodeByID(f"vtkMRMLSliceNode{name}")
+            sliceLogic = logic.GetSliceLogic(sliceNode) if sliceNode is not None and self.active else None
+            if sliceLogic is not None:
+                sliceLogic.FitSliceToAll()
+
+    def _fill(self, volumes: list[Any], rows: int) -> None:
+        shown = {viewName(column, row): volume for row in range(rows) for column, volume in enumerate(volumes)}
+        composites = [(compositeNode(name), volume) for name, volume in shown.items()]
+        # A linked view would pass its new background on to all others: link only when every view has its own.
+        for composite, _ in composites:
+            if composite is not None:
+                composite.SetLinkedControl(False)
+        for composite, volume in composites:
+            if composite is not None:
+                composite.SetForegroundVolumeID(None)
+                composite.SetLabelVolumeID(None)
+                composite.SetBackgroundVolumeID(volume.GetID())
+        self.fit()
+        for composite, _ in composites:
+            if composite is not None:
+                composite.SetLinkedControl(True)
+                composite.SetHotLinkedControl(True)
+
+
+class WindowLink:
+    """Keeps window and level of two volume display nodes equal, whichever the user changes."""
+
+    def __init__(self, first: Any, second: Any) -> None:
+        self._nodes = [first, second]
+        self._tags = [node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._changed) for node in self._nodes if node is not None]
+
+    def remove(self) -> None:
+        """Stop observing."""
+        for node, tag in zip(self._nodes, self._tags, strict=False):
+            if node is not None:
+                node.RemoveObserver(tag)
+        self._nodes, self._tags = [], []
+
+    def _changed(self, caller: Any, _event: Any) -> None:
+        for node in self._nodes:
+            if node is not None and node is not caller and (node.GetWindow(), node.GetLevel()) != (
+                caller.GetWindow(),
+                caller.GetLevel(),
+            ):  # fmt: skip
+                node.SetAutoWindowLevel(0)
+                node.SetWindowLevel(caller.GetWindow(), caller.GetLevel())
+
+
+def _allViewNames() -> list[str]:
+    return [viewName(column, row) for row in range(len(ROWS)) for column in range(len(COLUMNS))]
+
+
+def compositeNode(layoutName: str) -> Any | None:
+    """The slice composite node of a view, if the view exists."""
+    nodes = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+    return next((node for node in nodes if node.GetLayoutName() == layoutName), None)
+
+
+def existingDifference(sharp: Any, synthetic: Any) -> Any | None:
+    """The difference volume of this pair, if it was made before and both are still the same."""
+    for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
+        pair = (node.GetNodeReference("sharp"), node.GetNodeReference("synthetic"))
+        if node.GetAttribute(DIFFERENCE_ATTRIBUTE) == "true" and pair == (sharp, synthetic):
+            return node
+    return None
+
+
+def voxelDifference(sharp: Any, synthetic: Any) -> Callable[[], Any]:
+    """Takes hold of the voxels now; the returned function subtracts them (HU) and may run in a thread."""
+    minuend, subtrahend = slicer.util.arrayFromVolume(synthetic), slicer.util.arrayFromVolume(sharp)
+    return lambda: voxelImage(np.subtract(minuend, subtrahend, dtype=np.float32))
+
+
+def addDifference(voxels: Any, sharp: Any, synthetic: Any) -> Any:
+    """The volume synthetic minus sharp (HU) in diverging colours, hidden from selectors.
+
+    Args:
+        voxels: what the function of :func:`voxelDifference` gave.
+        sharp: original volume node.
+        synthetic: its synthetic partner.
+    """
+    node = addVolumeNode(voxels, sharp, f"{synthetic.GetName()} minus {sharp.GetName()} (HU)")
+    node.SetAttribute(DIFFERENCE_ATTRIBUTE, "true")
+    node.SetNodeReferenceID("sharp", sharp.GetID())
+    node.SetNodeReferenceID("synthetic", synthetic.GetID())
+    node.SetHideFromEditors(True)
+    display = node.GetDisplayNode()
+    display.SetAndObserveColorNodeID(_divergingColors().GetID())
+    display.SetWindowLevelMinMax(-DIFFERENCE_RANGE_HU, DIFFERENCE_RANGE_HU)
+    return node
+
+
+def _divergingColors() -> Any:
+    """Blue for lowered, white for equal, red for raised HU."""
+    name = "HU difference"
+    existing = slicer.util.getFirstNodeByClassByName("vtkMRMLColorTableNode", name)
+    if existing is not None:
+        return existing
+    node = slicer.vtkMRMLColorTableNode()
+    node.SetName(name)
+    node.SetTypeToUser()
+    node.SetHideFromEditors(True)
+    node.SetNumberOfColors(256)
+    for index in range(256):
+        share = (index - 127.5) / 127.5
+        fade = 1.0 - abs(share)
+        red, green, blue = (1.0, fade, fade) if share > 0 else (fade, fade, 1.0)
+        node.SetColor(index, f"{share * DIFFERENCE_RANGE_HU:.0f} HU", red, green, blue, 1.0)
+    return slicer.mrmlScene.AddNode(node)

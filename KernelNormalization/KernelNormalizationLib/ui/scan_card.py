@@ -1,0 +1,65 @@
+"""The one-line description of a scan and its traffic light."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..core.kernels.told_kernel import kernel_in_use
+from ..core.suitability import Suitability
+from ..core.volume import Acquisition, CTVolume
+
+# Contrast of at least 3:1 (WCAG 2.1, graphics) on white and on a dark panel (#323232) alike; the words carry the meaning.
+COLORS = {"in domain": "#2e8b57", "untested kernel": "#c77700", "already smooth": "#c77700", "not a chest CT": "#dd5050"}
+
+
+@dataclass(frozen=True)
+class ScanCard:
+    """What the panel shows of the chosen volume.
+
+    Attributes:
+        facts: one line: kernel, manufacturer, slices, floor, sharpness.
+        verdict: traffic light in words.
+        reasons: sentences behind the verdict.
+    """
+
+    facts: str
+    verdict: str
+    reasons: tuple[str, ...]
+
+    @property
+    def html(self) -> str:
+        """Verdict with its colour, then the reasons."""
+        color = COLORS.get(self.verdict, "#c77700")
+        reasons = "<br>".join(_escaped(reason) for reason in self.reasons)
+        return f'<span style="color:{color}">●</span> <b>{self.verdict}</b>' + (f"<br>{reasons}" if reasons else "")
+
+
+def scanCard(volume: CTVolume, suitability: Suitability) -> ScanCard:
+    """Describe ``volume``."""
+    facts, (thickness, rows, _) = volume.acquisition, volume.geometry.spacing
+    parts = [
+        _kernelText(facts),
+        facts.manufacturer or "manufacturer unknown",
+        f"{facts.slice_thickness_mm or thickness:.3g} mm slices every {thickness:.3g} mm, pixels {rows:.3g} mm",
+        f"{100.0 * suitability.lung_floor_share:.1f} % of lung at the HU floor",
+    ]
+    if suitability.sharpness is not None:
+        parts.append(f"noise as sharp as B{suitability.sharpness.kernel_number:.0f}f")
+    return ScanCard(" · ".join(parts), suitability.verdict, suitability.reasons)
+
+
+def _kernelText(facts: Acquisition) -> str:
+    kernel = kernel_in_use(facts)
+    header = f"header: {facts.kernel}" if facts.kernel else "not in the header"
+    if facts.told_kernel is not None:
+        return f"kernel {kernel}, named by you ({header})" if kernel else f"kernel estimated from noise ({header})"
+    return f"kernel {kernel}" if kernel else "kernel unknown: estimated from noise"
+
+
+def errorCard(message: str) -> ScanCard:
+    """Card of a volume that cannot be used."""
+    return ScanCard("", "not a chest CT", (message,))
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

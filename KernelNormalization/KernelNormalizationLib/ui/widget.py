@@ -1,0 +1,397 @@
+"""The Kernel Normalization panel: reads the parameter node, starts runs, shows what came back."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from ..background.exchange import Event, Settings
+from ..background.normalization_run import NormalizationRun, describeProgress
+from ..background.process import NOT_STARTED, RESULT_LOST, BackgroundProcess
+from ..core.errors import CTKernelError, InputError, ModelError
+from ..core.volume import CTVolume
+from ..mrml import provenance
+from .dependencies import Dependencies, Devices
+from .module_panel import ModulePanel, ParameterLogic
+from .parameters import NormalizationParameters
+from .review_layout import addDifference, existingDifference, voxelDifference
+from .scan_card import ScanCard, errorCard, scanCard
+
+MODELS_SETTING = "KernelNormalization/ImportedModels"
+
+
+class Logic(ParameterLogic, Protocol):
+    """What the panel needs of the module's logic."""
+
+    def deferredVolume(self, node: Any) -> Callable[[], CTVolume]: ...
+    def newestCandidate(self) -> Any | None: ...
+    def syntheticPartner(self, node: Any) -> Any | None: ...
+
+
+class DependencyCheck(Protocol):
+    """What the panel needs to know of installed packages."""
+
+    def devices(self) -> Devices: ...
+    def missing(self, settings: Settings) -> list[str]: ...
+    def install(self, missing: list[str], requirementsFile: Path) -> None: ...
+
+
+StartRun = Callable[[list[Any], Settings], NormalizationRun]
+
+
+class NormalizationPanel(ModulePanel):
+    """The panel; Slicer's module widget tells it of entering, leaving and scene changes.
+
+    Args:
+        logic: the module's logic.
+        uiPath: the panel's ``.ui`` file, in ``Resources/UI``.
+        dependencies: what is installed.
+        startRun: prepares a run; replaced by tests that need a process of their own.
+    """
+
+    parametersClass = NormalizationParameters
+    title = _("Kernel Normalization")
+
+    def __init__(
+        self,
+        logic: Logic,
+        uiPath: str,
+        dependencies: DependencyCheck | None = None,
+        startRun: StartRun = NormalizationRun,
+    ) -> None:
+        super().__init__(logic, uiPath)
+        self._requirements = Path(uiPath).parents[1] / "requirements.txt"
+        self._dependencies = dependencies or Dependencies()
+        self._startRun = startRun
+        self._process: BackgroundProcess | None = None
+        self._errors: list[str] = []
+        self._truncation = ""
+        self._cancelled = False
+        self._assessed: tuple[str, str] | None = None  # node ID and kernel choice of the card
+        self._subtracting = False
+        self._fillModels()
+        self._connect()
+        self.showCard(None)
+        # Asks the graphics driver, which may take its time.
+        self._mail.wait(self._dependencies.devices, self._showDevices)
+
+    def _connect(self) -> None:
+        self.ui.normalizeButton.connect("clicked()", self.onNormalizeOrCancel)
+        self.ui.importModelButton.connect("clicked()", self.onImportModel)
+        self.ui.modelComboBox.connect("currentIndexChanged(int)", self.onModelChosen)
+        self.ui.sideBySideButton.connect("clicked()", self.onShowSideBySide)
+        self.ui.restoreLayoutButton.connect("clicked()", self.onRestoreLayout)
+        self.ui.differenceCheckBox.connect("toggled(bool)", self.onLayoutOption)
+        self.ui.twoRowsCheckBox.connect("toggled(bool)", self.onLayoutOption)
+        # A selector must not change while it inserts the volume, and a file's attributes come after its node.
+        self.ui.inputSelector.connect("nodeAdded(vtkMRMLNode*)", lambda _node: qt.QTimer.singleShot(0, self._offerVolumes))
+
+    # ---- life of the module and the scene; a running normalization goes on when the module is left
+
+    def connectToScene(self) -> None:
+        """Follow the scene's parameter node, first with all volumes on offer: IDs hidden in a former scene are used again."""
+        for selector in (self.ui.inputSelector, self.ui.moreSelector, self.ui.resultSelector):
+            _hide(selector, [])
+        super().connectToScene()
+
+    def preselect(self) -> None:
+        """Choose the newest scan, and the newest synthetic volume made from it."""
+        parameters = self._parameters
+        chosen = self.chosen("inputVolume")
+        if chosen is None or provenance.isSynthetic(chosen):  # the selector does not offer synthetic ones
+            parameters.inputVolume = self.logic.newestCandidate()
+        if self.chosen("resultVolume") is None and parameters.inputVolume is not None:
+            parameters.resultVolume = self.logic.syntheticPartner(parameters.inputVolume)
+        self._showModel()
+
+    def stopWork(self) -> None:
+        """End a running normalization at once."""
+        if self._process is None:
+            return
+        self._process.stop()
+        self._process = None
+        self.ui.progressBar.visible = False
+        self.setStatus(_("The scene was closed; the normalization was stopped and nothing was kept."))
+        self.update()
+
+    def forgetScene(self) -> None:
+        """Drop the card of a scan that goes."""
+        self._assessed = None
+        self.showCard(None)
+
+    # ---- what is shown
+
+    def update(self) -> None:
+        """Show the state of the parameter node."""
+        parameters = self._parameters
+        if parameters is None:
+            return
+        self._offerVolumes()
+        node = self.chosen("inputVolume")
+        running = self._process is not None
+        self.ui.normalizeButton.enabled = running or node is not None
+        self.ui.normalizeButton.text = _("Cancel") if running else _("Normalize")
+        for control in (
+            self.ui.inputSelector, self.ui.moreSelector, self.ui.kernelComboBox, self.ui.methodComboBox,
+            self.ui.importModelButton,
+        ):  # fmt: skip
+            control.enabled = not running
+        isUnet = parameters.method.name == "unet"
+        self.ui.modelComboBox.enabled = self.ui.deviceComboBox.enabled = isUnet and not running
+        self.ui.sideBySideButton.enabled = self._pair() is not None
+        self.ui.restoreLayoutButton.enabled = self.review.active
+        self._assess(node)
+
+    def _offerVolumes(self) -> None:
+        """Offer only originals to normalize, the first of them not twice, and only synthetic volumes to review."""
+        if self._parameters is None:
+            return
+        nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+        synthetic = [node.GetID() for node in nodes if provenance.isSynthetic(node)]
+        first = self.chosen("inputVolume")
+        _hide(self.ui.inputSelector, synthetic)
+        _hide(self.ui.moreSelector, synthetic + ([first.GetID()] if first is not None else []))
+        _hide(self.ui.resultSelector, [node.GetID() for node in nodes if node.GetID() not in synthetic])
+
+    def _assess(self, node: Any) -> None:
+        kernel = self.settings().kernel
+        wanted = (node.GetID(), kernel) if node is not None else None
+        if wanted == self._assessed:
+            return
+        self._assessed = wanted
+        if node is None:
+            self.showCard(None)
+            return
+        try:
+            volume = self.logic.deferredVolume(node)
+        except CTKernelError as error:
+            self.showCard(errorCard(str(error)))
+            return
+        self.ui.verdictLabel.text = _("Reading the scan…")
+        self.ui.cardLabel.text = ""
+        self._mail.compute(lambda: _describe(volume, kernel), lambda *outcome: self._takeCard(wanted, *outcome))
+
+    def _takeCard(self, wanted: tuple[str, str] | None, card: ScanCard | None, error: Exception | None) -> None:
+        if wanted == self._assessed:
+            self.showCard(card if error is None else errorCard(str(error)))
+
+    def showCard(self, card: ScanCard | None) -> None:
+        """Show what is known of the input volume."""
+        self.ui.cardLabel.text = card.facts if card is not None else ""
+        self.ui.verdictLabel.text = card.html if card is not None else ""
+
+    def _showDevices(self, devices: Devices | None, error: Exception | None) -> None:
+        self.ui.deviceInfoLabel.text = devices.describe() if devices is not None else str(error)
+
+    # ---- running
+
+    def settings(self) -> Settings:
+        """The user's choices."""
+        parameters = self._parameters
+        return Settings(parameters.method.name, parameters.model or None, parameters.device.name, parameters.kernel.name)
+
+    def onNormalizeOrCancel(self) -> None:
+        """The button: start a run, or cancel the one that runs."""
+        if self._process is not None:
+            self.ui.normalizeButton.enabled = False
+            self.ui.statusLabel.text = _("Cancelling…")
+            self._cancelled = True
+            self._process.cancel()
+            return
+        nodes = self._chosenNodes()
+        try:
+            missing = self._dependencies.missing(self.settings())
+            if missing:
+                self._dependencies.install(missing, self._requirements)
+            run = self._startRun(nodes, self.settings())
+        except CTKernelError as error:
+            self.setStatus(str(error), error=True)
+            return
+        self._errors, self._cancelled = [], False
+        self._process = BackgroundProcess(run, self._onEvent, self._onResult, self._onEnd)
+        self.ui.progressBar.value = 0
+        self.ui.progressBar.visible = True
+        self.ui.statusLabel.text = _("Preparing…")
+        self._process.start()
+        self.update()
+
+    def _chosenNodes(self) -> list[Any]:
+        first = self.chosen("inputVolume")
+        # A tick outlives that its volume is hidden.
+        more = [node for node in self.ui.moreSelector.checkedNodes() if node is not first and not provenance.isSynthetic(node)]
+        return [first, *more]
+
+    def _onEvent(self, event: Event) -> None:
+        jobs = self._process.run.jobs if self._process is not None else []
+        if event.progress is not None and not self._cancelled:
+            self.ui.progressBar.maximum = max(1, event.progress.total)
+            self.ui.progressBar.value = event.progress.done
+            self.ui.statusLabel.text = describeProgress(event.progress, event.job, len(jobs), jobs[event.job].name)
+        if event.error is not None:
+            self._errors.append(str(event.error))
+        if event.finished:
+            self.ui.statusLabel.text = _("Loading the result…")
+
+    def _onResult(self, number: int, voxels: Any, record: dict[str, Any]) -> None:
+        node = self._process.run.addResult(number, voxels, record) if self._process is not None else None
+        self._truncation = str(record.get("truncation_in_words", ""))
+        if node is not None:
+            parameters = self._parameters or NormalizationParameters(self.logic.getParameterNode())
+            parameters.resultVolume = node
+
+    def _onEnd(self, code: int, lines: str) -> None:
+        self._process = None
+        self.ui.progressBar.visible = False
+        self.update()  # a message box below holds this function up, and the panel must be usable behind it
+        if self._cancelled:
+            self.setStatus(_("Cancelled; nothing was kept of the unfinished volume."))
+        elif self._errors:
+            self.setStatus("\n".join(self._errors), error=True)
+        elif code != 0:
+            logging.getLogger(__name__).error("Background process failed with code %s:\n%s", code, lines)
+            self.setStatus(_failureMessage(code, lines), error=True)
+        else:
+            told = " ".join(part for part in (self._truncation, provenance.RESEARCH_USE_TEXT) if part)
+            self.setStatus(_("Done. {text}").format(text=told))
+            self.onShowSideBySide()
+
+    # ---- models
+
+    def _fillModels(self) -> None:
+        from ..core.network.model_folder import default_model, list_models, model_label
+
+        combo = self.ui.modelComboBox
+        wasBlocked = combo.blockSignals(True)
+        combo.clear()
+        try:
+            combo.addItem(_("Default: {label}").format(label=model_label(default_model())), "")
+        except ModelError:
+            combo.addItem(_("Default"), "")
+        for name in list_models():
+            combo.addItem(f"{model_label(name)}, {name}", name)
+        for folder in _importedModels():
+            combo.addItem(f"{model_label(folder)}, {Path(folder).name}", folder)
+        combo.blockSignals(wasBlocked)
+
+    def _showModel(self) -> None:
+        wanted = self._parameters.model
+        index = self.ui.modelComboBox.findData(wanted)
+        if index < 0:
+            self.setStatus(
+                _("The model “{name}” of this scene is not on this computer; the default model is chosen instead.").format(
+                    name=Path(wanted).name
+                )
+            )
+            self._parameters.model = ""
+        self.ui.modelComboBox.currentIndex = max(0, index)
+
+    def onModelChosen(self, index: int) -> None:
+        """Another model is chosen."""
+        if self._parameters is not None and index >= 0:
+            self._parameters.model = str(self.ui.modelComboBox.itemData(index) or "")
+
+    def onImportModel(self) -> None:
+        """Add a model folder after verifying it."""
+        folder = qt.QFileDialog.getExistingDirectory(self.widget, _("Model folder"))
+        if folder:
+            self.importModel(str(folder))
+
+    def importModel(self, folder: str) -> None:
+        """Verify the model in ``folder`` and offer it from now on."""
+        from ..core.network.model_folder import load_model
+
+        try:
+            load_model(folder)
+        except (ModelError, InputError) as error:
+            self.setStatus(str(error), error=True)
+            return
+        known = _importedModels()
+        if folder not in known:
+            qt.QSettings().setValue(MODELS_SETTING, "\n".join([*known, folder]))
+        self._fillModels()
+        self.ui.modelComboBox.currentIndex = self.ui.modelComboBox.findData(folder)
+        self.setStatus(_("Model {name} verified and added.").format(name=Path(folder).name))
+
+    # ---- review
+
+    def _pair(self) -> tuple[Any, Any] | None:
+        result = self.chosen("resultVolume")
+        original = provenance.inputOf(result) if result is not None else None
+        return (original, result) if original is not None else None
+
+    def onShowSideBySide(self) -> None:
+        """Show sharp and synthetic next to each other."""
+        pair = self._pair()
+        if pair is None:
+            return
+        difference = existingDifference(*pair) if self._parameters.showDifference else None
+        if self._parameters.showDifference and difference is None:
+            self._subtract(*pair)
+            return
+        if self.review.show(*pair, difference, self._parameters.twoRows):
+            self.fitViewsSoon()
+        self.update()
+
+    def _subtract(self, sharp: Any, synthetic: Any) -> None:
+        if not self._subtracting:
+            self._subtracting = True
+            status = str(self.ui.statusLabel.text)
+            self.setStatus(_("Computing the difference…"))
+            work = voxelDifference(sharp, synthetic)
+            self._mail.compute(work, lambda *outcome: self._subtracted(sharp, synthetic, status, *outcome))
+
+    def _subtracted(self, sharp: Any, synthetic: Any, status: str, voxels: Any, error: Exception | None) -> None:
+        self._subtracting = False
+        self.setStatus(status)
+        if error is not None:
+            self.setStatus(_("The difference could not be computed: {error}").format(error=error), error=True)
+        elif self._pair() == (sharp, synthetic):
+            addDifference(voxels, sharp, synthetic)
+            self.onShowSideBySide()
+
+    def onLayoutOption(self, _checked: bool) -> None:
+        """Difference or coronal views are switched: follow if the layout is on screen."""
+        if self.review.active:
+            self.onShowSideBySide()
+
+    def onRestoreLayout(self) -> None:
+        """Back to the user's layout."""
+        self.review.restore()
+        self.update()
+
+
+def _hide(selector: Any, nodeIds: list[str]) -> None:
+    selector.sortFilterProxyModel().hiddenNodeIDs = nodeIds
+
+
+def _describe(volume: Callable[[], CTVolume], kernel: str) -> ScanCard:
+    from ..core.kernels.told_kernel import with_told_kernel
+    from ..core.suitability import assess
+
+    scan = with_told_kernel(volume(), kernel)
+    return scanCard(scan, assess(scan))
+
+
+def _importedModels() -> list[str]:
+    stored = qt.QSettings().value(MODELS_SETTING)
+    return [line for line in str(stored or "").split("\n") if line]
+
+
+def _failureMessage(code: int, lines: str) -> str:
+    last = (lines.strip().splitlines()[-1:] or [""])[0]
+    if code == NOT_STARTED:
+        return _("The normalization could not be started: {line}. Check the free space for temporary files.").format(line=last)
+    if code == RESULT_LOST:
+        return _("The result could not be read: {line}. Check free space and memory, then normalize again.").format(line=last)
+    if code in (-9, 137) or "MemoryError" in lines:
+        return _("The computer ran out of memory; Slicer itself is safe. Close other programs, or crop the volume first.")
+    return _(
+        "The normalization stopped unexpectedly (code {code}: {line}). Nothing was kept. Try the device CPU or another "
+        "method; details are in the application log."
+    ).format(code=code, line=last)

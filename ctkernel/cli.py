@@ -1,0 +1,307 @@
+"""``ctkernel``: normalize, quantify and describe chest CT from the command line."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+from EmphysemaQuantLib.core.indices.emphysema_mask import EMPHYSEMA_THRESHOLD_HU
+from EmphysemaQuantLib.core.indices.prediction_interval import ENSEMBLE_KEY, ENSEMBLE_SD_KEY
+from EmphysemaQuantLib.core.indices.regions import Thirds
+from EmphysemaQuantLib.core.results.acquisition_sheet import Patient, Sex
+from EmphysemaQuantLib.core.results.table import airways_sentence
+from KernelNormalizationLib.core.errors import InputError
+from KernelNormalizationLib.core.io.file_conversion import normalize_file, provenance_path
+from KernelNormalizationLib.core.io.reading import read_volume
+from KernelNormalizationLib.core.io.writing import RESEARCH_USE, require_writable, write_json
+from KernelNormalizationLib.core.kernels.told_kernel import CHOICES as KERNEL_CHOICES
+from KernelNormalizationLib.core.kernels.told_kernel import FROM_HEADER, parse_told_kernel, with_told_kernel
+from KernelNormalizationLib.core.methods.protocol import METHOD_TEXTS, METHODS
+from KernelNormalizationLib.core.methods.registry import VERSION
+from KernelNormalizationLib.core.network.backends import Device
+from KernelNormalizationLib.core.network.model_folder import list_models, model_label
+from KernelNormalizationLib.core.progress import Progress
+from KernelNormalizationLib.core.suitability import assess
+from KernelNormalizationLib.core.volume import CTVolume
+
+from .console import cancellable, print_json, print_lines, run_command
+from .quantification_files import agreement_lines, indices_table, lung_mask_for, quantify, read_provenance
+from .report.results import write_report
+from .report.tables import json_record
+from .report.text import interval_lines
+
+DESCRIPTION = f"""Turn a sharp-kernel chest CT (such as Siemens B80f or B70f) into the smooth-kernel (B20f) volume on which
+emphysema is measured, and measure it. {RESEARCH_USE}"""
+EXIT_CODES = "Exit codes: 0 done, 2 the input cannot be used (the message says why), 3 cancelled with Ctrl+C, 1 other failure."
+SCAN_HELP = "scan: a DICOM folder, one DICOM file of the series, or a .nrrd, .nii, .nii.gz or .mha file"
+
+Command = Callable[[argparse.Namespace], None]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format="%(levelname)s: %(message)s")
+    command: Command = options.command
+    return run_command(lambda: command(options), options.json)
+
+
+def normalize(options: argparse.Namespace) -> None:
+    """``ctkernel normalize``."""
+    with cancellable(options.json) as progress:
+        # the members come first: a run stopped among them has written nothing
+        spread = _ensemble(options, progress) if options.ensemble else None
+        record = normalize_file(
+            options.scan, options.out, options.method, options.model, options.device, progress, options.series, options.kernel
+        )
+    if spread is not None:
+        record[ENSEMBLE_KEY] = spread
+        write_json(record, provenance_path(options.out))
+    if options.json:
+        print_json(record)
+        return
+    lines = [f"Wrote {options.out} (synthetic B20f, method {record['method']}, {record['seconds']:.0f} s)"]
+    if "device_reason" in record:
+        lines.append(f"Computed on {record['device']} with {record['backend']}: {record['device_reason']}")
+    if spread is not None:
+        lines.append(f"Ensemble of {len(spread['members'])}: EI differs by {spread[ENSEMBLE_SD_KEY]:.2f} points (SD)")
+    if "truncation_in_words" in record:
+        lines.append(record["truncation_in_words"])
+    lines += [f"Note: {warning}" for warning in record["warnings"]]
+    print_lines([*lines, f"Provenance: {provenance_path(options.out)}", RESEARCH_USE])
+
+
+def _ensemble(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    from .ensemble import ensemble_spread, load_members
+
+    if options.method != "unet":
+        raise InputError(f"--ensemble compares networks; the method {options.method} has none. Use --method unet.")
+    require_writable(options.out)
+    members = load_members(options.model)
+    volume = with_told_kernel(read_volume(options.scan, options.series), options.kernel)
+    return ensemble_spread(volume, members, options.device, progress)
+
+
+def quantify_scan(options: argparse.Namespace) -> None:
+    """``ctkernel quantify``."""
+    _require_threshold(options.threshold)
+    _patient(options)
+    volumes = [read_volume(options.scan, options.series)]
+    if options.compare is not None:
+        volumes.append(read_volume(options.compare))
+    paths = (options.scan, options.compare)
+    normalized = next((path for volume, path in zip(volumes, paths, strict=False) if volume.synthetic), None)
+    provenance = read_provenance(normalized) if normalized is not None else {}
+    options.out.mkdir(parents=True, exist_ok=True)
+    with cancellable(options.json) as progress:
+        lung_mask = lung_mask_for(volumes, options.mask, progress)
+        report = quantify(volumes, lung_mask, options.out, options.threshold, provenance, _patient(options), options.thirds)
+    if options.report:
+        write_report(report, options.out)
+    if options.json:
+        print_json(json_record(report))
+        return
+    quality = [f"Lung mask: {lung_mask.quality.verdict}", *lung_mask.quality.reasons]
+    airways = airways_sentence(report.raw_panel.airways_ml)
+    lines = [*indices_table(report), *agreement_lines(report), *interval_lines(report), airways, *quality]
+    print_lines([*lines, f"Files: {options.out}", RESEARCH_USE])
+
+
+def _patient(options: argparse.Namespace) -> Patient | None:
+    given = (options.sex, options.height, options.weight)
+    if all(value is None for value in given):
+        return None
+    if None in given:
+        raise InputError("A predicted lung volume needs --sex, --height and --weight together; give all three or none.")
+    return Patient(*given)
+
+
+def change(options: argparse.Namespace) -> None:
+    """``ctkernel change``."""
+    from .longitudinal import change_lines, change_record
+
+    _require_threshold(options.threshold)
+    baseline, follow_up = read_volume(options.baseline, options.series), read_volume(options.follow_up, options.series)
+    with cancellable(options.json) as progress:
+        record = change_record(baseline, follow_up, options.threshold, progress)
+    if options.json:
+        print_json(record)
+    else:
+        print_lines([*change_lines(record), RESEARCH_USE])
+
+
+def info(options: argparse.Namespace) -> None:
+    """``ctkernel info``."""
+    parse_told_kernel(options.kernel)
+    facts = describe(with_told_kernel(read_volume(options.scan, options.series), options.kernel))
+    if options.json:
+        print_json(facts)
+        return
+    width = max(len(name) for name in facts)
+    lines = [f"{name.replace('_', ' '):<{width}}  {_shown(value)}" for name, value in facts.items()]
+    print_lines([*lines, RESEARCH_USE])
+
+
+def describe(volume: CTVolume) -> dict[str, Any]:
+    """What a scan is: geometry, acquisition, floor, sharpness and verdict; JSON-serializable."""
+    slices, rows, columns = volume.shape
+    facts = volume.acquisition
+    return {
+        "name": volume.name,
+        "slices_rows_columns": [slices, rows, columns],
+        "spacing_mm": [round(s, 4) for s in volume.geometry.spacing],
+        "kernel": facts.kernel,
+        "kernel_told_by_user": facts.told_kernel,
+        "manufacturer": facts.manufacturer,
+        "scanner_model": facts.scanner_model,
+        "slice_thickness_mm": facts.slice_thickness_mm,
+        "tube_voltage_kv": facts.tube_voltage_kv,
+        "contrast_agent": facts.contrast_agent,
+        "padding_hu": volume.padding_value,
+        "synthetic": volume.synthetic,
+        **assess(volume).as_record(),
+    }
+
+
+def demo(options: argparse.Namespace) -> None:
+    """``ctkernel demo``."""
+    from .demo import run_demo
+
+    options.out.mkdir(parents=True, exist_ok=True)
+    with cancellable(options.json) as progress:
+        outcome = run_demo(options.scan, options.out, options.series, options.device, progress)
+    if options.json:
+        print_json(outcome.metrics)
+    else:
+        print_lines(outcome.lines)
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "not stated"
+    if isinstance(value, list):
+        return "; ".join(str(v) for v in value) if value and isinstance(value[0], str) else " x ".join(str(v) for v in value)
+    return str(value)
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--json", action="store_true", help="print the result as JSON on standard output, for programs")
+    common.add_argument("--series", help="number, kernel or UID of the series, when a DICOM folder holds several")
+    common.add_argument("--verbose", action="store_true", help="say more about what is done")
+    parser = argparse.ArgumentParser(prog="ctkernel", description=DESCRIPTION, epilog=EXIT_CODES)
+    parser.add_argument("--version", action="version", version=f"ctkernel {VERSION}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_normalize(commands, common)
+    _add_quantify(commands, common)
+    _add_change(commands, common)
+    describe_parser = commands.add_parser("info", parents=[common], help="say what a scan is and whether it can be normalized")
+    describe_parser.add_argument("scan", type=Path, help=SCAN_HELP)
+    _add_kernel(describe_parser)
+    describe_parser.set_defaults(command=info)
+    demo_parser = commands.add_parser(
+        "demo", parents=[common], help="the whole way on your scan, or on a simulated chest made on the spot"
+    )
+    demo_parser.add_argument("scan", type=Path, nargs="?", help=SCAN_HELP + "; without it a simulated chest is used")
+    demo_parser.add_argument("--out", type=Path, required=True, help="folder for volume, segmentation, metrics and figure")
+    demo_parser.add_argument("--device", choices=get_args(Device), default="auto", help="where the network computes")
+    demo_parser.set_defaults(command=demo)
+    return parser
+
+
+def _add_normalize(commands: Any, common: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser(
+        "normalize",
+        parents=[common],
+        help="make the smooth-kernel (B20f) volume of a sharp-kernel scan",
+        description="Make the smooth-kernel (B20f) volume of a sharp-kernel scan. The scan itself is never changed; "
+        "the new volume is marked as synthetic, and OUT's .provenance.json says how it was made.",
+    )
+    parser.add_argument("scan", type=Path, help=SCAN_HELP)
+    parser.add_argument("out", type=Path, help="volume to write: .nrrd, .nii, .nii.gz or .mha")
+    parser.add_argument(
+        "--method",
+        choices=METHODS,
+        default="unet",
+        help="; ".join(f"{method}: {text}" for method, text in METHOD_TEXTS.items()),
+    )
+    parser.add_argument("--model", help=f"model folder, or one of the installed models: {_installed_models()}")
+    parser.add_argument("--device", choices=get_args(Device), default="auto", help="auto takes CUDA, else MPS, else the CPU")
+    _add_kernel(parser)
+    parser.add_argument(
+        "--ensemble",
+        action="store_true",
+        help="also run the model's ensemble members and record how far their EI differ (as many times the work)",
+    )
+    parser.set_defaults(command=normalize)
+
+
+def _installed_models() -> str:
+    texts = [f"{name} ({model_label(name)})".replace("%", "%%") for name in list_models()]
+    return ", ".join(texts) or "none"
+
+
+def _add_quantify(commands: Any, common: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser(
+        "quantify",
+        parents=[common],
+        help="segment the lungs and measure emphysema",
+        description="Segment the lungs and measure emphysema: EI (% of lung below the threshold), EV, TLV, Perc15, MLD. "
+        "With --compare a second volume of the same scan is measured on the same lung mask.",
+    )
+    parser.add_argument("scan", type=Path, help=SCAN_HELP)
+    parser.add_argument("--compare", type=Path, help="second volume on the same grid, such as the normalized one")
+    parser.add_argument("--mask", type=Path, help="lung mask to use instead of the automatic one (label map or .seg.nrrd)")
+    parser.add_argument("--out", type=Path, required=True, help="folder for segmentation, metrics.json and metrics.csv")
+    parser.add_argument("--report", action="store_true", help="also write a one-page report as PDF and HTML")
+    parser.add_argument(
+        "--thirds", choices=get_args(Thirds), default="volume", help="thirds of equal volume (default) or height"
+    )
+    prediction = parser.add_argument_group("predicted lung volume", "of Chinese adults; all three or none")
+    prediction.add_argument("--sex", choices=get_args(Sex))
+    prediction.add_argument("--height", type=float, metavar="CM")
+    prediction.add_argument("--weight", type=float, metavar="KG")
+    _add_threshold(parser)
+    parser.set_defaults(command=quantify_scan)
+
+
+def _add_change(commands: Any, common: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser(
+        "change",
+        parents=[common],
+        help="compare lung density of two dates",
+        description="Change of Perc15 and EI from an earlier to a later scan of one patient, each on its own lung mask, with "
+        "and without adjustment for the depth of inspiration. Use one kernel for both, or normalize both first.",
+    )
+    parser.add_argument("baseline", type=Path, help="earlier " + SCAN_HELP)
+    parser.add_argument("follow_up", type=Path, help="later scan, in any of these forms")
+    _add_threshold(parser)
+    parser.set_defaults(command=change)
+
+
+def _add_kernel(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--kernel", help=f"the scan's kernel, where you know better than the header: {KERNEL_CHOICES} (default: {FROM_HEADER})"
+    )
+
+
+def _add_threshold(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        default=EMPHYSEMA_THRESHOLD_HU,
+        help=f"emphysema is below this many HU (default {EMPHYSEMA_THRESHOLD_HU:g})",
+    )
+
+
+def _require_threshold(value: float) -> None:
+    if not -1024.0 < value < 0.0:
+        raise InputError(f"A threshold of {value:g} HU cannot part emphysema from lung; give one between -1024 and 0.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""Change of lung density between two dates, each scan on a lung mask of its own."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from EmphysemaQuantLib.core.indices.longitudinal import EI_LIMIT_POINTS, PERC15_ADJUSTED_LIMIT_HU, compare_dates
+from EmphysemaQuantLib.core.lungs.segmentation import segment_lungs
+from KernelNormalizationLib.core.io.writing import RESEARCH_USE
+from KernelNormalizationLib.core.progress import Progress
+from KernelNormalizationLib.core.volume import CTVolume
+
+
+def change_record(baseline: CTVolume, follow_up: CTVolume, threshold_hu: float, progress: Progress) -> dict[str, Any]:
+    """Segment both scans and compare them; JSON-serializable.
+
+    Args:
+        baseline: the earlier scan.
+        follow_up: the later scan.
+        threshold_hu: HU of the emphysema index.
+        progress: told of the steps of both lung masks.
+
+    Returns:
+        Names, kernels and mask verdicts of both scans, the change, and what makes it doubtful.
+    """
+    scans = (baseline, follow_up)
+    masks = [segment_lungs(volume, progress) for volume in scans]
+    change = compare_dates((baseline, masks[0]), (follow_up, masks[1]), threshold_hu)
+    described = [
+        {"name": v.name, "kernel": v.acquisition.kernel, "synthetic": v.synthetic, "lung_mask": asdict(m.quality)}
+        for v, m in zip(scans, masks, strict=True)
+    ]
+    return {
+        "use": RESEARCH_USE,
+        "baseline": described[0],
+        "follow_up": described[1],
+        "threshold_hu": threshold_hu,
+        "change": asdict(change),
+        "doubts": _doubts(baseline, follow_up),
+    }
+
+
+def change_lines(record: dict[str, Any]) -> list[str]:
+    """The record in words."""
+    change = record["change"]
+    limits = f"adjusted Perc15 fell by over {PERC15_ADJUSTED_LIMIT_HU:g} HU, or EI rose by over {EI_LIMIT_POINTS:g} points"
+    verdict = "beyond" if change["beyond_measurement_error"] else "within"
+    masks = [
+        f"Lung mask of {scan['name']}: {scan['lung_mask']['verdict']}" for scan in (record["baseline"], record["follow_up"])
+    ]
+    adjusted = f"{change['perc15_adjusted_change_hu']:+.1f} HU"
+    return [
+        f"TLV {change['tlv_change_ml']:+.0f} mL",
+        f"Perc15 {change['perc15_change_hu']:+.1f} HU, adjusted to the baseline's volume {adjusted}",
+        f"EI {change['ei_change_points']:+.2f} points, adjusted {change['ei_adjusted_change_points']:+.2f} points",
+        f"{verdict.capitalize()} measurement error ({limits}; limits remembered, not checked against their source)",
+        *masks,
+        *record["doubts"],
+    ]
+
+
+def _doubts(baseline: CTVolume, follow_up: CTVolume) -> list[str]:
+    kernels = [volume.acquisition.kernel for volume in (baseline, follow_up)]
+    if None in kernels:
+        return ["A kernel is not stated: a change of kernel looks like a change of lung density."]
+    if kernels[0] != kernels[1]:
+        return [f"The kernels differ ({kernels[0]}, {kernels[1]}): normalize the sharp scan first, or both."]
+    return []

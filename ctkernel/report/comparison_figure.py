@@ -1,0 +1,124 @@
+"""The comparison figure, laid out like the paper's Fig. 1: image, image with emphysema, difference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+
+from EmphysemaQuantLib.core.indices.emphysema_mask import EMPHYSEMA_THRESHOLD_HU, emphysema_mask
+from EmphysemaQuantLib.core.lungs.segmentation import LungMask
+from KernelNormalizationLib.core.io.writing import RESEARCH_USE, atomic_path
+from KernelNormalizationLib.core.volume import BoolArray, CTVolume, FloatArray
+
+# The usual lung window: centre -600, width 1500 HU.
+WINDOW_HU = (-1350.0, 150.0)
+DIFFERENCE_HU = 200.0
+EMPHYSEMA_COLOUR = "#ff3b30"
+SCALE_BAR_MM = 50.0
+BACKGROUND, INK = "black", "white"
+
+
+def draw_comparison(original: CTVolume, normalized: CTVolume, lung_mask: LungMask, path: Path) -> None:
+    """Draw the axial slice with most emphysema removed or found, and write a PNG.
+
+    Args:
+        original: the sharp scan.
+        normalized: its synthetic partner on the same grid.
+        lung_mask: for both.
+        path: PNG file to write.
+    """
+    masks = [emphysema_mask(v.hu, lung_mask.mask) for v in (original, normalized)]
+    k = most_telling_slice(lung_mask.mask, masks[0])
+    view = AxialView(original, k)
+    figure = Figure(figsize=(13.0, 10.2), facecolor=BACKGROUND, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(2, 3, gridspec_kw={"width_ratios": (1, 1, 1)})
+    names = (f"{original.name} (original)", normalized.name)
+    for row, (volume, mask, name) in enumerate(zip((original, normalized), masks, names, strict=True)):
+        share = 100.0 * int(mask.sum()) / max(1, int(lung_mask.mask.sum()))
+        view.show(axes[row, 0], volume.hu, name)
+        view.show(axes[row, 1], volume.hu, f"EI {share:.2f} % of both lungs (below {EMPHYSEMA_THRESHOLD_HU:g} HU)", mask)
+    view.show_difference(axes[0, 2], figure, normalized.hu - original.hu, "normalized minus original (HU)")
+    view.show_difference(axes[1, 2], figure, normalized.hu - original.hu, "the same, inside the lungs", lung_mask.mask)
+    low, high = WINDOW_HU
+    figure.suptitle(
+        f"Axial slice {k + 1} of {original.shape[0]}, lung window {low:g} to {high:g} HU. {RESEARCH_USE}",
+        color=INK,
+        fontsize=12,
+    )
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=110, facecolor=BACKGROUND)
+
+
+def most_telling_slice(lungs: BoolArray, emphysema: BoolArray) -> int:
+    """Slice with most emphysema among those that show at least half of the largest lung area."""
+    area = lungs.sum(axis=(1, 2))
+    counts = np.where(area >= 0.5 * area.max(), emphysema.sum(axis=(1, 2)), -1)
+    return int(np.argmax(counts))
+
+
+class AxialView:
+    """Draws one axial slice as radiologists look at it: from the feet, patient's right on the left, front up.
+
+    Args:
+        volume: gives the geometry.
+        k: slice index.
+    """
+
+    def __init__(self, volume: CTVolume, k: int) -> None:
+        self._k = k
+        _, row_mm, column_mm = volume.geometry.spacing
+        self._aspect = row_mm / column_mm
+        self._column_mm = column_mm
+        direction = np.asarray(volume.geometry.direction)
+        # LPS: columns should run to the patient's left (+x), rows to the back (+y).
+        self._flip_columns = direction[0, 0] < 0
+        self._flip_rows = direction[1, 1] < 0
+
+    def show(self, axes: Any, hu: FloatArray, title: str, overlay: BoolArray | None = None) -> None:
+        """Grey image (k, j, i) in the lung window, with an optional mask (k, j, i) over it."""
+        axes.imshow(self._oriented(hu), cmap="gray", vmin=WINDOW_HU[0], vmax=WINDOW_HU[1], aspect=self._aspect)
+        if overlay is not None:
+            mask = self._oriented(overlay)
+            axes.imshow(np.ma.masked_equal(mask, 0), cmap=ListedColormap([EMPHYSEMA_COLOUR]), alpha=0.75, aspect=self._aspect,
+                        interpolation="nearest")  # fmt: skip
+        self._finish(axes, title)
+
+    def show_difference(
+        self, axes: Any, figure: Figure, difference: FloatArray, title: str, inside: BoolArray | None = None
+    ) -> None:
+        """Signed difference (k, j, i), HU, in diverging colours, with a colour bar; outside ``inside`` it is blank."""
+        image = self._oriented(difference)
+        if inside is not None:
+            image = np.ma.masked_where(~self._oriented(inside), image)
+        drawn = axes.imshow(image, cmap="RdBu_r", vmin=-DIFFERENCE_HU, vmax=DIFFERENCE_HU, aspect=self._aspect)
+        bar = figure.colorbar(drawn, ax=axes, orientation="horizontal", shrink=0.8, pad=0.02)
+        bar.ax.tick_params(colors=INK, labelsize=8)
+        bar.set_label("HU", color=INK, fontsize=9)
+        self._finish(axes, title)
+
+    def _oriented(self, array: Any) -> Any:
+        image = array[self._k]
+        image = image[::-1] if self._flip_rows else image
+        return image[:, ::-1] if self._flip_columns else image
+
+    def _finish(self, axes: Any, title: str) -> None:
+        axes.set_title(title, color=INK, fontsize=10)
+        axes.set_axis_off()
+        # Outlined, so that it reads on lung, bone and blank alike.
+        outline = [withStroke(linewidth=3, foreground=BACKGROUND)]
+        lettering: dict[str, Any] = {"color": INK, "path_effects": outline}
+        axes.text(0.02, 0.5, "R", ha="left", va="center", fontsize=13, transform=axes.transAxes, **lettering)
+        axes.text(0.98, 0.5, "L", ha="right", va="center", fontsize=13, transform=axes.transAxes, **lettering)
+        rows, columns = axes.images[0].get_array().shape
+        length = SCALE_BAR_MM / self._column_mm
+        start, height = 0.04 * columns, 0.95 * rows
+        bar_outline = [withStroke(linewidth=6, foreground=BACKGROUND)]
+        axes.plot([start, start + length], [height, height], color=INK, linewidth=3, path_effects=bar_outline)
+        axes.text(start, height - 0.02 * rows, f"{SCALE_BAR_MM:g} mm", fontsize=9, va="bottom", **lettering)

@@ -1,0 +1,1 @@
+"""How a training run is set up, recorded and resumed."""

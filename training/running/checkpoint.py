@@ -1,0 +1,101 @@
+"""The state of a run on disk: everything a resumed run needs to end where an uninterrupted one would."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from safetensors.torch import load_file, save_file
+
+from KernelNormalizationLib.core.errors import InputError
+from KernelNormalizationLib.core.io.writing import atomic_path
+from KernelNormalizationLib.core.network.unet import UNet
+
+from .config import read_network_config
+
+logger = logging.getLogger(__name__)
+
+CHECKPOINT = "last.ckpt"
+BEST = "best.safetensors"
+
+
+@dataclass
+class State:
+    """What a checkpoint holds.
+
+    Attributes:
+        network: as the optimizer left it.
+        average: moving average of its weights.
+        optimizer: with its moments.
+        step: steps done.
+        window: losses (HU) since the last line of the log.
+        best: smallest merit of a validation so far, infinite before the first.
+        stale: validations since then.
+    """
+
+    network: UNet
+    average: UNet
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+    window: list[float] = field(default_factory=list)
+    best: float = math.inf
+    stale: int = 0
+
+
+def save_state(state: State, out: Path, fabric: Fabric) -> None:
+    """Write the checkpoint of a run folder, whole or not at all; tensors and numbers only."""
+    content = {
+        "network": state.network.state_dict(),
+        "average": state.average.state_dict(),
+        "optimizer": state.optimizer.state_dict(),
+        "precision": fabric.strategy.precision.state_dict(),
+        "step": state.step,
+        "window": state.window,
+        "best": state.best,
+        "stale": state.stale,
+    }
+    with atomic_path(out / CHECKPOINT) as temporary:
+        torch.save(content, temporary)
+
+
+def restore_state(state: State, out: Path, fabric: Fabric) -> bool:
+    """Continue from the checkpoint of a run folder; false when there is none."""
+    path = out / CHECKPOINT
+    if not path.exists():
+        return False
+    content = torch.load(path, map_location=fabric.device, weights_only=True)
+    state.network.load_state_dict(content["network"])
+    state.average.load_state_dict(content["average"])
+    state.optimizer.load_state_dict(content["optimizer"])
+    if content["precision"]:
+        fabric.strategy.precision.load_state_dict(content["precision"])
+    state.step, state.stale, state.best = int(content["step"]), int(content["stale"]), float(content["best"])
+    state.window = list(content["window"])
+    logger.info("resuming at step %d", state.step)
+    return True
+
+
+def save_best(network: UNet, out: Path) -> None:
+    """Keep these weights as the run's result."""
+    with atomic_path(out / BEST) as temporary:
+        save_file({name: value.contiguous().cpu() for name, value in network.state_dict().items()}, str(temporary))
+
+
+def load_trained(out: Path) -> UNet:
+    """The result of a run folder, ready for inference: the best weights in validation, else the last average.
+
+    Raises:
+        InputError: the folder holds no run, or no weights yet.
+    """
+    network = UNet(read_network_config(out))
+    if (out / BEST).exists():
+        network.load_state_dict(load_file(str(out / BEST)))
+    elif (out / CHECKPOINT).exists():
+        network.load_state_dict(torch.load(out / CHECKPOINT, map_location="cpu", weights_only=True)["average"])
+    else:
+        raise InputError(f"{out} holds no weights yet; let training.train reach its first checkpoint.")
+    return network.eval()
