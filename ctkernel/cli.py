@@ -30,7 +30,6 @@ from KernelNormalizationLib.core.volume import CTVolume
 
 from .console import cancellable, print_json, print_lines, run_command
 from .quantification_files import agreement_lines, indices_table, lung_mask_for, quantify, read_provenance
-from .report.results import write_report
 from .report.tables import json_record
 from .report.text import interval_lines
 
@@ -101,6 +100,8 @@ def quantify_scan(options: argparse.Namespace) -> None:
         lung_mask = lung_mask_for(volumes, options.mask, progress)
         report = quantify(volumes, lung_mask, options.out, options.threshold, provenance, _patient(options), options.thirds)
     if options.report:
+        from .report.writing import write_report  # drawing needs matplotlib, which tables alone should not load
+
         write_report(report, options.out)
     if options.json:
         print_json(json_record(report))

@@ -47,15 +47,32 @@ def python_files(folder: Path) -> list[Path]:
     return sorted(folder.rglob("*.py"))
 
 
-@pytest.mark.parametrize("path", CORES, ids=lambda p: f"{p.parts[-3]}-{p.stem}")
+LIBRARIES = (KERNEL, EMPHYSEMA)
+WINDOW = {"qt", "ctk", "PythonQt"}
+
+
+def rooms(*names: str) -> set[str]:
+    """These rooms of both modules."""
+    return {f"{library.name}.{name}" for library in LIBRARIES for name in names}
+
+
+def files_of(*names: str) -> list[Path]:
+    """Every file of these rooms of both modules."""
+    found: list[Path] = []
+    for library in LIBRARIES:
+        for name in names:
+            found += python_files(library / name) or [library / f"{name}.py"]
+    return [path for path in found if path.exists()]
+
+
+def named(path: Path) -> str:
+    return f"{package_of(path)}.{path.stem}"
+
+
+@pytest.mark.parametrize("path", CORES, ids=named)
 def test_the_core_knows_nothing_above_it(path: Path) -> None:
-    above = {f"{lib}.{room}" for lib in (KERNEL.name, EMPHYSEMA.name) for room in ("logic", "widget")}
+    above = rooms("mrml", "background", "logic", "ui", "selftest")
     assert not reaches(path, SLICER | above | {"training", "ctkernel", "trame"})
-    own = package_of(path).split(".")[0]
-    outside = {
-        n for n in imported(path) if n.startswith((KERNEL.name, EMPHYSEMA.name)) and n.split(".")[1:2] not in ([], ["core"])
-    }
-    assert not outside, f"{own} core imports {outside}"
 
 
 def test_the_normalization_core_does_not_know_the_emphysema_module() -> None:
@@ -64,23 +81,25 @@ def test_the_normalization_core_does_not_know_the_emphysema_module() -> None:
             assert not reaches(path, {EMPHYSEMA.name})
 
 
-@pytest.mark.parametrize("library", [KERNEL, EMPHYSEMA], ids=lambda p: p.name)
-def test_the_logic_knows_no_widget(library: Path) -> None:
-    path = library / "logic.py"
-    assert path.exists()
-    assert not reaches(path, {"qt", "ctk", "PythonQt", f"{library.name}.widget", "training", "ctkernel"})
+def test_scene_and_logic_know_nothing_of_the_window() -> None:
+    for path in files_of("mrml", "logic"):
+        assert not reaches(path, WINDOW), path
+    for path in files_of("background", "logic"):
+        assert not reaches(path, rooms("ui", "selftest")), path
+    for path in files_of("mrml", "background"):
+        assert not reaches(path, rooms("logic")), path
 
 
-def test_the_modules_do_not_need_training_or_workstation() -> None:
+def test_the_modules_need_neither_training_nor_the_command_line() -> None:
     for path in [*python_files(KERNEL), *python_files(EMPHYSEMA)]:
         assert not reaches(path, {"training", "ctkernel"}), path
 
 
-def test_training_and_workstation_know_no_widget() -> None:
+def test_training_and_the_command_line_know_no_window() -> None:
     for path in python_files(ROOT / "training"):
-        assert not reaches(path, SLICER | {"ctkernel", f"{KERNEL.name}.logic", f"{EMPHYSEMA.name}.logic"}), path
+        assert not reaches(path, SLICER | {"ctkernel"} | rooms("mrml", "logic", "ui")), path
     for path in python_files(ROOT / "ctkernel"):
-        assert not reaches(path, {"qt", "ctk", "training", f"{KERNEL.name}.widget", f"{EMPHYSEMA.name}.widget"}), path
+        assert not reaches(path, {"qt", "ctk", "training"} | rooms("ui")), path
 
 
 def test_the_core_is_imported_without_any_library_that_may_be_missing() -> None:

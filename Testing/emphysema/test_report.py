@@ -12,9 +12,10 @@ from emphysema.phantom import make
 from ctkernel.report.figures import cut, worst_levels
 from ctkernel.report.html import page
 from ctkernel.report.pdf import LOWEST, _draw, draw_page
-from ctkernel.report.results import make_report, write_report
+from ctkernel.report.results import make_report
 from ctkernel.report.tables import json_record, printed_whole, table_rows
 from ctkernel.report.text import headline, interval_lines, verdicts
+from ctkernel.report.writing import write_report
 from EmphysemaQuantLib.core.lungs.quality_verdict import MaskQuality
 from EmphysemaQuantLib.core.lungs.segmentation import LungMask
 from EmphysemaQuantLib.core.results.acquisition_sheet import Patient

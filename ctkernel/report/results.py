@@ -1,11 +1,9 @@
-"""What is known of one quantified scan, or of a pair, and its report: a PDF page and a self-contained web page."""
+"""What is known of one quantified scan, or of a pair: everything that a report shows."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Literal
 
 from EmphysemaQuantLib.core.indices.agreement import Agreement, compare_volumes
@@ -15,12 +13,8 @@ from EmphysemaQuantLib.core.indices.regions import Thirds
 from EmphysemaQuantLib.core.lungs.segmentation import LungMask
 from EmphysemaQuantLib.core.results.acquisition_sheet import Patient
 from EmphysemaQuantLib.core.results.measurement import Panel, measure_panel
-from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.volume import CTVolume
 
-logger = logging.getLogger(__name__)
-
-PDF_NAME, HTML_NAME = "report.pdf", "report.html"
 Kind = Literal["raw", "normalized", "compared"]
 
 
@@ -122,29 +116,3 @@ def make_report(
         return report
     interval = interval_of_normalized(normalized.whole.ei_percent, report.provenance, threshold_hu)
     return replace(report, interval=interval)
-
-
-def write_report(report: Report, folder: Path) -> dict[str, Path]:
-    """Write PDF and HTML into an existing folder, each whole or not at all.
-
-    Args:
-        report: what to write.
-        folder: existing folder; files of an earlier report there are replaced.
-
-    Returns:
-        "pdf" and "html" -> path.
-
-    Raises:
-        InputError: the folder does not exist.
-    """
-    # drawing needs matplotlib, which tables alone should not load
-    from .html import write_html
-    from .pdf import write_pdf
-
-    if not folder.is_dir():
-        raise InputError(f"The folder {folder} does not exist; create it first.")
-    paths = {"pdf": folder / PDF_NAME, "html": folder / HTML_NAME}
-    write_pdf(report, paths["pdf"])
-    write_html(report, paths["html"])
-    logger.info("Report of %s written to %s", report.title, folder)
-    return paths

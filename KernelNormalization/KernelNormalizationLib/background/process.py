@@ -26,7 +26,7 @@ class BackgroundProcess:
 
     Args:
         run: what to run.
-        onEvent: called with every :class:`~.job.Event`.
+        onEvent: called with every :class:`~.exchange.Event`.
         onResult: called with (job number, voxels, record) for every finished volume.
         onEnd: called once with (exit code, last lines of other output); :data:`NOT_STARTED` if the process could not be
             started, :data:`RESULT_LOST` if it succeeded and its result could not be read.

@@ -1,8 +1,8 @@
 """The background process: ``python -m KernelNormalizationLib.background.worker FOLDER… --alive FILE``.
 
-Reads volumes stored by :mod:`KernelNormalizationLib.background.exchange`, normalizes them one after another with one loaded model and
-reports on standard output, one JSON object a line. Runs as long as the ``--alive`` file exists, so that deleting it cancels,
-and as long as somebody listens: after a crash of the application nothing goes on computing and no voxels stay behind.
+Reads volumes stored by :mod:`KernelNormalizationLib.background.exchange`, normalizes them one after another with one loaded
+model and reports on standard output, one JSON object a line. Runs as long as the ``--alive`` file exists, so that deleting it
+cancels, and as long as somebody listens: after a crash of the application nothing goes on computing and no voxels stay behind.
 """
 
 from __future__ import annotations
