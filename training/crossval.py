@@ -6,7 +6,7 @@ import argparse
 import json
 import logging
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from lightning_fabric import Fabric
@@ -28,64 +28,75 @@ FOLDS, RECIPE, SPLIT = "folds.json", "recipe.json", "split.json"
 SMOKE_PATIENTS = 4
 
 
-def cross_validate(config: TrainConfig, pairs: Path, folds: int, out: Path, fabric: Fabric, seed: int,
-                   only: tuple[int, ...] = (), rhythm: Rhythm | None = None,
-                   own_transfer: bool = False) -> list[Path]:  # fmt: skip
-    """Train and export the model of every fold that has none yet.
+@dataclass(frozen=True)
+class CrossValidation:
+    """A division of patients into folds, and how the model of each fold is trained.
 
-    Args:
-        config: recipe; ``sources`` may name further data that every fold trains on, which must not hold these patients.
+    Attributes:
+        config: recipe, with the seed of the division; ``sources`` may name further data that every fold trains on, which must
+            not hold these patients.
         pairs: data set folder.
         folds: how many.
-        out: gets ``folds.json`` (test fold of every patient), ``recipe.json`` and ``fold0/{split.json,run,model}`` and so on.
-        fabric: devices and precision.
-        seed: of the division.
-        only: numbers of the folds to train now; empty for all.
-        rhythm: how often to log and to save.
         own_transfer: measure the kernel transfer on every fold's training patients.
-
-    Returns:
-        model folders of the folds trained or found.
-
-    Raises:
-        InputError: the folds are not possible, or ``out`` was divided or is trained differently.
     """
-    files = {path.stem: path for path in patient_files(pairs)}
-    divided = make_folds(list(files), folds, seed)
-    wrong = [n for n in only if not 0 <= n < folds]
-    if wrong:
-        raise InputError(f"There is no fold {wrong[0]}; folds are numbered 0 to {folds - 1}.")
-    out.mkdir(parents=True, exist_ok=True)
-    if fabric.is_global_zero:
-        _write_once(out / FOLDS, {name: n for n, fold in enumerate(divided) for name in fold.test})
-        _write_once(out / RECIPE, {**asdict(config), "own_transfer": own_transfer})
-    fabric.barrier()
-    chosen = [(fold, out / f"fold{n}") for n, fold in enumerate(divided) if not only or n in only]
-    return [_one_fold(config, fold, files, folder, fabric, rhythm, own_transfer) for fold, folder in chosen]
 
+    config: TrainConfig
+    pairs: Path
+    folds: int
+    own_transfer: bool = False
 
-def _one_fold(config: TrainConfig, fold: Fold, files: dict[str, Path], out: Path, fabric: Fabric,
-              rhythm: Rhythm | None, own_transfer: bool) -> Path:  # fmt: skip
-    model = out / MODEL
-    if model.is_dir():
-        logger.info("%s is finished", out.name)
+    def run(self, out: Path, fabric: Fabric, only: tuple[int, ...] = (), rhythm: Rhythm | None = None) -> list[Path]:
+        """Train and export the model of every fold that has none yet.
+
+        Args:
+            out: gets ``folds.json`` (test fold of every patient), ``recipe.json``, ``fold0/{split.json,run,model}`` and so on.
+            fabric: devices and precision.
+            only: numbers of the folds to train now; empty for all.
+            rhythm: how often to log and to save.
+
+        Returns:
+            model folders of the folds trained or found.
+
+        Raises:
+            InputError: the folds are not possible, or ``out`` was divided or is trained differently.
+        """
+        files = {path.stem: path for path in patient_files(self.pairs)}
+        divided = make_folds(list(files), self.folds, self.config.seed)
+        wrong = [n for n in only if not 0 <= n < self.folds]
+        if wrong:
+            raise InputError(f"There is no fold {wrong[0]}; folds are numbered 0 to {self.folds - 1}.")
+        out.mkdir(parents=True, exist_ok=True)
+        if fabric.is_global_zero:
+            _write_once(out / FOLDS, {name: n for n, fold in enumerate(divided) for name in fold.test})
+            _write_once(out / RECIPE, {**asdict(self.config), "own_transfer": self.own_transfer})
+        fabric.barrier()
+        chosen = [(fold, out / f"fold{n}") for n, fold in enumerate(divided) if not only or n in only]
+        return [self._run_fold(fold, files, folder, fabric, rhythm) for fold, folder in chosen]
+
+    def _run_fold(self, fold: Fold, files: dict[str, Path], out: Path, fabric: Fabric, rhythm: Rhythm | None) -> Path:
+        model = out / MODEL
+        if model.is_dir():
+            logger.info("%s is finished", out.name)
+            return model
+        sizes = tuple(map(len, (fold.train, fold.validation, fold.test)))
+        logger.info("%s: %d patients train, %d validate, %d test", out.name, *sizes)
+        out.mkdir(exist_ok=True)
+        if fabric.is_global_zero:
+            _write_once(out / SPLIT, asdict(fold))
+        training, validation = ([str(files[name]) for name in side] for side in (fold.train, fold.validation))
+        transfer = measure_transfer([files[name] for name in fold.train]) if self.own_transfer else None
+        sources = self.config.sources
+        sources = replace(sources, simulated=(*training, *sources.simulated), transfer=transfer)
+        train(replace(self.config, sources=sources, validation=tuple(validation)), out / RUN, fabric=fabric, rhythm=rhythm)
+        if fabric.is_global_zero:
+            export(out / RUN, model, {"training_data": self._sentence(fold), "metrics": {}, "licence": "Apache-2.0"})
+        fabric.barrier()
         return model
-    logger.info("%s: %d patients train, %d validate, %d test", out.name, *map(len, (fold.train, fold.validation, fold.test)))
-    out.mkdir(exist_ok=True)
-    if fabric.is_global_zero:
-        _write_once(out / SPLIT, asdict(fold))
-    training, validation = ([str(files[name]) for name in side] for side in (fold.train, fold.validation))
-    transfer = measure_transfer([files[name] for name in fold.train]) if own_transfer else None
-    sources = replace(config.sources, simulated=(*training, *config.sources.simulated), transfer=transfer)
-    train(replace(config, sources=sources, validation=tuple(validation)), out / RUN, fabric=fabric, rhythm=rhythm)
-    if fabric.is_global_zero:
-        sentence = f"{len(fold.train)} patients of a cross-validation, weights chosen on {len(fold.validation)} others"
-        also = (len(config.sources.simulated), len(config.sources.self_pairs))
-        if any(also):
-            sentence += f"; with {also[0]} further data sets and {also[1]} real scans"
-        export(out / RUN, model, {"training_data": sentence, "metrics": {}, "licence": "Apache-2.0"})
-    fabric.barrier()
-    return model
+
+    def _sentence(self, fold: Fold) -> str:
+        also = (len(self.config.sources.simulated), len(self.config.sources.self_pairs))
+        further = f"; with {also[0]} further data sets and {also[1]} real scans" if any(also) else ""
+        return f"{len(fold.train)} patients of a cross-validation, weights chosen on {len(fold.validation)} others{further}"
 
 
 def _write_once(path: Path, content: object) -> None:
@@ -121,8 +132,8 @@ def main(arguments: list[str] | None = None) -> int:
         if options.pairs is None:
             raise InputError("There is nothing to train on; give --pairs FOLDER.")
         config = config_from(options, options.also)
-        cross_validate(config, options.pairs, options.folds, options.out, fabric, config.seed, tuple(options.only),
-                       rhythm_from(options), options.own_transfer)  # fmt: skip
+        validation = CrossValidation(config, options.pairs, options.folds, options.own_transfer)
+        validation.run(options.out, fabric, tuple(options.only), rhythm_from(options))
     except CTKernelError as error:
         logger.error("%s", error)
         return 2

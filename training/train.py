@@ -26,7 +26,7 @@ from .data.calibrate_transfer import measure_transfer
 from .data.patches import Batch, BatchStream, PatchSource, RandomBatches
 from .data.sources import SourceConfig, build_epochs, build_source
 from .data.unpacked import patient_files
-from .running.checkpoint import State, load_trained, restore_state, save_best, save_state
+from .running.checkpoint import State, load_trained, moving_average, restore_state, save_best, save_state
 from .running.config import RECIPES, SCHEDULES, TrainConfig, write_config
 from .running.logbook import TRAINING, VALIDATION, Logbook, ProgressLine
 from .running.smoke import make_tiny_pairs, tiny
@@ -145,13 +145,13 @@ def _keep_apart(config: TrainConfig) -> None:
 
 def _start(config: TrainConfig, fabric: Fabric) -> tuple[State, Any]:
     torch.manual_seed(config.seed)
-    network, average = (UNet(config.network).to(memory_format=torch.channels_last) for _ in range(2))  # type: ignore[call-overload]
+    network = UNet(config.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if config.start_from:
         trained = load_trained(Path(config.start_from))
         if trained.config != config.network:
             raise InputError(f"{config.start_from} trained {trained.config}, this run is for {config.network}; they differ.")
         network.load_state_dict(trained.state_dict())
-    average.load_state_dict(network.state_dict())
+    average = moving_average(network, config.average)
     fabric.to_device(average)
     trained_module: torch.nn.Module = torch.compile(network) if config.compiled else network  # type: ignore[assignment]
     wrapped, optimizer = fabric.setup(trained_module, torch.optim.Adam(network.parameters(), lr=config.learning_rate))
@@ -176,14 +176,11 @@ def _step(state: State, wrapped: Any, config: TrainConfig, rate: float, stream: 
     state.optimizer.zero_grad()
     state.step += 1
     state.window.append(value)
-    decay = min(config.average, state.step / (state.step + 10.0))
-    with torch.no_grad():
-        for averaged, current in zip(state.average.parameters(), state.network.parameters(), strict=True):
-            averaged.lerp_(current, 1.0 - decay)
+    state.average.update_parameters(state.network)
 
 
 def _validate(state: State, validator: Validator, out: Path, fabric: Fabric, logbook: Logbook | None) -> None:
-    score = validator(state.average, fabric)
+    score = validator(state.averaged, fabric)
     better = score.merit < state.best
     state.best, state.stale = (score.merit, 0) if better else (state.best, state.stale + 1)
     if logbook:
@@ -191,7 +188,7 @@ def _validate(state: State, validator: Validator, out: Path, fabric: Fabric, log
         logger.info("step %d, validation: L1 %.2f HU, abs. dEI %.2f points%s", state.step, score.l1_hu, score.abs_dei_points,
                     ", the best so far" if better else "")  # fmt: skip
         if better:
-            save_best(state.average, out)
+            save_best(state.averaged, out)
 
 
 def make_fabric(precision: str) -> Fabric:

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 
 from EmphysemaQuantLib.core.lungs.segmentation import LungMask
 from KernelNormalizationLib.core.imaging.reduced_grid import Canonical
+from KernelNormalizationLib.core.imaging.slice_picture import draw_slice
 from KernelNormalizationLib.core.volume import CTVolume
 
-WINDOW_HU = (-1350.0, 150.0)
 COLOURS = {1: "#4aa3ff", 2: "#5fd35f"}
 AXIAL, CORONAL = 8, 4
 
@@ -31,13 +31,11 @@ def write_montage(volume: CTVolume, mask: LungMask, path: Path) -> None:
     for where, (index, axis) in zip(axes, planes, strict=True):
         image, label, lumen = (a.take(index, axis)[:: -1 if axis else 1] for a in (hu, labels, airways))
         aspect = (k_mm if axis else j_mm) / i_mm
-        where.imshow(image, cmap="gray", vmin=WINDOW_HU[0], vmax=WINDOW_HU[1], aspect=aspect)
+        draw_slice(where, image, f"{'coronal' if axis else 'axial'} {index}", aspect, ink="white", size=8.0)
         for side, colour in COLOURS.items():
             if (label == side).any():
                 where.contour(label == side, [0.5], colors=colour, linewidths=0.8)
         if lumen.any():
             where.contour(lumen, [0.5], colors="#ff4040", linewidths=0.8)
-        where.set_title(f"{'coronal' if axis else 'axial'} {index}", color="white", fontsize=8)
-        where.set_axis_off()
     figure.suptitle(f"{volume.name}: {mask.quality.verdict}. {' '.join(mask.quality.reasons)}", color="white", fontsize=10)
     figure.savefig(path, dpi=70, facecolor="black")

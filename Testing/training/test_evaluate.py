@@ -12,13 +12,14 @@ import pytest
 from scipy import stats
 
 from KernelNormalizationLib.core.errors import InputError
+from training.data.kernel_pair import KernelPair
 from training.evaluate import main
 from training.evaluation.cases import FILLER_HU, case_of, find_cases, load_case
 from training.evaluation.methods import MethodRunner, MethodSpec, oracle, parse_method, read_folds
 from training.evaluation.report import read_scores
 from training.evaluation.scores import Score, Summary, compare_methods, holm, score
 from training.evaluation.tables import main_table, paper_table, population_table, spread, strata_tables
-from training.simulate.patient import SimulatedPatient, simulate_patient
+from training.simulate.patient import simulate_patient
 from training.simulate.presets import Options
 from training.simulate.store import patient_path, read_patient, write_patient
 
@@ -29,7 +30,7 @@ META = {
 }  # fmt: skip
 
 
-def tiny(slices: int = 3, **meta: object) -> SimulatedPatient:
+def tiny(slices: int = 3, **meta: object) -> KernelPair:
     """A body of 40 HU with one block of lung at -900 HU, a quarter of which is emphysema at -980 HU."""
     smooth = np.full((slices, 64, 64), -1000, np.int16)
     smooth[:, 4:60, 4:60] = 40
@@ -37,7 +38,7 @@ def tiny(slices: int = 3, **meta: object) -> SimulatedPatient:
     smooth[:, 20:30, 20:30] = -980
     lung = np.zeros(smooth.shape, np.uint8)
     lung[:, 20:40, 20:40] = 1
-    return SimulatedPatient(smooth + 0, smooth, lung, (1.0, 0.7, 0.7), {**META, **meta})
+    return KernelPair(smooth + 0, smooth, lung, (1.0, 0.7, 0.7), {**META, **meta})
 
 
 def scores_of(method: str, deis: list[float], *, ei: float = 3.0) -> list[Score]:

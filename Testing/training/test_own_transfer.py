@@ -19,11 +19,11 @@ from KernelNormalizationLib.core.network.model_folder import load_model
 from KernelNormalizationLib.core.progress import ProgressTracker
 from training import crossval
 from training.data.calibrate_transfer import measure_transfer
+from training.data.kernel_pair import KernelPair
 from training.data.network_base import base_image
 from training.data.unpacked import open_patient
 from training.evaluation.cases import case_of
 from training.simulate.kernel_family import nominal_kernel
-from training.simulate.patient import SimulatedPatient
 from training.simulate.store import patient_path, read_patient, write_patient
 
 PIXEL = 0.7
@@ -52,7 +52,7 @@ def write_pairs(folder: Path, count: int = 2, kernel: str = "B80f", *, tissue: b
         }  # fmt: skip
         lung = np.zeros(sharp.shape, np.uint8)
         lung[..., :80] = 1
-        write_patient(path, SimulatedPatient(stored[0], stored[1], lung, (1.0, PIXEL, PIXEL), meta))
+        write_patient(path, KernelPair(stored[0], stored[1], lung, (1.0, PIXEL, PIXEL), meta))
     return paths
 
 

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from KernelNormalizationLib.core.errors import InputError
+from training.data.kernel_pair import KernelPair
 from training.simulate.__main__ import main
 from training.simulate.emphysema import EmphysemaPlan, calibrate, dig, draw_holes, index_at
-from training.simulate.patient import SimulatedPatient, _averaged, _through_slices, emphysema_index, simulate_patient
+from training.simulate.patient import _averaged, _through_slices, emphysema_index, simulate_patient
 from training.simulate.presets import Options, draw_plan
 from training.simulate.procedural import ProceduralChest
 from training.simulate.real_objects import RealChest, RealVolume
@@ -24,7 +25,7 @@ SMALL = ["--slices", "2", "--matrix", "96", "--preset", "diverse"]
 
 
 @pytest.fixture(scope="module")
-def patient() -> SimulatedPatient:
+def patient() -> KernelPair:
     return simulate_patient(Options("paper", 3, 160, keep_unclipped=True), 3, 1, [])
 
 
@@ -39,7 +40,7 @@ def block() -> RealVolume:
     return RealVolume("archive/series", hu, lung, (2.5, 2.6, 2.6), np.arange(2, 18))
 
 
-def test_the_same_seed_gives_the_same_patient_and_another_seed_another(patient: SimulatedPatient) -> None:
+def test_the_same_seed_gives_the_same_patient_and_another_seed_another(patient: KernelPair) -> None:
     options = Options("paper", 3, 160, keep_unclipped=True)
     again = simulate_patient(options, 3, 1, [])
     assert np.array_equal(again.sharp, patient.sharp)
@@ -48,7 +49,7 @@ def test_the_same_seed_gives_the_same_patient_and_another_seed_another(patient: 
     assert not np.array_equal(simulate_patient(options, 4, 1, []).sharp, patient.sharp)
 
 
-def test_the_file_keeps_the_contract(patient: SimulatedPatient, tmp_path: Path) -> None:
+def test_the_file_keeps_the_contract(patient: KernelPair, tmp_path: Path) -> None:
     path = patient_path(tmp_path, 7)
     write_patient(path, patient)
     with np.load(path, allow_pickle=False) as data:
@@ -68,7 +69,7 @@ def test_the_file_keeps_the_contract(patient: SimulatedPatient, tmp_path: Path) 
     assert not list(tmp_path.rglob(".part-*"))
 
 
-def test_the_truth_is_that_of_the_stored_smooth_volume(patient: SimulatedPatient) -> None:
+def test_the_truth_is_that_of_the_stored_smooth_volume(patient: KernelPair) -> None:
     assert patient.meta["true_ei"] == emphysema_index(patient.smooth, patient.lung)
     assert patient.sharp.min() == -1024
     assert patient.sharp_unclipped is not None

@@ -18,13 +18,13 @@ from KernelNormalizationLib.core.network.unet import UNet, UNetConfig
 from KernelNormalizationLib.core.simulated_chest import make_sample
 from KernelNormalizationLib.core.truncation.model import Truncation
 from training.band_energies import reference_energies
+from training.data.kernel_pair import KernelPair
 from training.data.patches import MARGIN, Batch, draw_batch
 from training.data.self_pairs import SelfPairs
 from training.data.sources import SourceConfig, build_source
 from training.export import export
 from training.running.checkpoint import CHECKPOINT
 from training.running.config import TrainConfig
-from training.simulate.patient import SimulatedPatient
 from training.simulate.store import patient_path, write_patient
 from training.train import Rhythm, loss_of, train
 
@@ -165,7 +165,7 @@ def test_reference_energies_compare_smooth_lungs_with_the_sharp_anchor_band(tmp_
     middle = slice(2, 8)
     meta = {"padding": None, "sharp_kernel": {"name": "B80f", "number": 80}, "slice_mm": 20.0}
     images = (volume.hu[middle].astype(np.int16) for volume in (pair.sharp, pair.smooth))
-    patient = SimulatedPatient(*images, pair.lungs[middle].astype(np.uint8), pair.sharp.geometry.spacing, meta)
+    patient = KernelPair(*images, pair.lungs[middle].astype(np.uint8), pair.sharp.geometry.spacing, meta)
     (tmp_path / "patients").mkdir()
     for index in range(2):
         write_patient(patient_path(tmp_path, index), patient)

@@ -7,20 +7,20 @@ from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
 
 from EmphysemaQuantLib.core.indices.emphysema_mask import EMPHYSEMA_THRESHOLD_HU, emphysema_mask
 from EmphysemaQuantLib.core.lungs.segmentation import LungMask
+from KernelNormalizationLib.core.imaging.slice_picture import (
+    LUNG_WINDOW_HU,
+    draw_difference,
+    draw_mask,
+    draw_slice,
+    mark_sides_and_scale,
+)
 from KernelNormalizationLib.core.io.writing import RESEARCH_USE, atomic_path
 from KernelNormalizationLib.core.volume import BoolArray, CTVolume, FloatArray
 
-# The usual lung window: centre -600, width 1500 HU.
-WINDOW_HU = (-1350.0, 150.0)
-DIFFERENCE_HU = 200.0
-EMPHYSEMA_COLOUR = "#ff3b30"
-SCALE_BAR_MM = 50.0
 BACKGROUND, INK = "black", "white"
 
 
@@ -46,7 +46,7 @@ def draw_comparison(original: CTVolume, normalized: CTVolume, lung_mask: LungMas
         view.show(axes[row, 1], volume.hu, f"EI {share:.2f} % of both lungs (below {EMPHYSEMA_THRESHOLD_HU:g} HU)", mask)
     view.show_difference(axes[0, 2], figure, normalized.hu - original.hu, "normalized minus original (HU)")
     view.show_difference(axes[1, 2], figure, normalized.hu - original.hu, "the same, inside the lungs", lung_mask.mask)
-    low, high = WINDOW_HU
+    low, high = LUNG_WINDOW_HU
     figure.suptitle(
         f"Axial slice {k + 1} of {original.shape[0]}, lung window {low:g} to {high:g} HU. {RESEARCH_USE}",
         color=INK,
@@ -83,12 +83,11 @@ class AxialView:
 
     def show(self, axes: Any, hu: FloatArray, title: str, overlay: BoolArray | None = None) -> None:
         """Grey image (k, j, i) in the lung window, with an optional mask (k, j, i) over it."""
-        axes.imshow(self._oriented(hu), cmap="gray", vmin=WINDOW_HU[0], vmax=WINDOW_HU[1], aspect=self._aspect)
+        image = self._oriented(hu)
+        draw_slice(axes, image, title, self._aspect, INK, 10.0)
         if overlay is not None:
-            mask = self._oriented(overlay)
-            axes.imshow(np.ma.masked_equal(mask, 0), cmap=ListedColormap([EMPHYSEMA_COLOUR]), alpha=0.75, aspect=self._aspect,
-                        interpolation="nearest")  # fmt: skip
-        self._finish(axes, title)
+            draw_mask(axes, self._oriented(overlay))
+        mark_sides_and_scale(axes, image.shape[1] * self._column_mm, size=13.0)
 
     def show_difference(
         self, axes: Any, figure: Figure, difference: FloatArray, title: str, inside: BoolArray | None = None
@@ -97,28 +96,13 @@ class AxialView:
         image = self._oriented(difference)
         if inside is not None:
             image = np.ma.masked_where(~self._oriented(inside), image)
-        drawn = axes.imshow(image, cmap="RdBu_r", vmin=-DIFFERENCE_HU, vmax=DIFFERENCE_HU, aspect=self._aspect)
+        drawn = draw_difference(axes, image, title, self._aspect, INK, 10.0)
         bar = figure.colorbar(drawn, ax=axes, orientation="horizontal", shrink=0.8, pad=0.02)
         bar.ax.tick_params(colors=INK, labelsize=8)
         bar.set_label("HU", color=INK, fontsize=9)
-        self._finish(axes, title)
+        mark_sides_and_scale(axes, image.shape[1] * self._column_mm, size=13.0)
 
     def _oriented(self, array: Any) -> Any:
         image = array[self._k]
         image = image[::-1] if self._flip_rows else image
         return image[:, ::-1] if self._flip_columns else image
-
-    def _finish(self, axes: Any, title: str) -> None:
-        axes.set_title(title, color=INK, fontsize=10)
-        axes.set_axis_off()
-        # Outlined, so that it reads on lung, bone and blank alike.
-        outline = [withStroke(linewidth=3, foreground=BACKGROUND)]
-        lettering: dict[str, Any] = {"color": INK, "path_effects": outline}
-        axes.text(0.02, 0.5, "R", ha="left", va="center", fontsize=13, transform=axes.transAxes, **lettering)
-        axes.text(0.98, 0.5, "L", ha="right", va="center", fontsize=13, transform=axes.transAxes, **lettering)
-        rows, columns = axes.images[0].get_array().shape
-        length = SCALE_BAR_MM / self._column_mm
-        start, height = 0.04 * columns, 0.95 * rows
-        bar_outline = [withStroke(linewidth=6, foreground=BACKGROUND)]
-        axes.plot([start, start + length], [height, height], color=INK, linewidth=3, path_effects=bar_outline)
-        axes.text(start, height - 0.02 * rows, f"{SCALE_BAR_MM:g} mm", fontsize=9, va="bottom", **lettering)

@@ -7,20 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from EmphysemaQuantLib.core.indices.distribution import density_histogram
 from EmphysemaQuantLib.core.indices.emphysema_mask import emphysema_mask
 from KernelNormalizationLib.core.imaging.reduced_grid import Canonical, bounding_box
+from KernelNormalizationLib.core.imaging.slice_picture import draw_mask, draw_slice, mark_sides_and_scale
 from KernelNormalizationLib.core.volume import BoolArray, CTVolume
 
 from .results import Kind, Report
 from .text import KIND_WORDS
 
-# The usual lung window: centre -600, width 1500 HU.
-WINDOW_HU = (-1350.0, 150.0)
-KEPT, REMOVED, ADDED = (0.85, 0.10, 0.15), (1.00, 0.62, 0.10), (0.55, 0.20, 0.85)
+REMOVED, ADDED = (1.00, 0.62, 0.10), (0.55, 0.20, 0.85)
 RAW_LINE, PARTNER_LINE = "#c0392b", "#1f5fa8"
 MARGIN_MM = 12.0
 
@@ -91,27 +89,14 @@ def cut(volume: CTVolume, lungs: BoolArray, levels: Levels, threshold_hu: float,
 
 def draw_view(axes: Any, view: View, title: str, raw: View | None = None) -> None:
     """Draw a view with its emphysema in red, or, against the raw view, the change: kept, removed and added."""
-    axes.imshow(view.hu, cmap="gray", vmin=WINDOW_HU[0], vmax=WINDOW_HU[1], aspect=view.aspect, interpolation="bilinear")
-    overlay = np.zeros((*view.hu.shape, 4))
+    draw_slice(axes, view.hu, title, view.aspect, size=7.0)
     if raw is None:
-        overlay[view.emphysema] = (*KEPT, 0.85)
+        draw_mask(axes, view.emphysema)
     else:
-        overlay[view.emphysema & raw.emphysema] = (*KEPT, 0.9)
-        overlay[~view.emphysema & raw.emphysema] = (*REMOVED, 0.7)
-        overlay[view.emphysema & ~raw.emphysema] = (*ADDED, 0.9)
-    axes.imshow(overlay, aspect=view.aspect, interpolation="nearest")
-    axes.set_title(title, fontsize=7, pad=2)
-    axes.set_axis_off()
-    # an outline keeps the marks readable over air and over bone
-    outline = [withStroke(linewidth=1.6, foreground="black")]
-    words: dict[str, Any] = {"color": "white", "fontsize": 8, "transform": axes.transAxes, "path_effects": outline}
-    axes.text(0.02, 0.97, "R", ha="left", va="top", **words)
-    axes.text(0.98, 0.97, "L", ha="right", va="top", **words)
-    # a 5 cm bar
-    share = 50.0 / view.width_mm
-    bar = [withStroke(linewidth=3.6, foreground="black")]
-    axes.plot([0.03, 0.03 + share], [0.04, 0.04], color="white", lw=2, transform=axes.transAxes, path_effects=bar)
-    axes.text(0.03, 0.06, "5 cm", va="bottom", **(words | {"fontsize": 6}))
+        draw_mask(axes, view.emphysema & raw.emphysema)
+        draw_mask(axes, ~view.emphysema & raw.emphysema, REMOVED, 0.7)
+        draw_mask(axes, view.emphysema & ~raw.emphysema, ADDED)
+    mark_sides_and_scale(axes, view.width_mm, size=8.0)
 
 
 def draw_histogram(axes: Any, report: Report) -> None:

@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from KernelNormalizationLib.core.imaging.slice_picture import draw_difference, draw_slice
 from KernelNormalizationLib.core.io.writing import RESEARCH_USE, atomic_path
 from KernelNormalizationLib.core.volume import BoolArray, FloatArray
 
-from ..evaluation.figures import DIFFERENCE_HU, RESOLUTION
-
-WINDOW_HU = (-1350.0, 150.0)
+from ..evaluation.figures import RESOLUTION
 
 
 @dataclass(frozen=True)
@@ -48,12 +47,8 @@ def save_panel(folder: Path, panel: Panel) -> Path:
     figure = Figure(figsize=(3.4 * len(columns), 7.4), layout="constrained")
     axes = figure.subplots(2, len(columns), squeeze=False)
     for n, (label, plane) in enumerate(columns.items()):
-        axes[0, n].imshow(plane, cmap="gray", vmin=WINDOW_HU[0], vmax=WINDOW_HU[1])
-        axes[0, n].set_title(label if "original" in label else f"{label} (synthetic)", fontsize=10)
-        shown = axes[1, n].imshow(plane - reference, cmap="RdBu_r", vmin=-DIFFERENCE_HU, vmax=DIFFERENCE_HU)
-        axes[1, n].set_title(f"minus {panel.reference_label}", fontsize=9)
-    for axis in axes.ravel():
-        axis.set_axis_off()
+        draw_slice(axes[0, n], plane, label if "original" in label else f"{label} (synthetic)")
+        shown = draw_difference(axes[1, n], plane - reference, f"minus {panel.reference_label}")
     figure.colorbar(shown, ax=axes[1, :], label="HU", shrink=0.8)
     figure.suptitle(f"{panel.name.replace('_', ' ')}, slice {k + 1}. {RESEARCH_USE}", fontsize=11)
     target = folder / f"{panel.name}.png"

@@ -15,6 +15,7 @@ from KernelNormalizationLib.core.kernels.calibrated_transfer import OwnTransfer
 
 from ..evaluation.cases import case_of
 from ..simulate.store import read_patient
+from .kernel_pair import PairRecord
 from .unpacked import on_b20f
 
 logger = logging.getLogger(__name__)
@@ -66,13 +67,11 @@ def measure_transfer(files: Sequence[Path]) -> OwnTransfer:
     return OwnTransfer(kernels.pop(), STEP_LP_PER_CM, tuple(float(round(g, 5)) for g in gains))
 
 
-def _lowest(meta: dict[str, object]) -> float:
-    floor = meta["floor"]
-    assert isinstance(floor, dict)
+def _lowest(meta: PairRecord) -> float:
     # A mean of images truncated before lies some way above the floor; where all values are far from it, none was truncated.
     truncation = meta.get("truncation")
-    averaged = isinstance(truncation, dict) and len(truncation["weights"]) > 1
-    return float(floor["value"]) + (100.0 if averaged else 0.5)
+    averaged = truncation is not None and len(truncation["weights"]) > 1
+    return float(meta["floor"]["value"]) + (100.0 if averaged else 0.5)
 
 
 def _add_spectra(sharp: NDArray[np.float64], smooth: NDArray[np.float64], lowest: float, pixel_mm: float,

@@ -9,7 +9,6 @@ import tempfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +23,8 @@ from KernelNormalizationLib.core.volume import AIR_HU, FloatArray
 
 from ..evaluation.cases import case_of
 from ..simulate.kernel_family import simulated_gain
-from ..simulate.patient import SimulatedPatient
 from ..simulate.store import read_patient
+from .kernel_pair import KernelPair, PairRecord
 from .network_base import BASE_VERSION, base_image, known_base_image
 from .variants import Variant, draw_variant
 
@@ -60,7 +59,7 @@ class UnpackedPatient:
     lung: NDArray[np.uint8]
     centres: NDArray[np.int32]
     floor: HUFloor
-    meta: dict[str, Any]
+    meta: PairRecord
 
 
 def patient_files(folder_or_file: Path) -> list[Path]:
@@ -152,16 +151,16 @@ def _centres(lung: NDArray[np.uint8]) -> NDArray[np.int32]:
     return np.concatenate([inside, anywhere]).astype(np.int32)
 
 
-def _floor(meta: dict[str, Any]) -> HUFloor:
+def _floor(meta: PairRecord) -> HUFloor:
     return HUFloor("none" if meta["floor"]["kind"] == "none" else "truncated", float(meta["floor"]["value"]))
 
 
-def transfer_gain(patient: SimulatedPatient, transfer: OwnTransfer | None = None) -> Gain:
+def transfer_gain(patient: KernelPair, transfer: OwnTransfer | None = None) -> Gain:
     """Gain from the patient's sharp kernel to B20f that the product would find, since it starts from that in use."""
     return find_transfer(case_of("pair", patient).sharp, own=transfer).gain
 
 
-def on_b20f(smooth: NDArray[np.int16], pixel_mm: float, meta: dict[str, Any]) -> NDArray[np.int16]:
+def on_b20f(smooth: NDArray[np.int16], pixel_mm: float, meta: PairRecord) -> NDArray[np.int16]:
     """The smooth image of a pair on B20f, as far as its kernel is known; int16 (k, j, i), HU."""
     # A partner of a Siemens kernel sharper than B20f (B30f, say) is brought there; it is hardly truncated, so this is exact.
     number = kernel_number(meta["smooth_kernel"]["name"])

@@ -18,8 +18,8 @@ from KernelNormalizationLib.core.truncation.model import Truncation
 from KernelNormalizationLib.core.volume import AIR_HU
 
 from ..simulate.floors import to_integers
-from ..simulate.patient import SimulatedPatient
 from ..simulate.truncated import draw_truncation, hu_floor, truncated
+from .kernel_pair import KernelPair
 
 # Noise and contrast against air are stretched by these factors, and air is moved by so many HU: calibrated scanners agree
 # to some HU, and thin and thick slices, small and large patients differ more in noise than the simulated doses do.
@@ -53,7 +53,7 @@ class Variant:
     noise_factor: float = 1.0
 
 
-def draw_variant(patient: SimulatedPatient, exact: Gain, rng: np.random.Generator) -> Variant:
+def draw_variant(patient: KernelPair, exact: Gain, rng: np.random.Generator) -> Variant:
     """A variant of a patient that was simulated with its untruncated sharp image and the noise in it.
 
     Args:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,7 @@ from EmphysemaQuantLib.core.lungs.segmentation import LungMask
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.volume import MINIMUM_SLICES, Acquisition, CTVolume, Geometry
 
-from ..simulate.patient import SimulatedPatient
+from ..data.kernel_pair import KernelPair, PairRecord
 from ..simulate.store import read_patient
 
 FloatArray = NDArray[np.float32]
@@ -37,7 +36,7 @@ class Case:
     """
 
     name: str
-    meta: dict[str, Any]
+    meta: PairRecord
     sharp: CTVolume
     smooth: CTVolume
     lung: LungMask
@@ -77,7 +76,7 @@ def load_case(path: Path) -> Case:
     return case_of(path.stem, patient)
 
 
-def case_of(name: str, patient: SimulatedPatient) -> Case:
+def case_of(name: str, patient: KernelPair) -> Case:
     """The case of a pair in memory."""
     slices = patient.sharp.shape[0]
     missing = max(0, MINIMUM_SLICES - slices)

@@ -11,15 +11,13 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from EmphysemaQuantLib.core.indices.emphysema_mask import EMPHYSEMA_THRESHOLD_HU
+from KernelNormalizationLib.core.imaging.slice_picture import draw_difference, draw_mask, draw_slice, mark_sides_and_scale
 from KernelNormalizationLib.core.io.writing import RESEARCH_USE
 
 from .cases import Case, FloatArray
 from .scores import Score, select
 from .tables import everyone, methods_of, severe
 
-LUNG_WINDOW = (-1100.0, -200.0)
-DIFFERENCE_HU = 100.0
-EMPHYSEMA_COLOUR = (0.90, 0.10, 0.10)
 RESOLUTION = 110  # dots per inch
 FIGURE_SUFFIXES = (".png", ".pdf")
 PANEL_NOTE = "B20f (original) and the sharp image are reconstructions, every other image is synthetic."
@@ -45,19 +43,13 @@ def save_panel(path: Path, case: Case, images: Sequence[tuple[str, FloatArray]])
         plane = hu[k]
         emphysema = (plane < EMPHYSEMA_THRESHOLD_HU) & lung
         index = 100.0 * float(emphysema.sum()) / max(1.0, float(lung.sum()))
-        grey = np.clip((plane - LUNG_WINDOW[0]) / (LUNG_WINDOW[1] - LUNG_WINDOW[0]), 0, 1)
-        coloured = np.repeat(grey[:, :, None], 3, axis=2)
-        coloured[emphysema] = EMPHYSEMA_COLOUR
-        axes[0, n].imshow(grey[rows, cols], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        axes[0, n].set_title(label, fontsize=9)
-        axes[1, n].imshow(coloured[rows, cols], interpolation="nearest")
-        axes[1, n].set_title(f"below -950 HU in this slice: {index:.1f} %", fontsize=8)
+        draw_slice(axes[0, n], plane[rows, cols], label)
+        draw_slice(axes[1, n], plane[rows, cols], f"below -950 HU in this slice: {index:.1f} %", size=8.0)
+        draw_mask(axes[1, n], emphysema[rows, cols])
         difference = plane - case.smooth.hu[k]
-        shown = axes[2, n].imshow(difference[rows, cols], cmap="RdBu_r", vmin=-DIFFERENCE_HU, vmax=DIFFERENCE_HU)
-        axes[2, n].set_title(f"minus original, mean |.| {np.abs(difference[lung]).mean():.1f} HU in lung", fontsize=8)
-    for axis in axes.ravel():
-        axis.set_axis_off()
-    _marks(axes[0, 0], case.sharp.geometry.spacing[2])
+        title = f"minus original, mean |.| {np.abs(difference[lung]).mean():.1f} HU in lung"
+        shown = draw_difference(axes[2, n], difference[rows, cols], title, size=8.0)
+    mark_sides_and_scale(axes[0, 0], shape[1] * case.sharp.geometry.spacing[2])
     figure.colorbar(shown, ax=axes[2, :], label="HU", shrink=0.8)
     _save(figure, path, PANEL_NOTE)
 
@@ -68,16 +60,6 @@ def _lung_box(lung: NDArray[np.bool_], margin: int = 12) -> tuple[slice, slice]:
     rows, columns = (np.flatnonzero(lung.any(axis=a)).astype(int) for a in (1, 0))
     return (slice(max(0, int(rows[0]) - margin), int(rows[-1]) + margin),
             slice(max(0, int(columns[0]) - margin), int(columns[-1]) + margin))  # fmt: skip
-
-
-def _marks(axis: Any, pixel: float) -> None:
-    length = 50.0 / pixel
-    bottom, right = float(axis.get_ylim()[0]), float(axis.get_xlim()[1])
-    dark = {"facecolor": "black", "alpha": 0.7, "pad": 1.5, "linewidth": 0}
-    axis.plot([8, 8 + length], [bottom - 10, bottom - 10], color="orange", lw=2)
-    axis.text(8, bottom - 18, "5 cm", color="orange", fontsize=8, va="bottom", bbox=dark)
-    axis.text(8, 8, "R", color="orange", fontsize=9, va="top", bbox=dark)
-    axis.text(right - 8, 8, "L", color="orange", fontsize=9, va="top", ha="right", bbox=dark)
 
 
 def save_boxes(path: Path, scores: Sequence[Score]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 from EmphysemaQuantLib.core.indices.agreement import compare_volumes
 
@@ -166,9 +167,8 @@ def _compare(scores: Sequence[Score], better: str, worse: str, measure: str, kee
 
 def holm(p: Sequence[float]) -> list[float]:
     """Holm's step-down adjustment; NaN stays NaN and does not count."""
-    known = sorted((value, n) for n, value in enumerate(p) if not np.isnan(value))
-    adjusted, running = [float("nan")] * len(p), 0.0
-    for rank, (value, n) in enumerate(known):
-        running = max(running, min(1.0, value * (len(known) - rank)))
-        adjusted[n] = running
-    return adjusted
+    values = np.asarray(p, dtype=np.float64)
+    known = ~np.isnan(values)
+    if known.any():
+        values[known] = multipletests(values[known], method="holm")[1]
+    return [float(value) for value in values]

@@ -6,10 +6,13 @@ import logging
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import torch
 from lightning_fabric import Fabric
 from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.io.writing import atomic_path
@@ -38,19 +41,37 @@ class State:
     """
 
     network: UNet
-    average: UNet
+    average: AveragedModel
     optimizer: torch.optim.Optimizer
     step: int = 0
     window: list[float] = field(default_factory=list)
     best: float = math.inf
     stale: int = 0
 
+    @property
+    def averaged(self) -> UNet:
+        """The network with its averaged weights."""
+        return cast(UNet, self.average.module)
+
+
+def moving_average(network: UNet, decay: float) -> AveragedModel:
+    """Exponential moving average of the weights of ``network``; no average at all with a ``decay`` of 0.
+
+    Early on, when little is known, the decay is smaller: n / (n + 10) after n steps.
+    """
+
+    def averaged(average: Tensor, current: Tensor, steps: Tensor | int) -> Tensor:
+        return torch.lerp(current, average, min(decay, float(steps) / (float(steps) + 10.0)))
+
+    return AveragedModel(network, avg_fn=averaged)
+
 
 def save_state(state: State, out: Path, fabric: Fabric) -> None:
     """Write the checkpoint of a run folder, whole or not at all; tensors and numbers only."""
     content = {
         "network": state.network.state_dict(),
-        "average": state.average.state_dict(),
+        "average": state.averaged.state_dict(),
+        "averaged_steps": int(state.average.n_averaged),
         "optimizer": state.optimizer.state_dict(),
         "precision": fabric.strategy.precision.state_dict(),
         "step": state.step,
@@ -69,7 +90,8 @@ def restore_state(state: State, out: Path, fabric: Fabric) -> bool:
         return False
     content = torch.load(path, map_location=fabric.device, weights_only=True)
     state.network.load_state_dict(content["network"])
-    state.average.load_state_dict(content["average"])
+    state.averaged.load_state_dict(content["average"])
+    state.average.n_averaged.fill_(content["averaged_steps"])
     state.optimizer.load_state_dict(content["optimizer"])
     if content["precision"]:
         fabric.strategy.precision.load_state_dict(content["precision"])

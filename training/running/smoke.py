@@ -10,8 +10,9 @@ import numpy as np
 from KernelNormalizationLib.core.kernels.mtf import KERNELS
 from KernelNormalizationLib.core.simulated_chest import SHARP, make_sample
 
+from ..data.kernel_pair import KernelPair, PairRecord
 from ..simulate.kernel_family import nominal_kernel
-from ..simulate.patient import SimulatedPatient, emphysema_index
+from ..simulate.patient import emphysema_index
 from ..simulate.store import patient_path, write_patient
 from .config import TrainConfig
 
@@ -32,11 +33,11 @@ def make_tiny_pairs(folder: Path, count: int) -> list[Path]:
     return paths
 
 
-def _tiny_patient(index: int) -> SimulatedPatient:
+def _tiny_patient(index: int) -> KernelPair:
     pair = make_sample(index + 1, SHAPE, SPACING)
     sharp, smooth = (volume.hu[LUNG_SLICES].astype(np.int16) for volume in (pair.sharp, pair.smooth))
     lung = pair.lungs[LUNG_SLICES].astype(np.uint8)
-    meta = {
+    meta: PairRecord = {
         "object": f"sample chest {index}",
         "sharp_kernel": nominal_kernel(SHARP).as_meta(),
         "smooth_kernel": {"name": "B20f", "number": KERNELS[20].number},
@@ -48,7 +49,7 @@ def _tiny_patient(index: int) -> SimulatedPatient:
         "real_object": False,
         "true_ei": emphysema_index(smooth, lung),
     }
-    return SimulatedPatient(sharp, smooth, lung, SPACING, meta)
+    return KernelPair(sharp, smooth, lung, SPACING, meta)
 
 
 def tiny(config: TrainConfig) -> TrainConfig:

@@ -10,13 +10,13 @@ import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 
 from KernelNormalizationLib.core.errors import CTKernelError, InputError  # noqa: E402
 
+from ..data.kernel_pair import PairRecord  # noqa: E402
 from .patient import simulate_patient  # noqa: E402
 from .presets import PRESETS, Options  # noqa: E402
 from .real_objects import RealVolume, find_volumes  # noqa: E402
@@ -113,14 +113,14 @@ def _start(volumes: list[RealVolume]) -> None:
     _volumes[:] = volumes
 
 
-def _simulate(options: Options, seed: int, index: int, folder: Path) -> tuple[int, float, dict[str, Any]]:
+def _simulate(options: Options, seed: int, index: int, folder: Path) -> tuple[int, float, PairRecord]:
     began = time.monotonic()
     patient = simulate_patient(options, seed, index, _volumes)
     write_patient(patient_path(folder, index), patient)
     return index, time.monotonic() - began, patient.meta
 
 
-def _report(done: tuple[int, float, dict[str, Any]]) -> None:
+def _report(done: tuple[int, float, PairRecord]) -> None:
     index, seconds, meta = done
     logger.info("patient %d: %s, %s, EI %.1f %% (sharp %.1f %%), |sharp - smooth| %.1f HU, %.0f s", index, meta["object"],
                 meta["sharp_kernel"]["name"], meta["true_ei"], meta["raw_ei"], meta["l1_raw"], seconds)  # fmt: skip

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from KernelNormalizationLib.core.kernels.mtf import KERNELS, MINIMUM_MTF, TARGET_NUMBER, KernelModel, measured_correction
 from KernelNormalizationLib.core.kernels.radial_filter import Gain
+
+from ..data.kernel_pair import SharpKernelRecord
 
 Curve = NDArray[np.float64]
 
@@ -48,14 +49,16 @@ class SharpKernel:
         result: Curve = self.model.mtf(frequency) / measured_correction(self.model.number, frequency, self.lift)
         return result
 
-    def as_meta(self) -> dict[str, Any]:
+    def as_meta(self) -> SharpKernelRecord:
         """JSON-serializable description."""
-        return {"name": self.name, "lift": self.lift, **asdict(self.model)}
+        model = self.model
+        return {"name": self.name, "number": model.number, "f50": model.f50, "p": model.p, "b": model.b, "f1": model.f1,
+                "lift": self.lift}  # fmt: skip
 
     @classmethod
-    def from_meta(cls, meta: dict[str, Any]) -> SharpKernel:
+    def from_meta(cls, meta: SharpKernelRecord) -> SharpKernel:
         """The kernel of a patient's meta data."""
-        return cls(str(meta["name"]), KernelModel(*(meta[n] for n in ("number", "f50", "p", "b", "f1"))), float(meta["lift"]))
+        return cls(meta["name"], KernelModel(meta["number"], meta["f50"], meta["p"], meta["b"], meta["f1"]), meta["lift"])
 
 
 def nominal_kernel(number: int, lift: float = 1.0) -> SharpKernel:
@@ -82,7 +85,7 @@ def _changed(model: KernelModel, changes: NDArray[np.float64]) -> KernelModel:
     return replace(model, f50=model.f50 * f50, p=model.p * p, b=model.b * b, f1=model.f1 * f1)
 
 
-def simulated_gain(kernel: dict[str, Any]) -> Gain:
+def simulated_gain(kernel: SharpKernelRecord) -> Gain:
     """Exact gain from a simulated sharp kernel (its entry in the patient's meta data) to B20f."""
     sharp, smooth = SharpKernel.from_meta(kernel), SMOOTH_KERNEL
     return lambda frequency: np.minimum(smooth.mtf(frequency) / np.maximum(sharp.mtf(frequency), MINIMUM_MTF), GAIN_LIMIT)

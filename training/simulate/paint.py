@@ -14,7 +14,10 @@ from .sampling import Grid
 FloatArray = NDArray[np.float32]
 
 
-def _tubes(cover: FloatArray, z: FloatArray, y0: float, x0: float, pixel: float, ends: FloatArray, radii: FloatArray) -> None:
+def _tubes(
+    cover: FloatArray, z: FloatArray, corner: tuple[float, float], pixel: float, ends: FloatArray, radii: FloatArray
+) -> None:
+    y0, x0 = corner
     slices, rows, columns = cover.shape
     for n in range(radii.size):
         az, ay, ax = ends[n, 0, 0], ends[n, 0, 1], ends[n, 0, 2]
@@ -44,15 +47,13 @@ def _tubes(cover: FloatArray, z: FloatArray, y0: float, x0: float, pixel: float,
 def _holes(
     depth: FloatArray,
     z: FloatArray,
-    y0: float,
-    x0: float,
+    corner: tuple[float, float],
     pixel: float,
     warp: FloatArray,
-    centres: FloatArray,
-    radii: FloatArray,
-    depths: FloatArray,
-    soft: FloatArray,
+    balls: tuple[FloatArray, FloatArray, FloatArray, FloatArray],
 ) -> None:
+    y0, x0 = corner
+    centres, radii, depths, soft = balls
     slices, rows, columns = depth.shape
     for n in range(radii.size):
         reach = 1.35 * radii[n] + 0.5 * soft[n]
@@ -79,9 +80,9 @@ _tubes_compiled: Callable[..., None] = numba.njit(cache=True, fastmath=True)(_tu
 _holes_compiled: Callable[..., None] = numba.njit(cache=True, fastmath=True)(_holes)
 
 
-def _corner(grid: Grid) -> tuple[FloatArray, float, float]:
+def _corner(grid: Grid) -> tuple[FloatArray, tuple[float, float]]:
     y, x = grid.axes()
-    return np.asarray(grid.z, np.float32), float(y[0]), float(x[0])
+    return np.asarray(grid.z, np.float32), (float(y[0]), float(x[0]))
 
 
 def paint_tubes(grid: Grid, ends: FloatArray, radii: FloatArray, cover: FloatArray | None = None) -> FloatArray:
@@ -98,8 +99,8 @@ def paint_tubes(grid: Grid, ends: FloatArray, radii: FloatArray, cover: FloatArr
     """
     if cover is None:
         cover = np.zeros((len(grid.z), grid.matrix, grid.matrix), np.float32)
-    z, y0, x0 = _corner(grid)
-    _tubes_compiled(cover, z, y0, x0, grid.pixel, ends.astype(np.float32), radii.astype(np.float32))
+    z, corner = _corner(grid)
+    _tubes_compiled(cover, z, corner, grid.pixel, ends.astype(np.float32), radii.astype(np.float32))
     return cover
 
 
@@ -120,7 +121,7 @@ def paint_holes(
         float32 (k, rows, columns), 0 to 1; where balls overlap the deepest counts.
     """
     depth = np.zeros((len(grid.z), grid.matrix, grid.matrix), np.float32)
-    z, y0, x0 = _corner(grid)
-    arrays = [np.ascontiguousarray(a, np.float32) for a in (warp, centres, radii, depths, soft)]
-    _holes_compiled(depth, z, y0, x0, grid.pixel, *arrays)
+    z, corner = _corner(grid)
+    balls = tuple(np.ascontiguousarray(a, np.float32) for a in (centres, radii, depths, soft))
+    _holes_compiled(depth, z, corner, grid.pixel, np.ascontiguousarray(warp, np.float32), balls)
     return depth

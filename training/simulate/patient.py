@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..data.kernel_pair import KernelPair, PairRecord, SimulationTruth
 from .emphysema import Holes, calibrate, dig, draw_holes, index_at
 from .floors import outside_circle, to_integers
 from .kernel_family import SMOOTH_KERNEL
@@ -49,28 +50,6 @@ class ObjectSource(Protocol):
 
 
 @dataclass(frozen=True)
-class SimulatedPatient:
-    """A pair of reconstructions and the truth about them.
-
-    Attributes:
-        sharp, smooth: int16 (k, j, i), HU after truncation and rounding.
-        lung: uint8 (k, j, i), 0 outside, 1 right, 2 left.
-        spacing: mm (k, j, i).
-        meta: truth and parameters, JSON-serializable.
-        sharp_unclipped: float32 (k, j, i), HU before truncation, or ``None``.
-        sharp_noise: float16 (k, j, i), HU, the noise in it, or ``None``.
-    """
-
-    sharp: NDArray[np.int16]
-    smooth: NDArray[np.int16]
-    lung: LabelArray
-    spacing: tuple[float, float, float]
-    meta: dict[str, Any]
-    sharp_unclipped: FloatArray | None = None
-    sharp_noise: NDArray[np.float16] | None = None
-
-
-@dataclass(frozen=True)
 class _Slices:
     """Native slices (k, j, i) before truncation, HU, with the noise in each, and the lung labels."""
 
@@ -87,7 +66,7 @@ def emphysema_index(hu: NDArray[Any], lung: NDArray[Any]) -> float:
     return float(100.0 * np.mean(inside < THRESHOLD)) if inside.size else float("nan")
 
 
-def simulate_patient(options: Options, seed: int, index: int, volumes: list[RealVolume]) -> SimulatedPatient:
+def simulate_patient(options: Options, seed: int, index: int, volumes: list[RealVolume]) -> KernelPair:
     """Patient number ``index`` of the run with this ``seed``; the same every time.
 
     Args:
@@ -124,7 +103,7 @@ def _grid(options: Options, plan: PatientPlan, chest: ObjectSource, rng: np.rand
 
 def _reconstruct(
     plan: PatientPlan, chest: ObjectSource, grid: Grid, rng: np.random.Generator
-) -> tuple[_Slices, dict[str, Any]]:
+) -> tuple[_Slices, SimulationTruth]:
     noise_sharp, noise_smooth = _noise(plan, chest, grid, rng)
     planes = THICK_PLANES if plan.native_mm > 1.0 and not chest.real else 1
     fine = _through_slices(grid.fine(), plan.native_mm, planes)
@@ -138,11 +117,11 @@ def _reconstruct(
     hu = slab.hu
     if holes is not None:
         warp = np.clip(0.5 * random_field(fine, 1.5, 2.0, rng), -1.0, 1.0)
-        used = _count_for(target, holes, slab, fine, warp, signal, noise_smooth, lung)
+        used = _count_for(target, holes, slab, fine, warp, _SmoothImages(signal, noise_smooth, lung))
         hu = dig(slab.hu, slab.lung, holes.first(used).paint(fine, warp))
     pairs = [signal(plane) for plane in _averaged(hu, planes)]
     sharp, smooth = (np.stack(images) for images in zip(*pairs, strict=True))
-    truth = {
+    truth: SimulationTruth = {
         "asked_ei": target,
         "holes": used,
         "noise_free_ei": emphysema_index(smooth, lung),
@@ -176,12 +155,21 @@ def _noise(plan: PatientPlan, chest: ObjectSource, grid: Grid, rng: np.random.Ge
     return np.stack(sharp), np.stack(smooth)
 
 
-def _count_for(target: float, holes: Holes, slab: Slab, fine: Grid, warp: FloatArray, signal: SignalChain,
-               noise: FloatArray, lung: LabelArray) -> int:  # fmt: skip
+@dataclass(frozen=True)
+class _SmoothImages:
+    """What makes the smooth reconstruction of a body: the scanner's signal chain, its noise (k, j, i) in HU, and the lungs."""
+
+    signal: SignalChain
+    noise: FloatArray
+    lung: LabelArray
+
+
+def _count_for(target: float, holes: Holes, slab: Slab, fine: Grid, warp: FloatArray, images: _SmoothImages) -> int:
     """Number of holes that gives the target index in the smooth reconstruction, noise included.
 
     Truncation at -1024 HU leaves what lies below -950 HU there.
     """
+    signal, noise, lung = images.signal, images.noise, images.lung
     planes = len(fine.z) // len(lung)
     chosen = np.unique(np.linspace(0, len(lung) - 1, CALIBRATION_SLICES + 2).astype(int)[1:-1])
 
@@ -199,7 +187,7 @@ def _count_for(target: float, holes: Holes, slab: Slab, fine: Grid, warp: FloatA
 
 
 def _finish(options: Options, plan: PatientPlan, chest: ObjectSource, grid: Grid,
-            slices: _Slices, truth: dict[str, Any]) -> SimulatedPatient:  # fmt: skip
+            slices: _Slices, truth: SimulationTruth) -> KernelPair:  # fmt: skip
     unclipped, noise, lung = slices.sharp, slices.sharp_noise, slices.lung
     # The averaged images are the same acquisitions for both kernels: one seed, one draw of their departures.
     seed = [truth["seed"], truth["index"], 1]
@@ -218,16 +206,24 @@ def _finish(options: Options, plan: PatientPlan, chest: ObjectSource, grid: Grid
             image[:, outside] = plan.padding
         lung = np.where(outside[None], np.uint8(0), lung)
     spacing = (plan.output_mm, grid.pixel, grid.pixel)
-    meta = {
-        **truth,
+    floor = hu_floor(plan.truncation)
+    meta: PairRecord = {
+        "asked_ei": truth["asked_ei"],
+        "holes": truth["holes"],
+        "noise_free_ei": truth["noise_free_ei"],
+        "noise_sd_sharp": truth["noise_sd_sharp"],
+        "noise_sd_smooth": truth["noise_sd_smooth"],
+        "seed": truth["seed"],
+        "index": truth["index"],
         "true_ei": emphysema_index(integers[1], lung),
         "raw_ei": emphysema_index(integers[0], lung),
         "l1_raw": float(np.abs(integers[0].astype(np.float32) - integers[1]).mean()),
         "sharp_kernel": plan.kernel.as_meta(),
-        "smooth_kernel": {"name": "B20f", **asdict(SMOOTH_KERNEL)},
-        "dose": asdict(plan.dose),
+        "smooth_kernel": {"name": "B20f", "number": SMOOTH_KERNEL.number, "f50": SMOOTH_KERNEL.f50, "p": SMOOTH_KERNEL.p,
+                          "b": SMOOTH_KERNEL.b, "f1": SMOOTH_KERNEL.f1},
+        "dose": {"quanta": plan.dose.quanta, "modulation": plan.dose.modulation, "slice_factor": plan.dose.slice_factor},
         "truncation": truncation_meta(plan.truncation),
-        "floor": asdict(hu_floor(plan.truncation)),
+        "floor": {"kind": floor.kind, "value": floor.value},
         "padding": plan.padding,
         "pixel_mm": grid.pixel,
         "native_slice_mm": plan.native_mm,
@@ -239,7 +235,7 @@ def _finish(options: Options, plan: PatientPlan, chest: ObjectSource, grid: Grid
         "real_object": chest.real,
         "preset": options.preset,
     }
-    return SimulatedPatient(
+    return KernelPair(
         integers[0], integers[1], np.ascontiguousarray(lung), spacing, meta,
         unclipped.astype(np.float32) if options.keep_unclipped else None,
         noise.astype(np.float16) if options.keep_unclipped else None,

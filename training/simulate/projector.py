@@ -44,10 +44,10 @@ def _backward(
     angles: FloatArray,
     spacing: float,
     pixel: float,
-    centre_y: float,
-    centre_x: float,
+    centre: tuple[float, float],
     out: ComplexArray,
 ) -> None:
+    centre_y, centre_x = centre
     rows, columns = out.shape
     channels = filtered.shape[1]
     middle = 0.5 * (channels - 1)
@@ -114,5 +114,5 @@ def back_project(
         complex64 (matrix, matrix) in units of ``filtered`` x pi / views summed.
     """
     out = np.zeros((matrix, matrix), np.complex64)
-    _backward_compiled(filtered, angles, spacing, pixel, centre[0], centre[1], out)
+    _backward_compiled(filtered, angles, spacing, pixel, centre, out)
     return out

@@ -15,7 +15,7 @@ import numpy as np
 
 from KernelNormalizationLib.core.errors import InputError
 
-from .patient import SimulatedPatient
+from ..data.kernel_pair import KernelPair
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -26,7 +26,7 @@ def patient_path(folder: Path, index: int) -> Path:
     return folder / "patients" / f"sim{index:04d}.npz"
 
 
-def write_patient(path: Path, patient: SimulatedPatient) -> None:
+def write_patient(path: Path, patient: KernelPair) -> None:
     """Write one patient; the file appears complete or not at all."""
     arrays: dict[str, Any] = {
         "sharp": patient.sharp,
@@ -42,7 +42,7 @@ def write_patient(path: Path, patient: SimulatedPatient) -> None:
     _atomically(path, lambda stream: np.savez_compressed(stream, **arrays))
 
 
-def read_patient(path: Path) -> SimulatedPatient:
+def read_patient(path: Path) -> KernelPair:
     """Read one patient file.
 
     Raises:
@@ -51,7 +51,7 @@ def read_patient(path: Path) -> SimulatedPatient:
     try:
         with np.load(path, allow_pickle=False) as data:
             spacing = data["spacing"]
-            return SimulatedPatient(
+            return KernelPair(
                 data["sharp"], data["smooth"], data["lung"],
                 (float(spacing[0]), float(spacing[1]), float(spacing[2])), json.loads(str(data["meta"])),
                 data.get("sharp_unclipped"), data.get("sharp_noise"),

@@ -6,9 +6,6 @@ before. The simulator back-projects the noise of their mean only, and draws how 
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +13,7 @@ from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.truncation.hu_floor import HUFloor
 from KernelNormalizationLib.core.truncation.model import LOWEST_STORED_HU, Truncation
 
+from ..data.kernel_pair import PairRecord, TruncationRecord
 from .floors import HU_CEILING
 
 FloatArray = NDArray[np.float32]
@@ -116,12 +114,14 @@ def hu_floor(truncation: Truncation | None) -> HUFloor:
     return HUFloor("none", -2048.0) if truncation is None else HUFloor("truncated", truncation.floor_hu)
 
 
-def truncation_meta(truncation: Truncation | None) -> dict[str, Any] | None:
+def truncation_meta(truncation: Truncation | None) -> TruncationRecord | None:
     """JSON-serializable description for a patient's meta data; :func:`truncation_of` reads it back exactly."""
-    return None if truncation is None else {**asdict(truncation), "weights": list(truncation.weights)}
+    if truncation is None:
+        return None
+    return {"floor_hu": truncation.floor_hu, "weights": list(truncation.weights), "correlation": truncation.correlation}
 
 
-def truncation_of(meta: dict[str, Any]) -> Truncation | None:
+def truncation_of(meta: PairRecord) -> Truncation | None:
     """How a simulated patient was truncated, from its meta data.
 
     Raises:
