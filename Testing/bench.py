@@ -17,16 +17,16 @@ from safetensors.torch import load_file
 
 from EmphysemaQuantLib.core.indices.density import compute_indices
 from EmphysemaQuantLib.core.lungs.segmentation import segment_lungs
-from KernelNormalizationLib.core.io.reading import read_volume
-from KernelNormalizationLib.core.io.writing import write_volume
-from KernelNormalizationLib.core.kernels.radial_filter import in_threads
+from KernelNormalizationLib.core.network.backends import Backend, available_cpu_backends, create_cpu_backend
 from KernelNormalizationLib.core.methods.correction import STAGE
 from KernelNormalizationLib.core.methods.registry import create_normalizer
-from KernelNormalizationLib.core.network.backends import Backend, available_cpu_backends, create_cpu_backend
 from KernelNormalizationLib.core.network.model_folder import load_model
-from KernelNormalizationLib.core.network.unet import UNet, UNetConfig
 from KernelNormalizationLib.core.progress import ProgressReport, ProgressTracker
+from KernelNormalizationLib.core.kernels.radial_filter import in_threads
+from KernelNormalizationLib.core.io.reading import read_volume
 from KernelNormalizationLib.core.simulated_chest import make_sample
+from KernelNormalizationLib.core.network.unet import UNet, UNetConfig
+from KernelNormalizationLib.core.io.writing import write_volume
 
 SIDE = 512
 REPEATS = 7

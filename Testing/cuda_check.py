@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from KernelNormalizationLib.core.network.backends import Backend, TorchBackend, available_cpu_backends, create_cpu_backend
 from KernelNormalizationLib.core.imaging.body import find_body
 from KernelNormalizationLib.core.kernels.transfer import find_transfer
 from KernelNormalizationLib.core.methods.registry import create_normalizer, restoration
-from KernelNormalizationLib.core.network.backends import Backend, TorchBackend, available_cpu_backends, create_cpu_backend
 from KernelNormalizationLib.core.network.model_folder import Model, list_models, load_model
 from KernelNormalizationLib.core.progress import ProgressTracker
 from KernelNormalizationLib.core.simulated_chest import make_sample

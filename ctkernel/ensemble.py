@@ -6,13 +6,13 @@ from pathlib import Path
 from statistics import stdev
 from typing import Any
 
-from EmphysemaQuantLib.core.indices.density import compute_indices
 from EmphysemaQuantLib.core.indices.emphysema_mask import EMPHYSEMA_THRESHOLD_HU
+from EmphysemaQuantLib.core.indices.density import compute_indices
 from EmphysemaQuantLib.core.indices.prediction_interval import ENSEMBLE_SD_KEY
 from EmphysemaQuantLib.core.lungs.segmentation import segment_lungs
+from KernelNormalizationLib.core.network.backends import Device
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.methods.registry import UNetNormalizer
-from KernelNormalizationLib.core.network.backends import Device
 from KernelNormalizationLib.core.network.model_folder import Model, list_models, load_model
 from KernelNormalizationLib.core.progress import Progress
 from KernelNormalizationLib.core.volume import CTVolume

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.imaging.body import find_body
 from KernelNormalizationLib.core.methods.frequency_bands import ANCHOR, SIGMAS, band_energies
+from KernelNormalizationLib.core.imaging.body import find_body
+from KernelNormalizationLib.core.errors import InputError
 
 from .evaluation.cases import Case, find_cases, load_case
 

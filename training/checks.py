@@ -9,8 +9,8 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from KernelNormalizationLib.core.errors import CTKernelError, InputError
 from KernelNormalizationLib.core.io.file_conversion import create_normalizer
+from KernelNormalizationLib.core.errors import CTKernelError, InputError
 from KernelNormalizationLib.core.network.model_folder import load_model
 
 from .checking import fidelity, kernel_noise, real, stability

@@ -14,15 +14,15 @@ from typing import Any
 
 from scipy import stats
 
-from EmphysemaQuantLib.core.indices.left_open import read_left_open
 from EmphysemaQuantLib.core.indices.prediction_interval import EIInterval, ErrorStratum, ei_interval, read_strata
-from KernelNormalizationLib.core.errors import CTKernelError, InputError
+from EmphysemaQuantLib.core.indices.left_open import read_left_open
 from KernelNormalizationLib.core.io.file_conversion import create_normalizer
-from KernelNormalizationLib.core.io.writing import atomic_path, write_json
-from KernelNormalizationLib.core.methods.protocol import HYPOTHESES_KEY, Normalizer
 from KernelNormalizationLib.core.network.backends import Device
+from KernelNormalizationLib.core.errors import CTKernelError, InputError
 from KernelNormalizationLib.core.network.model_folder import CARD
+from KernelNormalizationLib.core.methods.protocol import HYPOTHESES_KEY, Normalizer
 from KernelNormalizationLib.core.progress import ProgressTracker
+from KernelNormalizationLib.core.io.writing import atomic_path, write_json
 
 from .evaluation.cases import find_cases, load_case
 from .evaluation.scores import Score, score

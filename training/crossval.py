@@ -14,13 +14,13 @@ from lightning_fabric import Fabric
 from KernelNormalizationLib.core.errors import CTKernelError, InputError
 from KernelNormalizationLib.core.io.writing import write_json
 
-from .data.calibrate_transfer import measure_transfer
-from .data.unpacked import patient_files
-from .export import MODEL, RUN, export
 from .running.config import TrainConfig
+from .export import MODEL, RUN, export
 from .running.folds import Fold, make_folds
+from .data.calibrate_transfer import measure_transfer
 from .running.smoke import make_tiny_pairs
 from .train import Rhythm, add_recipe_arguments, config_from, rhythm_from, set_up, train
+from .data.unpacked import patient_files
 
 logger = logging.getLogger("training.crossval")
 

@@ -18,16 +18,16 @@ from safetensors.torch import save_file
 
 from EmphysemaQuantLib.core.indices.prediction_interval import STRATA_KEY
 from KernelNormalizationLib.core.errors import CTKernelError, InputError
-from KernelNormalizationLib.core.io.writing import RESEARCH_USE
-from KernelNormalizationLib.core.kernels.radial_filter import apply_gain
 from KernelNormalizationLib.core.kernels.transfer import b20f_gain
 from KernelNormalizationLib.core.network.model_folder import CARD, CARD_FORMAT, ONNX, WEIGHTS, load_model, sha256_of
+from KernelNormalizationLib.core.kernels.radial_filter import apply_gain
 from KernelNormalizationLib.core.network.unet import UNet
 from KernelNormalizationLib.core.volume import FloatArray
+from KernelNormalizationLib.core.io.writing import RESEARCH_USE
 
-from .evaluation.report import read_scores
 from .running.checkpoint import load_trained
 from .running.config import CONFIG
+from .evaluation.report import read_scores
 from .running.error_strata import error_strata
 
 logger = logging.getLogger("training.export")

@@ -11,8 +11,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from EmphysemaQuantLib.core.lungs.segmentation import segment_lungs
-from KernelNormalizationLib.core.errors import CTKernelError
 from KernelNormalizationLib.core.io.file_conversion import create_normalizer
+from KernelNormalizationLib.core.errors import CTKernelError
 from KernelNormalizationLib.core.io.reading import read_volume
 from KernelNormalizationLib.core.io.writing import atomic_path
 

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from scipy import fft, ndimage
 
 from EmphysemaQuantLib.core.lungs.segmentation import segment_lungs
-from KernelNormalizationLib.core.errors import CTKernelError, InputError
 from KernelNormalizationLib.core.io.dicom_series import Series, find_series, read_series
-from KernelNormalizationLib.core.io.reading import volume_from_image
+from KernelNormalizationLib.core.errors import CTKernelError, InputError
 from KernelNormalizationLib.core.kernels.mtf import KERNELS, TARGET_NUMBER, kernel_number
+from KernelNormalizationLib.core.io.reading import volume_from_image
 from KernelNormalizationLib.core.kernels.noise_sharpness import estimate_sharpness
 from KernelNormalizationLib.core.truncation.hu_floor import detect_floor
 from KernelNormalizationLib.core.volume import CTVolume, Geometry
@@ -127,8 +127,8 @@ def _candidate(uid: str, series: Series) -> Candidate | Skipped:
         return Skipped(label, "a scout, not slices")
     try:
         positions = tuple(sorted(s.position for s in series))
-    except (AttributeError, TypeError, ValueError):
-        return Skipped(label, "slice positions are missing")
+    except CTKernelError as error:
+        return Skipped(label, str(error))
     extra = pydicom.dcmread(series[0].path, stop_before_pixels=True, specific_tags=_ACQUISITION_TAGS)
     same = ("StudyInstanceUID", "FrameOfReferenceUID")
     acquisition = [str(header.get(n, "")) for n in same] + [str(extra.get(n, "")) for n in _ACQUISITION_TAGS]

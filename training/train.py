@@ -19,19 +19,19 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from KernelNormalizationLib.core.errors import CTKernelError, InputError
-from KernelNormalizationLib.core.network.unet import HU_UNIT, UNet
 from KernelNormalizationLib.core.progress import ProgressTracker
+from KernelNormalizationLib.core.network.unet import HU_UNIT, UNet
 
-from .data.calibrate_transfer import measure_transfer
-from .data.patches import Batch, BatchStream, PatchSource, RandomBatches
-from .data.sources import SourceConfig, build_epochs, build_source
-from .data.unpacked import patient_files
 from .running.checkpoint import State, load_trained, restore_state, save_best, save_state
 from .running.config import RECIPES, SCHEDULES, TrainConfig, write_config
 from .running.logbook import TRAINING, VALIDATION, Logbook, ProgressLine
-from .running.smoke import make_tiny_pairs, tiny
-from .running.validation import Validator
+from .data.calibrate_transfer import measure_transfer
+from .data.patches import Batch, BatchStream, PatchSource, RandomBatches
 from .simulate.patient import THRESHOLD
+from .running.smoke import make_tiny_pairs, tiny
+from .data.sources import SourceConfig, build_epochs, build_source
+from .data.unpacked import patient_files
+from .running.validation import Validator
 
 logger = logging.getLogger("training.train")
 

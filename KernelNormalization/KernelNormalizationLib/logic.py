@@ -7,10 +7,10 @@ from typing import Any
 
 import slicer
 
+from .mrml import provenance
 from .core.methods.protocol import Method, NormalizationResult, Normalizer
 from .core.progress import Progress, ProgressTracker
 from .core.volume import CTVolume
-from .mrml import provenance
 from .mrml.volumes import (
     TagReader,
     addSyntheticVolumeNode,
@@ -52,7 +52,7 @@ class NormalizationLogic:
         """Normalize ``node`` in this process and add the result to the scene.
 
         Returns:
-            The new vtkMRMLScalarVolumeNode ``<input> B20f (synthetic)``.
+            The new vtkMRMLScalarVolumeNode ``<input> B20f (synthetic, <method>)``.
 
         Raises:
             InputError: the volume cannot be used.

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from KernelNormalizationLib.core.io.reading import read_volume
 from KernelNormalizationLib.core.network.model_folder import Model, load_model
+from KernelNormalizationLib.core.io.reading import read_volume
 from KernelNormalizationLib.core.suitability import Suitability, assess
 from KernelNormalizationLib.core.volume import CTVolume
 

@@ -11,9 +11,6 @@ import numpy as np
 import pytest
 from core.chests import make_chest
 
-from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.kernels.radial_filter import apply_gain
-from KernelNormalizationLib.core.kernels.transfer import b20f_gain
 from KernelNormalizationLib.core.network.backends import (
     TorchBackend,
     available_cpu_backends,
@@ -22,7 +19,10 @@ from KernelNormalizationLib.core.network.backends import (
     create_cpu_backend,
     free_memory,
 )
+from KernelNormalizationLib.core.errors import InputError
+from KernelNormalizationLib.core.kernels.transfer import b20f_gain
 from KernelNormalizationLib.core.network.model_folder import CONFORMANCE_HU, Model
+from KernelNormalizationLib.core.kernels.radial_filter import apply_gain
 
 # Issue and README promise it: whichever library is installed, the volume is the same.
 AGREEMENT_HU = 0.01

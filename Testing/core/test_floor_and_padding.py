@@ -12,14 +12,14 @@ from core.conftest import REAL_SCANS
 from hypothesis import given
 from hypothesis import strategies as st
 
-from KernelNormalizationLib.core.io.padding import detect_padding
-from KernelNormalizationLib.core.io.reading import read_volume
-from KernelNormalizationLib.core.io.writing import write_volume
 from KernelNormalizationLib.core.methods.registry import create_normalizer
+from KernelNormalizationLib.core.io.padding import detect_padding
 from KernelNormalizationLib.core.progress import ProgressTracker
+from KernelNormalizationLib.core.io.reading import read_volume
 from KernelNormalizationLib.core.truncation.hu_floor import detect_floor, floor_mask, floor_share
 from KernelNormalizationLib.core.truncation.model import Truncation
 from KernelNormalizationLib.core.volume import CTVolume
+from KernelNormalizationLib.core.io.writing import write_volume
 
 NO_PADDING = np.zeros((10, 144, 144), bool)
 

@@ -11,10 +11,10 @@ import pytest
 from core.chests import LUNG_HU, Chest, coloured_noise, make_chest
 
 from KernelNormalizationLib.core.imaging.body import find_body
-from KernelNormalizationLib.core.kernels.mtf import gain_to_b20f
-from KernelNormalizationLib.core.kernels.radial_filter import apply_gain
-from KernelNormalizationLib.core.kernels.transfer import SourceTransfer, b20f_gain, find_transfer
 from KernelNormalizationLib.core.methods.hypotheses import EMPHYSEMA_HU, extremes, hypotheses_record
+from KernelNormalizationLib.core.kernels.mtf import gain_to_b20f
+from KernelNormalizationLib.core.kernels.transfer import SourceTransfer, b20f_gain, find_transfer
+from KernelNormalizationLib.core.kernels.radial_filter import apply_gain
 from KernelNormalizationLib.core.truncation.estimation import Fit, known_plan, not_ruled_out
 from KernelNormalizationLib.core.truncation.model import Truncation
 from KernelNormalizationLib.core.truncation.restoration import RestorationPlan

@@ -11,22 +11,22 @@ from core.chests import make_chest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from KernelNormalizationLib.core.errors import Cancelled, CTKernelError
-from KernelNormalizationLib.core.imaging.body import find_body
-from KernelNormalizationLib.core.kernels.transfer import b20f_gain
-from KernelNormalizationLib.core.methods.correction import BORDER_PIXELS, REACH_PIXELS, border_weight
-from KernelNormalizationLib.core.methods.protocol import METHODS
-from KernelNormalizationLib.core.methods.registry import UNetNormalizer, create_normalizer, restoration
 from KernelNormalizationLib.core.network import tiled_inference
 from KernelNormalizationLib.core.network.backends import Backend, BackendMemoryError, available_cpu_backends, create_cpu_backend
-from KernelNormalizationLib.core.network.model_folder import Model
+from KernelNormalizationLib.core.imaging.body import find_body
+from KernelNormalizationLib.core.methods.correction import BORDER_PIXELS, REACH_PIXELS, border_weight
+from KernelNormalizationLib.core.errors import Cancelled, CTKernelError
 from KernelNormalizationLib.core.network.tiled_inference import NetworkRun, aligned_crop
-from KernelNormalizationLib.core.network.unet import GATE_REACH
+from KernelNormalizationLib.core.kernels.transfer import b20f_gain
+from KernelNormalizationLib.core.methods.registry import UNetNormalizer, create_normalizer, restoration
+from KernelNormalizationLib.core.network.model_folder import Model
+from KernelNormalizationLib.core.methods.protocol import METHODS
 from KernelNormalizationLib.core.progress import ProgressReport, ProgressTracker
 from KernelNormalizationLib.core.truncation.estimation import known_plan
 from KernelNormalizationLib.core.truncation.hu_floor import HUFloor
 from KernelNormalizationLib.core.truncation.model import Truncation
 from KernelNormalizationLib.core.truncation.restoration import restore_slices
+from KernelNormalizationLib.core.network.unet import GATE_REACH
 
 CLIPPED = HUFloor("truncated", -1024.0)
 PLAIN_CLIP = Truncation()

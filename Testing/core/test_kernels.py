@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.kernels.measured_gains import MEASURED_GAINS
 from KernelNormalizationLib.core.kernels.mtf import KERNELS, gain_to_b20f, kernel_mtf, kernel_number, measured_gain
-from KernelNormalizationLib.core.kernels.radial_filter import apply_gain
 from KernelNormalizationLib.core.kernels.transfer import b20f_gain, find_transfer
+from KernelNormalizationLib.core.kernels.measured_gains import MEASURED_GAINS
 from KernelNormalizationLib.core.methods.registry import create_normalizer
 from KernelNormalizationLib.core.progress import ProgressTracker
+from KernelNormalizationLib.core.kernels.radial_filter import apply_gain
 from KernelNormalizationLib.core.volume import CTVolume, Geometry
 
 MEASURED = Path(__file__).resolve().parents[3] / "shared" / "physics" / "siemens_kernel_transfer.csv"

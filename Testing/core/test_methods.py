@@ -10,22 +10,15 @@ import numpy as np
 import pytest
 from core.chests import AIR_HU, Chest, coloured_noise, make_chest
 
-from KernelNormalizationLib.core.errors import InputError
+from KernelNormalizationLib.core.methods.frequency_bands import ANCHOR, REFERENCE_RATIOS, SIGMAS, band_energies, band_gain, find_band_gain
 from KernelNormalizationLib.core.imaging.body import find_body
-from KernelNormalizationLib.core.kernels.noise_sharpness import estimate_sharpness, high_passed, homogeneous_tissue, smoothed
-from KernelNormalizationLib.core.methods.frequency_bands import (
-    ANCHOR,
-    REFERENCE_RATIOS,
-    SIGMAS,
-    band_energies,
-    band_gain,
-    find_band_gain,
-)
-from KernelNormalizationLib.core.methods.protocol import METHOD_TEXTS, METHODS, Method, NormalizationResult
+from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.methods.registry import create_normalizer
 from KernelNormalizationLib.core.network.model_folder import Model
+from KernelNormalizationLib.core.methods.protocol import METHOD_TEXTS, METHODS, Method, NormalizationResult
 from KernelNormalizationLib.core.progress import ProgressTracker
 from KernelNormalizationLib.core.simulated_chest import make_sample
+from KernelNormalizationLib.core.kernels.noise_sharpness import estimate_sharpness, high_passed, homogeneous_tissue, smoothed
 from KernelNormalizationLib.core.volume import Acquisition, CTVolume, Geometry
 
 Results = dict[str, NormalizationResult]

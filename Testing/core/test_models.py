@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from core.conftest import make_model
 
+from KernelNormalizationLib.core.network.backends import available_cpu_backends, choose_backend
 from KernelNormalizationLib.core.errors import InputError, ModelError
 from KernelNormalizationLib.core.methods.registry import create_normalizer
-from KernelNormalizationLib.core.network.backends import available_cpu_backends, choose_backend
 from KernelNormalizationLib.core.network.model_folder import (
     CARD,
     DEFAULT,

@@ -10,17 +10,17 @@ import pytest
 from core.chests import make_chest
 from numpy.typing import NDArray
 
-from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.io.file_conversion import normalize_file
-from KernelNormalizationLib.core.io.writing import write_volume
+from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.kernels.ge_kernels import ge_kernel, ge_kernel_model, published_spectra
 from KernelNormalizationLib.core.kernels.mtf import KERNELS, KernelModel, gain_to_b20f
+from KernelNormalizationLib.core.kernels.transfer import find_transfer
 from KernelNormalizationLib.core.kernels.noise_fit import fit_family, fit_free, gain_of_model
 from KernelNormalizationLib.core.kernels.noise_spectrum import NoiseSpectrum, aliased_noise_power, measure_noise_spectrum
-from KernelNormalizationLib.core.kernels.told_kernel import with_told_kernel
-from KernelNormalizationLib.core.kernels.transfer import find_transfer
 from KernelNormalizationLib.core.suitability import assess
+from KernelNormalizationLib.core.kernels.told_kernel import with_told_kernel
 from KernelNormalizationLib.core.volume import Acquisition, CTVolume, Geometry
+from KernelNormalizationLib.core.io.writing import write_volume
 
 FREQUENCY = np.arange(0.0, 7.0, 0.25)
 # Passes less than any B kernel at 2 to 3 lp/cm and ends at 6 lp/cm, as a Philips L does.

@@ -17,11 +17,11 @@ from core.dicomseries import chest_slices, write_series
 from hypothesis import given
 from hypothesis import strategies as st
 
-from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.io.file_conversion import normalize_file, provenance_path
+from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.io.reading import read_volume
-from KernelNormalizationLib.core.io.writing import atomic_path, require_writable, write_json, write_volume
 from KernelNormalizationLib.core.volume import Acquisition, CTVolume, Geometry
+from KernelNormalizationLib.core.io.writing import atomic_path, require_writable, write_json, write_volume
 
 SUFFIXES = (".nrrd", ".nii", ".nii.gz", ".mha")
 EXACT = (".nrrd", ".mha")

@@ -10,8 +10,8 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from KernelNormalizationLib.core.imaging.reduced_grid import bounding_box
-from KernelNormalizationLib.core.io.writing import image_of
 from KernelNormalizationLib.core.volume import CTVolume, Geometry
+from KernelNormalizationLib.core.io.writing import image_of
 
 Mask = NDArray[np.bool_]
 

@@ -7,8 +7,8 @@ import pytest
 from emphysema.phantom import make
 
 from EmphysemaQuantLib.core.indices.agreement import compare_volumes
-from EmphysemaQuantLib.core.lungs.quality_verdict import MaskQuality
 from EmphysemaQuantLib.core.lungs.segmentation import LungMask
+from EmphysemaQuantLib.core.lungs.quality_verdict import MaskQuality
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.volume import CTVolume
 

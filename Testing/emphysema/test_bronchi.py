@@ -9,9 +9,9 @@ import pytest
 from emphysema.bronchial_tree import FINE, Branch, Point, Tree, branches, tree
 from emphysema.phantom import make
 
+from EmphysemaQuantLib.core.results.quantification import quantify
 from EmphysemaQuantLib.core.lungs.bronchi import follow_bronchi, without_leaks
 from EmphysemaQuantLib.core.lungs.segmentation import LungMask, segment_lungs, smoothest
-from EmphysemaQuantLib.core.results.quantification import quantify
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.volume import CTVolume, Geometry
 

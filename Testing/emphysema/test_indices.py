@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from EmphysemaQuantLib.core.indices.density import compute_indices, region_indices
 from EmphysemaQuantLib.core.indices.emphysema_mask import emphysema_mask
-from EmphysemaQuantLib.core.lungs.quality_verdict import MaskQuality
+from EmphysemaQuantLib.core.indices.density import compute_indices, region_indices
 from EmphysemaQuantLib.core.lungs.segmentation import LungMask
+from EmphysemaQuantLib.core.lungs.quality_verdict import MaskQuality
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.volume import CTVolume, Geometry
 

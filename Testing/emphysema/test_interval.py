@@ -6,13 +6,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from EmphysemaQuantLib.core.indices.prediction_interval import (
-    NOT_RECORDED,
-    ErrorStratum,
-    ei_interval,
-    interval_of_normalized,
-    read_strata,
-)
+from EmphysemaQuantLib.core.indices.prediction_interval import NOT_RECORDED, ErrorStratum, ei_interval, interval_of_normalized, read_strata
 from KernelNormalizationLib.core.errors import InputError, ModelError
 
 LOW, HIGH = ErrorStratum(0, 5, 0.4, 30), ErrorStratum(5, 100, 1.5, 12, 0.5, "simulated patients")

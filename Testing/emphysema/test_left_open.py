@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from EmphysemaQuantLib.core.indices.left_open import OpenProperty, open_variances, read_left_open
 from EmphysemaQuantLib.core.indices.prediction_interval import ErrorStratum, ei_interval
+from EmphysemaQuantLib.core.indices.left_open import OpenProperty, open_variances, read_left_open
 from KernelNormalizationLib.core.errors import InputError
 
 MANY = ErrorStratum(0, 100, 0.5, 4000, 0.0, "simulated patients")

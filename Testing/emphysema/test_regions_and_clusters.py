@@ -8,9 +8,9 @@ from emphysema.phantom import make
 
 from EmphysemaQuantLib.core.indices.clusters import analyse_clusters, cluster_sizes, fit_power_law
 from EmphysemaQuantLib.core.indices.density import compute_indices, partition_indices
-from EmphysemaQuantLib.core.indices.regions import core_and_rind, thirds
-from EmphysemaQuantLib.core.lungs.quality_verdict import MaskQuality
 from EmphysemaQuantLib.core.lungs.segmentation import LungMask
+from EmphysemaQuantLib.core.lungs.quality_verdict import MaskQuality
+from EmphysemaQuantLib.core.indices.regions import core_and_rind, thirds
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.volume import CTVolume, Geometry
 

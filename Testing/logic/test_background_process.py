@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from KernelNormalizationLib.background import exchange, worker
+from KernelNormalizationLib.background import exchange
+from KernelNormalizationLib.background import worker
 from KernelNormalizationLib.core.errors import ModelError
 from KernelNormalizationLib.core.methods.protocol import NormalizationResult
 from KernelNormalizationLib.core.progress import Progress

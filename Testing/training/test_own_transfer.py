@@ -10,21 +10,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.io.file_conversion import create_normalizer
-from KernelNormalizationLib.core.kernels.calibrated_transfer import OwnTransfer
-from KernelNormalizationLib.core.kernels.radial_filter import apply_gain
+from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.kernels.transfer import find_transfer
 from KernelNormalizationLib.core.network.model_folder import load_model
+from KernelNormalizationLib.core.kernels.calibrated_transfer import OwnTransfer
 from KernelNormalizationLib.core.progress import ProgressTracker
+from KernelNormalizationLib.core.kernels.radial_filter import apply_gain
 from training import crossval
-from training.data.calibrate_transfer import measure_transfer
 from training.data.network_base import base_image
-from training.data.unpacked import open_patient
 from training.evaluation.cases import case_of
+from training.data.calibrate_transfer import measure_transfer
 from training.simulate.kernel_family import nominal_kernel
 from training.simulate.patient import SimulatedPatient
 from training.simulate.store import patient_path, read_patient, write_patient
+from training.data.unpacked import open_patient
 
 PIXEL = 0.7
 

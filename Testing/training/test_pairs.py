@@ -17,8 +17,8 @@ from scipy import ndimage
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.volume import CTVolume, Geometry
 from training import train
-from training.pairs import Pair, Skipped, check_pair, estimate_shift, find_pairs, main, resample_slices
 from training.running.checkpoint import load_trained
+from training.pairs import Pair, Skipped, check_pair, estimate_shift, find_pairs, main, resample_slices
 from training.simulate.store import read_patient
 
 PHILIPS = Path(__file__).parents[3] / "shared" / "data" / "lung-dx-a0001-philips"

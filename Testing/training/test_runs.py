@@ -21,14 +21,14 @@ from KernelNormalizationLib.core.errors import CTKernelError, InputError
 from KernelNormalizationLib.core.network.model_folder import list_models, load_model
 from KernelNormalizationLib.core.network.unet import UNet, UNetConfig
 from training import crossval, evaluate, export
-from training.data.sources import SourceConfig, build_epochs
 from training.running.checkpoint import BEST, CHECKPOINT, load_trained
 from training.running.config import RECIPES, TrainConfig
 from training.running.folds import Fold, make_folds
 from training.running.logbook import EVENTS, TRAINING, VALIDATION
 from training.running.smoke import make_tiny_pairs, tiny
-from training.running.validation import Validator
+from training.data.sources import SourceConfig, build_epochs
 from training.train import Rhythm, main, train
+from training.running.validation import Validator
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = ["--log-every", "2", "--checkpoint-every", "3", "--threads", "1", "--patch", "64", "--batch", "2"]

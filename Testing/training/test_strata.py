@@ -13,13 +13,13 @@ import pytest
 from EmphysemaQuantLib.core.indices.prediction_interval import STRATA_KEY, ei_interval, read_strata
 from KernelNormalizationLib.core.errors import InputError
 from training import export
-from training.data.sources import SourceConfig
-from training.evaluation.report import write_scores
-from training.evaluation.scores import Score
 from training.running.checkpoint import BEST
 from training.running.config import TrainConfig
-from training.running.error_strata import error_strata
+from training.evaluation.report import write_scores
+from training.evaluation.scores import Score
 from training.running.smoke import make_tiny_pairs, tiny
+from training.data.sources import SourceConfig
+from training.running.error_strata import error_strata
 from training.train import train
 
 

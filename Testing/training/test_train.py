@@ -9,23 +9,23 @@ import numpy as np
 import pytest
 import torch
 
-from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.kernels.radial_filter import Gain, apply_gain
-from KernelNormalizationLib.core.methods.frequency_bands import ANCHOR
 from KernelNormalizationLib.core.network.backends import conformance_error, create_cpu_backend
+from KernelNormalizationLib.core.methods.frequency_bands import ANCHOR
+from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.network.model_folder import load_model
-from KernelNormalizationLib.core.network.unet import UNet, UNetConfig
+from KernelNormalizationLib.core.kernels.radial_filter import Gain, apply_gain
 from KernelNormalizationLib.core.simulated_chest import make_sample
 from KernelNormalizationLib.core.truncation.model import Truncation
+from KernelNormalizationLib.core.network.unet import UNet, UNetConfig
 from training.band_energies import reference_energies
-from training.data.patches import MARGIN, Batch, draw_batch
-from training.data.self_pairs import SelfPairs
-from training.data.sources import SourceConfig, build_source
-from training.export import export
 from training.running.checkpoint import CHECKPOINT
 from training.running.config import TrainConfig
+from training.export import export
+from training.data.patches import MARGIN, Batch, draw_batch
+from training.data.self_pairs import SelfPairs
 from training.simulate.patient import SimulatedPatient
 from training.simulate.store import patient_path, write_patient
+from training.data.sources import SourceConfig, build_source
 from training.train import Rhythm, loss_of, train
 
 TINY = TrainConfig(features=(4, 4, 8, 8), steps=6, batch=2, patch=64)

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.kernels.radial_filter import apply_gain
 from KernelNormalizationLib.core.kernels.transfer import b20f_gain, find_transfer
+from KernelNormalizationLib.core.kernels.radial_filter import apply_gain
 from training.data.network_base import base_image
+from training.evaluation.cases import case_of
 from training.data.patches import draw_batch
+from training.simulate.store import read_patient, write_patient
+from training.running.smoke import make_tiny_pairs
 from training.data.sources import SourceConfig, load_pairs
 from training.data.unpacked import UNPACKED, open_patient
-from training.evaluation.cases import case_of
-from training.running.smoke import make_tiny_pairs
-from training.simulate.store import read_patient, write_patient
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from EmphysemaQuantLib.core.results import quantification  # noqa: E402
 from EmphysemaQuantLib.selftest.quantification import UI_FILE  # noqa: E402
 from EmphysemaQuantLib.ui.widget import EmphysemaPanel  # noqa: E402
 from KernelNormalizationLib.mrml import provenance  # noqa: E402
-from KernelNormalizationLib.mrml.volumes import addVolumeNode  # noqa: E402
 from KernelNormalizationLib.selftest.base import waitUntil  # noqa: E402
+from KernelNormalizationLib.mrml.volumes import addVolumeNode  # noqa: E402
 
 SHAPE = (12, 48, 64)
 RIGHT = (slice(1, 11), slice(8, 40), slice(6, 28))

@@ -26,11 +26,11 @@ def main(folder: Path, dark: bool = False) -> None:
     from EmphysemaQuantLib.selftest.quantification import UI_FILE as EMPHYSEMA_UI
     from EmphysemaQuantLib.ui.widget import EmphysemaPanel
     from KernelNormalization import KernelNormalizationLogic
-    from KernelNormalizationLib.mrml.sampledata import addSimulatedChest
-    from KernelNormalizationLib.selftest.base import waitUntil
-    from KernelNormalizationLib.selftest.normalization import UI_FILE
-    from KernelNormalizationLib.ui.parameters import DeviceChoice
     from KernelNormalizationLib.ui.review_layout import existingDifference, viewName
+    from KernelNormalizationLib.selftest.base import waitUntil
+    from KernelNormalizationLib.ui.parameters import DeviceChoice
+    from KernelNormalizationLib.mrml.sampledata import addSimulatedChest
+    from KernelNormalizationLib.selftest.normalization import UI_FILE
     from KernelNormalizationLib.ui.widget import NormalizationPanel
 
     folder.mkdir(parents=True, exist_ok=True)

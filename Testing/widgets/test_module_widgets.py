@@ -18,8 +18,8 @@ application.start()  # the modules' widgets import qt, which exists from here on
 
 import EmphysemaQuant  # noqa: E402
 import KernelNormalization  # noqa: E402
-from KernelNormalizationLib.selftest.base import PanelSelfTest, waitUntil  # noqa: E402
 from KernelNormalizationLib.ui.review_layout import LAYOUT_IDS  # noqa: E402
+from KernelNormalizationLib.selftest.base import PanelSelfTest, waitUntil  # noqa: E402
 
 WIDGETS = {
     "KernelNormalization": KernelNormalization.KernelNormalizationWidget,

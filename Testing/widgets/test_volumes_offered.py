@@ -7,8 +7,8 @@ from typing import Any
 import slicer
 from normalizationpanel import PanelMaker, chest, make_panel, press_and_wait, synthetic
 
-from KernelNormalizationLib.core.io.reading import SYNTHETIC_KEY
 from KernelNormalizationLib.mrml import provenance
+from KernelNormalizationLib.core.io.reading import SYNTHETIC_KEY
 from KernelNormalizationLib.selftest.base import waitUntil
 
 __all__ = ["chest", "make_panel"]
@@ -30,7 +30,7 @@ def test_also_normalize_offers_neither_the_input_nor_synthetic_volumes(make_pane
     assert len(synthetic()) == 1
     assert offered(panel.ui.moreSelector) == ["Second"]
     assert offered(panel.ui.inputSelector) == ["Chest", "Second"]
-    assert offered(panel.ui.resultSelector) == ["Chest B20f (synthetic)"]
+    assert offered(panel.ui.resultSelector) == ["Chest B20f (synthetic, linear)"]
     panel.ui.inputSelector.setCurrentNode(second)
     assert offered(panel.ui.moreSelector) == ["Chest"]
 

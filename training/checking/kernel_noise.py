@@ -13,16 +13,11 @@ from scipy import ndimage
 
 from EmphysemaQuantLib.core.indices.emphysema_mask import emphysema_mask
 from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.io.reading import read_volume
 from KernelNormalizationLib.core.kernels.mtf import KERNELS, TARGET_NUMBER
 from KernelNormalizationLib.core.kernels.noise_fit import fit_free
+from KernelNormalizationLib.core.kernels.noise_spectrum import NoiseSpectrum, expected_rings, measure_noise_spectrum, ring_frequencies
+from KernelNormalizationLib.core.io.reading import read_volume
 from KernelNormalizationLib.core.kernels.noise_sharpness import homogeneous_tissue, smoothed
-from KernelNormalizationLib.core.kernels.noise_spectrum import (
-    NoiseSpectrum,
-    expected_rings,
-    measure_noise_spectrum,
-    ring_frequencies,
-)
 from KernelNormalizationLib.core.volume import Acquisition, BoolArray, CTVolume, FloatArray
 
 from ..evaluation.cases import find_cases, load_case

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from KernelNormalizationLib.core.io.writing import RESEARCH_USE, atomic_path
 from KernelNormalizationLib.core.volume import BoolArray, FloatArray
+from KernelNormalizationLib.core.io.writing import RESEARCH_USE, atomic_path
 
 from ..evaluation.figures import DIFFERENCE_HU, RESOLUTION
 

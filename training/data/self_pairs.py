@@ -13,16 +13,16 @@ import numpy as np
 import SimpleITK as sitk
 
 from KernelNormalizationLib.core.kernels.mtf import KERNELS
-from KernelNormalizationLib.core.kernels.noise_sharpness import smoothed
 from KernelNormalizationLib.core.kernels.transfer import b20f_gain
+from KernelNormalizationLib.core.kernels.noise_sharpness import smoothed
 from KernelNormalizationLib.core.truncation.hu_floor import detect_floor, floor_mask
 from KernelNormalizationLib.core.truncation.model import Truncation
 from KernelNormalizationLib.core.volume import BoolArray, CTVolume, FloatArray
 
-from ..simulate.floors import to_integers
-from ..simulate.truncated import draw_truncation, truncated
 from .network_base import known_base_image
 from .patches import MARGIN, Patch, crop_corner, filtered, inner, oriented
+from ..simulate.floors import to_integers
+from ..simulate.truncated import draw_truncation, truncated
 from .variants import draw_noise_factor
 
 # A truncated voxel spoils the truth within the reach of the transfer, about 8 pixels.

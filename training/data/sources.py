@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.io.reading import read_volume
-from KernelNormalizationLib.core.kernels.calibrated_transfer import OwnTransfer
 from KernelNormalizationLib.core.kernels.mtf import kernel_number
+from KernelNormalizationLib.core.kernels.calibrated_transfer import OwnTransfer
+from KernelNormalizationLib.core.io.reading import read_volume
 from KernelNormalizationLib.core.kernels.noise_sharpness import estimate_sharpness
 from KernelNormalizationLib.core.volume import CTVolume
 

@@ -15,18 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.kernels.calibrated_transfer import OwnTransfer
 from KernelNormalizationLib.core.kernels.mtf import KERNELS, TARGET_NUMBER, gain_to_b20f, kernel_number
-from KernelNormalizationLib.core.kernels.radial_filter import Gain, apply_gain
 from KernelNormalizationLib.core.kernels.transfer import b20f_gain, find_transfer
+from KernelNormalizationLib.core.kernels.calibrated_transfer import OwnTransfer
+from KernelNormalizationLib.core.kernels.radial_filter import Gain, apply_gain
 from KernelNormalizationLib.core.truncation.hu_floor import HUFloor
 from KernelNormalizationLib.core.volume import AIR_HU, FloatArray
 
+from .network_base import BASE_VERSION, base_image, known_base_image
 from ..evaluation.cases import case_of
 from ..simulate.kernel_family import simulated_gain
 from ..simulate.patient import SimulatedPatient
 from ..simulate.store import read_patient
-from .network_base import BASE_VERSION, base_image, known_base_image
 from .variants import Variant, draw_variant
 
 UNPACKED, META = "unpacked", "meta.json"

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from KernelNormalizationLib.core.kernels.radial_filter import Gain
 from KernelNormalizationLib.core.kernels.transfer import b20f_gain
+from KernelNormalizationLib.core.kernels.radial_filter import Gain
 from KernelNormalizationLib.core.truncation.hu_floor import HUFloor
 from KernelNormalizationLib.core.truncation.model import Truncation
 from KernelNormalizationLib.core.volume import AIR_HU

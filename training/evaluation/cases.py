@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from EmphysemaQuantLib.core.lungs.quality_verdict import MaskQuality
 from EmphysemaQuantLib.core.lungs.segmentation import LungMask
+from EmphysemaQuantLib.core.lungs.quality_verdict import MaskQuality
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.volume import MINIMUM_SLICES, Acquisition, CTVolume, Geometry
 

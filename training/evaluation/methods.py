@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.imaging.body import find_body
 from KernelNormalizationLib.core.io.file_conversion import create_normalizer
-from KernelNormalizationLib.core.kernels.radial_filter import Gain, apply_gain, filter_slices
-from KernelNormalizationLib.core.methods.protocol import METHODS, Normalizer
-from KernelNormalizationLib.core.methods.registry import TARGET_FLOOR_HU, restoration
 from KernelNormalizationLib.core.network.backends import Device
+from KernelNormalizationLib.core.imaging.body import find_body
+from KernelNormalizationLib.core.errors import InputError
+from KernelNormalizationLib.core.methods.registry import TARGET_FLOOR_HU, restoration
+from KernelNormalizationLib.core.methods.protocol import METHODS, Normalizer
 from KernelNormalizationLib.core.progress import ProgressTracker
+from KernelNormalizationLib.core.kernels.radial_filter import Gain, apply_gain, filter_slices
 from KernelNormalizationLib.core.truncation.hu_floor import detect_floor
 from KernelNormalizationLib.core.volume import CTVolume
 

@@ -12,8 +12,8 @@ from lightning_fabric import Fabric
 from safetensors.torch import load_file, save_file
 
 from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.io.writing import atomic_path
 from KernelNormalizationLib.core.network.unet import UNet
+from KernelNormalizationLib.core.io.writing import atomic_path
 
 from .config import read_network_config
 

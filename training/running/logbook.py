@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from KernelNormalizationLib.core.io.writing import atomic_path
 from KernelNormalizationLib.core.progress import ProgressReport
+from KernelNormalizationLib.core.io.writing import atomic_path
 
 logger = logging.getLogger("training")
 

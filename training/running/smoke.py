@@ -10,10 +10,10 @@ import numpy as np
 from KernelNormalizationLib.core.kernels.mtf import KERNELS
 from KernelNormalizationLib.core.simulated_chest import SHARP, make_sample
 
+from .config import TrainConfig
 from ..simulate.kernel_family import nominal_kernel
 from ..simulate.patient import SimulatedPatient, emphysema_index
 from ..simulate.store import patient_path, write_patient
-from .config import TrainConfig
 
 SHAPE, SPACING = (8, 128, 128), (30.0, 2.4, 2.4)
 LUNG_SLICES = slice(1, 7)

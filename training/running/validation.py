@@ -11,14 +11,14 @@ import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
-from KernelNormalizationLib.core.kernels.calibrated_transfer import OwnTransfer
 from KernelNormalizationLib.core.network.tiled_inference import ALIGNMENT, aligned_crop
+from KernelNormalizationLib.core.kernels.calibrated_transfer import OwnTransfer
 from KernelNormalizationLib.core.network.unet import UNet
 from KernelNormalizationLib.core.volume import FloatArray
 
 from ..data.self_pairs import FLOOR_HU
-from ..data.unpacked import UnpackedPatient, open_patient, patient_files
 from ..simulate.patient import emphysema_index
+from ..data.unpacked import UnpackedPatient, open_patient, patient_files
 
 # What the study's UNet reached on its patients (Table 1 and section 3.1); errors are weighed in these units.
 STUDY_L1_HU, STUDY_DEI_POINTS = 9.7, 0.93

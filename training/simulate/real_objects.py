@@ -13,8 +13,8 @@ from scipy import fft, ndimage
 
 from EmphysemaQuantLib.core.lungs.segmentation import segment_lungs
 from KernelNormalizationLib.core.errors import CTKernelError
-from KernelNormalizationLib.core.io.reading import VOLUME_SUFFIXES, read_volume
 from KernelNormalizationLib.core.kernels.mtf import gain_to_b20f, kernel_number
+from KernelNormalizationLib.core.io.reading import VOLUME_SUFFIXES, read_volume
 from KernelNormalizationLib.core.volume import CTVolume, Geometry
 
 from .procedural import Slab

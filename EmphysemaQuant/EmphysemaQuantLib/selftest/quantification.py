@@ -9,9 +9,9 @@ import numpy as np
 import slicer
 
 from KernelNormalizationLib.mrml import provenance
+from KernelNormalizationLib.selftest.base import PanelSelfTest, waitUntil
 from KernelNormalizationLib.mrml.sampledata import addSimulatedChest, simulatedChest
 from KernelNormalizationLib.mrml.volumes import addVolumeNode
-from KernelNormalizationLib.selftest.base import PanelSelfTest, waitUntil
 
 from ..mrml.segments import readMask, segmentIds, writeMask
 

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.errors import Cancelled, CTKernelError, InputError, LungNotFoundError, ModelError
-from ..core.io.padding import detect_padding
-from ..core.kernels.told_kernel import FROM_HEADER
-from ..core.methods.protocol import Method, NormalizationResult
 from ..core.network.backends import Device
+from ..core.errors import Cancelled, CTKernelError, InputError, LungNotFoundError, ModelError
+from ..core.methods.protocol import Method, NormalizationResult
+from ..core.io.padding import detect_padding
 from ..core.progress import ProgressReport
+from ..core.kernels.told_kernel import FROM_HEADER
 from ..core.volume import Acquisition, CTVolume, FloatArray, Geometry
 
 INPUT_ARRAY = "input.npy"

@@ -14,6 +14,7 @@ from typing import Any
 
 import slicer
 
+from . import exchange
 from ..core.errors import InputError
 from ..core.methods.protocol import TARGET_KERNEL
 from ..core.progress import ProgressReport
@@ -27,7 +28,6 @@ from ..mrml.volumes import (
     voxelImage,
     whyNotCt,
 )
-from . import exchange
 
 logger = logging.getLogger(__name__)
 

@@ -17,12 +17,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO, get_args
 
-from ..core.errors import Cancelled, CTKernelError
-from ..core.kernels.told_kernel import CHOICES, FROM_HEADER, with_told_kernel
-from ..core.methods.protocol import METHODS, Normalizer
-from ..core.network.backends import Device
-from ..core.progress import ProgressReport, ProgressTracker
 from . import exchange
+from ..core.network.backends import Device
+from ..core.errors import Cancelled, CTKernelError
+from ..core.methods.protocol import METHODS, Normalizer
+from ..core.progress import ProgressReport, ProgressTracker
+from ..core.kernels.told_kernel import CHOICES, FROM_HEADER, with_told_kernel
 
 EXIT_OK, EXIT_FAILURE, EXIT_BAD_INPUT, EXIT_CANCELLED = 0, 1, 2, 3
 REPORT_INTERVAL = 0.1  # seconds; more lines than that only cost time on both sides

@@ -9,8 +9,8 @@ import numpy as np
 import slicer
 
 from ..mrml import provenance
-from ..mrml.sampledata import addSimulatedChest, simulatedChest
 from .base import PanelSelfTest, waitUntil
+from ..mrml.sampledata import addSimulatedChest, simulatedChest
 
 UI_FILE = Path(__file__).resolve().parents[2] / "Resources" / "UI" / "KernelNormalization.ui"
 
@@ -61,7 +61,7 @@ class NormalizationSelfTest(PanelSelfTest):
         assert self.panel.ui.normalizeButton.text == "Cancel"
         self.waitForEnd()
         (result,) = self.syntheticVolumes()
-        assert result.GetName() == f"{chest.GetName()} B20f (synthetic)"
+        assert result.GetName() == f"{chest.GetName()} B20f (synthetic, linear)"
         assert provenance.inputOf(result) is chest
         assert (slicer.util.arrayFromVolume(chest) == before).all()
         made, truth = slicer.util.arrayFromVolume(result), simulatedChest()
@@ -74,9 +74,9 @@ class NormalizationSelfTest(PanelSelfTest):
         assert self.panel._parameters.resultVolume is result
 
     def test_networkNormalizesToo(self) -> None:
-        from KernelNormalizationLib.background.exchange import Settings
         from KernelNormalizationLib.core.network.model_folder import list_models
         from KernelNormalizationLib.ui.dependencies import Dependencies
+        from KernelNormalizationLib.background.exchange import Settings
 
         if not list_models() or Dependencies().missing(Settings("unet", device="cpu")):
             self.skipTest("No model, or nothing installed that can run it")

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.imaging.body import body_mask
+from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.volume import BoolArray, CTVolume, FloatArray
 
-from ..lungs.segmentation import LungMask
 from .emphysema_mask import EMPHYSEMA_THRESHOLD_HU, emphysema_mask
+from ..lungs.segmentation import LungMask
 
 
 @dataclass(frozen=True)

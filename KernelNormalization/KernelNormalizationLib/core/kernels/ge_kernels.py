@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..volume import Acquisition
 from .mtf import KernelModel
+from ..volume import Acquisition
 
 _PATH = Path(__file__).with_name("ge_noise_spectra.csv")
 # Steps of the digitised values (0.01) are too coarse below this frequency, lp/cm.

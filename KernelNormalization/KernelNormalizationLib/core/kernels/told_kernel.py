@@ -6,8 +6,8 @@ import re
 from dataclasses import replace
 
 from ..errors import InputError
-from ..volume import Acquisition, CTVolume
 from .mtf import KERNELS, kernel_number
+from ..volume import Acquisition, CTVolume
 
 # As the user writes them: what the header says (the default), or nothing but the noise.
 FROM_HEADER, FROM_NOISE = "header", "noise"

@@ -8,16 +8,16 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..imaging.body import BodyRegion, find_body
 from ..methods.frequency_bands import find_band_gain
-from ..volume import Acquisition, CTVolume
-from .calibrated_transfer import OwnTransfer
+from ..imaging.body import BodyRegion, find_body
 from .ge_kernels import ge_kernel, ge_kernel_model
 from .mtf import TARGET_NUMBER, gain_to_b20f, kernel_number
 from .noise_fit import FAMILY_MISFIT, LARGEST_GAIN, fit_free, gain_of_model, misfit_of
-from .noise_sharpness import SMOOTH_NUMBER, Sharpness, estimate_sharpness
+from .calibrated_transfer import OwnTransfer
 from .radial_filter import Gain
+from .noise_sharpness import SMOOTH_NUMBER, Sharpness, estimate_sharpness
 from .told_kernel import kernel_in_use
+from ..volume import Acquisition, CTVolume
 
 Origin = Literal["synthetic", "told by the user", "model", "tag", "published spectrum", "smooth noise", "noise like a B kernel",
                  "noise spectrum", "lung spectrum", "noise colour", "assumed"]  # fmt: skip

@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
 from ..imaging.body import BodyRegion, find_body
-from ..kernels.noise_sharpness import smoothed
-from ..kernels.radial_filter import Gain, filter_slices
+from ..errors import InputError
 from ..progress import Progress
+from ..kernels.radial_filter import Gain, filter_slices
+from ..kernels.noise_sharpness import smoothed
 from ..volume import BoolArray, CTVolume, FloatArray
 
 SIGMAS = (1.0, 2.0, 4.0, 8.0, 16.0)

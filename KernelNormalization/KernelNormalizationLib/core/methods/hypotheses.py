@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
 from ..imaging.body import BodyRegion
+from ..errors import InputError
 from ..kernels.mtf import TARGET_NUMBER, gain_to_b20f
-from ..kernels.radial_filter import Gain
 from ..kernels.transfer import SourceTransfer
+from ..kernels.radial_filter import Gain
 from ..truncation.model import Truncation
 from ..truncation.restoration import RestorationPlan, Restorer
 from ..volume import BoolArray, CTVolume, FloatArray
@@ -204,6 +204,7 @@ def extremes(plan: RestorationPlan) -> list[dict[str, Any]]:
         floor_hu = plan.lungs.floor_hu
         any_other = [Truncation.of_equal_images(n, TYPICAL_CORRELATION, floor_hu).as_record() for n in ANY_IMAGES]
         return [{**record, **share} for record in any_other if record != chosen]
+    chosen["noise_share"] = round(plan.noise_share, 3)
     others = [entry for entry in found if any(entry[key] != chosen[key] for key in chosen)]
     others.sort(key=lambda entry: float(entry["loss_hu"]))
     half = TRIED_TRUNCATIONS // 2

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from ..kernels.noise_sharpness import smoothed
 from ..progress import Progress
+from ..kernels.noise_sharpness import smoothed
 from ..volume import CTVolume, FloatArray
 
 # A 3 x 3 median takes the isolated extremes, a Gaussian of 0.8 pixels the rest; of the simple filters tried on simulated

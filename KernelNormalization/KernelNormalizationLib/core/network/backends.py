@@ -14,8 +14,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from ..errors import InputError, ModelError
-from ..volume import FloatArray
 from .model_folder import CONFORMANCE_HU, ConformanceVector, Model
+from ..volume import FloatArray
 
 logger = logging.getLogger(__name__)
 

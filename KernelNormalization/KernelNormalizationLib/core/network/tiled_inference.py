@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from .backends import Backend, BackendMemoryError
 from ..errors import CTKernelError
 from ..progress import Progress
 from ..volume import FloatArray
-from .backends import Backend, BackendMemoryError
 
 logger = logging.getLogger(__name__)
 
