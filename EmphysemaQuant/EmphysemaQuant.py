@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import slicer
 from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleLogic, ScriptedLoadableModuleTest
 
@@ -25,9 +26,16 @@ class EmphysemaQuant(ScriptedLoadableModule):
                 "Perc15 and mean density of both lungs and of each. With a second volume, such as the synthetic partner of "
                 "a sharp-kernel scan, it shows which emphysema the normalization removed and which it kept."
             ),
-            _("The threshold of -950 HU follows Gevenois et al. 1996, the 15th percentile Dirksen et al. 1999."),
+            _("The threshold of -950 HU follows Gevenois et al. 1995, the 15th percentile Parr et al. 2006."),
             dependencies=("KernelNormalization",),
         )
+        slicer.app.connect("startupCompleted()", self.watchViews)
+
+    def watchViews(self) -> None:
+        """Keep every result over the volume it was measured on, whatever module is open."""
+        from EmphysemaQuantLib.mrml.view_overlay import watchViews
+
+        self._watch = watchViews()
 
 
 class EmphysemaQuantLogic(EmphysemaLogic, ScriptedLoadableModuleLogic):

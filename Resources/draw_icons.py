@@ -22,6 +22,20 @@ SPECKLE = ("#0b1b29", "#ffffff", "#2f6f9c")
 EMPHYSEMA = [(42, 48, 7), (32, 66, 6), (46, 66, 5), (30, 86, 4), (43, 84, 4)]
 
 
+def kernels() -> str:
+    """Normalization: an arrow from a speckled (sharp) half to a smooth one; coarse, so that 16 pixels show it."""
+    dice = random.Random(20)
+    cells = [(x, y) for x in range(2, 62, 15) for y in range(4, 124, 15) if x > 2 or 4 < y < 109]
+    speckle = "".join(f'<rect x="{x}" y="{y}" width="15" height="15" fill="{dice.choice(SPECKLE)}"/>' for x, y in cells)
+    arrow = '<path d="M22 64 H92 M68 38 L96 64 L68 90" fill="none" stroke="{c}" stroke-width="{w}" stroke-linecap="round" '
+    arrow += 'stroke-linejoin="round"/>'
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{SIZE}" height="{SIZE}" viewBox="0 0 {SIZE} {SIZE}">'
+        f'<rect x="2" y="2" width="124" height="124" rx="22" fill="#8fc7ef"/>{speckle}'
+        f'{arrow.format(c="#ffffff", w=30)}{arrow.format(c="#c77700", w=18)}</svg>'
+    )
+
+
 def svg(sharp_left: bool, sharp_right: bool, holes_left: bool, holes_right: bool) -> str:
     """Two lungs seen from the front; each speckled like a sharp kernel or smooth, with or without emphysema."""
     left = lung(sharp_left, holes_left)
@@ -76,6 +90,6 @@ def write(path: Path, drawing: str) -> None:
 
 if __name__ == "__main__":
     application = QGuiApplication(["draw_icons", "-platform", "offscreen"])
-    write(ROOT / "KernelNormalization/Resources/Icons/KernelNormalization.png", svg(True, False, False, False))
+    write(ROOT / "KernelNormalization/Resources/Icons/KernelNormalization.png", kernels())
     write(ROOT / "EmphysemaQuant/Resources/Icons/EmphysemaQuant.png", svg(False, False, True, True))
     write(ROOT / "Resources/CTKernelNormalization.png", svg(True, False, False, True))

@@ -18,7 +18,7 @@ import numpy as np
 
 from EmphysemaQuantLib.core.indices.density import compute_indices
 from EmphysemaQuantLib.core.lungs.segmentation import segment_lungs
-from EmphysemaQuantLib.core.results.measurement import measure_panel
+from EmphysemaQuantLib.core.results.measurement import measure
 from KernelNormalizationLib.core.io.reading import read_volume
 from KernelNormalizationLib.core.volume import CTVolume
 
@@ -43,13 +43,13 @@ def clock(write: Callable[[str], object], name: str, work: Callable[[], Result])
 
 
 def quantification(volume: CTVolume, write: Callable[[str], object]) -> float:
-    """Mask, main indices and complete panel; returns the CPU seconds of mask and panel."""
+    """Mask, main indices and complete measurement; returns the CPU seconds of mask and panel."""
     mask, mask_wall, mask_cpu = clock(write, "lung mask", lambda: segment_lungs(volume))
     clock(write, "EI and main indices", lambda: compute_indices(volume, mask))
-    _, panel_wall, panel_cpu = clock(write, "complete panel", lambda: measure_panel(volume, mask))
+    _, panel_wall, panel_cpu = clock(write, "complete measurement", lambda: measure([volume], mask))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
     total = mask_cpu + panel_cpu
-    write(f"  {'mask and complete panel':<34} {mask_wall + panel_wall:6.1f} s, {total:6.1f} CPU-s, peak memory {peak:.2f} GB")
+    write(f"  {'mask and measurement':<34} {mask_wall + panel_wall:6.1f} s, {total:6.1f} CPU-s, peak memory {peak:.2f} GB")
     return total
 
 

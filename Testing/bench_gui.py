@@ -113,12 +113,24 @@ def threshold(write: Callable[[str], object], app: application.Application) -> N
     panel.ui.computeButton.click()
     waitUntil(lambda: panel._job is None, "the measurement", 600.0)
     beats = len(heart.gaps)
-    waitUntil(lambda: len(heart.gaps) > beats and panel.preview._built is not None, "the copy for the preview", 600.0)
+    waitUntil(lambda: len(heart.gaps) > beats and panel.preview.built, "the copy for the preview", 600.0)
     assert panel.result is not None, panel.ui.statusLabel.text
     heart.stop()
     write("Measurement of original and partner on a given mask")
     heart.report(write)
-    panel.onShowSideBySide()
+    heart = Heart(lambda: str(panel.ui.statusLabel.text))
+    started = time.perf_counter()
+    panel.ui.show3DCheckBox.checked = True
+    waitUntil(lambda: panel.ui.statusLabel.text == "", "the surfaces", 600.0)
+    write(f"3D: {time.perf_counter() - started:.1f} s")
+    panel.ui.jumpDifferenceButton.click()
+    panel.ui.computeButton.click()  # on the segments as they are
+    waitUntil(lambda: panel._job is None, "the measurement on the lung segments", 600.0)
+    beats = len(heart.gaps)
+    waitUntil(lambda: len(heart.gaps) > beats and panel.preview.built, "the copy for the preview", 600.0)
+    heart.stop()
+    write("3D, a jump, and a second measurement on the lung segments")
+    heart.report(write)
     view = SlicePicture(app, viewName(0, 0), (512, 512))
     view.render()
     first = moved(panel, view, -940.0)
@@ -130,6 +142,36 @@ def threshold(write: Callable[[str], object], app: application.Application) -> N
             f"redrawing a view {view_wall:.3f} s ({view_processor:.3f} s processor)"
         )
     panel.cleanup()
+
+
+def reloaded(write: Callable[[str], object]) -> None:
+    """Blocks of both panels when a scene with these volumes was loaded.
+
+    Slicer reads the files itself, in one go and before it tells anybody; what is measured is what the panels add to that.
+    """
+    from EmphysemaQuant import EmphysemaQuantLogic
+    from EmphysemaQuantLib.selftest.quantification import UI_FILE as EMPHYSEMA_UI
+    from EmphysemaQuantLib.ui.widget import EmphysemaPanel
+    from KernelNormalization import KernelNormalizationLogic
+    from KernelNormalizationLib.selftest.normalization import UI_FILE
+    from KernelNormalizationLib.ui.widget import NormalizationPanel
+
+    for panel in (
+        NormalizationPanel(KernelNormalizationLogic(), str(UI_FILE), Ready()),
+        EmphysemaPanel(EmphysemaQuantLogic(), str(EMPHYSEMA_UI)),
+    ):
+        panel.enter()
+        heart = Heart(lambda panel=panel: str(panel.ui.statusLabel.text))
+        panel.sceneStartImport()
+        started = time.perf_counter()
+        panel.sceneEndImport()
+        seconds = time.perf_counter() - started
+        waitUntil(lambda heart=heart: len(heart.gaps) > 50, "fifty beats", 600.0)
+        waitUntil(lambda panel=panel: not panel._mail.busy, "the threads", 600.0)
+        heart.stop()
+        write(f"{panel.title} after a scene was loaded: {seconds:.3f} s to follow it")
+        heart.report(write)
+        panel.cleanup()
 
 
 def moved(panel: Any, view: SlicePicture, value: float) -> tuple[float, float, float, float]:
@@ -152,6 +194,7 @@ def main() -> None:
     large_chest()
     normalization(_line)
     threshold(_line, app)
+    reloaded(_line)
 
 
 def _line(text: str) -> None:

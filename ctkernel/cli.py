@@ -5,38 +5,54 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
-from EmphysemaQuantLib.core.indices.emphysema_mask import EMPHYSEMA_THRESHOLD_HU
+from EmphysemaQuantLib.core.indices.emphysema_mask import EMPHYSEMA_THRESHOLD_HU, THRESHOLD_RANGE_HU, require_threshold
 from EmphysemaQuantLib.core.indices.prediction_interval import ENSEMBLE_KEY, ENSEMBLE_SD_KEY
 from EmphysemaQuantLib.core.indices.regions import Thirds
+from EmphysemaQuantLib.core.lungs.label_schemes import SCHEMES, parse_labels
+from EmphysemaQuantLib.core.lungs.quality_verdict import require_usable
 from EmphysemaQuantLib.core.results.acquisition_sheet import Patient, Sex
-from EmphysemaQuantLib.core.results.table import airways_sentence
+from EmphysemaQuantLib.core.results.measurement import MeasurementSettings, measure
+from EmphysemaQuantLib.core.results.wording import airways_sentence, mask_sentence
+from EmphysemaQuantLib.report.writing import HTML_NAME, PDF_NAME, write_report
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.io.file_conversion import normalize_file, provenance_path
-from KernelNormalizationLib.core.io.reading import read_volume
-from KernelNormalizationLib.core.io.writing import RESEARCH_USE, require_writable, write_json
+from KernelNormalizationLib.core.io.reading import read_second_volume, read_volume
+from KernelNormalizationLib.core.io.whole_sets import finish_interrupted, require_set_writable, whole_set
+from KernelNormalizationLib.core.io.writing import RESEARCH_USE, require_writable
 from KernelNormalizationLib.core.kernels.told_kernel import CHOICES as KERNEL_CHOICES
 from KernelNormalizationLib.core.kernels.told_kernel import FROM_HEADER, parse_told_kernel, with_told_kernel
-from KernelNormalizationLib.core.methods.protocol import METHOD_TEXTS, METHODS
-from KernelNormalizationLib.core.methods.registry import VERSION
+from KernelNormalizationLib.core.methods.protocol import METHOD_TEXTS, METHODS, UNCHANGED_KEY
 from KernelNormalizationLib.core.network.backends import Device
 from KernelNormalizationLib.core.network.model_folder import list_models, model_label
 from KernelNormalizationLib.core.progress import Progress
 from KernelNormalizationLib.core.suitability import assess
+from KernelNormalizationLib.core.version import VERSION
 from KernelNormalizationLib.core.volume import CTVolume
 
-from .console import cancellable, print_json, print_lines, run_command
-from .quantification_files import agreement_lines, indices_table, lung_mask_for, quantify, read_provenance
-from .report.tables import json_record
-from .report.text import interval_lines
+from .console import PlainFormatter, cancellable, print_json, print_lines, run_command
+from .quantification_files import (
+    METRICS_CSV,
+    METRICS_JSON,
+    SEGMENTATION,
+    json_record,
+    lung_mask_for,
+    read_provenance,
+    result_lines,
+    write_measurement,
+)
 
 DESCRIPTION = f"""Turn a sharp-kernel chest CT (such as Siemens B80f or B70f) into the smooth-kernel (B20f) volume on which
 emphysema is measured, and measure it. {RESEARCH_USE}"""
 EXIT_CODES = "Exit codes: 0 done, 2 the input cannot be used (the message says why), 3 cancelled with Ctrl+C, 1 other failure."
 SCAN_HELP = "scan: a DICOM folder, one DICOM file of the series, or a .nrrd, .nii, .nii.gz or .mha file"
+
+# Files of one quantification, which are written together.
+SET_NAMES = (SEGMENTATION, METRICS_JSON, METRICS_CSV, PDF_NAME, HTML_NAME)
 
 Command = Callable[[argparse.Namespace], None]
 
@@ -44,7 +60,11 @@ Command = Callable[[argparse.Namespace], None]
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format="%(levelname)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(PlainFormatter("%(levelname)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, handlers=[handler])
+    if not options.verbose:
+        warnings.simplefilter("ignore")  # those of libraries; what concerns the user is said in words
     command: Command = options.command
     return run_command(lambda: command(options), options.json)
 
@@ -54,16 +74,15 @@ def normalize(options: argparse.Namespace) -> None:
     with cancellable(options.json) as progress:
         # the members come first: a run stopped among them has written nothing
         spread = _ensemble(options, progress) if options.ensemble else None
-        record = normalize_file(
-            options.scan, options.out, options.method, options.model, options.device, progress, options.series, options.kernel
-        )
-    if spread is not None:
-        record[ENSEMBLE_KEY] = spread
-        write_json(record, provenance_path(options.out))
+        choices = (options.method, options.model, options.device, progress, options.series, options.kernel)
+        record = normalize_file(options.scan, options.out, *choices, None if spread is None else {ENSEMBLE_KEY: spread})
     if options.json:
         print_json(record)
         return
-    lines = [f"Wrote {options.out} (synthetic B20f, method {record['method']}, {record['seconds']:.0f} s)"]
+    if record.get(UNCHANGED_KEY):
+        lines = [f"Nothing was done; {options.out} holds the scan as it is"]
+    else:
+        lines = [f"Wrote {options.out} (synthetic B20f, method {record['method']}, {record['seconds']:.0f} s)"]
     if "device_reason" in record:
         lines.append(f"Computed on {record['device']} with {record['backend']}: {record['device_reason']}")
     if spread is not None:
@@ -87,29 +106,38 @@ def _ensemble(options: argparse.Namespace, progress: Progress) -> dict[str, Any]
 
 def quantify_scan(options: argparse.Namespace) -> None:
     """``ctkernel quantify``."""
-    _require_threshold(options.threshold)
-    _patient(options)
-    volumes = [read_volume(options.scan, options.series)]
+    _check_mask_options(options)
+    settings = MeasurementSettings(options.threshold, options.thirds, _patient(options))
+    require_set_writable(options.out, SET_NAMES)
+    for path in (options.scan, options.compare):
+        if path is not None:
+            finish_interrupted(path.parent)
+    read = {read_volume(options.scan, options.series): options.scan}
     if options.compare is not None:
-        volumes.append(read_volume(options.compare))
-    paths = (options.scan, options.compare)
-    normalized = next((path for volume, path in zip(volumes, paths, strict=False) if volume.synthetic), None)
-    provenance = read_provenance(normalized) if normalized is not None else {}
-    options.out.mkdir(parents=True, exist_ok=True)
+        read[read_second_volume(options.compare, options.compare_series, options.scan, options.series)] = options.compare
+    provenance = {volume: read_provenance(path) for volume, path in read.items() if volume.synthetic}
     with cancellable(options.json) as progress:
-        lung_mask = lung_mask_for(volumes, options.mask, progress)
-        report = quantify(volumes, lung_mask, options.out, options.threshold, provenance, _patient(options), options.thirds)
-    if options.report:
-        from .report.writing import write_report  # drawing needs matplotlib, which tables alone should not load
-
-        write_report(report, options.out)
+        lung_mask = lung_mask_for(list(read), options.mask, progress, options.mask_labels)
+        require_usable(lung_mask.quality)
+        measurement = measure(list(read), lung_mask, settings, provenance, progress)
+        with whole_set(options.out, SET_NAMES) as private:
+            write_measurement(measurement, private)
+            if options.report:
+                write_report(measurement, private)
     if options.json:
-        print_json(json_record(report))
+        print_json(json_record(measurement))
         return
-    quality = [f"Lung mask: {lung_mask.quality.verdict}", *lung_mask.quality.reasons]
-    airways = airways_sentence(report.raw_panel.airways_ml)
-    lines = [*indices_table(report), *agreement_lines(report), *interval_lines(report), airways, *quality]
-    print_lines([*lines, f"Files: {options.out}", RESEARCH_USE])
+    mask_lines = [airways_sentence(measurement.volume.airways_ml), mask_sentence(lung_mask.quality), *lung_mask.notes]
+    print_lines([*result_lines(measurement), *mask_lines, f"Files: {options.out}", RESEARCH_USE])
+
+
+def _check_mask_options(options: argparse.Namespace) -> None:
+    """Refuse what ``--mask-labels`` cannot mean before the scan is read."""
+    if options.mask_labels is None:
+        return
+    if options.mask is None:
+        raise InputError("--mask-labels says what the numbers of a mask mean; give the mask with --mask too.")
+    parse_labels(options.mask_labels)
 
 
 def _patient(options: argparse.Namespace) -> Patient | None:
@@ -125,7 +153,7 @@ def change(options: argparse.Namespace) -> None:
     """``ctkernel change``."""
     from .longitudinal import change_lines, change_record
 
-    _require_threshold(options.threshold)
+    require_threshold(options.threshold)
     baseline, follow_up = read_volume(options.baseline, options.series), read_volume(options.follow_up, options.series)
     with cancellable(options.json) as progress:
         record = change_record(baseline, follow_up, options.threshold, progress)
@@ -172,7 +200,7 @@ def demo(options: argparse.Namespace) -> None:
     """``ctkernel demo``."""
     from .demo import run_demo
 
-    options.out.mkdir(parents=True, exist_ok=True)
+    require_set_writable(options.out, SET_NAMES)
     with cancellable(options.json) as progress:
         outcome = run_demo(options.scan, options.out, options.series, options.device, progress)
     if options.json:
@@ -256,7 +284,14 @@ def _add_quantify(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("scan", type=Path, help=SCAN_HELP)
     parser.add_argument("--compare", type=Path, help="second volume on the same grid, such as the normalized one")
+    parser.add_argument("--compare-series", help="which series of --compare; of the same folder, the other of two")
     parser.add_argument("--mask", type=Path, help="lung mask to use instead of the automatic one (label map or .seg.nrrd)")
+    parser.add_argument(
+        "--mask-labels",
+        metavar="LABELS",
+        help="what the mask's numbers mean, when they are not recognised: "
+        f"one of {', '.join(SCHEMES)}, or the numbers, such as right=1,left=2,airways=3",
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for segmentation, metrics.json and metrics.csv")
     parser.add_argument("--report", action="store_true", help="also write a one-page report as PDF and HTML")
     parser.add_argument(
@@ -291,17 +326,13 @@ def _add_kernel(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_threshold(parser: argparse.ArgumentParser) -> None:
+    low, high = THRESHOLD_RANGE_HU
     parser.add_argument(
         "--threshold",
         type=float,
         default=EMPHYSEMA_THRESHOLD_HU,
-        help=f"emphysema is below this many HU (default {EMPHYSEMA_THRESHOLD_HU:g})",
+        help=f"emphysema is below this many HU, from {low:g} to {high:g} (default {EMPHYSEMA_THRESHOLD_HU:g})",
     )
-
-
-def _require_threshold(value: float) -> None:
-    if not -1024.0 < value < 0.0:
-        raise InputError(f"A threshold of {value:g} HU cannot part emphysema from lung; give one between -1024 and 0.")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import signal
 import sys
 import time
@@ -10,7 +11,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from KernelNormalizationLib.core.errors import Cancelled, CTKernelError, InputError, LungNotFoundError, ModelError
+from KernelNormalizationLib.core.errors import (
+    Cancelled,
+    CTKernelError,
+    InputError,
+    LungNotFoundError,
+    ModelError,
+    system_error_in_words,
+)
+from KernelNormalizationLib.core.plain_text import for_terminal
 from KernelNormalizationLib.core.progress import ProgressReport, ProgressTracker
 
 OK, FAILURE, BAD_INPUT, CANCELLED = 0, 1, 2, 3
@@ -76,9 +85,19 @@ def run_command(command: Callable[[], Any], as_json: bool) -> int:
         return _report(error, "cancelled", CANCELLED, as_json)
     except (InputError, LungNotFoundError, ModelError) as error:
         return _report(error, "bad input", BAD_INPUT, as_json)
-    except (CTKernelError, OSError) as error:
+    except KeyboardInterrupt:
+        return _report(Cancelled("Cancelled with Ctrl+C."), "cancelled", CANCELLED, as_json)
+    except (CTKernelError, OSError, MemoryError) as error:
         return _report(error, "failure", FAILURE, as_json)
     return OK
+
+
+class PlainFormatter(logging.Formatter):
+    """Log lines in which nothing from outside steers the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, with only what the terminal's encoding can show."""
+        return for_terminal(super().format(record), sys.stderr.encoding)
 
 
 def print_json(content: Any) -> None:
@@ -88,7 +107,7 @@ def print_json(content: Any) -> None:
 
 def print_lines(lines: Sequence[str]) -> None:
     """Write lines to standard output."""
-    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.write(for_terminal("\n".join(lines), sys.stdout.encoding) + "\n")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -103,7 +122,16 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _report(error: Exception, kind: str, code: int, as_json: bool) -> int:
-    sys.stderr.write(f"ctkernel: {error}\n")
+    text = _in_words(error)
+    sys.stderr.write(for_terminal(f"ctkernel: {text}", sys.stderr.encoding) + "\n")
     if as_json:
-        print_json({"error": str(error), "kind": kind, "exit_code": code})
+        print_json({"error": text, "kind": kind, "exit_code": code})
     return code
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return "The memory of this machine is used up; close other programs, or use a smaller volume."
+    if isinstance(error, OSError):
+        return system_error_in_words(error)
+    return str(error)

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from EmphysemaQuantLib.core.lungs.segmentation import segment_lungs
+from EmphysemaQuantLib.core.results.measurement import measure, segment
 from KernelNormalizationLib.core.io.file_conversion import provenance_path
 from KernelNormalizationLib.core.io.reading import read_volume
+from KernelNormalizationLib.core.io.whole_sets import whole_set
 from KernelNormalizationLib.core.io.writing import RESEARCH_USE, write_json, write_volume
 from KernelNormalizationLib.core.methods.registry import create_normalizer
 from KernelNormalizationLib.core.network.backends import Device
@@ -16,10 +17,8 @@ from KernelNormalizationLib.core.progress import Progress
 from KernelNormalizationLib.core.simulated_chest import make_sample
 from KernelNormalizationLib.core.volume import CTVolume
 
-from .quantification_files import METRICS_JSON, agreement_lines, indices_table, quantify
-from .report.comparison_figure import draw_comparison
-from .report.tables import json_record
-from .report.text import interval_lines
+from .comparison_figure import draw_comparison
+from .quantification_files import METRICS_JSON, result_lines, write_measurement
 
 NORMALIZED, FIGURE = "normalized_B20f_synthetic.nrrd", "comparison.png"
 SAMPLE_SEED = 1
@@ -38,7 +37,7 @@ def run_demo(scan: Path | None, folder: Path, series: str | None, device: Device
 
     Args:
         scan: DICOM folder or volume file; ``None`` for the simulated chest.
-        folder: existing folder for volume, segmentation, metrics and figure.
+        folder: for volume, segmentation, metrics and figure.
         series: which series of a DICOM folder.
         device: where the network computes.
         progress: told of every step.
@@ -46,18 +45,18 @@ def run_demo(scan: Path | None, folder: Path, series: str | None, device: Device
     sample = make_sample(SAMPLE_SEED) if scan is None else None
     volume: CTVolume = sample.sharp if sample is not None else read_volume(scan or "", series)
     result = create_normalizer("unet", device=device).normalize(volume, progress)
-    lung_mask = segment_lungs(volume, progress, result.volume)
-    report = quantify([volume, result.volume], lung_mask, folder, provenance=result.record)
-    metrics = json_record(report)
-    if sample is not None:
-        metrics["simulated_truth"] = _truth(sample.smooth, sample.true_ei_percent, sample.lungs)
-        write_json(metrics, folder / METRICS_JSON)
-    write_volume(result.volume, folder / NORMALIZED)
-    write_json(result.record, provenance_path(folder / NORMALIZED))
-    draw_comparison(volume, result.volume, lung_mask, folder / FIGURE)
+    lung_mask = segment([volume, result.volume], progress)
+    measurement = measure([volume, result.volume], lung_mask, provenance={result.volume: result.record}, progress=progress)
+    with whole_set(folder) as private:
+        metrics = write_measurement(measurement, private)
+        if sample is not None:
+            metrics["simulated_truth"] = _truth(sample.smooth, sample.true_ei_percent, sample.lungs)
+            write_json(metrics, private / METRICS_JSON)
+        write_volume(result.volume, private / NORMALIZED, folder / NORMALIZED)
+        write_json(result.record, provenance_path(private / NORMALIZED))
+        draw_comparison(measurement, private / FIGURE)
     notes = [f"Note: {reason}" for reason in (*result.record["warnings"], *lung_mask.quality.reasons)]
-    found = [*indices_table(report), *agreement_lines(report), *interval_lines(report)]
-    return DemoOutcome(metrics, [*found, *_truth_lines(metrics), *notes, f"Files: {folder}", RESEARCH_USE])
+    return DemoOutcome(metrics, [*result_lines(measurement), *_truth_lines(metrics), *notes, f"Files: {folder}", RESEARCH_USE])
 
 
 def _truth(smooth: CTVolume, object_ei: float, lungs: Any) -> dict[str, float]:
@@ -70,6 +69,6 @@ def _truth_lines(metrics: dict[str, Any]) -> list[str]:
     if truth is None:
         return []
     return [
-        f"Simulated truth: EI {truth['b20f_ei_percent']:.2f} % on the B20f reconstruction of the same raw data, "
-        f"{truth['object_ei_percent']:.2f} % in the noise-free object"
+        f"Simulated truth: EI {truth['b20f_ei_percent']:.1f} % on the B20f reconstruction of the same raw data, "
+        f"{truth['object_ei_percent']:.1f} % in the noise-free object"
     ]

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from EmphysemaQuantLib.core.indices.longitudinal import EI_LIMIT_POINTS, PERC15_ADJUSTED_LIMIT_HU, compare_dates
+from EmphysemaQuantLib.core.lungs.quality_verdict import require_usable
 from EmphysemaQuantLib.core.lungs.segmentation import segment_lungs
 from KernelNormalizationLib.core.io.writing import RESEARCH_USE
 from KernelNormalizationLib.core.progress import Progress
@@ -23,9 +24,14 @@ def change_record(baseline: CTVolume, follow_up: CTVolume, threshold_hu: float, 
 
     Returns:
         Names, kernels and mask verdicts of both scans, the change, and what makes it doubtful.
+
+    Raises:
+        LungNotFoundError: a scan shows no lung, or its mask's verdict is "failed".
     """
     scans = (baseline, follow_up)
     masks = [segment_lungs(volume, progress) for volume in scans]
+    for mask in masks:
+        require_usable(mask.quality)
     change = compare_dates((baseline, masks[0]), (follow_up, masks[1]), threshold_hu)
     described = [
         {"name": v.name, "kernel": v.acquisition.kernel, "synthetic": v.synthetic, "lung_mask": asdict(m.quality)}
@@ -45,16 +51,16 @@ def change_lines(record: dict[str, Any]) -> list[str]:
     """The record in words."""
     change = record["change"]
     limits = f"adjusted Perc15 fell by over {PERC15_ADJUSTED_LIMIT_HU:g} HU, or EI rose by over {EI_LIMIT_POINTS:g} points"
-    verdict = "beyond" if change["beyond_measurement_error"] else "within"
+    verdict = "Beyond" if change["beyond_limits"] else "Within"
     masks = [
         f"Lung mask of {scan['name']}: {scan['lung_mask']['verdict']}" for scan in (record["baseline"], record["follow_up"])
     ]
-    adjusted = f"{change['perc15_adjusted_change_hu']:+.1f} HU"
+    adjusted = f"{change['perc15_adjusted_change_hu']:+.0f} HU"
     return [
         f"TLV {change['tlv_change_ml']:+.0f} mL",
-        f"Perc15 {change['perc15_change_hu']:+.1f} HU, adjusted to the baseline's volume {adjusted}",
-        f"EI {change['ei_change_points']:+.2f} points, adjusted {change['ei_adjusted_change_points']:+.2f} points",
-        f"{verdict.capitalize()} measurement error ({limits}; limits remembered, not checked against their source)",
+        f"Perc15 {change['perc15_change_hu']:+.0f} HU, adjusted to the baseline's volume {adjusted}",
+        f"EI {change['ei_change_points']:+.1f} points, adjusted {change['ei_adjusted_change_points']:+.1f} points",
+        f"{verdict} the limits of this project ({limits}; conventions, not a measured repeatability)",
         *masks,
         *record["doubts"],
     ]

@@ -2,57 +2,51 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from EmphysemaQuantLib.core.indices.emphysema_mask import EMPHYSEMA_THRESHOLD_HU, emphysema_mask
-from EmphysemaQuantLib.core.indices.regions import SHELL_NAMES, THIRD_NAMES, Thirds
-from EmphysemaQuantLib.core.lungs.label_schemes import read_mask
-from EmphysemaQuantLib.core.lungs.segmentation import LungMask, segment_lungs, smoothest
+from EmphysemaQuantLib.core.indices.clusters import SIZE_CLASS_NAMES
+from EmphysemaQuantLib.core.lungs.label_schemes import parse_labels
+from EmphysemaQuantLib.core.lungs.quality_verdict import require_usable
+from EmphysemaQuantLib.core.lungs.segmentation import LungMask
 from EmphysemaQuantLib.core.lungs.slicer_segmentation import write_segmentation
-from EmphysemaQuantLib.core.results.acquisition_sheet import Patient
-from EmphysemaQuantLib.core.results.measurement import Panel
-from EmphysemaQuantLib.core.results.table import csv_text
+from EmphysemaQuantLib.core.lungs.supplied_mask import read_mask
+from EmphysemaQuantLib.core.results.acquisition_sheet import sharp_kernel_warning
+from EmphysemaQuantLib.core.results.measurement import Measurement, VolumeMeasurement, original_first, segment
+from EmphysemaQuantLib.core.results.table import csv_text, measurement_rows
+from EmphysemaQuantLib.core.results.wording import SHOWN_INDICES, agreement_sentences, interval_sentences, shown_name
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.io.file_conversion import provenance_path
-from KernelNormalizationLib.core.io.writing import atomic_path, write_json
+from KernelNormalizationLib.core.io.json_file import read_json
+from KernelNormalizationLib.core.io.whole_sets import finish_interrupted
+from KernelNormalizationLib.core.io.writing import RESEARCH_USE, atomic_path, write_json
 from KernelNormalizationLib.core.progress import Progress
 from KernelNormalizationLib.core.volume import CTVolume
 
 from .console import table
-from .report.results import Report, make_report
-from .report.tables import json_record, table_rows
 
 SEGMENTATION, METRICS_JSON, METRICS_CSV = "emphysema.seg.nrrd", "metrics.json", "metrics.csv"
-# The indices every table shows, with unit; the files hold all of them.
-SHOWN = (
-    ("ei_percent", "EI (%)", ".2f"),
-    ("ev_ml", "EV (mL)", ".1f"),
-    ("tlv_ml", "TLV (mL)", ".0f"),
-    ("perc15_hu", "Perc15 (HU)", ".1f"),
-    ("mld_hu", "MLD (HU)", ".1f"),
-)
-# Regions that stand in the files and the report, and would make the printed table long.
-NOT_PRINTED = frozenset({*THIRD_NAMES.values(), *SHELL_NAMES.values()})
 
 
-def lung_mask_for(volumes: Sequence[CTVolume], mask_path: Path | None, progress: Progress) -> LungMask:
+def lung_mask_for(
+    volumes: Sequence[CTVolume], mask_path: Path | None, progress: Progress, mask_labels: str | None = None
+) -> LungMask:
     """One lung mask for one or two volumes: read from ``mask_path`` if given, else segmented on the original.
 
-    The airways are followed on the smoother of the two as well; a mask from a file is taken as it is.
+    ``mask_labels`` says what the numbers of the file mean, as :func:`EmphysemaQuantLib.core.lungs.label_schemes.parse_labels`
+    reads it.
 
     Raises:
         InputError: the mask cannot be used, or the volumes do not share one grid.
         LungNotFoundError: nothing in the original looks like lung.
         Cancelled: the user stopped the run.
     """
-    original = next((volume for volume in volumes if not volume.synthetic), volumes[0])
     if mask_path is not None:
-        return read_mask(original, mask_path)
-    smooth = smoothest(volumes)
-    return segment_lungs(original, progress, None if smooth is original else smooth)
+        labels = parse_labels(mask_labels) if mask_labels is not None else None
+        return read_mask(original_first(volumes)[0], mask_path, labels)
+    return segment(volumes, progress)
 
 
 def read_provenance(volume_path: Path) -> dict[str, Any]:
@@ -61,77 +55,94 @@ def read_provenance(volume_path: Path) -> dict[str, Any]:
     Raises:
         InputError: there is one, and it is damaged.
     """
+    finish_interrupted(volume_path.parent)
     path = provenance_path(volume_path)
     if not path.is_file():
         return {}
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid JSON ({error}); normalize again, or move it away.") from error
+        record = read_json(path)
+    except InputError as error:
+        raise InputError(f"{error} Without it the volume's origin is unknown: normalize again.") from error
     if not isinstance(record, dict):
         raise InputError(f"{path} holds no provenance record; normalize again, or move it away.")
     return record
 
 
-def quantify(
-    volumes: Sequence[CTVolume],
-    lung_mask: LungMask,
-    folder: Path,
-    threshold_hu: float = EMPHYSEMA_THRESHOLD_HU,
-    provenance: Mapping[str, Any] | None = None,
-    patient: Patient | None = None,
-    by: Thirds = "volume",
-) -> Report:
-    """Measure volumes on one lung mask and write segmentation, ``metrics.json`` and ``metrics.csv``.
+def write_measurement(measurement: Measurement, folder: Path) -> dict[str, Any]:
+    """Write segmentation, ``metrics.json`` and ``metrics.csv``.
 
     Args:
-        volumes: one volume, or the reference and the one compared with it; the same grid.
-        lung_mask: for all of them.
-        folder: existing folder to write to; the segmentation shows the emphysema of the last volume.
-        threshold_hu: emphysema threshold, HU.
-        provenance: record of the normalization of the synthetic volume, if there is one.
-        patient: sex, height and weight for the predicted lung volume.
-        by: thirds of equal volume or equal height.
+        measurement: what was measured.
+        folder: existing folder to write to; the segmentation shows the emphysema of the last volume (the synthetic one of a
+            pair with an original).
 
     Returns:
-        All that was measured; ``metrics.json`` holds its :func:`~.report_tables.json_record`.
+        What ``metrics.json`` holds, :func:`json_record`.
+
+    Raises:
+        InputError: the folder does not exist.
+        LungNotFoundError: the mask's verdict is "failed"; nothing is written.
     """
     if not folder.is_dir():
         raise InputError(f"The folder {folder} does not exist; create it first.")
-    partner = volumes[1] if len(volumes) == 2 else None
-    report = make_report(
-        volumes[0], lung_mask, partner, threshold_hu=threshold_hu, provenance=provenance, patient=patient, by=by
-    )
-    last = volumes[-1]
-    write_segmentation(folder / SEGMENTATION, last.geometry, lung_mask, emphysema_mask(last.hu, lung_mask.mask, threshold_hu))
-    write_json(json_record(report), folder / METRICS_JSON)
+    require_usable(measurement.lung_mask.quality)
+    last = measurement.volumes[-1]
+    write_segmentation(folder / SEGMENTATION, last.ct.geometry, measurement.lung_mask, last.emphysema)
+    record = json_record(measurement)
+    write_json(record, folder / METRICS_JSON)
     with atomic_path(folder / METRICS_CSV) as temporary:
-        temporary.write_text(csv_text(table_rows(report)), encoding="utf-8")
-    return report
+        temporary.write_text(csv_text(measurement_rows(measurement)), encoding="utf-8")
+    return record
 
 
-def indices_table(report: Report) -> list[str]:
-    """Lines of a table of the main indices, a row a volume and region."""
+def json_record(measurement: Measurement) -> dict[str, Any]:
+    """The measurement as JSON-serializable data; keys carry their unit as suffix (``_hu``, ``_ml``, ``_percent`` …).
+
+    Interval and provenance stand with the volume that they belong to.
+    """
+    return {
+        "use": RESEARCH_USE,
+        "lung_mask": asdict(measurement.lung_mask.quality),
+        "volumes": [_volume_record(volume) for volume in measurement.volumes],
+        "agreement": None if measurement.agreement is None else asdict(measurement.agreement),
+    }
+
+
+def _volume_record(volume: VolumeMeasurement) -> dict[str, Any]:
+    return {
+        "kind": volume.kind,
+        "name": volume.name,
+        "synthetic": volume.synthetic,
+        "threshold_hu": volume.threshold_hu,
+        "regions": [asdict(region) for region in volume.regions],
+        "ei_interval": None if volume.interval is None else asdict(volume.interval),
+        "perc15_adjusted_hu": volume.perc15_adjusted_hu,
+        "airways_ml": volume.airways_ml,
+        "clusters": {**asdict(volume.clusters), "classes": list(SIZE_CLASS_NAMES)},
+        "ei_by_threshold": [{"threshold_hu": t, "ei_percent": e} for t, e in volume.curve],
+        "floor": asdict(volume.floor),
+        "acquisition": [asdict(item) for item in volume.sheet],
+        "provenance": dict(volume.provenance),
+    }
+
+
+def result_lines(measurement: Measurement) -> list[str]:
+    """What a person is told of a measurement: a table of the main indices, agreement and intervals."""
+    sentences = [*agreement_sentences(measurement.agreement), *interval_sentences(measurement.volumes)]
+    return [*indices_table(measurement), *kernel_lines(measurement), *sentences]
+
+
+def indices_table(measurement: Measurement) -> list[str]:
+    """Lines of a table of the main indices, a row a volume and region (lungs and lobes)."""
     rows = [
-        [f"{_shown_name(panel)}, {region.region}", *(format(getattr(region, key), form) for key, _, form in SHOWN)]
-        for _, panel in report.panels
-        for region in panel.regions
-        if region.region not in NOT_PRINTED
+        [f"{shown_name(volume)}, {region.region}", *(format(getattr(region, key), form) for _, key, form in SHOWN_INDICES)]
+        for volume in measurement.volumes
+        for region in volume.indices
     ]
-    return table(["volume, region", *(label for _, label, _ in SHOWN)], rows)
+    return table(["volume, region", *(label for label, _, _ in SHOWN_INDICES)], rows)
 
 
-def _shown_name(panel: Panel) -> str:
-    """The volume's name; a file's name may have lost the word that tells it from an original."""
-    return f"{panel.name} (synthetic)" if panel.synthetic and "synthetic" not in panel.name else panel.name
-
-
-def agreement_lines(report: Report) -> list[str]:
-    """Lines on how two volumes agree; none for one volume."""
-    found = report.agreement
-    if found is None:
-        return []
-    return [
-        f"EI change {found.delta_ei_points:+.2f} points, Dice of emphysema {found.dice:.2f}, "
-        f"L1 {found.l1_image_hu:.1f} HU (image), {found.l1_body_hu:.1f} HU (body), {found.l1_lung_hu:.1f} HU (lungs)"
-    ]
+def kernel_lines(measurement: Measurement) -> list[str]:
+    """Warnings about volumes that were reconstructed with a sharp kernel, to stand beside their indices."""
+    found = [(volume.name, sharp_kernel_warning(volume.ct)) for volume in measurement.volumes]
+    return [f"{name}: {warning}" for name, warning in found if warning is not None]

@@ -129,8 +129,8 @@ def _candidate(uid: str, series: Series) -> Candidate | Skipped:
         return Skipped(label, "a scout, not slices")
     try:
         positions = tuple(sorted(s.position for s in series))
-    except (AttributeError, TypeError, ValueError):
-        return Skipped(label, "slice positions are missing")
+    except CTKernelError as error:
+        return Skipped(label, str(error))
     extra = pydicom.dcmread(series[0].path, stop_before_pixels=True, specific_tags=_ACQUISITION_TAGS)
     same = ("StudyInstanceUID", "FrameOfReferenceUID")
     acquisition = [str(header.get(n, "")) for n in same] + [str(extra.get(n, "")) for n in _ACQUISITION_TAGS]

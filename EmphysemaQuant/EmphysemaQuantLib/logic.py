@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,18 +17,23 @@ from KernelNormalizationLib.mrml import provenance
 from KernelNormalizationLib.mrml.volumes import TagReader, databaseTagReader, deferredRecord, deferredVolume, whyNotCt
 
 from .core.indices.emphysema_mask import EMPHYSEMA_THRESHOLD_HU
-from .core.results.quantification import Quantification, quantify, with_intervals
+from .core.results.measurement import Measurement, with_provenance
+from .core.results.quantification import quantify
 from .mrml.result_nodes import ownedNodes, writeHistogram, writeIndices
 from .mrml.segments import (
     VOLUME_REFERENCE_ROLE,
+    deferredLungMask,
     ijkToRasOf,
     labelmaps,
-    lungMaskFromSegmentation,
     newSegmentationNode,
     writeSegments,
 )
+from .mrml.surfaces import surfaceNodes
+from .mrml.view_overlay import drawSegments
 
-Quantify = Callable[..., Quantification]
+Quantify = Callable[..., Measurement]
+# Slicer has neither; the report draws with the one and fills its page with the other.
+REPORT_PACKAGES = ("matplotlib", "Jinja2")
 
 
 @dataclass
@@ -45,10 +52,14 @@ class Measured:
     Attributes:
         result: numbers and masks.
         labelmaps: role -> vtkOrientedImageData of its segments.
+        volumeId: ID of the node that was measured first, the original of a pair.
+        comparedId: ID of the second volume node, if there is one.
     """
 
-    result: Quantification
+    result: Measurement
     labelmaps: dict[str, Any]
+    volumeId: str | None = None
+    comparedId: str | None = None
 
 
 class EmphysemaLogic:
@@ -72,7 +83,7 @@ class EmphysemaLogic:
         thresholdHu: float = EMPHYSEMA_THRESHOLD_HU,
         outputs: OutputNodes | None = None,
         progress: Progress | None = None,
-    ) -> tuple[Quantification, OutputNodes]:
+    ) -> tuple[Measurement, OutputNodes]:
         """Measure emphysema and show it in the scene.
 
         Args:
@@ -105,18 +116,24 @@ class EmphysemaLogic:
         """
         if comparedNode is volumeNode:
             raise InputError("Both volumes are the same; choose another second volume, or none.")
+        if comparedNode is not None and provenance.isSynthetic(volumeNode) and not provenance.isSynthetic(comparedNode):
+            # as the measurement has them: the original first, and its segments first
+            volumeNode, comparedNode = comparedNode, volumeNode
         readTag = self._readTag or databaseTagReader()
         volume = deferredVolume(volumeNode, readTag)
         compared = deferredVolume(comparedNode, readTag) if comparedNode is not None else None
-        mask = lungMaskFromSegmentation(maskNode, volumeNode) if maskNode is not None else None
+        lungs = deferredLungMask(maskNode, volumeNode) if maskNode is not None else None
         records = [deferredRecord(node) for node in (volumeNode, comparedNode) if node is not None]
-        ijkToRas = ijkToRasOf(volumeNode)
+        ijkToRas, volumeId = ijkToRasOf(volumeNode), volumeNode.GetID()
+        comparedId = comparedNode.GetID() if comparedNode is not None else None
 
         def work(progress: Progress) -> Measured:
-            second = compared() if compared is not None else None
-            result = self._compute(volume(), second, mask, thresholdHu, progress)
-            result = with_intervals(result, [record() for record in records])
-            return Measured(result, labelmaps(result, ijkToRas))
+            volumes = [read() for read in (volume, compared) if read is not None]
+            second = volumes[1] if len(volumes) == 2 else None
+            mask = lungs() if lungs is not None else None
+            result = self._compute(volumes[0], second, mask, thresholdHu, progress)
+            result = with_provenance(result, {ct: record() for ct, record in zip(volumes, records, strict=True)})
+            return Measured(result, labelmaps(result, ijkToRas), volumeId, comparedId)
 
         return work
 
@@ -138,11 +155,40 @@ class EmphysemaLogic:
         return next(iter((paired or originals or nodes)[::-1]), None)
 
     @staticmethod
+    def missingForReport() -> list[str]:
+        """Names of the Python packages that :meth:`writeReport` needs and this application lacks, ready for pip."""
+        return [package for package in REPORT_PACKAGES if importlib.util.find_spec(package.lower()) is None]
+
+    def writeReport(self, result: Measurement, folder: str | Path, label: str | None = None) -> dict[str, Path]:
+        """Write the report of a measurement (PDF and web page), the very one of the command line; takes some seconds.
+
+        Touches no node, so a thread may do it.
+
+        Args:
+            result: what :meth:`quantify` returned.
+            folder: existing folder; files of an earlier report there are replaced.
+            label: heading instead of the volume's name.
+
+        Returns:
+            "pdf" and "html" -> path.
+
+        Raises:
+            InputError: the folder does not exist, or a Python package is missing.
+        """
+        missing = self.missingForReport()
+        if missing:
+            raise InputError(f"The report needs the Python packages {' and '.join(missing)}; install them and save again.")
+        from .report.writing import write_report
+
+        return write_report(result, Path(folder), label)
+
+    @staticmethod
     def remove(outputs: OutputNodes) -> None:
         """Take the output nodes, and the nodes that belong to them, out of the scene."""
         extra = ownedNodes(outputs.chart) if outputs.chart is not None else []
         if outputs.segmentation is not None:
             shown = outputs.segmentation
+            extra += surfaceNodes(shown)
             extra += [shown.GetNthDisplayNode(n) for n in range(shown.GetNumberOfDisplayNodes())]
         for node in [*extra, outputs.segmentation, outputs.table, outputs.chart]:
             if node is not None and slicer.mrmlScene.IsNodePresent(node):
@@ -151,6 +197,7 @@ class EmphysemaLogic:
     def show(self, measured: Measured, volumeNode: Any, outputs: OutputNodes) -> OutputNodes:
         """Write a finished quantification of ``volumeNode`` into the scene; nodes made here go again if that fails."""
         result = measured.result
+        volumeNode = slicer.mrmlScene.GetNodeByID(measured.volumeId or "") or volumeNode
         name = volumeNode.GetName()
         made = OutputNodes()
         try:
@@ -163,7 +210,9 @@ class EmphysemaLogic:
             shown = OutputNodes(
                 outputs.segmentation or made.segmentation, outputs.table or made.table, outputs.chart or made.chart
             )
-            writeSegments(shown.segmentation, volumeNode, measured.labelmaps)
+            compared = slicer.mrmlScene.GetNodeByID(measured.comparedId or "")
+            writeSegments(shown.segmentation, volumeNode, measured.labelmaps, compared)
+            drawSegments(shown.segmentation, change=False)
             writeIndices(shown.table, result)
             shown.table.SetNodeReferenceID(VOLUME_REFERENCE_ROLE, volumeNode.GetID())
             writeHistogram(shown.chart, result)

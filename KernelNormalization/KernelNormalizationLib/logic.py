@@ -52,7 +52,7 @@ class NormalizationLogic:
         """Normalize ``node`` in this process and add the result to the scene.
 
         Returns:
-            The new vtkMRMLScalarVolumeNode ``<input> B20f (synthetic)``.
+            The new vtkMRMLScalarVolumeNode ``<input> B20f (synthetic, <method>)``.
 
         Raises:
             InputError: the volume cannot be used.

@@ -35,24 +35,26 @@ def changed(first: Path, second: Path, capsys: pytest.CaptureFixture[str]) -> di
     return json.loads(capsys.readouterr().out)
 
 
-def test_loss_of_lung_is_measured_and_said_to_be_beyond_error(
+def test_loss_of_lung_is_measured_and_said_to_be_beyond_the_limits(
     scans: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     record = changed(scans["first"], scans["later"], capsys)
     assert record["change"]["perc15_change_hu"] == pytest.approx(-20.0, abs=1.5)
     assert record["change"]["ei_change_points"] > 0
-    assert record["change"]["beyond_measurement_error"]
+    assert record["change"]["beyond_limits"]
     assert record["doubts"] == []
     assert main(["change", str(scans["first"]), str(scans["later"])]) == 0
     shown = capsys.readouterr().out
-    assert "Beyond measurement error" in shown
+    assert "Beyond the limits of this project (" in shown
+    assert "conventions, not a measured repeatability" in shown
+    assert "remembered" not in shown
     assert "Research use only" in shown
 
 
 def test_the_same_scan_twice_has_not_changed(scans: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
     record = changed(scans["first"], scans["first"], capsys)
     assert record["change"]["tlv_change_ml"] == 0.0
-    assert not record["change"]["beyond_measurement_error"]
+    assert not record["change"]["beyond_limits"]
 
 
 def test_a_change_of_kernel_is_warned_of(scans: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:

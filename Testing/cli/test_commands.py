@@ -153,7 +153,7 @@ def test_json_output_is_only_json(scan: Path, tmp_path: Path, capsys: pytest.Cap
         (["normalize", "{scan}", "{tmp}/o.nrrd", "--device", "mps"], "mps"),
         (["normalize", "{scan}", "{tmp}/o.nrrd", "--ensemble", "--method", "linear"], "--method unet"),
         (["normalize", "{scan}", "{tmp}/o.nrrd", "--ensemble", "--model", "unet-b20f-20261126"], "0 ensemble members"),
-        (["quantify", "{scan}", "--threshold", "5", "--out", "{tmp}"], "between -1024 and 0"),
+        (["quantify", "{scan}", "--threshold", "5", "--out", "{tmp}"], "from -1000 to -800 HU"),
         (["quantify", "{scan}", "--height", "175", "--out", "{tmp}"], "--sex, --height and --weight together"),
         (["quantify", "{scan}", "--mask", "missing.nrrd", "--out", "{tmp}"], "missing.nrrd"),
         (["info", "{tmp}"], "No DICOM image"),

@@ -81,10 +81,10 @@ def test_quantify_shows_the_interval_everywhere(
     expected = ei_interval(ei, (STRATUM,), provenance_of(normalized)["ensemble"]["ei_sd_points"], left_open)
     assert expected is not None
     assert "what the scan leaves open" in expected.basis
-    assert record["ei_interval"]["low"] == pytest.approx(expected.low)
-    assert record["ei_interval"]["high"] == pytest.approx(expected.high)
-    assert "46 simulated patients" in record["ei_interval"]["basis"]
-    shown = f"95 % interval of the normalized EI: {expected.low:.2f} to {expected.high:.2f} %"
+    assert record["volumes"][1]["ei_interval"]["low"] == pytest.approx(expected.low)
+    assert record["volumes"][1]["ei_interval"]["high"] == pytest.approx(expected.high)
+    assert "46 simulated patients" in record["volumes"][1]["ei_interval"]["basis"]
+    shown = f"95 % interval of the normalized EI: {expected.low:.1f} to {expected.high:.1f} %"
     assert shown in capsys.readouterr().out
     assert shown in (tmp_path / "report.html").read_text()
     with (tmp_path / "metrics.csv").open() as file:
@@ -96,7 +96,7 @@ def test_without_the_models_errors_only_the_spread_is_used(
     scan: Path, normalized: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["quantify", str(scan), "--compare", str(normalized), "--out", str(tmp_path), "--json"]) == 0
-    basis = json.loads(capsys.readouterr().out)["ei_interval"]["basis"]
+    basis = json.loads(capsys.readouterr().out)["volumes"][1]["ei_interval"]["basis"]
     assert "ensemble spread" in basis
     assert "never saw" not in basis
 

@@ -215,8 +215,9 @@ class TestRefusals:
         self.refused(tmp_path, "Missing slices", "5.00", "10.00", "1.25 mm", change=two_gaps)
 
     def test_doubled_slices_with_their_positions(self, tmp_path: Path) -> None:
-        write_series(tmp_path, HU, uid="1.2.3", start=(0.0, 0.0, 0.0))
-        write_series(tmp_path / "copy", HU[4:6], uid="1.2.3", start=(0.0, 0.0, 5.0))
+        one = setting(StudyInstanceUID="1.2", FrameOfReferenceUID="1.3")
+        write_series(tmp_path, HU, uid="1.2.3", start=(0.0, 0.0, 0.0), change=one)
+        write_series(tmp_path / "copy", HU[4:6], uid="1.2.3", start=(0.0, 0.0, 5.0), change=one)
         message = refusal(tmp_path)
         assert "Doubled slices at 5.00, 6.25 mm" in message
         assert "keep one image a position" in message

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from KernelNormalizationLib.core.kernels.mtf import gain_to_b20f
 from KernelNormalizationLib.core.kernels.radial_filter import Gain, apply_gain
-from KernelNormalizationLib.core.truncation.estimation import Fit, Prior, estimate_plan, examined_slices, known_plan, outer_air
+from KernelNormalizationLib.core.truncation.estimation import Fit, Prior, estimate_plan, examined_slices, known_plan
 from KernelNormalizationLib.core.truncation.model import Truncation
 from KernelNormalizationLib.core.truncation.restoration import RestorationPlan, restore_slices
+from KernelNormalizationLib.core.truncation.scan_regions import outer_air
 from training.simulate.truncated import truncated
 
 PIXEL = (0.7, 0.7)

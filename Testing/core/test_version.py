@@ -1,13 +1,22 @@
-"""The version is written twice; both must agree."""
+"""The version is written once; package, provenance and command line read it there."""
 
 from __future__ import annotations
 
 import tomllib
 from pathlib import Path
 
-from KernelNormalizationLib.core.methods.registry import VERSION
+from setuptools.config.pyprojecttoml import read_configuration
+
+from KernelNormalizationLib.core import version
+from KernelNormalizationLib.core.methods import registry
+
+PROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
 
 
-def test_the_package_and_the_provenance_state_the_same_version() -> None:
-    project = Path(__file__).resolve().parents[2] / "pyproject.toml"
-    assert tomllib.loads(project.read_text())["project"]["version"] == VERSION
+def test_the_package_takes_its_version_from_the_code() -> None:
+    assert "version" not in tomllib.loads(PROJECT.read_text())["project"]
+    assert read_configuration(PROJECT)["project"]["version"] == version.VERSION
+
+
+def test_the_provenance_states_the_same_version() -> None:
+    assert registry.VERSION is version.VERSION

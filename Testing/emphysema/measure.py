@@ -33,7 +33,7 @@ from emphysema.stress import STRESSES, Case, canonical_case  # noqa: E402
 
 from EmphysemaQuantLib.core.indices.density import compute_indices  # noqa: E402
 from EmphysemaQuantLib.core.lungs.segmentation import LungMask, segment_lungs  # noqa: E402
-from EmphysemaQuantLib.core.results.measurement import measure_panel  # noqa: E402
+from EmphysemaQuantLib.core.results.measurement import measure  # noqa: E402
 from KernelNormalizationLib.core.io.reading import read_volume, volume_from_image  # noqa: E402
 from KernelNormalizationLib.core.volume import CTVolume, Geometry  # noqa: E402
 
@@ -191,7 +191,7 @@ def speed() -> None:
     mask = timed("lung mask", lambda: segment_lungs(volume))
     assert isinstance(mask, LungMask)
     timed("indices", lambda: compute_indices(volume, mask))
-    timed("complete panel", lambda: measure_panel(volume, mask))
+    timed("complete measurement", lambda: measure([volume], mask))
     say(f"peak memory {process.memory_info().rss / 1e9:.2f} GB now, {_peak_gb():.2f} GB at most")
 
 

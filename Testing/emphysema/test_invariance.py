@@ -11,7 +11,7 @@ from emphysema.phantom import make
 
 from EmphysemaQuantLib.core.lungs.quality_verdict import MaskQuality
 from EmphysemaQuantLib.core.lungs.segmentation import LungMask
-from EmphysemaQuantLib.core.results.measurement import Panel, measure_panel
+from EmphysemaQuantLib.core.results.measurement import MeasurementSettings, VolumeMeasurement, measure
 from KernelNormalizationLib.core.volume import CTVolume, Geometry
 
 PADDING_HU = -2048.0
@@ -25,8 +25,12 @@ def chest() -> tuple[CTVolume, LungMask]:
 
 
 @pytest.fixture(scope="module")
-def panel(chest: tuple[CTVolume, LungMask]) -> Panel:
-    return measure_panel(*chest)
+def panel(chest: tuple[CTVolume, LungMask]) -> VolumeMeasurement:
+    return measured(*chest)
+
+
+def measured(volume: CTVolume, mask: LungMask, threshold_hu: float = -950.0) -> VolumeMeasurement:
+    return measure([volume], mask, MeasurementSettings(threshold_hu)).volume
 
 
 def stored(volume: CTVolume, mask: LungMask, axes: tuple[int, int, int], flips: tuple[int, ...]) -> tuple[CTVolume, LungMask]:
@@ -45,7 +49,7 @@ def stored(volume: CTVolume, mask: LungMask, axes: tuple[int, int, int], flips: 
     return replace(volume, hu=turned(volume.hu), geometry=geometry), replace(mask, labels=labels, airways=airways)
 
 
-def assert_same(ours: Panel, theirs: Panel) -> None:
+def assert_same(ours: VolumeMeasurement, theirs: VolumeMeasurement) -> None:
     assert ours.curve == theirs.curve
     assert ours.floor == theirs.floor
     assert ours.clusters.count == theirs.clusters.count
@@ -64,25 +68,25 @@ def assert_same(ours: Panel, theirs: Panel) -> None:
     [((0, 1, 2), (0,)), ((0, 1, 2), (1, 2)), ((1, 0, 2), ()), ((2, 1, 0), (0, 2)), ((1, 2, 0), (1,)), ((2, 0, 1), (0, 1, 2))],
 )
 def test_stored_axes_and_their_sense_change_nothing(
-    chest: tuple[CTVolume, LungMask], panel: Panel, axes: tuple[int, int, int], flips: tuple[int, ...]
+    chest: tuple[CTVolume, LungMask], panel: VolumeMeasurement, axes: tuple[int, int, int], flips: tuple[int, ...]
 ) -> None:
-    assert_same(panel, measure_panel(*stored(*chest, axes, flips)))
+    assert_same(panel, measured(*stored(*chest, axes, flips)))
 
 
 @pytest.mark.parametrize("margins", [((0, 0), (3, 4), (5, 2)), ((2, 1), (0, 7), (1, 1))])
 def test_padding_around_the_image_changes_nothing(
-    chest: tuple[CTVolume, LungMask], panel: Panel, margins: tuple[tuple[int, int], ...]
+    chest: tuple[CTVolume, LungMask], panel: VolumeMeasurement, margins: tuple[tuple[int, int], ...]
 ) -> None:
     volume, mask = chest
     wider = CTVolume(
         np.pad(volume.hu, margins, constant_values=PADDING_HU), volume.geometry, padding_value=PADDING_HU, name=volume.name
     )
     around = replace(mask, labels=np.pad(mask.labels, margins), airways=np.pad(mask.airways, margins))
-    assert_same(panel, measure_panel(wider, around))
+    assert_same(panel, measured(wider, around))
 
 
 def test_every_index_below_a_threshold_rises_with_it(chest: tuple[CTVolume, LungMask]) -> None:
-    panels = [measure_panel(*chest, threshold_hu=t) for t in (-970.0, -950.0, -930.0)]
+    panels = [measured(*chest, t) for t in (-970.0, -950.0, -930.0)]
     for lower, higher in pairwise(panels):
         for a, b in zip(lower.regions, higher.regions, strict=True):
             assert a.ei_percent <= b.ei_percent

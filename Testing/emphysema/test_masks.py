@@ -8,10 +8,10 @@ import pytest
 import SimpleITK as sitk
 from emphysema.phantom import dice, make
 
-from EmphysemaQuantLib.core.lungs.label_schemes import NUMBERINGS, detect_scheme, mask_from_labels, read_mask
 from EmphysemaQuantLib.core.lungs.quality_verdict import MaskQuality
 from EmphysemaQuantLib.core.lungs.segmentation import LungMask
 from EmphysemaQuantLib.core.lungs.slicer_segmentation import write_segmentation
+from EmphysemaQuantLib.core.lungs.supplied_mask import NUMBERINGS, detect_scheme, mask_from_labels, read_mask
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.io.writing import image_of
 from KernelNormalizationLib.core.volume import CTVolume
@@ -48,12 +48,15 @@ def numbered(chest, scheme: str) -> np.ndarray:
 
 # Number -> anatomy as the tools publish it, written out here so that a slip in the adapter's table is seen.
 PUBLISHED = {
-    "lungmask": {1: "right", 2: "left"},
+    "lungmask": {1: "right", 2: "left", 3: "airways"},
+    "left-right": {1: "left", 2: "right", 3: "airways"},
     "lungmask-lobes": {1: "LUL", 2: "LLL", 3: "RUL", 4: "RML", 5: "RLL"},
+    "lobes-right-first": {1: "RUL", 2: "RML", 3: "RLL", 4: "LUL", 5: "LLL"},
     "totalsegmentator": {10: "LUL", 11: "LLL", 12: "RUL", 13: "RML", 14: "RLL", 16: "airways"},
     "totalsegmentator-v1": {13: "LUL", 14: "LLL", 15: "RUL", 16: "RML", 17: "RLL", 43: "airways"},
     "cip": {2: "right", 3: "left"},
     "cip-lobes": {4: "RUL", 5: "RML", 6: "RLL", 7: "LUL", 8: "LLL"},
+    "luna16": {3: "left", 4: "right", 5: "airways"},
 }
 LOBES = ("RUL", "RML", "RLL", "LUL", "LLL")
 
@@ -71,7 +74,7 @@ def test_the_numbering_is_the_published_one(scheme):
 @pytest.mark.parametrize("scheme", list(NUMBERINGS))
 def test_every_known_numbering_is_recognised_and_translated(chest, scheme):
     labels = numbered(chest, scheme)
-    assert detect_scheme(labels, chest.volume.hu) == scheme
+    assert detect_scheme(chest.volume, labels) == scheme
     mask = mask_from_labels(chest.volume, labels)
     assert np.array_equal(mask.labels == 1, chest.right)
     assert np.array_equal(mask.labels == 2, chest.left)
@@ -144,6 +147,17 @@ def test_a_good_supplied_mask_raises_no_doubt(chest):
     assert mask_from_labels(chest.volume, numbered(chest, "lungmask")).quality == MaskQuality("ok")
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_third_of_a_lung_that_was_cut_away_is_missed(chest, axis):
+    labels = numbered(chest, "lungmask")
+    voxels = np.count_nonzero(labels == 1, axis=tuple(other for other in range(3) if other != axis))
+    end = int(np.searchsorted(np.cumsum(voxels), voxels.sum() / 3))
+    first_third = np.indices(labels.shape)[axis] < end
+    quality = mask_from_labels(chest.volume, np.where(first_third & (labels == 1), 0, labels), "lungmask").quality
+    assert quality.verdict == "look"
+    assert any("look like lung and were left out" in reason for reason in quality.reasons), quality.reasons
+
+
 def test_a_supplied_mask_that_the_scan_cuts_off_says_so(chest):
     cut = replace(chest.volume, hu=chest.volume.hu[20:50])
     quality = mask_from_labels(cut, numbered(chest, "lungmask")[20:50]).quality
@@ -170,7 +184,7 @@ def test_a_file_that_is_no_mask_is_refused(chest, tmp_path):
     (tmp_path / "mask.nrrd").write_text("nothing")
     with pytest.raises(InputError, match=r"mask\.nrrd"):
         read_mask(chest.volume, tmp_path / "mask.nrrd")
-    with pytest.raises(InputError, match="not a file"):
+    with pytest.raises(InputError, match="does not exist"):
         read_mask(chest.volume, tmp_path / "absent.nrrd")
 
 

@@ -10,6 +10,7 @@ import SimpleITK as sitk
 from emphysema.phantom import dice
 
 from EmphysemaQuantLib.core.lungs.segmentation import segment_lungs
+from EmphysemaQuantLib.core.lungs.supplied_mask import judge_supplied
 from KernelNormalizationLib.core.imaging.reduced_grid import gaussian
 from KernelNormalizationLib.core.io.reading import read_volume
 from KernelNormalizationLib.core.volume import CTVolume, Geometry
@@ -46,6 +47,17 @@ def test_a_b70f_chest_is_segmented_without_doubt():
     assert 10 < ei < 13
     smooth = volume.with_hu(gaussian(volume.hu, volume.geometry.spacing, 1.0, (0, 1)), name="smooth", synthetic=True)
     assert dice(segment_lungs(smooth).mask, mask.mask) >= 0.99
+
+
+def test_a_third_of_a_lung_cut_out_of_a_real_mask_is_missed_and_the_whole_mask_raises_no_doubt():
+    volume = read_volume(DATA / "cptac-c3n00247-siemens" / "sharp_B70f")
+    labels = segment_lungs(volume).labels
+    assert judge_supplied(volume, labels).verdict == "ok"
+    columns = np.cumsum(np.count_nonzero(labels == 1, axis=(0, 1)))
+    cut = labels.copy()
+    part = cut[:, :, : int(np.searchsorted(columns, columns[-1] / 3))]
+    part[part == 1] = 0  # the lateral third of the right lung
+    assert any("look like lung and were left out" in reason for reason in judge_supplied(volume, cut).reasons)
 
 
 def test_axial_slices_agree_with_the_labels_of_a_network():

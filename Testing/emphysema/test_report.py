@@ -4,24 +4,36 @@ import json
 import logging
 import re
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from emphysema.phantom import make
 
-from ctkernel.report.figures import cut, worst_levels
-from ctkernel.report.html import page
-from ctkernel.report.pdf import LOWEST, _draw, draw_page
-from ctkernel.report.results import make_report
-from ctkernel.report.tables import json_record, printed_whole, table_rows
-from ctkernel.report.text import headline, interval_lines, verdicts
-from ctkernel.report.writing import write_report
+from ctkernel.quantification_files import json_record
 from EmphysemaQuantLib.core.lungs.quality_verdict import MaskQuality
 from EmphysemaQuantLib.core.lungs.segmentation import LungMask
 from EmphysemaQuantLib.core.results.acquisition_sheet import Patient
+from EmphysemaQuantLib.core.results.measurement import Measurement, MeasurementSettings, measure
+from EmphysemaQuantLib.core.results.table import measurement_rows
+from EmphysemaQuantLib.core.results.wording import interval_sentences
+from EmphysemaQuantLib.report.figures import cut, worst_levels
+from EmphysemaQuantLib.report.html import page as page_with_title
+from EmphysemaQuantLib.report.pdf import LOWEST, _draw, draw_page
+from EmphysemaQuantLib.report.tables import printed_whole
+from EmphysemaQuantLib.report.text import headline, verdicts
+from EmphysemaQuantLib.report.writing import write_report
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.io.writing import RESEARCH_USE
-from KernelNormalizationLib.core.volume import Acquisition
+from KernelNormalizationLib.core.volume import Acquisition, CTVolume
+
+
+def made(volume: CTVolume, mask: LungMask, partner: CTVolume | None = None, **settings: Any) -> Measurement:
+    return measure([volume] if partner is None else [volume, partner], mask, MeasurementSettings(**settings))
+
+
+def page(measurement: Measurement, title: str | None = None) -> str:
+    return page_with_title(measurement, title or measurement.volume.name)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +48,7 @@ def pair():
 @pytest.fixture(scope="module")
 def report(pair):
     raw, smooth, mask = pair
-    return make_report(raw, mask, smooth, provenance={"method": "unet", "model_sha256": "ab12", "warnings": ["Thick."]})
+    return measure([raw, smooth], mask, provenance={smooth: {"method": "unet", "model_sha256": "ab12", "warnings": ["Thick."]}})
 
 
 def test_page_and_web_page_are_written_and_say_research_use(report, tmp_path):
@@ -53,11 +65,22 @@ def test_a_missing_folder_is_refused(report, tmp_path):
 
 def test_a_dangerous_volume_name_is_disarmed_in_csv_and_html(pair):
     raw, _, mask = pair
-    evil = make_report(replace(raw, name='=HYPERLINK("http://x")<script>alert(1)</script>'), mask)
-    assert str(table_rows(evil)[0]["volume"]).startswith("'=")
+    evil = made(replace(raw, name='=HYPERLINK("http://x")<script>alert(1)</script>'), mask)
+    assert str(measurement_rows(evil)[0]["volume"]).startswith("'=")
     html = page(evil)
     assert "<script" not in html
     assert "&lt;script&gt;" in html
+
+
+def test_words_of_the_provenance_and_the_mask_are_escaped_too(pair):
+    raw, smooth, mask = pair
+    record = {"method": "<img src=x onerror=alert(1)>", "warnings": ["<b>bold</b> & more"]}
+    doubted = replace(mask, quality=MaskQuality("look", ("<script>alert(2)</script>",)))
+    html = page(measure([raw, smooth], doubted, provenance={smooth: record}), "<i>title</i>")
+    assert not any(tag in html for tag in ("<img src=x", "<b>", "<script", "<i>"))
+    assert "&lt;b&gt;bold&lt;/b&gt; &amp; more" in html
+    assert "{{" not in html
+    assert "{%" not in html
 
 
 def test_the_web_page_loads_nothing_from_outside(report):
@@ -71,8 +94,8 @@ def test_the_web_page_loads_nothing_from_outside(report):
 
 def test_the_heading_is_the_callers_label_or_the_volume_name(pair):
     raw, _, mask = pair
-    assert "chest 7" in page(make_report(raw, mask))
-    assert "Study 4" in page(make_report(raw, mask, label="Study 4"))
+    assert "chest 7" in page(made(raw, mask))
+    assert "Study 4" in page(made(raw, mask), "Study 4")
 
 
 def test_json_holds_every_result_and_no_nan(report):
@@ -92,28 +115,28 @@ def test_every_abbreviation_of_the_tables_is_explained_on_the_page(report, word)
 
 def test_the_percentile_at_the_predicted_volume_is_shown_for_both_volumes(pair):
     raw, smooth, mask = pair
-    described = make_report(raw, mask, smooth, patient=Patient("female", 165, 60))
+    described = made(raw, mask, smooth, patient=Patient("female", 165, 60))
     _, rows = printed_whole(described)
     shown = next(row for row in rows if row[0].startswith("Perc15 at predicted TLV"))
-    assert shown[1:] == [f"{panel.perc15_adjusted_hu:.0f}" for _, panel in described.panels]
-    assert json_record(described)["volumes"][1]["perc15_adjusted_hu"] == described.panels[1][1].perc15_adjusted_hu
-    assert "Perc15 at predicted TLV" not in page(make_report(raw, mask))
+    assert shown[1:] == [f"{volume.perc15_adjusted_hu:.0f}" for volume in described.volumes]
+    assert json_record(described)["volumes"][1]["perc15_adjusted_hu"] == described.volumes[1].perc15_adjusted_hu
+    assert "Perc15 at predicted TLV" not in page(made(raw, mask))
 
 
 def test_a_sharp_raw_scan_alone_is_called_too_high(pair):
     raw, _, mask = pair
-    assert any("too high" in line for line in verdicts(make_report(raw, mask)))
+    assert any("too high" in line for line in verdicts(made(raw, mask)))
 
 
 def test_a_low_index_is_called_unreliable_in_place(report):
-    assert report.normalized_panel.whole.ei_percent < 5
+    assert report.volumes[1].whole.ei_percent < 5
     assert any("Location unreliable" in line for line in verdicts(report))
 
 
 def test_doubts_about_the_mask_come_first(pair):
     raw, smooth, mask = pair
     doubted = replace(mask, quality=MaskQuality("look", ("The apex is cut.",)))
-    lines = verdicts(make_report(raw, doubted, smooth))
+    lines = verdicts(made(raw, doubted, smooth))
     assert lines[0] == "Lung mask: look at it. The apex is cut."
 
 
@@ -122,13 +145,13 @@ def test_the_page_fits_even_with_lobes_and_many_doubts(pair, caplog):
     lobes = np.where(mask.labels == 1, 1 + np.arange(150)[None, :, None] // 60, 4).astype(np.uint8)
     lobes[(mask.labels == 2) & (np.arange(72)[:, None, None] > 40)] = 5
     reasons = tuple(f"Finding {n} is described here in a sentence of the usual length for a reader." for n in range(7))
-    crowded = make_report(raw, replace(mask, lobes=lobes, quality=MaskQuality("look", reasons)), smooth)
-    from ctkernel.report.figures import views
+    crowded = made(raw, replace(mask, lobes=lobes, quality=MaskQuality("look", reasons)), smooth)
+    from EmphysemaQuantLib.report.figures import views
 
-    _, end = _draw(crowded, views(crowded), 0.0)
+    _, end = _draw(crowded, "chest 7", views(crowded), 0.0)
     assert end < LOWEST
     with caplog.at_level(logging.WARNING):
-        figure = draw_page(crowded)
+        figure = draw_page(crowded, "chest 7")
     assert not caplog.records
     lowest = min(t.get_position()[1] for t in figure.texts if t.get_text() != RESEARCH_USE)
     assert lowest >= LOWEST
@@ -152,23 +175,23 @@ def test_pictures_stand_upright_whatever_the_stored_order(pair):
 
 
 def test_the_normalized_index_without_a_known_error_says_so(report):
-    assert report.interval is None
-    assert "without interval" in interval_lines(report)[0]
-    assert interval_lines(report)[0] in verdicts(report)
+    assert report.volumes[1].interval is None
+    assert "without interval" in interval_sentences(report.volumes)[0]
+    assert interval_sentences(report.volumes)[0] in verdicts(report)
 
 
 def test_another_real_reconstruction_is_never_called_normalized(pair):
     raw, smooth, mask = pair
-    both = make_report(raw, mask, replace(smooth, name="chest 7 B20f", synthetic=False))
-    assert both.kinds == ("raw", "compared")
+    both = made(raw, mask, replace(smooth, name="chest 7 B20f", synthetic=False))
+    assert [volume.kind for volume in both.volumes] == ["raw", "compared"]
     assert "normalized" not in page(both)
     assert "compared" in headline(both)
-    assert interval_lines(both) == []
+    assert interval_sentences(both.volumes) == []
 
 
 def test_a_normalized_volume_alone_is_called_normalized(pair):
     _, smooth, mask = pair
-    alone = make_report(smooth, mask)
-    assert alone.kinds == ("normalized",)
+    alone = made(smooth, mask)
+    assert [volume.kind for volume in alone.volumes] == ["normalized"]
     assert "synthetic B20f" in headline(alone)
-    assert table_rows(alone)[0]["kind"] == "normalized"
+    assert measurement_rows(alone)[0]["kind"] == "normalized"

@@ -7,12 +7,12 @@ import pytest
 from emphysema.phantom import make
 
 from EmphysemaQuantLib.core.indices.density import compute_indices
-from EmphysemaQuantLib.core.indices.distribution import density_histogram, ei_curve, floor_effect
+from EmphysemaQuantLib.core.indices.distribution import HISTOGRAM_EDGES_HU, density_histogram, ei_curve, floor_effect
 from EmphysemaQuantLib.core.indices.longitudinal import compare_dates, volume_adjusted_perc15
 from EmphysemaQuantLib.core.lungs.quality_verdict import MaskFacts, MaskQuality, judge
 from EmphysemaQuantLib.core.lungs.segmentation import LungMask
 from EmphysemaQuantLib.core.results.acquisition_sheet import Patient, acquisition_sheet, location_reliable, predicted_tlv_ml
-from EmphysemaQuantLib.core.results.measurement import measure_panel
+from EmphysemaQuantLib.core.results.measurement import MeasurementSettings, measure
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.volume import Acquisition, Geometry
 
@@ -42,7 +42,7 @@ def test_the_curve_agrees_with_the_index_and_rises(chest):
 def test_the_histogram_holds_every_voxel_in_its_range(chest):
     volume, mask = chest
     lung = volume.hu[mask.mask]
-    edges, percent = density_histogram(lung)
+    edges, percent = HISTOGRAM_EDGES_HU, density_histogram(lung)
     assert percent.sum() == pytest.approx(100 * np.mean((lung >= edges[0]) & (lung <= edges[-1])))
     assert len(edges) == len(percent) + 1
 
@@ -72,11 +72,11 @@ def test_sponge_model_undoes_a_change_of_inspiration(chest):
     assert change.ei_adjusted_change_points == pytest.approx(0.0, abs=0.01)
 
 
-def test_loss_of_tissue_is_beyond_measurement_error_and_none_is_not(chest):
+def test_loss_of_tissue_is_beyond_limits_and_none_is_not(chest):
     volume, mask = chest
-    assert not compare_dates((volume, mask), (volume, mask)).beyond_measurement_error
+    assert not compare_dates((volume, mask), (volume, mask)).beyond_limits
     lost = replace(volume, hu=np.where(mask.mask, volume.hu - 15.0, volume.hu).astype(np.float32))
-    assert compare_dates((volume, mask), (lost, mask)).beyond_measurement_error
+    assert compare_dates((volume, mask), (lost, mask)).beyond_limits
 
 
 def test_adjusted_percentile_refuses_impossible_volumes():
@@ -126,16 +126,16 @@ def test_percentile_15_is_adjusted_to_the_predicted_volume_when_the_patient_is_d
     volume, mask = chest
     patient = Patient("female", 165, 60)
     predicted = predicted_tlv_ml(patient)
-    panel = measure_panel(volume, mask, patient=patient)
+    panel = measure([volume], mask, MeasurementSettings(patient=patient)).volume
     expected = (panel.whole.perc15_hu + 1000) * panel.whole.tlv_ml / predicted - 1000
     assert panel.perc15_adjusted_hu == pytest.approx(expected)
-    assert measure_panel(volume, mask).perc15_adjusted_hu is None
+    assert measure([volume], mask).volume.perc15_adjusted_hu is None
     assert next(i for i in panel.sheet if i.name == "Inspiration").remark
 
 
 def test_thirds_are_of_equal_volume_or_of_equal_height_as_asked(chest):
     volume, mask = chest
-    by_volume, by_height = (measure_panel(volume, mask, by=by) for by in ("volume", "height"))
+    by_volume, by_height = (measure([volume], mask, MeasurementSettings(thirds_by=by)).volume for by in ("volume", "height"))
     thirds = [{r.region: r.voxels for r in p.regions if "third" in r.region} for p in (by_volume, by_height)]
     assert thirds[0] != thirds[1]
     assert sum(thirds[0].values()) == sum(thirds[1].values()) == by_volume.whole.voxels
@@ -166,7 +166,7 @@ def test_the_limit_of_the_percentile_is_eleven_hu(chest, fall, beyond):
     # every voxel above the threshold before and after, so that the percentile alone decides
     calm = replace(volume, hu=np.where(mask.mask, -850.0, volume.hu).astype(np.float32))
     lost = replace(calm, hu=np.where(mask.mask, -850.0 - fall, volume.hu).astype(np.float32))
-    assert compare_dates((calm, mask), (lost, mask)).beyond_measurement_error is beyond
+    assert compare_dates((calm, mask), (lost, mask)).beyond_limits is beyond
 
 
 @pytest.mark.parametrize(("share", "beyond"), [(0.035, False), (0.039, True)])
@@ -176,7 +176,7 @@ def test_the_limit_of_the_index_is_3_7_points(chest, share, beyond):
     holes = np.argwhere(mask.mask)[: round(share * mask.mask.sum())]
     hu = calm.hu.copy()
     hu[tuple(holes.T)] = -990.0
-    assert compare_dates((calm, mask), (replace(calm, hu=hu), mask)).beyond_measurement_error is beyond
+    assert compare_dates((calm, mask), (replace(calm, hu=hu), mask)).beyond_limits is beyond
 
 
 def test_the_share_of_emphysema_at_the_floor_is_exact():
@@ -230,7 +230,7 @@ def test_hardly_any_lung_is_a_failure():
 
 def test_the_panel_holds_all_regions_and_agrees_with_itself(chest):
     volume, mask = chest
-    panel = measure_panel(volume, mask)
+    panel = measure([volume], mask).volume
     names = [r.region for r in panel.regions]
     assert names == ["whole", "right", "left", "upper third", "middle third", "lower third", "core", "rind"]
     assert dict(panel.curve)[-950.0] == panel.whole.ei_percent

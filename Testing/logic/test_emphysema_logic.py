@@ -15,7 +15,7 @@ import vtk
 from EmphysemaQuantLib.core.results import quantification
 from EmphysemaQuantLib.core.results.table import MAIN_COLUMNS, MEANINGS
 from EmphysemaQuantLib.logic import EmphysemaLogic, OutputNodes, sliceOfMost
-from EmphysemaQuantLib.mrml import result_nodes, segments
+from EmphysemaQuantLib.mrml import result_nodes, segments, view_overlay
 from EmphysemaQuantLib.ui import summary
 from KernelNormalizationLib.core.errors import InputError, LungNotFoundError
 from KernelNormalizationLib.mrml import provenance
@@ -155,8 +155,51 @@ def test_comparison_splits_emphysema_into_kept_and_removed(logic: EmphysemaLogic
     assert result.agreement is not None
     assert result.agreement.delta_ei_points == pytest.approx(-EI_RIGHT / 4)
     assert [cell(outputs.table, row, "volume") for row in (0, 3)] == ["Chest B70f", "Chest B70f B20f (synthetic)"]
-    display = outputs.segmentation.GetDisplayNode()
-    assert not display.GetSegmentVisibility(segments.segmentIds(outputs.segmentation, "emphysema")[0])
+    added = segment_array(outputs, "added", chest)
+    assert not added.any()
+
+
+def drawn(display: Any, outputs: OutputNodes) -> set[str]:
+    """Roles of the emphysema segments that a display node draws."""
+    roles = ("emphysema", "comparedEmphysema", "removed", "kept", "added")
+    ids = {role: segments.segmentIds(outputs.segmentation, role) for role in roles}
+    return {role for role, found in ids.items() if found and display.GetSegmentVisibility(found[0])}
+
+
+def test_every_volume_has_a_display_of_its_own_emphysema(logic: EmphysemaLogic, chest: Any, synthetic: Any) -> None:
+    result, outputs = logic.quantify(chest, synthetic)
+    (scan, own), (other, second) = view_overlay.displays(outputs.segmentation)
+    assert (scan, other) == (chest, synthetic)
+    assert (drawn(own, outputs), drawn(second, outputs)) == ({"emphysema"}, {"comparedEmphysema"})
+    np.testing.assert_array_equal(segment_array(outputs, "comparedEmphysema", chest), result.compared.emphysema)
+    ids = [segments.segmentIds(outputs.segmentation, role)[0] for role in ("emphysema", "comparedEmphysema")]
+    assert len({outputs.segmentation.GetSegmentation().GetSegment(i).GetColor() for i in ids}) == 1
+    assert second.GetSegmentOpacity2DFill(ids[1]) == pytest.approx(segments.COMPARED.fill)
+    view_overlay.drawSegments(outputs.segmentation, change=True)
+    assert drawn(own, outputs) == drawn(second, outputs) == {"removed", "kept", "added"}
+
+
+def names_of_change(outputs: OutputNodes) -> list[str]:
+    segmentation = outputs.segmentation.GetSegmentation()
+    ids = [segments.segmentIds(outputs.segmentation, style.role)[0] for style in segments.CHANGE]
+    return [segmentation.GetSegment(i).GetName() for i in ids]
+
+
+def test_removed_by_normalization_is_said_of_a_scan_and_its_partner_only(
+    logic: EmphysemaLogic, chest: Any, synthetic: Any
+) -> None:
+    _, outputs = logic.quantify(chest, synthetic)
+    assert names_of_change(outputs) == ["Removed by normalization", "Kept", "Added by normalization"]
+    _, reversed_outputs = logic.quantify(synthetic, chest)
+    assert names_of_change(reversed_outputs) == ["Removed by normalization", "Kept", "Added by normalization"]
+    for role, voxels in (("removed", 140), ("added", 0)):
+        assert segment_array(reversed_outputs, role, chest).sum() == voxels, "the scan comes first, whichever was chosen first"
+    follow_up = slicer.util.addVolumeFromArray(chest_hu(), ijkToRAS=np.diag([-1.0, -1.0, 2.0, 1.0]), name="Follow-up")
+    _, outputs = logic.quantify(chest, follow_up, outputs=outputs)
+    assert names_of_change(outputs) == ["Only in Chest B70f", "In both", "Only in Follow-up"]
+    synthetic.SetNodeReferenceID(provenance.INPUT_REFERENCE_ROLE, follow_up.GetID())
+    _, outputs = logic.quantify(chest, synthetic, outputs=outputs)
+    assert names_of_change(outputs)[0] == "Only in Chest B70f", "synthetic, but made from another scan"
 
 
 def test_second_run_reuses_the_nodes_and_keeps_the_users_names(
@@ -188,17 +231,11 @@ def test_segments_that_share_a_labelmap_are_replaced_each_by_itself(logic: Emphy
     np.testing.assert_array_equal(segments.readMask(outputs.segmentation, foreign, chest), chest_hu() == 40.0)
 
 
-def test_surfaces_follow_a_second_run(logic: EmphysemaLogic, chest: Any) -> None:
+def test_surfaces_of_a_former_result_do_not_stay(logic: EmphysemaLogic, chest: Any) -> None:
     _, outputs = logic.quantify(chest)
     outputs.segmentation.CreateClosedSurfaceRepresentation()
-    hu = slicer.util.arrayFromVolume(chest)
-    hu[HOLES], hu[4:8, 12:22, 30:35] = -860.0, -980.0
     _, outputs = logic.quantify(chest, outputs=outputs)
-    (emphysema,) = segments.segmentIds(outputs.segmentation, "emphysema")
-    surface = vtk.vtkPolyData()
-    assert outputs.segmentation.GetClosedSurfaceRepresentation(emphysema, surface)
-    bounds = surface.GetBounds()
-    assert bounds[:2] == pytest.approx((-35.0, -29.0), abs=1.5)  # R of columns 30 to 34, left of the patient's middle
+    assert not outputs.segmentation.GetSegmentation().ContainsRepresentation("Closed surface")
 
 
 def test_edited_and_renamed_lung_segments_are_used_as_the_mask(logic: EmphysemaLogic, chest: Any) -> None:
@@ -240,8 +277,8 @@ def test_airways_are_a_segment_and_stand_in_table_and_report_with_their_volume(c
     millilitres = np.count_nonzero(outside) * 2.0 / 1000.0
     assert float(cell(outputs.table, 0, "airways [mL]")) == pytest.approx(millilitres, abs=1e-4)
     assert cell(outputs.table, 1, "airways [mL]") == ""
-    assert f"Airways left out of the lungs: {millilitres:.1f} mL" in summary.headline(result)
-    assert f"Airways left out of the lungs: {millilitres:.1f} mL" in summary.asText(result)
+    assert f"Airways left out of the lungs: {millilitres:.0f} mL" in summary.headline(result)
+    assert f"Airways left out of the lungs: {millilitres:.0f} mL" in summary.asText(result)
 
 
 def test_airways_stay_when_the_lungs_are_edited_and_measured_again(chest: Any) -> None:
@@ -314,6 +351,15 @@ def test_volumes_on_different_grids_are_refused(logic: EmphysemaLogic, chest: An
         logic.quantify(chest, chest)
 
 
+def test_segments_belong_to_the_original_in_whatever_order_the_volumes_are_chosen(
+    logic: EmphysemaLogic, chest: Any, synthetic: Any
+) -> None:
+    result, outputs = logic.quantify(synthetic, chest)
+    assert result.volume.name == chest.GetName()
+    assert outputs.segmentation.GetNodeReference(segments.VOLUME_REFERENCE_ROLE) is chest
+    np.testing.assert_array_equal(segment_array(outputs, "emphysema", chest), chest_hu() < -950)
+
+
 def test_partner_is_found_by_provenance_both_ways(logic: EmphysemaLogic, chest: Any, synthetic: Any) -> None:
     assert logic.partnerOf(chest) is synthetic
     assert logic.partnerOf(synthetic) is chest
@@ -331,6 +377,20 @@ def test_histogram_sums_to_all_lung_voxels_and_marks_the_threshold(
     line = outputs.chart.GetNthPlotSeriesNode(2).GetTableNode().GetTable()
     assert [line.GetValueByName(row, "HU").ToDouble() for row in (0, 1)] == [-950.0, -950.0]
     assert "research use only" in outputs.chart.GetTitle()
+
+
+def test_no_curve_has_a_volumes_name(logic: EmphysemaLogic, chest: Any, synthetic: Any) -> None:
+    logic.quantify(chest, synthetic)
+    assert slicer.util.getNode(chest.GetName()) is chest
+    assert slicer.util.getNode(synthetic.GetName()) is synthetic
+    assert len(slicer.util.getNodes("Chest B70f")) == 1
+
+
+def test_lungs_on_another_grid_are_put_on_the_volumes(logic: EmphysemaLogic, chest: Any) -> None:
+    _, outputs = logic.quantify(chest)
+    chest.SetOrigin(2.0, 0.0, 0.0)  # moved by two voxels to the right
+    mask = segments.lungMaskFromSegmentation(outputs.segmentation, chest)
+    np.testing.assert_array_equal(mask.labels[:, :, 2:], np.where(lung_boxes()[0], 1, lung_boxes()[1] * 2)[:, :, :-2])
 
 
 def test_removing_the_outputs_leaves_only_the_volumes(logic: EmphysemaLogic, chest: Any, synthetic: Any, scene: Any) -> None:
@@ -372,6 +432,7 @@ def test_a_segment_that_cannot_be_put_on_the_grid_is_named(
     """VTK's own failure, which no input provokes."""
     _, outputs = logic.quantify(chest)
     (right,) = segments.segmentIds(outputs.segmentation, "rightLung")
+    chest.SetOrigin(0.25, 0.0, 0.0)
     failing = SimpleNamespace(ResampleOrientedImageToReferenceOrientedImage=lambda *_: False)
     monkeypatch.setattr(slicer, "vtkOrientedImageDataResample", failing)
     with pytest.raises(RuntimeError, match=f"segment {right} of .* could not be put on the volume's grid"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def test_result_has_the_input_geometry_and_the_normalized_voxels(logic: Normaliz
 def test_result_is_named_and_marked_as_synthetic_with_its_provenance(logic: NormalizationLogic, ct_node: Any) -> None:
     ct_node.SetAttribute(provenance.KERNEL, "B70f")
     output = logic.normalize(ct_node, "linear")
-    assert output.GetName() == "Chest B70f B20f (synthetic)"
+    assert output.GetName() == "Chest B70f B20f (synthetic, linear)"
     assert output.GetAttribute("CTKernelNormalization.Synthetic") == "true"
     assert output.GetAttribute("CTKernelNormalization.ResearchUseOnly") == "true"
     assert output.GetAttribute("CTKernelNormalization.InputNodeID") == ct_node.GetID()
@@ -70,6 +71,17 @@ def test_result_is_named_and_marked_as_synthetic_with_its_provenance(logic: Norm
     assert provenance.inputOf(output) is ct_node
     assert logic.syntheticPartner(ct_node) is output
     assert "not for diagnosis" in output.GetDescription()
+
+
+def test_volumes_of_several_runs_are_told_apart_by_method_and_run(logic: NormalizationLogic, ct_node: Any) -> None:
+    made = RaisesBy100("unet").normalize(logic.volumeFromNode(ct_node), ProgressTracker())
+    result = replace(made, record={"method": "unet"})
+    nodes = [logic.addResult(result, ct_node), logic.normalize(ct_node, "linear"), logic.addResult(result, ct_node)]
+    assert [node.GetName().removeprefix(ct_node.GetName()) for node in nodes] == [
+        " B20f (synthetic, UNet)",
+        " B20f (synthetic, linear)",
+        " B20f (synthetic, UNet, run 2)",
+    ]
 
 
 def test_input_node_is_not_modified(logic: NormalizationLogic, ct_node: Any) -> None:

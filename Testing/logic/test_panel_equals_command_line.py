@@ -1,55 +1,180 @@
-"""The panel and the command line give one scan the same lung mask, the same indices, and say the same of them."""
+"""Panel (on real MRML nodes) and command line (on files) measure the same, in whatever order two volumes are given."""
 
 from __future__ import annotations
 
 import csv
+import json
+import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import slicer
 
-from ctkernel.quantification_files import METRICS_CSV, lung_mask_for
-from ctkernel.quantification_files import quantify as command_quantify
-from ctkernel.report.text import interval_lines
+from ctkernel.cli import main
+from EmphysemaQuantLib.core.indices.emphysema_mask import THRESHOLD_RANGE_HU
 from EmphysemaQuantLib.core.indices.prediction_interval import ENSEMBLE_KEY, ENSEMBLE_SD_KEY
-from EmphysemaQuantLib.core.results import quantification
-from EmphysemaQuantLib.core.results.quantification import quantify as panel_quantify
-from EmphysemaQuantLib.ui.summary import asCsv, asText
-from KernelNormalizationLib.core.progress import ProgressTracker
-from KernelNormalizationLib.core.simulated_chest import SamplePair, make_sample
+from EmphysemaQuantLib.core.lungs.segmentation import segment_lungs
+from EmphysemaQuantLib.core.results.measurement import MeasurementSettings, measure
+from EmphysemaQuantLib.core.results.wording import interval_sentences
+from EmphysemaQuantLib.logic import EmphysemaLogic
+from EmphysemaQuantLib.ui.summary import asCsv, asText, headline
+from KernelNormalizationLib.core.errors import InputError
+from KernelNormalizationLib.core.io.file_conversion import provenance_path
+from KernelNormalizationLib.core.io.writing import write_json, write_volume
+from KernelNormalizationLib.core.methods.protocol import NormalizationResult
+from KernelNormalizationLib.core.simulated_chest import make_sample
+from KernelNormalizationLib.core.volume import CTVolume
+from KernelNormalizationLib.mrml import provenance
+from KernelNormalizationLib.mrml.volumes import addSyntheticVolumeNode
+
+ROOT = Path(__file__).resolve().parents[2]
+RECORD = {"method": "unet", ENSEMBLE_KEY: {ENSEMBLE_SD_KEY: 0.4}}
+OTHER_RECORD = {"method": "bands", ENSEMBLE_KEY: {ENSEMBLE_SD_KEY: 1.7}}
+
+
+@dataclass
+class Volumes:
+    """The original and two synthetic volumes of one scan, as files with records and as volumes in memory."""
+
+    original: CTVolume
+    synthetic: CTVolume
+    other: CTVolume
+    folder: Path
+
+    def path(self, volume: CTVolume) -> Path:
+        return self.folder / f"{volume.name}.nrrd"
 
 
 @pytest.fixture(scope="module")
-def sample() -> SamplePair:
-    return make_sample(3, (24, 208, 208), (10.0, 1.6, 1.6))
+def scan(tmp_path_factory: pytest.TempPathFactory) -> Volumes:
+    sample = make_sample(3, (24, 208, 208), (10.0, 1.6, 1.6))
+    original = sample.sharp.with_hu(sample.sharp.hu, name="sharp", synthetic=False)
+    synthetic = original.with_hu(sample.smooth.hu, name="smooth synthetic", synthetic=True)
+    other = original.with_hu(sample.smooth.hu - np.float32(15.0), name="other synthetic", synthetic=True)
+    volumes = Volumes(original, synthetic, other, tmp_path_factory.mktemp("scan"))
+    for volume, record in ((original, None), (synthetic, RECORD), (other, OTHER_RECORD)):
+        write_volume(volume, volumes.path(volume))
+        if record is not None:
+            write_json(record, provenance_path(volumes.path(volume)))
+    return volumes
+
+
+def nodes_of(scan: Volumes) -> dict[CTVolume, Any]:
+    """The three volumes as MRML nodes, made as the Kernel Normalization module makes them."""
+    lps_to_ras = np.diag([-1.0, -1.0, 1.0, 1.0])
+    original = slicer.util.addVolumeFromArray(
+        scan.original.hu, ijkToRAS=lps_to_ras @ scan.original.geometry.ijk_to_lps, name=scan.original.name
+    )
+    original.CreateDefaultDisplayNodes()
+    original.SetAttribute(provenance.KERNEL, scan.original.acquisition.kernel)
+    original.SetAttribute(provenance.MANUFACTURER, scan.original.acquisition.manufacturer)
+    found = {scan.original: original}
+    for volume, record in ((scan.synthetic, RECORD), (scan.other, OTHER_RECORD)):
+        found[volume] = addSyntheticVolumeNode(NormalizationResult(volume, dict(record)), original)
+        found[volume].SetName(volume.name)
+    return found
+
+
+def by_panel(scan: Volumes, first: CTVolume, second: CTVolume) -> Any:
+    nodes = nodes_of(scan)
+    return EmphysemaLogic().quantify(nodes[first], nodes[second])[0]
+
+
+def by_command(scan: Volumes, first: CTVolume, second: CTVolume, out: Path) -> str:
+    arguments = ["quantify", str(scan.path(first)), "--compare", str(scan.path(second)), "--out", str(out), "--report"]
+    assert main(arguments) == 0
+    return (out / "metrics.csv").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("synthetic_first", [False, True])
-def test_original_and_synthetic_volume_measure_alike_on_the_mask_of_the_original(
-    sample: SamplePair, tmp_path: Path, synthetic_first: bool
+def test_original_and_synthetic_measure_alike_everywhere_in_either_order(
+    scan: Volumes, scene: Any, tmp_path: Path, synthetic_first: bool
 ) -> None:
-    original = sample.sharp
-    synthetic = original.with_hu(sample.smooth.hu, name="normalized", synthetic=True)
-    pair = (synthetic, original) if synthetic_first else (original, synthetic)
-    panel = panel_quantify(*pair)
-    mask = lung_mask_for(pair, None, ProgressTracker())
-    np.testing.assert_array_equal(panel.lung_mask.labels, mask.labels)
-    np.testing.assert_array_equal(panel.lung_mask.airways, mask.airways)
-    report = command_quantify((original, synthetic), mask, tmp_path)
-    expected = {measured.synthetic: measured.whole.ei_percent for _, measured in report.panels}
-    assert {result.synthetic: result.whole.ei_percent for result in panel.results} == pytest.approx(expected, abs=1e-9)
-
-
-@pytest.mark.parametrize("record", [{ENSEMBLE_KEY: {ENSEMBLE_SD_KEY: 0.4}}, {}], ids=["known error", "no known error"])
-def test_table_and_interval_are_the_same(sample: SamplePair, tmp_path: Path, record: dict[str, object]) -> None:
-    synthetic = sample.sharp.with_hu(sample.smooth.hu, name="normalized", synthetic=True)
-    panel = quantification.with_intervals(panel_quantify(sample.sharp, synthetic), [{}, record])
-    report = command_quantify((sample.sharp, synthetic), panel.lung_mask, tmp_path, provenance=record)
-    (sentence,) = interval_lines(report)
+    pair = (scan.synthetic, scan.original) if synthetic_first else (scan.original, scan.synthetic)
+    panel = by_panel(scan, *pair)
+    np.testing.assert_array_equal(panel.lung_mask.labels, segment_lungs(scan.original, smooth=scan.synthetic).labels)
+    reference = measure((scan.original, scan.synthetic), provenance={scan.synthetic: RECORD})
+    assert [volume.name for volume in panel.volumes] == ["sharp", "smooth synthetic"]
+    assert panel.agreement == reference.agreement
+    of_command = by_command(scan, *pair, tmp_path)
+    assert asCsv(panel) == of_command == asCsv(reference)
+    record = json.loads((tmp_path / "metrics.json").read_text())
+    assert record["agreement"]["delta_ei_points"] == reference.agreement.delta_ei_points < 0.0
+    (sentence,) = interval_sentences(reference.volumes)
     assert sentence in asText(panel)
-    with (tmp_path / METRICS_CSV).open(encoding="utf-8", newline="") as file:
-        of_command = list(csv.DictReader(file))
-    of_panel = list(csv.DictReader(asCsv(panel).splitlines()))
-    assert list(of_panel[0]) == list(of_command[0])
-    # the command line adds thirds, core and rind
-    assert of_panel == [row for row in of_command if row["region"] in ("whole", "right", "left")]
+    assert sentence in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_each_of_two_synthetic_volumes_has_its_own_interval_and_provenance(
+    scan: Volumes, scene: Any, tmp_path: Path, swapped: bool
+) -> None:
+    pair = (scan.other, scan.synthetic) if swapped else (scan.synthetic, scan.other)
+    of_command = by_command(scan, *pair, tmp_path)
+    assert asCsv(by_panel(scan, *pair)) == of_command
+    widths = {
+        row["volume"]: float(row["EI high [%]"]) - float(row["EI low [%]"])
+        for row in csv.DictReader(of_command.splitlines())
+        if row["region"] == "whole"
+    }
+    # 2 x 1.96 x the spread of each one's own ensemble
+    assert widths == pytest.approx({"smooth synthetic": 3.92 * 0.4, "other synthetic": 3.92 * 1.7}, rel=1e-3)
+    volumes = json.loads((tmp_path / "metrics.json").read_text())["volumes"]
+    assert {volume["name"]: volume["provenance"]["method"] for volume in volumes} == {
+        "smooth synthetic": "unet",
+        "other synthetic": "bands",
+    }
+    html = (tmp_path / "report.html").read_text()
+    assert "method: unet" in html
+    assert "method: bands" in html
+    assert "ensemble spread 0.40 points" in html
+    assert "ensemble spread 1.70 points" in html
+
+
+def test_panel_and_command_line_accept_the_same_thresholds(capsys: pytest.CaptureFixture[str]) -> None:
+    ui = ElementTree.parse(ROOT / "EmphysemaQuant" / "Resources" / "UI" / "EmphysemaQuant.ui")
+    (slider,) = (widget for widget in ui.iter("widget") if widget.get("name") == "thresholdSlider")
+    limits = tuple(float(slider.find(f"property[@name='{name}']/double").text) for name in ("minimum", "maximum"))
+    assert limits == THRESHOLD_RANGE_HU
+    for refused in (-1000.5, -799.5, float("nan")):
+        with pytest.raises(InputError, match="choose one from -1000 to -800 HU"):
+            MeasurementSettings(refused)
+        assert main(["quantify", "absent.nrrd", "--out", "absent", "--threshold", str(refused)]) == 2
+        assert "choose one from -1000 to -800 HU" in capsys.readouterr().err
+
+
+def test_people_see_one_decimal_of_the_index_and_whole_millilitres(scan: Volumes, scene: Any) -> None:
+    panel = by_panel(scan, scan.original, scan.synthetic)
+    whole = panel.volume.whole
+    assert f"EI {whole.ei_percent:.1f} %" in headline(panel)
+    (row,) = (line for line in asText(panel).splitlines()[3:6] if line.strip().startswith("whole"))
+    assert row.split()[1:4] == [f"{whole.ei_percent:.1f}", f"{whole.ev_ml:.0f}", f"{whole.tlv_ml:.0f}"]
+
+
+def test_the_panel_writes_the_report_of_the_command_line(scan: Volumes, scene: Any, tmp_path: Path) -> None:
+    panel = by_panel(scan, scan.original, scan.synthetic)
+    written = EmphysemaLogic().writeReport(panel, tmp_path)
+    of_command = by_command(scan, scan.original, scan.synthetic, tmp_path / "command")
+    assert of_command == asCsv(panel)
+    assert written["pdf"].read_bytes().startswith(b"%PDF")
+    assert without_series(written["html"]) == without_series(tmp_path / "command" / "report.html")
+    with pytest.raises(InputError, match="absent does not exist"):
+        EmphysemaLogic().writeReport(panel, tmp_path / "absent")
+
+
+def without_series(page: Path) -> list[str]:
+    """The page's lines; a series UID of the made node is no part of the file."""
+    return [line for line in page.read_text(encoding="utf-8").splitlines() if "Series " not in line]
+
+
+def test_a_missing_package_of_the_report_is_named(
+    scan: Volumes, scene: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel = by_panel(scan, scan.original, scan.synthetic)
+    assert EmphysemaLogic.missingForReport() == []
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "jinja2" else object())
+    with pytest.raises(InputError, match="Python packages Jinja2; install"):
+        EmphysemaLogic().writeReport(panel, tmp_path)

@@ -11,6 +11,7 @@ from typing import Any
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 import slicer
+import vtk
 from PySide6 import QtCore, QtGui, QtWidgets
 
 from . import facts, mrml, mrmlwidgets, parameternodes, scriptedmodule
@@ -42,12 +43,45 @@ class StrictNamespace:
         raise AttributeError(f"'{name}' cannot be set on {self._what}")
 
 
+class SliceView:
+    """What a slice view shows beside its slice: a corner annotation, and a renderer for actors of one's own.
+
+    Its window is never drawn; :mod:`.pictures` draws what is in it.
+    """
+
+    def __init__(self, logic: Any) -> None:
+        self._logic = logic
+        self.annotation = vtk.vtkCornerAnnotation()
+        self.annotation.SetMaximumLineHeight(0.07)
+        self.annotation.GetTextProperty().ShadowOn()
+        self.renderer = vtk.vtkRenderer()
+        self._window = vtk.vtkRenderWindow()
+        self._window.SetOffScreenRendering(1)
+        self._window.AddRenderer(self.renderer)
+        self.renders_scheduled = 0
+
+    def strict(self) -> StrictNamespace:
+        """This view with Slicer's names only."""
+        return StrictNamespace(
+            "slice view",
+            facts.of("slice view Red").names,
+            cornerAnnotation=lambda: self.annotation,
+            renderWindow=lambda: self._window,
+            scheduleRender=self._schedule,
+            mrmlSliceNode=self._logic.GetSliceNode,
+        )
+
+    def _schedule(self) -> None:
+        self.renders_scheduled += 1
+
+
 class LayoutManager:
     """Views of the current layout as real slice nodes and logics; draws nothing."""
 
     def __init__(self, host: mrml.MrmlHost) -> None:
         self._host = host
         self._logics: dict[str, Any] = {}
+        self._views: dict[str, SliceView] = {}
         self._layout_logic = slicer.vtkMRMLLayoutLogic()
         self._layout_logic.SetMRMLScene(host.scene)
         self.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
@@ -82,6 +116,25 @@ class LayoutManager:
         """The slice logic of a view by its singleton tag."""
         return self._logics[name]
 
+    def slice_view(self, name: str) -> SliceView:
+        """The view of a slice node by its singleton tag, made on first use."""
+        if name not in self._views:
+            self._views[name] = SliceView(self._logics[name])
+        return self._views[name]
+
+    def sliceWidget(self, name: str) -> Any:
+        """A slice widget with Slicer's names only; ``None`` for a view that no layout ever had."""
+        if name not in self._logics:
+            return None
+        return StrictNamespace(
+            "slice widget",
+            facts.of("slice widget Red").names,
+            sliceView=self.slice_view(name).strict,
+            mrmlSliceNode=self._logics[name].GetSliceNode,
+            mrmlSliceCompositeNode=self._logics[name].GetSliceCompositeNode,
+            sliceLogic=lambda: self._logics[name],
+        )
+
     def resetSliceViews(self) -> None:
         for logic in self._logics.values():
             logic.FitSliceToAll()
@@ -105,7 +158,7 @@ class LayoutManager:
 
         return _Strict(
             "slicer.app.layoutManager()", known, setLayout=self.setLayout, resetSliceViews=self.resetSliceViews,
-            layoutLogic=lambda: self._layout_logic,
+            layoutLogic=lambda: self._layout_logic, sliceWidget=self.sliceWidget,
             mrmlSliceLogics=self._host.application_logic.GetSliceLogics,
         )  # fmt: skip
 
@@ -116,7 +169,8 @@ class Application:
     def __init__(self) -> None:
         self.qapplication = QtWidgets.QApplication.instance() or QtWidgets.QApplication(["slicerhost"])
         self.host = mrml.start()
-        self.window = QtWidgets.QMainWindow()
+        self.selected_module = "Welcome"
+        self.window = _main_window(self)
         self.window.setObjectName("qSlicerMainWindow")
         self.layout_manager = LayoutManager(self.host)
         self.settings: dict[str, Any] = {}
@@ -173,9 +227,22 @@ class Application:
             topLevelWidgets=lambda: [wrapped(self.window)],
             clipboard=lambda: self.qapplication.clipboard(),
             coreIOManager=lambda: self._io(),
-            connect=lambda signal, slot: _require_signal("slicer.app", signal),
-            moduleManager=lambda: SimpleNamespace(connect=lambda *_: True, disconnect=lambda *_: True),
+            connect=self._connect,
+            quit=self.qapplication.quit,
+            moduleManager=lambda: SimpleNamespace(
+                connect=lambda *_: True, disconnect=lambda *_: True, module=lambda _name: None
+            ),
         )
+
+    def _connect(self, signal: str, slot: Any) -> bool:
+        _require_signal("slicer.app", signal)
+        if signal == "aboutToQuit()":
+            self.qapplication.aboutToQuit.connect(lambda: slot())
+        return True
+
+    def run_until_quit(self) -> int:
+        """The event loop, as the application runs it until the user quits; the exit code."""
+        return self.qapplication.exec()
 
     def _io(self) -> StrictNamespace:
         scene = self.host.scene
@@ -214,6 +281,13 @@ class Application:
         raw.show()
         self.qapplication.processEvents()
         raw.grab().save(path)
+
+
+def _main_window(app: Application) -> QtWidgets.QMainWindow:
+    """The window under the name its facts have; its module selector tells which module is open."""
+    members = {"moduleSelector": lambda _: SimpleNamespace(selectedModule=app.selected_module)}
+    window: QtWidgets.QMainWindow = type("slicer.util.mainWindow()", (QtWidgets.QMainWindow,), members)()
+    return window
 
 
 def start() -> Application:

@@ -12,6 +12,8 @@ from typing import Any
 
 import slicer
 from trame_slicer.resources import resources_path
+from vtkmodules.util.misc import calldata_type
+from vtkmodules.util.vtkConstants import VTK_OBJECT
 from vtkmodules.vtkCommonCore import vtkCollection
 
 _host: MrmlHost | None = None
@@ -29,6 +31,10 @@ class MrmlHost:
         self._add_module_logics()
         self._add_io()
         self.add_default_nodes()
+        self.complaints: list[str] = []
+        self._leaving: list[Any] = []
+        self.scene.AddObserver(self.scene.NodeAboutToBeRemovedEvent, self._about_to_be_removed)
+        self.scene.AddObserver(self.scene.NodeRemovedEvent, self._removed)
 
     def _connect_application_logic(self) -> None:
         self.application_logic.SetMRMLScene(self.scene)
@@ -58,6 +64,9 @@ class MrmlHost:
             logic.SetMRMLApplicationLogic(self.application_logic)
             self.application_logic.SetModuleLogic(name, logic)
             self.logics[name] = logic
+        # Beside the application's own colour logic, as in Slicer: the module's knows colour legends.
+        self.scene.RegisterNodeClass(slicer.vtkMRMLColorLegendDisplayNode())
+        self.logics["Colors"] = slicer.vtkSlicerColorLogic()
 
     def _add_io(self) -> None:
         self._remote_io = slicer.vtkMRMLRemoteIOLogic()
@@ -68,6 +77,24 @@ class MrmlHost:
             logic.SetMRMLApplicationLogic(self.application_logic)
         self._data_io.SetAndObserveDataIOManager(self._remote_io.GetDataIOManager())
         self._remote_io.AddDataIOToScene()
+
+    @calldata_type(VTK_OBJECT)
+    def _about_to_be_removed(self, _scene: Any, _event: Any, node: Any) -> None:
+        """Slicer's subject hierarchy looks a removed node up in the node's scene, and logs two lines where it has none."""
+        if node.GetScene() is None:
+            self.complaints.append(f"GetSubjectHierarchyNode: Invalid scene given ({node.GetName() or node.GetClassName()})")
+        elif node.IsA("vtkMRMLDisplayableNode"):
+            self._leaving = [node.GetNthDisplayNode(n) for n in range(node.GetNumberOfDisplayNodes())]
+
+    @calldata_type(VTK_OBJECT)
+    def _removed(self, scene: Any, _event: Any, node: Any) -> None:
+        """Slicer removes the display nodes of a removed node with it."""
+        if scene.IsClosing() or not node.IsA("vtkMRMLDisplayableNode"):
+            return
+        leaving, self._leaving = self._leaving, []
+        for display in leaving:
+            if display is not None and scene.IsNodePresent(display):
+                scene.RemoveNode(display)
 
     def add_default_nodes(self) -> None:
         """What the application adds to every new scene."""

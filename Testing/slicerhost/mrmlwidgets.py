@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from PySide6.QtCore import Property, QObject, Qt, Signal
+from PySide6.QtCore import Property, QChildEvent, QObject, QSize, Qt, Signal
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -17,6 +17,8 @@ from PySide6.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+
+COLLAPSED_HEIGHT, WIDEST = 24, 16777215
 
 
 def _stored(name: str, kind: type | str, default: Any) -> Any:
@@ -54,7 +56,24 @@ class ctkCollapsibleButton(QGroupBox):
         self.__dict__["_collapsed"] = collapsed
         for child in self.findChildren(QWidget, options=Qt.FindChildOption.FindDirectChildrenOnly):
             child.setVisible(not collapsed)
+        # What is left is the button itself.
+        self.setMaximumHeight(COLLAPSED_HEIGHT if collapsed else WIDEST)
         self.contentsCollapsed.emit(collapsed)
+
+    def sizeHint(self) -> QSize:
+        hint = super().sizeHint()
+        return QSize(hint.width(), COLLAPSED_HEIGHT) if self.__dict__.get("_collapsed", False) else hint
+
+    def minimumSizeHint(self) -> QSize:
+        hint = super().minimumSizeHint()
+        return QSize(hint.width(), COLLAPSED_HEIGHT) if self.__dict__.get("_collapsed", False) else hint
+
+    def childEvent(self, event: QChildEvent) -> None:
+        """A section that is built collapsed hides what is put into it."""
+        child = event.child()
+        if event.added() and self.__dict__.get("_collapsed", False) and isinstance(child, QWidget):
+            child.setVisible(False)
+        super().childEvent(event)
 
     collapsed = Property(bool, lambda self: self.__dict__.get("_collapsed", False), _set_collapsed)
 
@@ -273,11 +292,28 @@ class qMRMLTableView(QTableWidget):
         self._node = node
         table = node.GetTable() if node is not None else None
         rows, columns = (table.GetNumberOfRows(), table.GetNumberOfColumns()) if table else (0, 0)
-        self.setRowCount(rows)
+        titled = node is not None and node.GetUseColumnTitleAsColumnHeader()
+        above = 0 if titled else 1  # the view shows the column names in a first row otherwise
+        self.setRowCount(rows + above if table else 0)
         self.setColumnCount(columns)
         for column in range(columns):
-            self.setHorizontalHeaderItem(column, QTableWidgetItem(table.GetColumnName(column)))
+            name = table.GetColumnName(column)
+            header = _header(node, name) if titled else _letters(column)
+            self.setHorizontalHeaderItem(column, QTableWidgetItem(header))
+            if not titled:
+                self.setItem(0, column, QTableWidgetItem(name))
             for row in range(rows):
                 value = table.GetValue(row, column)
                 text = f"{value.ToDouble():.6g}" if value.IsNumeric() else value.ToString()
-                self.setItem(row, column, QTableWidgetItem(text))
+                self.setItem(row + above, column, QTableWidgetItem(text))
+
+
+def _header(node: Any, name: str) -> str:
+    """Slicer's view writes the unit behind the title."""
+    title, unit = node.GetColumnTitle(name) or name, node.GetColumnUnitLabel(name)
+    return f"{title} [{unit}]" if unit else title
+
+
+def _letters(column: int) -> str:
+    """A, B, C, as in a spreadsheet."""
+    return chr(ord("A") + column) if column < 26 else _letters(column // 26 - 1) + chr(ord("A") + column % 26)

@@ -12,8 +12,14 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 from .application import Application
 
-MANAGERS = ("vtkMRMLVolumeGlyphSliceDisplayableManager", "vtkMRMLSegmentationsDisplayableManager2D")
+MANAGERS = (
+    "vtkMRMLVolumeGlyphSliceDisplayableManager",
+    "vtkMRMLSegmentationsDisplayableManager2D",
+    "vtkMRMLColorLegendDisplayableManager",
+    "vtkMRMLOrientationMarkerDisplayableManager",
+)
 Picture = NDArray[np.uint8]
+TITLE_HEIGHT = 18  # pixels
 
 
 class SlicePicture:
@@ -44,6 +50,10 @@ class SlicePicture:
         self._actor.SetMapper(self._mapper)
         self._actor.GetProperty().SetDisplayLocationToBackground()
         self._renderer.AddViewProp(self._actor)
+        view = app.layout_manager.slice_view(layout_name)
+        # Copies: an actor that is drawn in two windows crashes when the second one goes.
+        for prop in (view.annotation, *view.renderer.GetViewProps()):
+            self._renderer.AddViewProp(_copy(prop))
         self._group = self._managers(app)
         self.logic.ResizeSliceNode(*size)
         self.logic.FitSliceToAll()
@@ -58,6 +68,9 @@ class SlicePicture:
         group.SetRenderer(self._renderer)
         group.Initialize(factory, self._renderer)
         group.SetMRMLDisplayableNode(self.node)
+        # A view is drawn long after the legend came, and its manager looks at legends only when they come.
+        for legend in slicer.util.getNodesByClass("vtkMRMLColorLegendDisplayNode"):
+            slicer.mrmlScene.InvokeEvent(slicer.vtkMRMLScene.NodeAddedEvent, legend)
         return group
 
     def render(self) -> Picture:
@@ -82,12 +95,6 @@ class SlicePicture:
         x, y, _, _ = inverse.MultiplyPoint([*ras, 1.0])
         return round(self._window.GetSize()[1] - 1 - y), round(x)
 
-    def caption(self) -> str:
-        """The view's label and how its volume is shown."""
-        display = slicer.mrmlScene.GetNodeByID(self.logic.GetSliceCompositeNode().GetBackgroundVolumeID()).GetDisplayNode()
-        low, high = display.GetWindowLevelMin(), display.GetWindowLevelMax()
-        return f"{self.node.GetLayoutLabel()}, {low:.0f} to {high:.0f} HU"
-
     def sides(self) -> tuple[str, str]:
         """Patient directions (R, L, A, P, S, I) at the left and right border of the picture."""
         matrix = self.node.GetXYToRAS()
@@ -97,24 +104,36 @@ class SlicePicture:
         return names if axis[largest] > 0 else names[::-1]
 
 
+def _copy(text: Any) -> Any:
+    """A corner annotation or text actor like ``text``."""
+    copy = text.NewInstance()
+    copy.GetTextProperty().ShallowCopy(text.GetTextProperty())
+    if copy.IsA("vtkCornerAnnotation"):
+        copy.SetMaximumLineHeight(text.GetMaximumLineHeight())
+        for place in range(8):
+            copy.SetText(place, text.GetText(place) or "")
+        return copy
+    copy.SetInput(text.GetInput())
+    place = text.GetPositionCoordinate()
+    copy.GetPositionCoordinate().SetCoordinateSystem(place.GetCoordinateSystem())
+    copy.GetPositionCoordinate().SetValue(*place.GetValue())
+    return copy
+
+
 def side_by_side(app: Application, names: list[list[str]], size: tuple[int, int] = (520, 420)) -> Picture:
-    """Rows of views as one picture, each with its label and its patient sides."""
+    """Rows of views as one picture, each with the texts that it has in the application, and no others.
+
+    Above each stands the title of its controller bar, in the bar's colour.
+    """
+    rows = [np.concatenate([_with_title(SlicePicture(app, name, size)) for name in entries], axis=1) for entries in names]
+    return np.concatenate(rows, axis=0)
+
+
+def _with_title(view: SlicePicture) -> Picture:
     from PIL import Image, ImageDraw
 
-    width, height = size
-    sheet = Image.new("RGB", (width * len(names[0]), height * len(names)))
-    draw = ImageDraw.Draw(sheet)
-    for row, entries in enumerate(names):
-        for column, name in enumerate(entries):
-            view = SlicePicture(app, name, size)
-            left, top = column * width, row * height
-            sheet.paste(Image.fromarray(view.render()), (left, top))
-            first, second = view.sides()
-            for text, x, y, color in (
-                (view.caption(), left + 8, top + 6, "#ffd866"),
-                (first, left + 8, top + height // 2, "#ffffff"),
-                (second, left + width - 16, top + height // 2, "#ffffff"),
-                ("Research use only", left + 8, top + height - 18, "#ff9d80"),
-            ):
-                draw.text((x, y), text, fill=color, stroke_width=2, stroke_fill="#000000")
-    return np.asarray(sheet)
+    picture = view.render()
+    color = tuple(round(255 * share) for share in view.node.GetLayoutColor())
+    bar = Image.new("RGB", (picture.shape[1], TITLE_HEIGHT), color)
+    ImageDraw.Draw(bar).text((8, 3), view.node.GetLayoutLabel(), fill="#ffffff", stroke_width=1, stroke_fill="#000000")
+    return np.concatenate([np.asarray(bar), picture], axis=0)

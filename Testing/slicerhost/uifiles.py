@@ -70,7 +70,7 @@ def check(ui: ET.Element) -> None:
 
     Raises:
         LookupError: a widget class that is not recorded.
-        AttributeError: a property, signal, slot or object name that does not exist.
+        AttributeError: a property, signal, slot or object name that does not exist, or a word-wrapped label in a form layout.
     """
     classes: dict[str, str] = {}
     for widget in ui.iter("widget"):
@@ -82,6 +82,7 @@ def check(ui: ET.Element) -> None:
         for entry in widget.findall("property"):
             if entry.get("stdset") != "0" and entry.attrib["name"] not in known.properties:
                 raise AttributeError(f"{class_name} has no property {entry.attrib['name']} (widget {name})")
+    _check_wrapped_labels(ui)
     for stop in ui.iter("tabstop"):
         if stop.text not in classes:
             raise AttributeError(f"The tab order names {stop.text}, which does not exist")
@@ -91,6 +92,14 @@ def check(ui: ET.Element) -> None:
             raise AttributeError(f"{classes[sender]} has no signal {signal}")
         if facts.normalized(slot) not in facts.of(classes[receiver]).slots:
             raise AttributeError(f"{classes[receiver]} has no slot {slot}")
+
+
+def _check_wrapped_labels(ui: ET.Element) -> None:
+    for form in (layout for layout in ui.iter("layout") if layout.get("class") == "QFormLayout"):
+        for label in form.findall("./item/widget"):
+            if label.findtext("property[@name='wordWrap']/bool") == "true":
+                name = label.get("name")
+                raise AttributeError(f"The word-wrapped {name} is cut off in a QFormLayout; put it into a box layout")
 
 
 def _named(root: QWidget, name: str) -> QWidget:

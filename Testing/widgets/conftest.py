@@ -21,10 +21,12 @@ def app() -> Iterator[application.Application]:
     running.host.clear()
     running.settings.clear()
     strict.slot_errors.clear()
+    running.host.complaints.clear()
     yield running
     running.delete_pending()
     running.host.clear()
     running.qapplication.processEvents()
     errors = list(strict.slot_errors)
     strict.slot_errors.clear()
+    assert not running.host.complaints, f"Slicer would log: {running.host.complaints[0]}"
     assert not errors, f"An exception was raised in a slot: {errors[0]!r}"

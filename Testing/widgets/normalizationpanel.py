@@ -78,10 +78,13 @@ class Ready(Dependencies):
 
 @pytest.fixture
 def chest(app: Any) -> Any:
+    """A body with two lungs of 0.9 L each, in voxels of 5 x 5 x 10 mm, in air."""
     rng = np.random.default_rng(3)
-    hu = np.round(rng.normal(-860, 60, (10, 32, 40))).astype(np.int16)
-    hu[:, :8] = 40
-    node = slicer.util.addVolumeFromArray(hu, ijkToRAS=np.diag([-0.8, -0.8, 2.0, 1.0]), name="Chest")
+    hu = np.full((12, 48, 64), -1000, np.int16)
+    hu[:, 4:44, 4:60] = 40
+    for columns in (slice(8, 29), slice(35, 56)):
+        hu[1:11, 10:38, columns] = np.round(rng.normal(-860, 60, (10, 28, 21)))
+    node = slicer.util.addVolumeFromArray(hu, ijkToRAS=np.diag([-5.0, -5.0, 10.0, 1.0]), name="Chest")
     node.CreateDefaultDisplayNodes()
     return node
 

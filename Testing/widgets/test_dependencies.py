@@ -15,7 +15,7 @@ from normalizationpanel import UI_FILE
 
 from KernelNormalizationLib.background.exchange import Settings
 from KernelNormalizationLib.ui import dependencies
-from KernelNormalizationLib.ui.dependencies import Dependencies, DependencyError
+from KernelNormalizationLib.ui.dependencies import Declined, Dependencies, DependencyError
 
 REQUIREMENTS = UI_FILE.parents[1] / "requirements.txt"
 Install = Callable[[list[str]], None]
@@ -76,7 +76,7 @@ def test_old_slicer_asks_before_pip_installs(computer: Computer, monkeypatch: py
 def test_old_slicer_installs_nothing_that_was_declined(computer: Computer, monkeypatch: pytest.MonkeyPatch) -> None:
     computer.answer = False
     monkeypatch.setattr(slicer.util, "pip_install", lambda _: pytest.fail("installed although declined"), False)
-    with pytest.raises(DependencyError, match=r"was not installed\. Press Normalize again"):
+    with pytest.raises(Declined, match=r"was not installed\. Press Normalize again .* “Linear kernel transfer” needs nothing"):
         Dependencies().install(["onnxruntime"], REQUIREMENTS)
 
 
@@ -105,7 +105,7 @@ def test_new_slicer_that_declines_or_does_nothing_is_said(computer: Computer, mo
         raise RuntimeError("User declined")
 
     give(monkeypatch, "slicer.packaging", pip_ensure=declined)
-    with pytest.raises(DependencyError, match="was not installed: User declined"):
+    with pytest.raises(Declined, match=r"was not installed\. Press Normalize again .* “Linear kernel transfer” needs nothing"):
         Dependencies().install(["onnxruntime"], REQUIREMENTS)
     give(monkeypatch, "slicer.packaging", pip_ensure=lambda *_, **__: None)  # as in testing mode
     with pytest.raises(DependencyError, match=r"onnxruntime could not be installed\. Check the network connection"):
@@ -131,7 +131,7 @@ def test_torch_comes_from_its_extension_after_asking(computer: Computer, monkeyp
 
 def test_torch_that_was_declined_or_failed_is_said(computer: Computer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     give(monkeypatch, "PyTorchUtils", PyTorchUtilsLogic=torch_utils(lambda **_: None))
-    with pytest.raises(DependencyError, match=r"PyTorch was not installed\. Press Normalize again"):
+    with pytest.raises(Declined, match=r"PyTorch was not installed\. Press Normalize again .* needs nothing more"):
         Dependencies().install(["torch"], REQUIREMENTS)
 
     def fails(**_: Any) -> None:

@@ -50,7 +50,8 @@ def test_interval_stands_beside_the_ei_with_its_basis(
     partner.SetAttribute(provenance.RECORD, json.dumps(RECORD))
     assert "Done" in compute(panel)
     known = expected(panel)
-    first, second, sentence, *_ = panel.ui.indexLabel.text.split("<br>")
+    first, second, *_ = panel.ui.indexLabel.text.split("<br>")
+    sentence = panel.ui.detailsLabel.text.split("<br>")[0]
     assert f"(95 % interval {known.low:.1f} to {known.high:.1f} %)" in second
     assert "interval" not in first
     basis = (
@@ -58,7 +59,7 @@ def test_interval_stands_beside_the_ei_with_its_basis(
         "what the scan leaves open: how many images the scanner averaged into a slice (-0.10 to +0.60 points), how strongly "
         "the scanner's smooth kernels lift coarse detail (not told: the kernel is no sharper than B20f)"
     )
-    assert sentence == f"95 % interval of the normalized EI: {known.low:.2f} to {known.high:.2f} %, from {basis}."
+    assert sentence == f"95 % interval of the normalized EI: {known.low:.1f} to {known.high:.1f} %, from {basis}."
     panel.ui.copyButton.click()
     assert sentence in app.qapplication.clipboard().text()
     panel.saveReport(str(tmp_path / "report.txt"))
@@ -86,14 +87,14 @@ def test_synthetic_volume_of_a_method_without_known_error_says_so(
 ) -> None:
     partner.SetAttribute(provenance.RECORD, json.dumps({"method": "linear"}))
     compute(panel)
-    assert NONE_KNOWN in panel.ui.indexLabel.text
+    assert NONE_KNOWN in panel.ui.detailsLabel.text
     panel.ui.copyButton.click()
     assert NONE_KNOWN in app.qapplication.clipboard().text()
 
 
 def test_an_original_alone_says_nothing_of_intervals(panel: EmphysemaPanel, chest: Any) -> None:
     compute(panel)
-    assert "interval" not in panel.ui.indexLabel.text
+    assert "interval" not in panel.ui.indexLabel.text + panel.ui.detailsLabel.text
 
 
 def test_damaged_record_is_said(panel: EmphysemaPanel, chest: Any, partner: Any) -> None:

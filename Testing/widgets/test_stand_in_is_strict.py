@@ -131,6 +131,21 @@ def test_wrong_ui_file_fails(app: Any, tmp_path: Path, change: dict[str, str], e
         slicer.util.loadUI(str(path))
 
 
+def test_word_wrapped_label_in_a_form_layout_fails(app: Any, tmp_path: Path) -> None:
+    """Slicer cuts its text off where it comes after the panel was laid out."""
+    import slicer
+
+    path = tmp_path / "panel.ui"
+    label = '<widget class="QLabel" name="verdict"><property name="wordWrap"><bool>true</bool></property></widget>'
+    path.write_text(
+        '<ui version="4.0"><class>X</class><widget class="qMRMLWidget" name="X"><layout class="QFormLayout" name="l">'
+        f'<item row="0" column="0">{label}</item></layout></widget></ui>',
+        encoding="utf-8",
+    )
+    with pytest.raises(AttributeError, match="word-wrapped verdict is cut off in a QFormLayout"):
+        slicer.util.loadUI(str(path))
+
+
 def test_ui_connections_are_made(app: Any, tmp_path: Path) -> None:
     import slicer
 
@@ -180,3 +195,27 @@ def test_parameters_are_remembered_and_connecting_tells_no_tag_as_in_slicer(app:
     node.Modified()
     assert parameters.thresholdHu == -900.0
     assert parameters.connectGui(type("Ui", (), {})()) is None
+
+
+def test_table_view_shows_letters_until_the_node_asks_for_titles_and_adds_the_unit_itself(app: Any) -> None:
+    """As a running Slicer answered: headers A, B with the names as a first row, or titles with the unit behind them."""
+    import slicer
+    import vtk
+
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode")
+    table = vtk.vtkTable()
+    for name, text in (("Region", "whole"), ("EI", "12.5")):
+        column = vtk.vtkStringArray()
+        column.SetName(name)
+        column.InsertNextValue(text)
+        table.AddColumn(column)
+    node.SetAndObserveTable(table)
+    node.SetColumnUnitLabel("EI", "%")
+    view = strict.unwrapped(slicer.qMRMLTableView())
+    view.setMRMLTableNode(node)
+    assert [view.horizontalHeaderItem(n).text() for n in range(2)] == ["A", "B"]
+    assert [view.item(row, 1).text() for row in range(view.rowCount())] == ["EI", "12.5"]
+    node.SetUseColumnTitleAsColumnHeader(True)
+    view.setMRMLTableNode(node)
+    assert [view.horizontalHeaderItem(n).text() for n in range(2)] == ["Region", "EI [%]"]
+    assert [view.item(row, 1).text() for row in range(view.rowCount())] == ["12.5"]

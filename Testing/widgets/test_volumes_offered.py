@@ -30,7 +30,7 @@ def test_also_normalize_offers_neither_the_input_nor_synthetic_volumes(make_pane
     assert len(synthetic()) == 1
     assert offered(panel.ui.moreSelector) == ["Second"]
     assert offered(panel.ui.inputSelector) == ["Chest", "Second"]
-    assert offered(panel.ui.resultSelector) == ["Chest B20f (synthetic)"]
+    assert offered(panel.ui.resultSelector) == ["Chest B20f (synthetic, linear)"]
     panel.ui.inputSelector.setCurrentNode(second)
     assert offered(panel.ui.moreSelector) == ["Chest"]
 

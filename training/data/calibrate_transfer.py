@@ -27,7 +27,7 @@ TRUNCATED_SHARE = 0.002
 NEEDED_PATCHES = 200
 STEP_LP_PER_CM = 0.1
 LAST_LP_PER_CM = 8.0
-# Two slices of a patient tell as much as all: neighbours share most of their tissue.
+# Three slices of a patient are enough: neighbouring slices share most of their tissue.
 SLICES = 3
 
 

@@ -7,14 +7,15 @@ from dataclasses import replace
 import numpy as np
 
 from KernelNormalizationLib.core.kernels.radial_filter import Gain, apply_gain
-from KernelNormalizationLib.core.truncation.estimation import estimate_plan, known_plan, outer_air
+from KernelNormalizationLib.core.truncation.estimation import estimate_plan, known_plan
 from KernelNormalizationLib.core.truncation.hu_floor import HUFloor
 from KernelNormalizationLib.core.truncation.model import Truncation
 from KernelNormalizationLib.core.truncation.restoration import restore_slices
+from KernelNormalizationLib.core.truncation.scan_regions import outer_air
 from KernelNormalizationLib.core.volume import FloatArray
 
 # Part of the key of every stored base: raise it whenever base_image, or the choice of the gain, computes something else.
-BASE_VERSION = "restored-7"
+BASE_VERSION = "restored-8"
 
 
 def base_image(hu: FloatArray, pixel_mm: float, gain: Gain, floor: HUFloor) -> tuple[FloatArray, FloatArray]:

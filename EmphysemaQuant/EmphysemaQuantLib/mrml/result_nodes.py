@@ -10,15 +10,16 @@ import vtk
 
 from KernelNormalizationLib.mrml.provenance import RESEARCH_USE_TEXT
 
-from ..core.results.quantification import HISTOGRAM_EDGES_HU, Quantification
+from ..core.indices.distribution import HISTOGRAM_EDGES_HU
+from ..core.results.measurement import Measurement
 from ..ui.summary import resultRows
 
 THRESHOLD_ATTRIBUTE = "EmphysemaQuant.ThresholdHU"
 SERIES_COLORS = ((0.0, 0.45, 0.70), (0.84, 0.37, 0.0))
 
 
-def writeIndices(node: Any, result: Quantification) -> None:
-    """Replace the rows of the table ``node`` by the very rows and columns that the CSV report and the command line have."""
+def writeIndices(node: Any, result: Measurement) -> None:
+    """Replace the rows of ``node`` by those of lungs and lobes, with the columns of the command line's CSV file."""
     from ..core.results.table import COLUMNS, MEANINGS
 
     rows = resultRows(result)
@@ -34,15 +35,18 @@ def writeIndices(node: Any, result: Quantification) -> None:
     wasModified = node.StartModify()
     node.SetAndObserveTable(table)
     for title in rows[0]:
+        # The column keeps the name it has in the CSV report; the table view writes the unit behind the title by itself.
+        node.SetColumnTitle(title, title.split(" [")[0])
         node.SetColumnUnitLabel(title, _unit(title))
         node.SetColumnDescription(title, f"{MEANINGS[title]}. {RESEARCH_USE_TEXT}")
+    node.SetUseColumnTitleAsColumnHeader(True)  # the headers are A, B, C otherwise
     node.SetLocked(True)  # a table view lets cells be edited otherwise
     node.SetAttribute(THRESHOLD_ATTRIBUTE, f"{result.threshold_hu:g}")
     node.SetDescription(f"Threshold {result.threshold_hu:g} HU. {RESEARCH_USE_TEXT}")
     node.EndModify(wasModified)
 
 
-def writeHistogram(chartNode: Any, result: Quantification) -> None:
+def writeHistogram(chartNode: Any, result: Measurement) -> None:
     """Fill the chart with the lung histogram of each volume and a line at the threshold."""
     table = _ownedNode(chartNode, "EmphysemaQuantHistogram", "vtkMRMLTableNode", "Lung histogram")
     centres = (HISTOGRAM_EDGES_HU[:-1] + HISTOGRAM_EDGES_HU[1:]) / 2.0
@@ -61,10 +65,11 @@ def writeHistogram(chartNode: Any, result: Quantification) -> None:
 
     chartNode.RemoveAllPlotSeriesNodeIDs()
     for n, name in enumerate(names):
-        series = _series(chartNode, n, table, name, result.results[n].name)
+        # Not the volume's name alone: looking a node up by name would find the curve instead of the volume.
+        series = _series(chartNode, n, table, name, f"Lung histogram of {result.results[n].name}")
         series.SetColor(*SERIES_COLORS[n])
         series.SetLineStyle(slicer.vtkMRMLPlotSeriesNode.LineStyleSolid)
-    threshold = _series(chartNode, 2, line, "Threshold", f"{result.threshold_hu:g} HU")
+    threshold = _series(chartNode, 2, line, "Threshold", f"Threshold {result.threshold_hu:g} HU")
     threshold.SetColor(0.5, 0.5, 0.5)
     threshold.SetLineStyle(slicer.vtkMRMLPlotSeriesNode.LineStyleDash)
     chartNode.SetTitle("Lung voxels – research use only")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +15,16 @@ from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.volume import BoolArray
 
 from ..core.results.quantification import LEFT_LABEL, RIGHT_LABEL, Quantification, supplied_mask
+from .volume_pairs import changeNames, isReversed
 
 if TYPE_CHECKING:
     from ..core.lungs.segmentation import LungMask
 
 ROLE_TAG = "EmphysemaQuant.Role"
+# The name that we gave; a segment that still has it was not renamed by the user.
+NAME_TAG = "EmphysemaQuant.Name"
 VOLUME_REFERENCE_ROLE = "EmphysemaQuantVolume"
+COMPARED_REFERENCE_ROLE = "EmphysemaQuantComparedVolume"
 _CATEGORY_LIST = "Segmentation category and type - DICOM master list"
 _ANATOMY = "SCT^123037004^Anatomical Structure"
 _ALTERED = "SCT^49755003^Morphologically Altered Structure"
@@ -56,9 +61,13 @@ RIGHT = SegmentStyle("rightLung", "Right lung", (0.34, 0.71, 0.91), 0.12, _entry
 LEFT = SegmentStyle("leftLung", "Left lung", (0.94, 0.89, 0.26), 0.12, _entry(_ANATOMY, _LUNG, _SIDES["left"]))
 AIRWAYS = SegmentStyle("airways", "Airways", (0.0, 0.62, 0.45), 0.35, _entry(_ANATOMY, _AIRWAY))
 EMPHYSEMA = SegmentStyle("emphysema", "Emphysema", (0.84, 0.15, 0.10), 0.60, _entry(_ALTERED, _EMPHYSEMA))
-REMOVED = SegmentStyle("removed", "Removed by normalization", (0.80, 0.47, 0.65), 0.60, _entry(_ALTERED, _EMPHYSEMA))
-KEPT = SegmentStyle("kept", "Kept", (0.84, 0.15, 0.10), 0.60, _entry(_ALTERED, _EMPHYSEMA))
-STYLES = (RIGHT, LEFT, AIRWAYS, EMPHYSEMA, REMOVED, KEPT)
+# The same red: every view draws its own volume's emphysema.
+COMPARED = SegmentStyle("comparedEmphysema", "Emphysema (compared)", EMPHYSEMA.color, 0.60, _entry(_ALTERED, _EMPHYSEMA))
+REMOVED = SegmentStyle("removed", "Only in the first", (0.80, 0.47, 0.65), 0.60, _entry(_ALTERED, _EMPHYSEMA))
+KEPT = SegmentStyle("kept", "In both", (0.84, 0.15, 0.10), 0.60, _entry(_ALTERED, _EMPHYSEMA))
+ADDED = SegmentStyle("added", "Only in the second", (0.0, 0.45, 0.70), 0.60, _entry(_ALTERED, _EMPHYSEMA))
+STYLES = (RIGHT, LEFT, AIRWAYS, EMPHYSEMA, COMPARED, REMOVED, KEPT, ADDED)
+CHANGE = (REMOVED, KEPT, ADDED)
 
 
 def newSegmentationNode(name: str) -> Any:
@@ -82,28 +91,38 @@ def labelmaps(result: Quantification, ijkToRas: Any) -> dict[str, Any]:
     if result.lung_mask.airways.any():
         masks[AIRWAYS] = result.lung_mask.airways
     if result.compared is not None:
-        masks |= {REMOVED: result.removed, KEPT: result.kept}
+        own, other = result.volume.emphysema, result.compared.emphysema
+        reverse = isReversed(result.volume.synthetic, result.compared.synthetic)
+        first, second = (other, own) if reverse else (own, other)
+        masks |= {COMPARED: other, REMOVED: first & ~second, KEPT: first & second, ADDED: second & ~first}
     return {style.role: labelmap(mask, ijkToRas) for style, mask in masks.items()}
 
 
-def writeSegments(node: Any, volumeNode: Any, maps: dict[str, Any]) -> None:
+def writeSegments(node: Any, volumeNode: Any, maps: dict[str, Any], comparedNode: Any | None = None) -> None:
     """Put what :func:`labelmaps` made into the segmentation ``node``, in the place of ``volumeNode``.
 
     Segments of an earlier run are replaced and keep the name and colour that the user gave them; other segments stay.
     """
     node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
     node.SetNodeReferenceID(VOLUME_REFERENCE_ROLE, volumeNode.GetID())
+    node.SetNodeReferenceID(COMPARED_REFERENCE_ROLE, comparedNode.GetID() if comparedNode is not None else None)
     node.SetNodeReferenceID(node.GetReferenceImageGeometryReferenceRole(), volumeNode.GetID())
-    hadSurfaces = node.GetSegmentation().ContainsRepresentation(_surface())
+    # Surfaces of hundreds of thousands of noise voxels would hold the application up for seconds.
+    node.GetSegmentation().RemoveRepresentation(_surface())
+    names = _names(volumeNode, comparedNode)
     for style in STYLES:
         if style.role in maps:
-            _writeSegment(node, style, maps[style.role])
+            _writeSegment(node, style, names.get(style.role, style.name), maps[style.role])
         elif segmentIds(node, style.role):
             node.GetSegmentation().RemoveSegment(segmentIds(node, style.role)[0])
-    if hadSurfaces and not node.GetSegmentation().ContainsRepresentation(_surface()):
-        node.CreateClosedSurfaceRepresentation()
-    # With two volumes "removed" and "kept" together are the first volume's emphysema: showing it too would hide them.
-    node.GetDisplayNode().SetSegmentVisibility(segmentIds(node, EMPHYSEMA.role)[0], REMOVED.role not in maps)
+
+
+def _names(volumeNode: Any, comparedNode: Any | None) -> dict[str, str]:
+    if comparedNode is None:
+        return {}
+    change = dict(zip((style.role for style in CHANGE), changeNames(volumeNode, comparedNode), strict=True))
+    own = {EMPHYSEMA.role: volumeNode, COMPARED.role: comparedNode}
+    return change | {role: f"Emphysema in {node.GetName()}" for role, node in own.items()}
 
 
 def segmentIds(node: Any, role: str) -> list[str]:
@@ -119,6 +138,15 @@ def lungMaskFromSegmentation(node: Any, volumeNode: Any) -> LungMask:
     Raises:
         InputError: no segment is recognizably a right or left lung, or they are empty.
     """
+    return deferredLungMask(node, volumeNode)()
+
+
+def deferredLungMask(node: Any, volumeNode: Any) -> Callable[[], LungMask]:
+    """Finds the lung segments now; the returned function reads their voxels and may run in a thread.
+
+    Raises:
+        InputError: no segment is recognizably a right or left lung; from the function, they are empty.
+    """
     if node.GetParentTransformNode() is not None:
         raise InputError(f"“{node.GetName()}” is under a transform; harden it or remove it before using its lungs.")
     right, left = lungSegmentIds(node, "right"), lungSegmentIds(node, "left")
@@ -127,9 +155,8 @@ def lungMaskFromSegmentation(node: Any, volumeNode: Any) -> LungMask:
             f"“{node.GetName()}” has no segment that is recognizably a lung. Name two segments “Right lung” and "
             "“Left lung”, or set their terminology to Lung, Right and Lung, Left."
         )
-    airways = segmentIds(node, AIRWAYS.role)
-    parts = [_union(node, segments, volumeNode) for segments in (right, left, airways)]
-    return supplied_mask(*parts)
+    parts = [deferredUnion(node, ids, volumeNode) for ids in (right, left, segmentIds(node, AIRWAYS.role))]
+    return lambda: supplied_mask(*(part() for part in parts))
 
 
 def lungSegmentIds(node: Any, side: str) -> list[str]:
@@ -152,13 +179,18 @@ def _isLungName(name: str, side: str) -> bool:
     return side in words and bool({"lung", "lungs", "lobe"} & set(words))
 
 
-def _writeSegment(node: Any, style: SegmentStyle, image: Any) -> None:
+def _writeSegment(node: Any, style: SegmentStyle, name: str, image: Any) -> None:
     existing = segmentIds(node, style.role)
     if existing:
         _replaceLabelmap(node, existing[0], image)
+        held = node.GetSegmentation().GetSegment(existing[0])
+        if held.GetName() == _tag(held, NAME_TAG):
+            held.SetName(name)
+            held.SetTag(NAME_TAG, name)
         return
     segmentation, segment = node.GetSegmentation(), slicer.vtkSegment()
-    segment.SetName(style.name)
+    segment.SetName(name)
+    segment.SetTag(NAME_TAG, name)
     segment.SetColor(*style.color)
     segment.SetTag(ROLE_TAG, style.role)
     segment.SetTag(_terminologyTag(), style.terminology)
@@ -166,8 +198,9 @@ def _writeSegment(node: Any, style: SegmentStyle, image: Any) -> None:
     segmentId = segmentation.GenerateUniqueSegmentID(style.role)
     if not segmentation.AddSegment(segment, segmentId):
         raise RuntimeError(f"The segment “{style.name}” could not be added to “{node.GetName()}”.")
-    node.GetDisplayNode().SetSegmentOpacity2DFill(segmentId, style.fill)
-    node.GetDisplayNode().SetSegmentOpacity2DOutline(segmentId, 1.0)
+    for number in range(node.GetNumberOfDisplayNodes()):
+        node.GetNthDisplayNode(number).SetSegmentOpacity2DFill(segmentId, style.fill)
+        node.GetNthDisplayNode(number).SetSegmentOpacity2DOutline(segmentId, 1.0)
 
 
 def _replaceLabelmap(node: Any, segmentId: str, image: Any) -> None:
@@ -206,20 +239,73 @@ def writeMask(node: Any, segmentId: str, volumeNode: Any, mask: BoolArray) -> No
 
 def readMask(node: Any, segmentId: str, volumeNode: Any) -> BoolArray:
     """Voxels of a segment, bool (k, j, i), on the grid of ``volumeNode``."""
+    return deferredUnion(node, [segmentId], volumeNode)()
+
+
+def deferredUnion(node: Any, ids: list[str], volumeNode: Any) -> Callable[[], BoolArray]:
+    """Takes hold of the voxels of some segments now; the returned function puts them on the grid of ``volumeNode``.
+
+    The function touches no scene and may run in a thread; it gives bool (k, j, i) of all segments together.
+    """
     shape = slicer.util.arrayFromVolume(volumeNode).shape
-    labelmap = slicer.vtkOrientedImageData()
-    if not node.GetBinaryLabelmapRepresentation(segmentId, labelmap) or labelmap.IsEmpty():
-        return np.zeros(shape, dtype=bool)
+    matrix = ijkToRasOf(volumeNode)
+    held = [(segmentId, _heldLabelmap(node, segmentId)) for segmentId in ids]
+    name = str(node.GetName())
+
+    def union() -> BoolArray:
+        mask = np.zeros(shape, dtype=bool)
+        for segmentId, (image, value) in held:
+            if image is None:
+                continue
+            if not _sameMatrix(image, matrix):
+                image, value = _resampled(image, value, shape, matrix, f"The segment {segmentId} of “{name}”"), 1
+            _addVoxels(mask, image, value)
+        return mask
+
+    return union
+
+
+def _heldLabelmap(node: Any, segmentId: str) -> tuple[Any | None, int]:
+    """The labelmap that holds a segment, its voxels not copied, and the segment's value in it."""
+    segment = node.GetSegmentation().GetSegment(segmentId)
+    held = segment.GetRepresentation(_binary()) if segment is not None else None
+    if held is None or held.IsEmpty():
+        return None, 0
+    image = slicer.vtkOrientedImageData()
+    image.ShallowCopy(held)
+    return image, int(segment.GetLabelValue())
+
+
+def _sameMatrix(image: Any, matrix: Any) -> bool:
+    own = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(own)
+    return all(abs(own.GetElement(r, c) - matrix.GetElement(r, c)) < 1e-4 for r in range(4) for c in range(4))
+
+
+def _addVoxels(mask: BoolArray, image: Any, value: int) -> None:
+    """Set the voxels of ``mask`` (k, j, i) that have ``value`` in ``image``, which lies on the same lattice."""
+    extent = image.GetExtent()
+    ranges = [(extent[2 * axis], extent[2 * axis + 1] + 1) for axis in (2, 1, 0)]
+    voxels = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars()).reshape([end - start for start, end in ranges])
+    inside = [(max(0, start), min(size, end)) for (start, end), size in zip(ranges, mask.shape, strict=True)]
+    if all(start < end for start, end in inside):
+        there = tuple(slice(start, end) for start, end in inside)
+        here = tuple(slice(start - first, end - first) for (start, end), (first, _) in zip(inside, ranges, strict=True))
+        mask[there] |= voxels[here] == value
+
+
+def _resampled(image: Any, value: int, shape: tuple[int, ...], matrix: Any, what: str) -> Any:
+    single = slicer.vtkOrientedImageData()
+    single.DeepCopy(image)
+    voxels = numpy_support.vtk_to_numpy(single.GetPointData().GetScalars())
+    voxels[:] = voxels == value
     grid = slicer.vtkOrientedImageData()
     grid.SetDimensions(shape[::-1])
-    grid.SetImageToWorldMatrix(ijkToRasOf(volumeNode))
+    grid.SetImageToWorldMatrix(matrix)
     resampled = slicer.vtkOrientedImageData()
-    resample = slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage
-    if not resample(labelmap, grid, resampled):
-        raise RuntimeError(f"The segment {segmentId} of “{node.GetName()}” could not be put on the volume's grid.")
-    voxels = numpy_support.vtk_to_numpy(resampled.GetPointData().GetScalars())
-    inside: BoolArray = voxels.reshape(shape) > 0
-    return inside
+    if not slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(single, grid, resampled):
+        raise RuntimeError(f"{what} could not be put on the volume's grid.")
+    return resampled
 
 
 def rasOf(volumeNode: Any, ijk: tuple[float, float, float]) -> tuple[float, float, float]:
@@ -233,13 +319,6 @@ def ijkToRasOf(volumeNode: Any) -> Any:
     matrix = vtk.vtkMatrix4x4()
     volumeNode.GetIJKToRASMatrix(matrix)
     return matrix
-
-
-def _union(node: Any, segments: list[str], volumeNode: Any) -> BoolArray:
-    union = np.zeros(slicer.util.arrayFromVolume(volumeNode).shape, dtype=bool)
-    for segmentId in segments:
-        union |= readMask(node, segmentId, volumeNode)
-    return union
 
 
 def _tag(segment: Any, name: str) -> str:

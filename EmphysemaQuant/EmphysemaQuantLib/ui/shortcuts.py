@@ -9,6 +9,11 @@ import qt
 import slicer
 
 
+def isModuleOpen(name: str) -> bool:
+    """Whether the module ``name`` is the one on screen; nothing is without a main window."""
+    return slicer.util.mainWindow() is not None and slicer.util.selectedModule() == name
+
+
 class Shortcuts:
     """Key bindings that come and go with the module.
 

@@ -6,9 +6,20 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from KernelNormalizationLib.core.plain_text import for_html
 from KernelNormalizationLib.mrml.provenance import RESEARCH_USE_TEXT
 
-from ..core.results.quantification import Quantification, VolumeResult
+from ..core.results.measurement import Measurement, VolumeMeasurement
+from ..core.results.wording import (
+    SHOWN_INDICES,
+    VERDICT_WORDS,
+    agreement_sentences,
+    airways_sentence,
+    interval_sentences,
+    interval_words,
+    mask_sentence,
+    shown_name,
+)
 
 # Needs SimpleITK, which would slow down the start of the application: the functions below import it.
 if TYPE_CHECKING:
@@ -30,7 +41,7 @@ class Summary:
     csv: str
 
     @classmethod
-    def of(cls, result: Quantification) -> Summary:
+    def of(cls, result: Measurement) -> Summary:
         """Summary of ``result``."""
         return cls(headline(result), asText(result), asCsv(result))
 
@@ -44,24 +55,17 @@ class Summary:
         return json.dumps(asdict(self), ensure_ascii=False)
 
 
-def resultRows(result: Quantification) -> list[Row]:
-    """The rows of every table of ``result``, one a volume and region, as the command line's ``metrics.csv`` has them."""
-    from ..core.results.table import MaskNote, volume_rows
+def resultRows(result: Measurement) -> list[Row]:
+    """The rows of the panel's table, one a volume and region (lungs and lobes); the files also hold thirds, core and rind."""
+    from ..core.results.table import measurement_rows
 
-    verdict = result.lung_mask.quality.verdict
-    rows: list[Row] = []
-    for volume, kind in zip(result.results, _kinds(result), strict=True):
-        note = MaskNote(verdict, volume.airways_ml)
-        rows += volume_rows(volume.name, kind, volume.synthetic, volume.indices, note, volume.interval)
-    return rows
+    return measurement_rows(result, main_only=True)
 
 
-def headline(result: Quantification) -> str:
+def headline(result: Measurement) -> str:
     """The emphysema index of each volume in large type, as HTML."""
-    from ..core.results.table import airways_sentence, interval_sentence
-
-    lines = [_large(volume) for volume in result.results]
-    lines += [_escaped(interval_sentence(volume.interval)) for volume in result.results if volume.synthetic]
+    lines = [_large(volume) for volume in result.volumes]
+    lines += [_escaped(line) for line in interval_sentences(result.volumes)]
     if result.agreement is not None:
         agreement = result.agreement
         lines.append(
@@ -71,65 +75,42 @@ def headline(result: Quantification) -> str:
         )
     quality = result.lung_mask.quality
     if quality.verdict != "ok":
-        lines.append(f"<b>Lung mask: {quality.verdict}.</b> {_escaped(' '.join(quality.reasons))}")
+        lines.append(f"<b>Lung mask: {VERDICT_WORDS[quality.verdict]}.</b> {_escaped(' '.join(quality.reasons))}")
     lines.append(airways_sentence(result.volume.airways_ml))
     lines.append(f"Threshold {result.threshold_hu:g} HU. {RESEARCH_USE_TEXT}")
     return "<br>".join(lines)
 
 
-def asText(result: Quantification) -> str:
+def asText(result: Measurement) -> str:
     """A table in plain text."""
-    from ..core.results.table import COLUMNS, MAIN_COLUMNS, airways_sentence, interval_sentence
-
     lines = [f"Emphysema quantification, threshold {result.threshold_hu:g} HU", RESEARCH_USE_TEXT, ""]
-    for volume in result.results:
-        lines.append(volume.name + (" [synthetic]" if volume.synthetic else ""))
-        lines.append("  " + "region".ljust(12) + "".join(title.rjust(13) for title in MAIN_COLUMNS))
+    for volume in result.volumes:
+        lines.append(shown_name(volume))
+        lines.append("  " + "region".ljust(18) + "".join(label.rjust(13) for label, _, _ in SHOWN_INDICES))
         for entry in volume.indices:
-            values = "".join(f"{getattr(entry, COLUMNS[title]):13.2f}" for title in MAIN_COLUMNS)
-            lines.append("  " + entry.region.ljust(12) + values)
-        if volume.synthetic:
-            lines.append(interval_sentence(volume.interval))
+            values = "".join(format(getattr(entry, field), form).rjust(13) for _, field, form in SHOWN_INDICES)
+            lines.append("  " + entry.region.ljust(18) + values)
         lines.append("")
-    if result.agreement is not None:
-        agreement = result.agreement
-        lines += [
-            f"Delta EI {agreement.delta_ei_points:+.2f} percentage points, Dice {agreement.dice:.3f}",
-            f"L1: image {agreement.l1_image_hu:.1f} HU, body {agreement.l1_body_hu:.1f} HU, "
-            f"lungs {agreement.l1_lung_hu:.1f} HU",
-            f"Emphysema kept {agreement.kept_ml:.1f} mL, removed {agreement.removed_ml:.1f} mL, "
-            f"added {agreement.added_ml:.1f} mL",
-            "",
-        ]
-    lines.append(airways_sentence(result.volume.airways_ml))
-    quality = result.lung_mask.quality
-    lines.append(f"Lung mask: {quality.verdict}" + (f" ({' '.join(quality.reasons)})" if quality.reasons else ""))
+    spoken = [*interval_sentences(result.volumes), *agreement_sentences(result.agreement)]
+    lines += [*spoken, airways_sentence(result.volume.airways_ml), mask_sentence(result.lung_mask.quality)]
     return "\n".join(lines) + "\n"
 
 
-def asCsv(result: Quantification) -> str:
-    """The same rows and columns as the command line's ``metrics.csv``."""
-    from ..core.results.table import csv_text
+def asCsv(result: Measurement) -> str:
+    """The command line's ``metrics.csv``: every volume and region with all digits."""
+    from ..core.results.table import csv_text, measurement_rows
 
-    return csv_text(resultRows(result))
-
-
-def _kinds(result: Quantification) -> list[str]:
-    kinds = ["normalized" if volume.synthetic else "raw" for volume in result.results]
-    return [kind if kind not in kinds[:number] else "compared" for number, kind in enumerate(kinds)]
+    return csv_text(measurement_rows(result))
 
 
-def _large(volume: VolumeResult) -> str:
-    from ..core.results.table import interval_words
-
+def _large(volume: VolumeMeasurement) -> str:
     whole = volume.whole
-    kind = " (synthetic)" if volume.synthetic and "synthetic" not in volume.name else ""
     interval = f" ({interval_words(volume.interval)})" if volume.interval is not None else ""
     return (
         f'<span style="font-size:x-large; font-weight:bold">EI {whole.ei_percent:.1f} %</span>{interval} '
-        f"of {whole.tlv_ml:.0f} mL – {_escaped(volume.name)}{kind}"
+        f"of {whole.tlv_ml:.0f} mL – {_escaped(shown_name(volume))}"
     )
 
 
 def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return for_html(text)

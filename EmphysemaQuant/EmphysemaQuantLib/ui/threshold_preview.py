@@ -1,4 +1,7 @@
-"""Live overlay of the voxels below a threshold while the slider moves; changing the threshold only changes a display."""
+"""Live overlay of the voxels below a threshold while the slider moves; changing the threshold only changes a display.
+
+Every slice view previews its own volume; a view that shows a volume that was not measured previews nothing.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,89 @@ from KernelNormalizationLib.background.gui_thread import Mailbox
 from KernelNormalizationLib.core.volume import BoolArray, FloatArray
 from KernelNormalizationLib.mrml.volumes import voxelImage
 
+from ..mrml.view_overlay import compositesOf
+
 PREVIEW_ATTRIBUTE = "EmphysemaQuant.Preview"
 OUTSIDE_HU = 3071.0
 LOWEST_HU = -32768.0
 COLOR = (0.84, 0.15, 0.10)
 OPACITY = 0.6
+
+
+class ThresholdPreviews:
+    """One preview for each measured volume.
+
+    Args:
+        mail: where the copies of the lungs are made.
+        onBuilt: called once a copy is there.
+    """
+
+    def __init__(self, mail: Mailbox, onBuilt: Callable[[], None]) -> None:
+        self._mail, self._onBuilt = mail, onBuilt
+        self._previews: list[ThresholdPreview] = []
+        self._wanted = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether every volume has something to preview."""
+        return bool(self._previews) and all(preview.ready for preview in self._previews)
+
+    @property
+    def built(self) -> bool:
+        """Whether every volume's copy is finished, so that the next move of the slider shows at once."""
+        return bool(self._previews) and all(preview.built for preview in self._previews)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing was begun since the last :meth:`remove`."""
+        return not self._previews
+
+    @property
+    def shown(self) -> bool:
+        """Whether the slice views show it."""
+        return self._wanted
+
+    def begin(self, lungs: Callable[[], BoolArray], volumeNodes: list[Any]) -> None:
+        """Start copying the lungs of every volume in a thread.
+
+        Args:
+            lungs: gives the lung mask, bool (k, j, i), of them all; called in the thread.
+            volumeNodes: what was measured.
+        """
+        self.remove()
+        for node in volumeNodes:
+            preview = ThresholdPreview(self._mail, self._onBuilt)
+            preview.begin(slicer.util.arrayFromVolume(node), lungs, node)
+            self._previews.append(preview)
+
+    def prepare(self) -> None:
+        """Make the hidden volume nodes whose copies are there."""
+        for preview in self._previews:
+            preview.prepare()
+
+    def setThreshold(self, thresholdHu: float) -> None:
+        """Show exactly the voxels strictly below ``thresholdHu``."""
+        for preview in self._previews:
+            preview.setThreshold(thresholdHu)
+
+    def show(self) -> None:
+        """Put every preview over its own volume, wherever that is shown now."""
+        self._wanted = True
+        for preview in self._previews:
+            preview.show()
+
+    def hide(self) -> None:
+        """Give every slice view its former foreground back."""
+        self._wanted = False
+        for preview in self._previews:
+            preview.hide()
+
+    def remove(self) -> None:
+        """Hide, and take the previews out of the scene."""
+        self.hide()
+        for preview in self._previews:
+            preview.remove()
+        self._previews = []
 
 
 class ThresholdPreview:
@@ -44,30 +125,26 @@ class ThresholdPreview:
         return self._node is not None and slicer.mrmlScene.IsNodePresent(self._node)
 
     @property
-    def idle(self) -> bool:
-        """Whether nothing was begun since the last :meth:`remove`."""
-        return self._idle
+    def built(self) -> bool:
+        """Whether the copy is finished."""
+        return self._built is not None
 
-    @property
-    def shown(self) -> bool:
-        """Whether slice views show it."""
-        return bool(self._shown)
-
-    def begin(self, hu: FloatArray, lungs: BoolArray, volumeNode: Any) -> None:
-        """Start copying the lungs of ``volumeNode`` (HU (k, j, i) and mask) in a thread, cropped to their box.
+    def begin(self, hu: FloatArray, lungs: Callable[[], BoolArray], volumeNode: Any) -> None:
+        """Start copying the lungs of ``volumeNode`` (HU (k, j, i) and what gives the mask) in a thread, cropped to their box.
 
         Done right after measuring, so that the first move of the slider finds the copy finished.
         """
         self.remove()
         self._volumeId = volumeNode.GetID()
-        if not lungs.any():
-            return
 
-        def build() -> tuple[Any, tuple[slice, ...]]:
+        def build() -> tuple[Any, tuple[slice, ...]] | None:
             from KernelNormalizationLib.core.imaging.reduced_grid import bounding_box
 
-            box = bounding_box(lungs)
-            return voxelImage(np.where(lungs[box], hu[box], np.float32(OUTSIDE_HU)).astype(np.float32, copy=False)), box
+            mask = lungs()
+            if not mask.any():
+                return None
+            box = bounding_box(mask)
+            return voxelImage(np.where(mask[box], hu[box], np.float32(OUTSIDE_HU)).astype(np.float32, copy=False)), box
 
         self._idle = False
         self._begun += 1
@@ -116,19 +193,24 @@ class ThresholdPreview:
             self._node.GetDisplayNode().SetThreshold(LOWEST_HU, below)
 
     def show(self) -> None:
-        """Put the preview over the background of every slice view."""
-        if not self.ready or self._shown:
+        """Put the preview over the slice views that show its volume, and over no other."""
+        self.hide()
+        if not self.ready:
             return
-        for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+        for composite in compositesOf(self._volumeId):
             self._shown.append((composite, composite.GetForegroundVolumeID(), composite.GetForegroundOpacity()))
+            wasLinked = composite.GetLinkedControl()
+            composite.SetLinkedControl(False)  # the views beside it show another volume
             composite.SetForegroundVolumeID(self._node.GetID())
             composite.SetForegroundOpacity(OPACITY)
+            composite.SetLinkedControl(wasLinked)
 
     def hide(self) -> None:
-        """Give every slice view its former foreground back."""
+        """Give every slice view its former foreground back, unless the user has put another one there."""
         for composite, foreground, opacity in self._shown:
-            composite.SetForegroundVolumeID(foreground)
-            composite.SetForegroundOpacity(opacity)
+            if self._node is not None and composite.GetForegroundVolumeID() == self._node.GetID():
+                composite.SetForegroundVolumeID(foreground)
+                composite.SetForegroundOpacity(opacity)
         self._shown = []
 
     def remove(self) -> None:
@@ -137,7 +219,8 @@ class ThresholdPreview:
         if self.ready:
             display = self._node.GetDisplayNode()
             slicer.mrmlScene.RemoveNode(self._node)
-            if display is not None:
+            # The scene may have taken the display along; a second removal is logged as an error.
+            if display is not None and slicer.mrmlScene.IsNodePresent(display):
                 slicer.mrmlScene.RemoveNode(display)
         self._node, self._idle, self._built = None, True, None
 

@@ -10,6 +10,9 @@ from typing import Any
 
 import qt
 
+from ..core.stopping import stoppable
+from . import quitting
+
 # While threads compute in Python, the GUI thread gives four fifths of its time to them; while they only wait for files or a
 # process, it looks after them now and then.
 COMPUTING_INTERVAL_MILLISECONDS, COMPUTING_PAUSE_SECONDS = 5, 0.02
@@ -23,9 +26,14 @@ class Mailbox:
 
     Slicer holds the Python interpreter while it waits for events, so a Python thread stands still until the GUI thread runs
     Python and lets go. A timer therefore comes as long as a thread is at work, and pauses for a moment each time.
+
+    Args:
+        onQuit: called on the GUI thread when the application quits while a thread is at work, to end what it waits for.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, onQuit: Callable[[], None] | None = None) -> None:
+        self._onQuit = onQuit
+        self._stopAsked = threading.Event()
         self._messages: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._computing, self._waiting = 0, 0
         self._timer: Any = qt.QTimer()
@@ -55,6 +63,17 @@ class Mailbox:
         """Have ``message`` called on the GUI thread; for threads that this mailbox started."""
         self._messages.put(message)
 
+    def askToStop(self) -> None:
+        """Have threads end at their next step, long SimpleITK steps included; what they give is :class:`Cancelled`."""
+        self._stopAsked.set()
+
+    def quit(self) -> None:
+        """The application quits: end what runs, and let nothing come any more."""
+        self.askToStop()
+        if self._onQuit is not None:
+            self._onQuit()
+        self.close()
+
     def close(self) -> None:
         """Let nothing come any more; threads run to their end unheard."""
         if self._timer is not None:
@@ -66,14 +85,14 @@ class Mailbox:
     def _start(self, work: Callable[[], Any], done: Done) -> None:
         def body() -> None:
             try:
-                result, error = work(), None
+                with stoppable(lambda: self._stopAsked.is_set() or quitting.begun()):
+                    result, error = work(), None
             except Exception as caught:  # noqa: BLE001 - whatever failed is handed over and shown
                 result, error = None, caught
             self._messages.put(lambda: done(result, error))
 
         self._pace()
-        # Not a daemon: at exit Python would end it inside a library's compiled code, and the process with it (exit code 134).
-        threading.Thread(target=body, daemon=False).start()
+        quitting.start(body, self)
 
     def _computed(self, done: Done, result: Any, error: Exception | None) -> None:
         self._computing -= 1

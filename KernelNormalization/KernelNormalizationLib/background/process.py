@@ -9,6 +9,7 @@ from typing import Any
 
 import qt
 import slicer
+from slicer.i18n import tr as _
 
 from .exchange import Event
 from .gui_thread import Mailbox
@@ -41,7 +42,7 @@ class BackgroundProcess:
     ) -> None:
         self.run = run
         self._onEvent, self._onResult, self._onEnd = onEvent, onResult, onEnd
-        self._mail = Mailbox()
+        self._mail = Mailbox(onQuit=self.stop)
         self._process: Any = None
         self._exitCode: int | None = None
         self._loading = 0
@@ -153,3 +154,18 @@ class BackgroundProcess:
         self.run.cleanUp()
         logger.info("Background process ended with code %s", self._exitCode)
         self._onEnd(int(self._exitCode or 0), "\n".join(self._lines))
+
+
+def describeFailure(code: int, lines: str) -> str:
+    """What to tell the user of a run that ended with ``code`` after ``lines`` of other output."""
+    last = (lines.strip().splitlines()[-1:] or [""])[0]
+    if code == NOT_STARTED:
+        return _("The normalization could not be started: {line}. Check the free space for temporary files.").format(line=last)
+    if code == RESULT_LOST:
+        return _("The result could not be read: {line}. Check free space and memory, then normalize again.").format(line=last)
+    if code in (-9, 137) or "MemoryError" in lines:
+        return _("The computer ran out of memory; Slicer itself is safe. Close other programs, or crop the volume first.")
+    return _(
+        "The normalization stopped unexpectedly (code {code}: {line}). Nothing was kept. Try the device CPU or another "
+        "method; details are in the application log."
+    ).format(code=code, line=last)

@@ -35,12 +35,13 @@ class BackgroundJob:
         self._mail.compute(lambda: self._work(tracker), self._ended)
 
     def cancel(self) -> None:
-        """Ask the computation to stop at its next step; it ends with :class:`Cancelled`."""
+        """Ask the computation to stop, inside a long step if need be; it ends with :class:`Cancelled`."""
         self._cancelled.set()
+        self._mail.askToStop()
 
     def stop(self) -> None:
         """Cancel, and let no callback come any more."""
-        self._cancelled.set()
+        self.cancel()
         self._mail.close()
 
     def _report(self, report: ProgressReport) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 
 class CTKernelError(Exception):
     """Base of every expected failure; the message is written for the user, not for a developer."""
@@ -21,3 +23,17 @@ class LungNotFoundError(CTKernelError):
 
 class Cancelled(CTKernelError):
     """The user stopped the run; nothing was kept."""
+
+
+def system_error_in_words(error: OSError) -> str:
+    """What the operating system refused, as a sentence with the file's name and what to do."""
+    name = str(error.filename) if error.filename is not None else "A file"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{name}: reading or writing it is not allowed; ask for the permission, or use another place."
+    if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", None)):
+        return f"{name}: the disk is full; make room and run again."
+    if error.errno == errno.ENOENT:
+        return f"{name} does not exist, or was removed meanwhile; check the path."
+    if error.errno in (errno.EISDIR, errno.ENOTDIR, errno.EEXIST):
+        return f"{name}: a folder stands where a file is meant, or a file where a folder is; move it away or give another name."
+    return f"{name}: {error.strerror or error}. Check the disk or network drive, and run again."

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from .errors import Cancelled
+from .stopping import stop_asked
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ class ProgressTracker:
 
     Args:
         on_report: called after :meth:`start` and after every :meth:`advance`.
-        is_cancelled: polled before every report; ``True`` makes the next call raise :class:`Cancelled`.
+        is_cancelled: polled before every report, like the thread's own stop (:mod:`.stopping`); ``True`` makes the next call
+            raise :class:`Cancelled`.
     """
 
     on_report: ProgressCallback | None = None
@@ -70,7 +72,7 @@ class ProgressTracker:
         self._report()
 
     def check_cancelled(self) -> None:
-        if self.is_cancelled is not None and self.is_cancelled():
+        if stop_asked() or (self.is_cancelled is not None and self.is_cancelled()):
             raise Cancelled(f"Cancelled during “{self._stage}” after {self._done} of {self._total}; nothing was kept.")
 
     def _report(self) -> None:

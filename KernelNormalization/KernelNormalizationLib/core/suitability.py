@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .imaging.body import BodyRegion, find_body
+from .imaging.reconstruction_plane import in_reconstruction_plane
 from .kernels.mtf import kernel_number
 from .kernels.noise_sharpness import SMOOTH_NUMBER, Sharpness, estimate_sharpness
 from .kernels.told_kernel import kernel_in_use
@@ -70,8 +71,13 @@ def assess(volume: CTVolume, region: BodyRegion | None = None) -> Suitability:
 
     Args:
         volume: the scan.
-        region: its body, if already found.
+        region: its body, if already found, in the same order of axes.
+
+    Raises:
+        InputError: the volume is stored obliquely, so that the plane of its reconstruction cannot be known.
     """
+    turned = in_reconstruction_plane(volume)
+    volume, region = turned.volume, None if turned.was_turned else region
     region = region or find_body(volume)
     sharpness = estimate_sharpness(volume)
     floor = detect_floor(volume.hu, volume.padding_mask)
@@ -79,7 +85,7 @@ def assess(volume: CTVolume, region: BodyRegion | None = None) -> Suitability:
     share = floor_share(volume.hu, floor, lungs)
     lung_ml = float(np.count_nonzero(lungs)) * volume.geometry.voxel_volume_ml
     if lung_ml < MINIMUM_LUNG_ML:
-        reason = f"Only {lung_ml:.0f} mL of aerated lung was found; a chest CT shows at least {MINIMUM_LUNG_ML:.0f} mL."
+        reason = f"Only {lung_ml:.0f} mL of aerated lung was found; at least {MINIMUM_LUNG_ML:.0f} mL are needed."
         return Suitability("not a chest CT", (reason,), sharpness, floor, share, lung_ml)
     smooth, smooth_reasons = _smoothness(volume, sharpness)
     kernel_reasons = _kernel_reasons(volume, sharpness)
@@ -135,7 +141,8 @@ def _kernel_reasons(volume: CTVolume, sharpness: Sharpness | None) -> tuple[str,
     marks = " ".join((facts.kernel or "", *facts.image_type)).upper()
     if any(mark in marks for mark in ITERATIVE_MARKS) or (facts.kernel or "").upper().startswith("I"):
         reasons.append("The reconstruction is iterative, whose noise is not that of a linear kernel.")
-    return tuple(reasons)
+    # whatever happened to the files is outside what the method was tested on
+    return (*reasons, *facts.reading_notes)
 
 
 def _tolerance(sharpness: Sharpness) -> float:

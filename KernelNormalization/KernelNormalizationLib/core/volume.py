@@ -9,16 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError
+from .notebook import as_html
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 
 MINIMUM_SLICES = 8
+MINIMUM_SIDE = 4
 # Air is -1000 HU and the steepest legitimate undershoot of an unclipped sharp kernel stays above -2000 HU; a median
 # soft-tissue patient lies within -1200 .. 300 HU. Outside these bounds the numbers are not Hounsfield units of a chest.
 HU_MEDIAN_RANGE = (-1500.0, 500.0)
 HU_MAXIMUM = 65535.0
+MEDIAN_SAMPLE = 1_000_000
 AIR_HU = -1000.0
+# Directions rounded to three digits deviate by this much from a rotation; shears and scales deviate by more.
+DIRECTION_TOLERANCE = 5e-3
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,7 @@ class Acquisition:
     """What is known of how the series was made; ``None`` where the source does not say. Never holds a patient name.
 
     ``told_kernel`` is what the user named instead of ``kernel``, the header's: a kernel, or "noise" for neither.
+    ``reading_notes`` are sentences for the user on how the files came to be, such as compression with loss.
     """
 
     kernel: str | None = None
@@ -73,6 +79,7 @@ class Acquisition:
     series_instance_uid: str | None = None
     frame_of_reference_uid: str | None = None
     told_kernel: str | None = None
+    reading_notes: tuple[str, ...] = ()
 
     @property
     def is_siemens(self) -> bool | None:
@@ -80,15 +87,19 @@ class Acquisition:
         return None if self.manufacturer is None else "siemens" in self.manufacturer.lower()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class CTVolume:
     """A chest CT volume in Hounsfield units.
+
+    Two volumes are equal (``==``, ``hash``) when they are the same object: comparing hundreds of millions of voxels is left to
+    ``numpy.array_equal(a.hu, b.hu)``. In a notebook a volume is shown as its three middle planes.
 
     Attributes:
         hu: float32 (k, j, i), HU; padding outside the field of view keeps the value the file had.
         geometry: spacing and placement.
         acquisition: kernel, manufacturer and so on, as far as known.
-        padding_value: HU value (below -1024) that marks voxels outside the field of view, or ``None``.
+        padding_value: HU value (below -1024, or beyond 31,000) that marks voxels outside the field of view, or ``None``; the
+            mask finds further values and blended rims (:mod:`.padding`).
         name: label for messages and outputs, free of patient identity.
         synthetic: whether a normalization drew these voxels (never an original reconstruction).
 
@@ -107,6 +118,7 @@ class CTVolume:
         _require_volume_shape(self.hu)
         object.__setattr__(self, "hu", np.ascontiguousarray(self.hu, dtype=np.float32))
         _require_positive_spacing(self.geometry.spacing)
+        _require_placement(self.geometry)
         _require_finite(self.hu)
         _require_hounsfield(self.hu[~self.padding_mask] if self.padding_value is not None else self.hu)
 
@@ -115,8 +127,9 @@ class CTVolume:
         """Boolean (k, j, i): voxels outside the field of view, all false when there is no padding."""
         if self.padding_value is None:
             return np.zeros(self.hu.shape, dtype=bool)
-        mask: BoolArray = self.hu == np.float32(self.padding_value)
-        return mask
+        from .io.padding import padding_mask  # which needs this module
+
+        return padding_mask(self.hu, self.padding_value)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -124,24 +137,39 @@ class CTVolume:
         k, j, i = self.hu.shape
         return k, j, i
 
+    def __repr__(self) -> str:
+        k, j, i = self.shape
+        spacing = " x ".join(f"{mm:.4g}" for mm in self.geometry.spacing)
+        kernel = self.acquisition.kernel or "not stated"
+        kind = ", synthetic" if self.synthetic else ""
+        return f"CTVolume({self.name!r}, {k} x {j} x {i} voxels, {spacing} mm, kernel {kernel}{kind})"
+
+    def _repr_html_(self) -> str:
+        return as_html(self.hu, self.geometry.ijk_to_lps, repr(self))
+
     def filled(self) -> FloatArray:
         """HU (k, j, i) with padding replaced by air (-1000 HU), so that filters see no artificial edge below it."""
         if self.padding_value is None:
             return self.hu
         return np.where(self.padding_mask, np.float32(AIR_HU), self.hu)
 
-    def with_hu(self, hu: FloatArray, *, name: str, synthetic: bool) -> CTVolume:
+    def with_hu(self, hu: FloatArray, *, name: str, synthetic: bool, acquisition: Acquisition | None = None) -> CTVolume:
         """A volume in the same place with other voxels; padding is restored bit-exactly from this one.
 
         Args:
             hu: float32 (k, j, i) of the same shape, HU.
             name: label of the new volume.
             synthetic: whether a normalization drew ``hu``.
+            acquisition: of the new volume, if other than this one's.
         """
         if hu.shape != self.hu.shape:
             raise InputError(f"The new voxels have shape {hu.shape}, the volume {self.hu.shape}; they must be the same.")
         restored = np.where(self.padding_mask, self.hu, hu) if self.padding_value is not None else hu
-        return replace(self, hu=restored.astype(np.float32, copy=False), name=name, synthetic=synthetic)
+        facts = acquisition or self.acquisition
+        voxels = restored.astype(np.float32, copy=False)
+        made = replace(self, hu=voxels, name=name, synthetic=synthetic, acquisition=facts)
+        made.__dict__["padding_mask"] = self.padding_mask  # the same voxels, whatever lies beside them now
+        return made
 
 
 def _require_volume_shape(hu: NDArray[np.generic]) -> None:
@@ -151,6 +179,11 @@ def _require_volume_shape(hu: NDArray[np.generic]) -> None:
         raise InputError(f"The image is empty (shape {hu.shape}); load a volume that holds voxels.")
     if np.issubdtype(hu.dtype, np.complexfloating):
         raise InputError("The voxels are complex numbers; a CT in Hounsfield units has one real number a voxel.")
+    if min(hu.shape[1:]) < MINIMUM_SIDE:
+        raise InputError(
+            f"The images are {hu.shape[1]} x {hu.shape[2]} pixels, which show no chest; at least {MINIMUM_SIDE} of each are "
+            "needed. Load the whole images."
+        )
     if hu.shape[0] < MINIMUM_SLICES:
         raise InputError(
             f"The volume has {hu.shape[0]} slice(s); at least {MINIMUM_SLICES} are needed. "
@@ -166,6 +199,17 @@ def _require_positive_spacing(spacing: tuple[float, float, float]) -> None:
         )
 
 
+def _require_placement(geometry: Geometry) -> None:
+    direction = np.asarray(geometry.direction, dtype=float)
+    numbers_are_fine = direction.shape == (3, 3) and bool(np.isfinite(direction).all() and np.isfinite(geometry.origin).all())
+    # the same tolerance as files have: rounding to three digits is no shear
+    if not numbers_are_fine or float(np.abs(direction.T @ direction - np.eye(3)).max()) > DIRECTION_TOLERANCE:
+        raise InputError(
+            f"The volume has the origin {geometry.origin} and the axes {geometry.direction}, which are not finite, not at "
+            "right angles or not of length one; it is sheared or damaged. Resample it to straight axes."
+        )
+
+
 def _require_finite(hu: FloatArray) -> None:
     bad = int(np.count_nonzero(~np.isfinite(hu)))
     if bad:
@@ -175,7 +219,9 @@ def _require_finite(hu: FloatArray) -> None:
 def _require_hounsfield(hu: FloatArray) -> None:
     if hu.size == 0:
         raise InputError("Every voxel is padding; there is no image inside the field of view.")
-    low, high, median = float(hu.min()), float(hu.max()), float(np.median(hu[:: max(1, hu.shape[0] // 32)]))
+    # an odd step does not fall on the same columns again and again
+    step = (hu.size // MEDIAN_SAMPLE) | 1
+    low, high, median = float(hu.min()), float(hu.max()), float(np.median(hu.reshape(-1)[::step]))
     if high > HU_MAXIMUM or low >= -200.0 or not HU_MEDIAN_RANGE[0] <= median <= HU_MEDIAN_RANGE[1]:
         raise InputError(
             f"The values run from {low:g} to {high:g} (median {median:g}); these are not Hounsfield units of a chest CT, "

@@ -17,7 +17,7 @@ from vtk.util import numpy_support
 
 from ..core.errors import InputError
 from ..core.io.padding import detect_padding
-from ..core.methods.protocol import NormalizationResult, synthetic_name
+from ..core.methods.protocol import UNCHANGED_KEY, NormalizationResult, synthetic_name
 from ..core.volume import Acquisition, CTVolume, Geometry
 from . import provenance
 
@@ -25,6 +25,7 @@ TagReader = Callable[[str, str], str]
 """(SOP instance UID, tag as ``gggg,eeee``) -> value, empty when the header does not have it."""
 
 LUNG_WINDOW = (1500.0, -600.0)  # HU: width, centre
+METHOD_NAMES = {"unet": "UNet"}  # of the methods whose name in the core is no word
 MAXIMUM_SHEAR = 1e-3  # cosine between index axes; 0.06 degrees, below what scanners round directions to
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _TAGS = {
@@ -209,7 +210,7 @@ def addVolumeNode(voxels: Any, like: Any, name: str) -> Any:
     node.SetName(slicer.mrmlScene.GetUniqueNameByString(name))
     node.SetAndObserveImageData(voxelImage(voxels) if isinstance(voxels, np.ndarray) else voxels)
     node.CopyOrientation(like)
-    display = _displayLike(like)
+    display = displayLike(like)
     node = slicer.mrmlScene.AddNode(node)
     node.SetAndObserveDisplayNodeID(display.GetID())
     _joinStudyOf(like, node)
@@ -222,8 +223,13 @@ def addSyntheticVolumeNode(result: NormalizationResult, inputNode: Any) -> Any:
 
 
 def addSyntheticVolumeNodeFromVoxels(voxels: Any, record: dict[str, Any], acquisition: Acquisition, inputNode: Any) -> Any:
-    """Like :func:`addSyntheticVolumeNode`, from voxels as :func:`addVolumeNode` takes them and the record alone."""
-    node = addVolumeNode(voxels, inputNode, synthetic_name(inputNode.GetName()))
+    """Like :func:`addSyntheticVolumeNode`, from voxels as :func:`addVolumeNode` takes them and the record alone.
+
+    A scan that was left as it is gets a node that says so and is no more synthetic than its input.
+    """
+    if record.get(UNCHANGED_KEY):
+        return _addUnchangedNode(voxels, record, inputNode)
+    node = addVolumeNode(voxels, inputNode, _syntheticName(inputNode.GetName(), str(record.get("method", ""))))
     keys = _fileKeys()
     for name, value in {
         provenance.SYNTHETIC: "true",
@@ -241,6 +247,28 @@ def addSyntheticVolumeNodeFromVoxels(voxels: Any, record: dict[str, Any], acquis
             node.SetAttribute(name, value)
     node.SetNodeReferenceID(provenance.INPUT_REFERENCE_ROLE, inputNode.GetID())
     node.SetDescription(f"{provenance.RESEARCH_USE_TEXT} Synthetic: drawn by a normalization, not by a scanner.")
+    return node
+
+
+def _syntheticName(inputName: str, method: str) -> str:
+    """Name of a synthetic volume: with its method, so that two are told apart, and with the run where one method ran twice."""
+    base = synthetic_name(inputName)
+    if method:
+        base = f"{base.removesuffix(')')}, {METHOD_NAMES.get(method, method)})"
+    taken = {node.GetName() for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")}
+    numbered = (f"{base.removesuffix(')')}, run {run})" for run in range(2, len(taken) + 3))
+    return next(name for name in (base, *numbered) if name not in taken)
+
+
+def _addUnchangedNode(voxels: Any, record: dict[str, Any], inputNode: Any) -> Any:
+    node = addVolumeNode(voxels, inputNode, f"{inputNode.GetName()} (unchanged)")
+    for name in (provenance.SYNTHETIC, provenance.SYNTHETIC_IN_FILE, provenance.KERNEL, *_fileKeys()):
+        if inputNode.GetAttribute(name):
+            node.SetAttribute(name, inputNode.GetAttribute(name))
+    node.SetAttribute(provenance.RECORD, json.dumps(record, ensure_ascii=False, sort_keys=True))
+    node.SetAttribute(provenance.INPUT_NODE_ID, inputNode.GetID())
+    node.SetNodeReferenceID(provenance.INPUT_REFERENCE_ROLE, inputNode.GetID())
+    node.SetDescription("Nothing was done: the scan was as smooth as the reference kernel already.")
     return node
 
 
@@ -272,7 +300,7 @@ def _attribute(node: Any, *names: str) -> str | None:
     return next((value for name in names if (value := node.GetAttribute(name))), None)
 
 
-def _displayLike(source: Any) -> Any:
+def displayLike(source: Any) -> Any:
     """A display node in the scene with the colours and window of ``source``; made by hand because a default one would
     first compute a window from all voxels, which takes long on the user's time."""
     display = slicer.vtkMRMLScalarVolumeDisplayNode()

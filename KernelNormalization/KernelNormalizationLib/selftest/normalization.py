@@ -61,7 +61,7 @@ class NormalizationSelfTest(PanelSelfTest):
         assert self.panel.ui.normalizeButton.text == "Cancel"
         self.waitForEnd()
         (result,) = self.syntheticVolumes()
-        assert result.GetName() == f"{chest.GetName()} B20f (synthetic)"
+        assert result.GetName() == f"{chest.GetName()} B20f (synthetic, linear)"
         assert provenance.inputOf(result) is chest
         assert (slicer.util.arrayFromVolume(chest) == before).all()
         made, truth = slicer.util.arrayFromVolume(result), simulatedChest()

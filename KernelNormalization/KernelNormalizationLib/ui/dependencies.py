@@ -27,6 +27,13 @@ class DependencyError(CTKernelError):
     """Something to install is missing, or the user declined to install it."""
 
 
+class Declined(DependencyError):
+    """The user declined an installation; no error, and no box is needed to say what still works."""
+
+
+WITHOUT_PACKAGES = "The method “Linear kernel transfer” needs nothing more."
+
+
 @dataclass(frozen=True)
 class Devices:
     """What this computer can compute with.
@@ -107,7 +114,9 @@ def _installTorch() -> None:
     except (ImportError, RuntimeError, ValueError, subprocess.CalledProcessError) as error:
         raise DependencyError(f"PyTorch could not be installed ({error}). Try again, or choose the device CPU.") from error
     if torch is None:
-        raise DependencyError("PyTorch was not installed. Press Normalize again to install it, or choose the device CPU.")
+        raise Declined(
+            "PyTorch was not installed. Press Normalize again to install it, or choose the device CPU. " + WITHOUT_PACKAGES
+        )
 
 
 def _installPackages(requirements: list[str]) -> None:
@@ -119,18 +128,24 @@ def _installPackages(requirements: list[str]) -> None:
         return
     try:
         pip_ensure([Requirement(line) for line in requirements], requester=REQUESTER)
-    except (RuntimeError, subprocess.CalledProcessError) as error:
-        raise DependencyError(f"{', '.join(requirements)} was not installed: {error}") from error
+    except subprocess.CalledProcessError as error:
+        raise DependencyError(f"{', '.join(requirements)} could not be installed: {error}. {WITHOUT_PACKAGES}") from error
+    except RuntimeError as error:  # what Slicer raises when the user declines
+        raise Declined(_declined(requirements)) from error
 
 
 def _askAndPipInstall(requirements: list[str]) -> None:
     question = f"{REQUESTER} needs the Python package(s) {', '.join(requirements)}. Install now?"
     if not slicer.util.confirmOkCancelDisplay(question):
-        raise DependencyError(f"{', '.join(requirements)} was not installed. Press Normalize again to install it.")
+        raise Declined(_declined(requirements))
     try:
         slicer.util.pip_install(requirements)
     except subprocess.CalledProcessError as error:
         raise DependencyError(f"{', '.join(requirements)} could not be installed; see the Python console.") from error
+
+
+def _declined(requirements: list[str]) -> str:
+    return f"{', '.join(requirements)} was not installed. Press Normalize again to install it. {WITHOUT_PACKAGES}"
 
 
 def _requirements(path: Path) -> list[str]:

@@ -11,6 +11,7 @@ from ..background.gui_thread import Mailbox
 from .review_layout import ReviewLayout
 
 PARAMETER_PROPERTY = "SlicerParameterName"
+PASSING_MILLISECONDS = 8000
 
 
 class ParameterLogic(Protocol):
@@ -75,6 +76,11 @@ class ModulePanel:
         self.widget = slicer.util.loadUI(str(uiPath))
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self.widget.setMRMLScene(slicer.mrmlScene)
+        self._passing = ""
+        self._passingTimer: Any = qt.QTimer()
+        self._passingTimer.setSingleShot(True)
+        self._passingTimer.setInterval(PASSING_MILLISECONDS)
+        self._passingTimer.connect("timeout()", self.passed)
 
     # ---- hooks
 
@@ -106,6 +112,7 @@ class ModulePanel:
         self._observer = node.AddObserver("ModifiedEvent", lambda *_: self.update())
         self.preselect()
         self.update()
+        self.review.resume()
 
     def enter(self) -> None:
         """The module is opened."""
@@ -114,6 +121,7 @@ class ModulePanel:
     def exit(self) -> None:
         """The module is left: give the user's layout back."""
         self._inUse = False
+        self.passed()
         self.review.restore()
         self._disconnect()
 
@@ -122,6 +130,10 @@ class ModulePanel:
         self.stopWork()
         self.exit()
         self._mail.close()
+        if self._passingTimer is not None:
+            self._passingTimer.stop()
+            self._passingTimer.deleteLater()
+            self._passingTimer = None
 
     def sceneStartClose(self) -> None:
         """The scene is about to be closed: nothing may be added to it any more."""
@@ -165,6 +177,30 @@ class ModulePanel:
         self.ui.statusLabel.text = text
         if error:
             slicer.util.errorDisplay(text, windowTitle=self.title)
+
+    def setPassingStatus(self, text: str) -> None:
+        """Show ``text`` below the button for a moment: what a user knows already, and what is soon no longer true."""
+        self.setStatus(text)
+        self._passing = text
+        if self._passingTimer is not None:
+            self._passingTimer.start()
+
+    def passed(self) -> None:
+        """Take a passing text away, unless another took its place."""
+        if self._passing and self.ui.statusLabel.text == self._passing:
+            self.ui.statusLabel.text = ""
+        self._passing = ""
+
+    def choose(self, **nodes: Any) -> None:
+        """Set parameters that hold nodes, by name; for whoever opens this module for the user.
+
+        Args:
+            nodes: parameter name and node, such as ``volume=node``.
+        """
+        if self._parameters is None:
+            self.connectToScene()
+        for name, node in nodes.items():
+            setattr(self._parameters, name, node)
 
     def fitViewsSoon(self) -> None:
         """Fit the review's views; new ones know their size only after the next turn of the event loop."""

@@ -1,4 +1,4 @@
-"""Side-by-side layouts of a sharp volume and its synthetic partner, linked in scroll, zoom and window."""
+"""Side-by-side layouts of two volumes, such as a scan and its synthetic partner, linked in scroll, zoom and window."""
 
 from __future__ import annotations
 
@@ -10,18 +10,21 @@ import slicer
 import vtk
 
 from ..mrml.volumes import addVolumeNode, voxelImage
+from .view_position import ViewPosition, shownPosition
+from .view_texts import ViewTexts
+from .view_titles import DIFFERENCE_ATTRIBUTE, ViewTitles
 
 VIEW_GROUP = 5600
 LAYOUT_IDS = {(2, 1): 5601, (3, 1): 5602, (2, 2): 5603, (3, 2): 5604}
-COLUMNS = (("Sharp", "#C77700"), ("Synthetic", "#2E8B57"), ("Difference", "#6A5ACD"))
+# Places on screen, not contents: any volume may stand in any of them, and the title above says which.
+COLUMNS = ("Left", "Right", "Third")
 ROWS = ("Axial", "Coronal")
 DIFFERENCE_RANGE_HU = 150.0
-DIFFERENCE_ATTRIBUTE = "CTKernelNormalization.Difference"
 
 
 def viewName(column: int, row: int) -> str:
-    """Singleton tag of a slice view, such as ``CTKernelSharpAxial``."""
-    return f"CTKernel{COLUMNS[column][0]}{ROWS[row]}"
+    """Singleton tag of a slice view, such as ``LeftAxial``; Slicer's data probe shows it."""
+    return f"{COLUMNS[column]}{ROWS[row]}"
 
 
 def layoutXml(columns: int, rows: int) -> str:
@@ -32,12 +35,11 @@ def layoutXml(columns: int, rows: int) -> str:
 def _rowXml(columns: int, row: int) -> str:
     items = []
     for column in range(columns):
-        label, color = COLUMNS[column]
         items.append(
             f'<item><view class="vtkMRMLSliceNode" singletontag="{viewName(column, row)}">'
             f'<property name="orientation" action="default">{ROWS[row]}</property>'
-            f'<property name="viewlabel" action="default">{label}</property>'
-            f'<property name="viewcolor" action="default">{color}</property>'
+            f'<property name="viewlabel" action="default">{COLUMNS[column]}</property>'
+            f'<property name="viewcolor" action="default">#808080</property>'
             f'<property name="viewgroup" action="default">{VIEW_GROUP}</property></view></item>'
         )
     return '<layout type="horizontal">' + "".join(items) + "</layout>"
@@ -50,6 +52,9 @@ class ReviewLayout:
         self._userLayout: int | None = None
         self._otherLayout: int | None = None
         self._windowLink: WindowLink | None = None
+        self._titles = ViewTitles()
+        self._positions: dict[int, ViewPosition] = {}  # of each row
+        self._texts = ViewTexts()
 
     @property
     def active(self) -> bool:
@@ -57,8 +62,11 @@ class ReviewLayout:
         manager = slicer.app.layoutManager()
         return manager is not None and manager.layout in LAYOUT_IDS.values()
 
-    def show(self, sharp: Any, synthetic: Any, difference: Any | None = None, twoRows: bool = False) -> bool:
-        """Switch to the side-by-side layout; ``False`` if the application has no views (``--no-main-window``)."""
+    def show(self, left: Any, right: Any, difference: Any | None = None, twoRows: bool = False) -> bool:
+        """Switch to the side-by-side layout; ``False`` if the application has no views (``--no-main-window``).
+
+        Slice, centre and zoom of the views left behind are kept.
+        """
         manager = slicer.app.layoutManager()
         if manager is None:
             return False
@@ -69,11 +77,23 @@ class ReviewLayout:
             layoutNode.AddLayoutDescription(layoutId, layoutXml(columns, rows))
         if not self._onLoan:
             self._userLayout = manager.layout
+        looked = {row: shownPosition(ROWS[row], left, viewName(0, row)) for row in range(rows)}
+        self._positions = {row: position for row, position in looked.items() if position is not None}
         manager.setLayout(layoutId)
-        self._fill([sharp, synthetic, difference][:columns], rows)
+        self._fill([left, right, difference][:columns], rows)
+        if difference is not None:
+            _addColorLegend(difference)
+        self._titles.follow(_allViewNames())
+        self._texts.show(_allViewNames())
         self.unlinkWindows()
-        self._windowLink = WindowLink(sharp.GetDisplayNode(), synthetic.GetDisplayNode())
+        self._windowLink = WindowLink(left.GetDisplayNode(), right.GetDisplayNode())
         return True
+
+    def resume(self) -> None:
+        """Keep titles and texts true from now on, if our layout is on screen already: a loaded scene brings it along."""
+        if self.active:
+            self._titles.follow(_allViewNames())
+            self._texts.show(_allViewNames())
 
     def showOther(self, switch: Callable[[], None]) -> None:
         """Let ``switch`` bring another layout on screen, such as one with a plot; it is given back like ours."""
@@ -88,8 +108,12 @@ class ReviewLayout:
     def restore(self) -> None:
         """Give the user's layout back, if one that we chose is on screen."""
         self.unlinkWindows()
-        if self._onLoan and self._userLayout is not None:
-            slicer.app.layoutManager().setLayout(self._userLayout)
+        self._titles.stop()
+        self._texts.remove()
+        if self._onLoan:
+            # A scene that was saved with our layout on screen does not tell what was there before.
+            usual = slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
+            slicer.app.layoutManager().setLayout(usual if self._userLayout is None else self._userLayout)
         self._userLayout = self._otherLayout = None
 
     @property
@@ -104,13 +128,16 @@ class ReviewLayout:
             self._windowLink = None
 
     def fit(self) -> None:
-        """Fit the volumes into our views."""
+        """Let our views look where the views before them did, or fit the volumes into them if nothing was shown before."""
         logic = slicer.app.applicationLogic()
-        for name in _allViewNames():
-            sliceNode = slicer.mrmlScene.GetNodeByID(f"vtkMRMLSliceNode{name}")
-            sliceLogic = logic.GetSliceLogic(sliceNode) if sliceNode is not None and self.active else None
-            if sliceLogic is not None:
-                sliceLogic.FitSliceToAll()
+        for row in range(len(ROWS)):
+            for column in range(len(COLUMNS)):
+                sliceNode = slicer.mrmlScene.GetNodeByID(f"vtkMRMLSliceNode{viewName(column, row)}")
+                sliceLogic = logic.GetSliceLogic(sliceNode) if sliceNode is not None and self.active else None
+                if sliceLogic is not None:
+                    sliceLogic.FitSliceToAll()
+                    if row in self._positions:
+                        self._positions[row].applyTo(sliceNode)
 
     def _fill(self, volumes: list[Any], rows: int) -> None:
         shown = {viewName(column, row): volume for row in range(rows) for column, volume in enumerate(volumes)}
@@ -151,8 +178,11 @@ class WindowLink:
                 caller.GetWindow(),
                 caller.GetLevel(),
             ):  # fmt: skip
+                # In one step: told of the first alone, this would copy the old window back.
+                wasModified = node.StartModify()
                 node.SetAutoWindowLevel(0)
                 node.SetWindowLevel(caller.GetWindow(), caller.GetLevel())
+                node.EndModify(wasModified)
 
 
 def _allViewNames() -> list[str]:
@@ -197,6 +227,30 @@ def addDifference(voxels: Any, sharp: Any, synthetic: Any) -> Any:
     display.SetAndObserveColorNodeID(_divergingColors().GetID())
     display.SetWindowLevelMinMax(-DIFFERENCE_RANGE_HU, DIFFERENCE_RANGE_HU)
     return node
+
+
+def _addColorLegend(difference: Any) -> None:
+    """A bar in the views that show ``difference``: which colour means how many HU.
+
+    Views look at legends only when these come, so that it is made anew once the views are there.
+    """
+    colors = slicer.modules.colors.logic()
+    former = colors.GetColorLegendDisplayNode(difference)
+    if former is not None:
+        slicer.mrmlScene.RemoveNode(former)
+    legend = colors.AddDefaultColorLegendDisplayNode(difference)
+    legend.SetTitleText("Change (HU)")
+    legend.SetLabelFormat("%+.0f")
+    legend.SetUseColorNamesForLabels(False)
+    legend.SetNumberOfLabels(5)
+    legend.SetMaxNumberOfColors(256)
+    legend.SetSize(0.1, 0.3)
+    legend.SetPosition(0.98, 0.04)
+    for text in (legend.GetTitleTextProperty(), legend.GetLabelTextProperty()):
+        text.SetColor(0.0, 0.0, 0.0)  # an equal HU is white
+        text.SetFontSize(14)
+        text.ShadowOff()
+        text.BoldOn()
 
 
 def _divergingColors() -> Any:

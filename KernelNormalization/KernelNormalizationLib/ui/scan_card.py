@@ -5,11 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..core.kernels.told_kernel import kernel_in_use
+from ..core.plain_text import for_html
 from ..core.suitability import Suitability
 from ..core.volume import Acquisition, CTVolume
 
 # Contrast of at least 3:1 (WCAG 2.1, graphics) on white and on a dark panel (#323232) alike; the words carry the meaning.
-COLORS = {"in domain": "#2e8b57", "untested kernel": "#c77700", "already smooth": "#c77700", "not a chest CT": "#dd5050"}
+COLORS = {
+    "in domain": "#2e8b57",
+    "untested kernel": "#c77700",
+    "already smooth": "#c77700",
+    "not a chest CT": "#dd5050",
+    "cannot be used": "#dd5050",
+}
+
+
+NOT_USABLE = ("not a chest CT", "cannot be used")
 
 
 @dataclass(frozen=True)
@@ -25,6 +35,11 @@ class ScanCard:
     facts: str
     verdict: str
     reasons: tuple[str, ...]
+
+    @property
+    def usable(self) -> bool:
+        """Whether there is any use in normalizing the volume."""
+        return self.verdict not in NOT_USABLE
 
     @property
     def html(self) -> str:
@@ -58,8 +73,8 @@ def _kernelText(facts: Acquisition) -> str:
 
 def errorCard(message: str) -> ScanCard:
     """Card of a volume that cannot be used."""
-    return ScanCard("", "not a chest CT", (message,))
+    return ScanCard("", "cannot be used", (message,))
 
 
 def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return for_html(text)

@@ -13,17 +13,20 @@ from slicer.i18n import tr as _
 
 from ..background.exchange import Event, Settings
 from ..background.normalization_run import NormalizationRun, describeProgress
-from ..background.process import NOT_STARTED, RESULT_LOST, BackgroundProcess
-from ..core.errors import CTKernelError, InputError, ModelError
+from ..background.process import BackgroundProcess, describeFailure
+from ..core.errors import CTKernelError
 from ..core.volume import CTVolume
 from ..mrml import provenance
-from .dependencies import Dependencies, Devices
+from ..mrml.lung_window import useLungWindow
+from ..mrml.volume_watch import VolumeWatch
+from .dependencies import Declined, Dependencies, Devices
+from .measure_emphysema import openEmphysemaQuantification
+from .model_choice import ModelChoice
 from .module_panel import ModulePanel, ParameterLogic
 from .parameters import NormalizationParameters
 from .review_layout import addDifference, existingDifference, voxelDifference
 from .scan_card import ScanCard, errorCard, scanCard
-
-MODELS_SETTING = "KernelNormalization/ImportedModels"
+from .wrapped_labels import WrappedLabels
 
 
 class Logic(ParameterLogic, Protocol):
@@ -75,7 +78,11 @@ class NormalizationPanel(ModulePanel):
         self._cancelled = False
         self._assessed: tuple[str, str] | None = None  # node ID and kernel choice of the card
         self._subtracting = False
-        self._fillModels()
+        self._blocked = False  # the chosen volume cannot be normalized; the card says why
+        self._watch = VolumeWatch(self._reassess)
+        ui = self.ui
+        self._wrapped = WrappedLabels(ui.cardLabel, ui.verdictLabel, ui.deviceInfoLabel, ui.statusLabel)
+        self._models = ModelChoice(self.ui.modelComboBox, self.setStatus)
         self._connect()
         self.showCard(None)
         # Asks the graphics driver, which may take its time.
@@ -86,11 +93,12 @@ class NormalizationPanel(ModulePanel):
         self.ui.importModelButton.connect("clicked()", self.onImportModel)
         self.ui.modelComboBox.connect("currentIndexChanged(int)", self.onModelChosen)
         self.ui.sideBySideButton.connect("clicked()", self.onShowSideBySide)
+        self.ui.measureButton.connect("clicked()", self.onMeasure)
         self.ui.restoreLayoutButton.connect("clicked()", self.onRestoreLayout)
         self.ui.differenceCheckBox.connect("toggled(bool)", self.onLayoutOption)
         self.ui.twoRowsCheckBox.connect("toggled(bool)", self.onLayoutOption)
         # A selector must not change while it inserts the volume, and a file's attributes come after its node.
-        self.ui.inputSelector.connect("nodeAdded(vtkMRMLNode*)", lambda _node: qt.QTimer.singleShot(0, self._offerVolumes))
+        self.ui.inputSelector.connect("nodeAdded(vtkMRMLNode*)", lambda _node: qt.QTimer.singleShot(0, self._followLoaded))
 
     # ---- life of the module and the scene; a running normalization goes on when the module is left
 
@@ -108,7 +116,29 @@ class NormalizationPanel(ModulePanel):
             parameters.inputVolume = self.logic.newestCandidate()
         if self.chosen("resultVolume") is None and parameters.inputVolume is not None:
             parameters.resultVolume = self.logic.syntheticPartner(parameters.inputVolume)
-        self._showModel()
+        if not self._models.show(parameters.model):
+            parameters.model = ""
+
+    def _followLoaded(self) -> None:
+        """A volume was loaded: offer it, and choose it where none is chosen."""
+        if self._parameters is not None and self.chosen("inputVolume") is None:
+            self.preselect()
+        self._offerVolumes()
+
+    def exit(self) -> None:
+        """The module is left."""
+        self._watch.follow(None)
+        super().exit()
+
+    def setStatus(self, text: str, error: bool = False) -> None:
+        """Show ``text`` below the button."""
+        super().setStatus(text, error)
+        self._wrapped.fitSoon()
+
+    def cleanup(self) -> None:
+        """The module is unloaded."""
+        super().cleanup()
+        self._wrapped.close()
 
     def stopWork(self) -> None:
         """End a running normalization at once."""
@@ -122,6 +152,7 @@ class NormalizationPanel(ModulePanel):
 
     def forgetScene(self) -> None:
         """Drop the card of a scan that goes."""
+        self._watch.follow(None)
         self._assessed = None
         self.showCard(None)
 
@@ -135,7 +166,9 @@ class NormalizationPanel(ModulePanel):
         self._offerVolumes()
         node = self.chosen("inputVolume")
         running = self._process is not None
-        self.ui.normalizeButton.enabled = running or node is not None
+        self._watch.follow(node)
+        self._assess(node)
+        self.ui.normalizeButton.enabled = running or (node is not None and not self._blocked)
         self.ui.normalizeButton.text = _("Cancel") if running else _("Normalize")
         for control in (
             self.ui.inputSelector, self.ui.moreSelector, self.ui.kernelComboBox, self.ui.methodComboBox,
@@ -144,9 +177,8 @@ class NormalizationPanel(ModulePanel):
             control.enabled = not running
         isUnet = parameters.method.name == "unet"
         self.ui.modelComboBox.enabled = self.ui.deviceComboBox.enabled = isUnet and not running
-        self.ui.sideBySideButton.enabled = self._pair() is not None
+        self.ui.sideBySideButton.enabled = self.ui.measureButton.enabled = self._pair() is not None
         self.ui.restoreLayoutButton.enabled = self.review.active
-        self._assess(node)
 
     def _offerVolumes(self) -> None:
         """Offer only originals to normalize, the first of them not twice, and only synthetic volumes to review."""
@@ -164,30 +196,48 @@ class NormalizationPanel(ModulePanel):
         wanted = (node.GetID(), kernel) if node is not None else None
         if wanted == self._assessed:
             return
-        self._assessed = wanted
+        self._assessed, self._blocked = wanted, False
+        self.passed()
         if node is None:
             self.showCard(None)
             return
         try:
             volume = self.logic.deferredVolume(node)
         except CTKernelError as error:
+            self._blocked = True
             self.showCard(errorCard(str(error)))
             return
         self.ui.verdictLabel.text = _("Reading the scan…")
         self.ui.cardLabel.text = ""
         self._mail.compute(lambda: _describe(volume, kernel), lambda *outcome: self._takeCard(wanted, *outcome))
 
+    def _reassess(self) -> None:
+        """The chosen volume changed: what could not be used may be usable now, and the other way round."""
+        node = self.chosen("inputVolume")
+        if node is not None and (self._blocked or node.GetParentTransformNode() is not None):
+            self._assessed = None
+            self.update()
+
     def _takeCard(self, wanted: tuple[str, str] | None, card: ScanCard | None, error: Exception | None) -> None:
-        if wanted == self._assessed:
-            self.showCard(card if error is None else errorCard(str(error)))
+        node = self.chosen("inputVolume")
+        if wanted != self._assessed or node is None:
+            return
+        card = card if card is not None else errorCard(str(error))
+        self.showCard(card)
+        self._blocked = not card.usable
+        if card.usable:
+            useLungWindow(node)
+        self.update()
 
     def showCard(self, card: ScanCard | None) -> None:
         """Show what is known of the input volume."""
         self.ui.cardLabel.text = card.facts if card is not None else ""
         self.ui.verdictLabel.text = card.html if card is not None else ""
+        self._wrapped.fitSoon()
 
     def _showDevices(self, devices: Devices | None, error: Exception | None) -> None:
         self.ui.deviceInfoLabel.text = devices.describe() if devices is not None else str(error)
+        self._wrapped.fitSoon()
 
     # ---- running
 
@@ -211,7 +261,7 @@ class NormalizationPanel(ModulePanel):
                 self._dependencies.install(missing, self._requirements)
             run = self._startRun(nodes, self.settings())
         except CTKernelError as error:
-            self.setStatus(str(error), error=True)
+            self.setStatus(str(error), error=not isinstance(error, Declined))
             return
         self._errors, self._cancelled = [], False
         self._process = BackgroundProcess(run, self._onEvent, self._onResult, self._onEnd)
@@ -250,12 +300,12 @@ class NormalizationPanel(ModulePanel):
         self.ui.progressBar.visible = False
         self.update()  # a message box below holds this function up, and the panel must be usable behind it
         if self._cancelled:
-            self.setStatus(_("Cancelled; nothing was kept of the unfinished volume."))
+            self.setPassingStatus(_("Cancelled; nothing was kept of the unfinished volume."))
         elif self._errors:
             self.setStatus("\n".join(self._errors), error=True)
         elif code != 0:
             logging.getLogger(__name__).error("Background process failed with code %s:\n%s", code, lines)
-            self.setStatus(_failureMessage(code, lines), error=True)
+            self.setStatus(describeFailure(code, lines), error=True)
         else:
             told = " ".join(part for part in (self._truncation, provenance.RESEARCH_USE_TEXT) if part)
             self.setStatus(_("Done. {text}").format(text=told))
@@ -263,38 +313,10 @@ class NormalizationPanel(ModulePanel):
 
     # ---- models
 
-    def _fillModels(self) -> None:
-        from ..core.network.model_folder import default_model, list_models, model_label
-
-        combo = self.ui.modelComboBox
-        wasBlocked = combo.blockSignals(True)
-        combo.clear()
-        try:
-            combo.addItem(_("Default: {label}").format(label=model_label(default_model())), "")
-        except ModelError:
-            combo.addItem(_("Default"), "")
-        for name in list_models():
-            combo.addItem(f"{model_label(name)}, {name}", name)
-        for folder in _importedModels():
-            combo.addItem(f"{model_label(folder)}, {Path(folder).name}", folder)
-        combo.blockSignals(wasBlocked)
-
-    def _showModel(self) -> None:
-        wanted = self._parameters.model
-        index = self.ui.modelComboBox.findData(wanted)
-        if index < 0:
-            self.setStatus(
-                _("The model “{name}” of this scene is not on this computer; the default model is chosen instead.").format(
-                    name=Path(wanted).name
-                )
-            )
-            self._parameters.model = ""
-        self.ui.modelComboBox.currentIndex = max(0, index)
-
     def onModelChosen(self, index: int) -> None:
         """Another model is chosen."""
         if self._parameters is not None and index >= 0:
-            self._parameters.model = str(self.ui.modelComboBox.itemData(index) or "")
+            self._parameters.model = self._models.chosen(index)
 
     def onImportModel(self) -> None:
         """Add a model folder after verifying it."""
@@ -304,19 +326,7 @@ class NormalizationPanel(ModulePanel):
 
     def importModel(self, folder: str) -> None:
         """Verify the model in ``folder`` and offer it from now on."""
-        from ..core.network.model_folder import load_model
-
-        try:
-            load_model(folder)
-        except (ModelError, InputError) as error:
-            self.setStatus(str(error), error=True)
-            return
-        known = _importedModels()
-        if folder not in known:
-            qt.QSettings().setValue(MODELS_SETTING, "\n".join([*known, folder]))
-        self._fillModels()
-        self.ui.modelComboBox.currentIndex = self.ui.modelComboBox.findData(folder)
-        self.setStatus(_("Model {name} verified and added.").format(name=Path(folder).name))
+        self._models.importFolder(folder)
 
     # ---- review
 
@@ -337,6 +347,16 @@ class NormalizationPanel(ModulePanel):
         if self.review.show(*pair, difference, self._parameters.twoRows):
             self.fitViewsSoon()
         self.update()
+
+    def onMeasure(self) -> None:
+        """Open the other module with both volumes chosen."""
+        pair = self._pair()
+        if pair is None:
+            return
+        try:
+            openEmphysemaQuantification(*pair)
+        except CTKernelError as error:
+            self.setStatus(str(error), error=True)
 
     def _subtract(self, sharp: Any, synthetic: Any) -> None:
         if not self._subtracting:
@@ -376,22 +396,3 @@ def _describe(volume: Callable[[], CTVolume], kernel: str) -> ScanCard:
 
     scan = with_told_kernel(volume(), kernel)
     return scanCard(scan, assess(scan))
-
-
-def _importedModels() -> list[str]:
-    stored = qt.QSettings().value(MODELS_SETTING)
-    return [line for line in str(stored or "").split("\n") if line]
-
-
-def _failureMessage(code: int, lines: str) -> str:
-    last = (lines.strip().splitlines()[-1:] or [""])[0]
-    if code == NOT_STARTED:
-        return _("The normalization could not be started: {line}. Check the free space for temporary files.").format(line=last)
-    if code == RESULT_LOST:
-        return _("The result could not be read: {line}. Check free space and memory, then normalize again.").format(line=last)
-    if code in (-9, 137) or "MemoryError" in lines:
-        return _("The computer ran out of memory; Slicer itself is safe. Close other programs, or crop the volume first.")
-    return _(
-        "The normalization stopped unexpectedly (code {code}: {line}). Nothing was kept. Try the device CPU or another "
-        "method; details are in the application log."
-    ).format(code=code, line=last)

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.imaging.reduced_grid import Spacing, bounding_box
+from KernelNormalizationLib.core.stopping import filtered
 from KernelNormalizationLib.core.volume import BoolArray
 
-# Bounds of the four classes of the bullae index, mm3 (Blechschmidt 2001 [remembered, not read]); smaller is class 0.
+# Bounds of the size classes, mm3: a choice of this project.
 SIZE_CLASS_BOUNDS_MM3 = (2.0, 8.0, 65.0, 120.0)
 SIZE_CLASS_NAMES = ("< 2 mm³", "2–8 mm³", "8–65 mm³", "65–120 mm³", "> 120 mm³")
 # A line through fewer points is not a distribution.
@@ -92,7 +93,7 @@ def cluster_sizes(mask: BoolArray) -> NDArray[np.int64]:
         return np.zeros(0, dtype=np.int64)
     image = sitk.GetImageFromArray(np.ascontiguousarray(mask[bounding_box(mask)]).astype(np.uint8))
     # the view borrows the image's memory: the image must outlive it
-    connected = sitk.ConnectedComponent(image)
+    connected = filtered(sitk.ConnectedComponentImageFilter, image)
     sizes: NDArray[np.int64] = np.bincount(sitk.GetArrayViewFromImage(connected).ravel())[1:]
     return sizes
 

@@ -28,18 +28,17 @@ class RegionIndices:
         tlv_ml: mL, volume of the region's mask (for "whole" the total lung volume).
         ev_ml: mL, emphysema volume: voxels strictly below the threshold.
         ei_percent: %, emphysema index 100 x EV / TLV; LAA-950 at the default threshold (Gevenois 1995).
-        laa910_percent: %, share below -910 HU; used on inspiration with thick slices (method: Müller
-            1988; this value [remembered, not read]).
+        laa910_percent: %, share below -910 HU at inspiration (a voxel index of Parr, Respir Res 9:21, abstract).
         laa856_percent: %, share below -856 HU; gas trapping, meaningful on *expiration* only (Schroeder 2013,
             there ≤ -856 HU).
-        perc15_hu: HU below which 15 % of the region's voxels lie, linear between order statistics (Dirksen
-            1999 [remembered, not read]).
+        perc15_hu: HU below which 15 % of the region's voxels lie, linear between order statistics (a
+            measure of progression in Parr 2006, Thorax 61:485, abstract).
         mld_hu: HU, mean lung density.
         sd_hu: HU, standard deviation over voxels (population, divisor n).
         skewness: dimensionless, third standardized moment m3 / m2^1.5; 0 when the region has one value only.
         kurtosis: dimensionless, *excess* kurtosis m4 / m2^2 - 3 (0 for a normal distribution).
-        mass_g: g, tissue and blood: volume x (MLD + 1000) / 1000, 0 HU taken as 1 g/mL (Coxson 1999
-            [remembered, not read]).
+        mass_g: g, tissue and blood: volume x (MLD + 1000) / 1000, 0 HU taken as 1 g/mL and -1000 HU as
+            gas (doi 10.1186/cc12738, introduction).
         floor_percent: %, share of voxels stored at the HU floor of the series (0 when it has none); they were cut off
             by the scanner, so mean and smoothed densities are biased upwards where it is high.
     """

@@ -12,6 +12,8 @@ from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.volume import FloatArray
 
 CURVE_THRESHOLDS_HU = tuple(float(t) for t in range(-980, -895, 5))
+# Bins of 5 HU from the lowest stored density of a chest to the border between lung and tissue.
+HISTOGRAM_EDGES_HU = np.arange(-1100.0, -395.0, 5.0)
 
 
 def ei_curve(lung_hu: FloatArray, thresholds_hu: tuple[float, ...] = CURVE_THRESHOLDS_HU) -> tuple[tuple[float, float], ...]:
@@ -28,24 +30,18 @@ def ei_curve(lung_hu: FloatArray, thresholds_hu: tuple[float, ...] = CURVE_THRES
     return tuple((float(t), 100.0 * float(np.count_nonzero(lung_hu < np.float32(t))) / lung_hu.size) for t in thresholds_hu)
 
 
-def density_histogram(
-    lung_hu: FloatArray, low: float = -1050.0, high: float = -500.0, width: float = 5.0
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Share of lung voxels in bins of HU.
+def density_histogram(lung_hu: FloatArray) -> NDArray[np.float64]:
+    """Share of the lung voxels (%) in each bin of :data:`HISTOGRAM_EDGES_HU`.
 
     Args:
-        lung_hu: float32 (n,), HU.
-        low: HU, left edge of the first bin.
-        high: HU, right edge of the last bin; voxels outside count in the total but in no bin.
-        width: HU of a bin.
+        lung_hu: float32 (n,), HU; voxels outside all bins count in the total.
 
     Returns:
-        Bin edges (m + 1,) in HU and percent of all voxels per bin (m,).
+        float64 (m,), one value a bin.
     """
     _require_voxels(lung_hu)
-    edges = np.arange(low, high + width / 2, width)
-    counts, _ = np.histogram(lung_hu, bins=edges)
-    return edges, 100.0 * counts / lung_hu.size
+    counts, _ = np.histogram(lung_hu, bins=HISTOGRAM_EDGES_HU)
+    return 100.0 * counts / lung_hu.size
 
 
 @dataclass(frozen=True)
@@ -88,7 +84,7 @@ def floor_effect(lung_hu: FloatArray, floor_hu: float | None, threshold_hu: floa
     bias = _truncation_bias(share, float(np.median(lung_hu)) - floor_hu)
     of_emphysema = min(100.0, 100.0 * at_floor / below)
     text = (
-        f"{100 * share:.2f} % of the lung voxels ({of_emphysema:.0f} % of those below {threshold_hu:.0f} HU) were cut off "
+        f"{100 * share:.1f} % of the lung voxels ({of_emphysema:.0f} % of those below {threshold_hu:.0f} HU) were cut off "
         f"at {floor_hu:.0f} HU. They count as emphysema in this volume; plain smoothing is biased upwards there, so "
         "that EI of a filtered volume tends to be too low where emphysema is severe."
     )

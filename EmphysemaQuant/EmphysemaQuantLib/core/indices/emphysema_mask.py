@@ -10,6 +10,16 @@ from KernelNormalizationLib.core.volume import BoolArray, FloatArray
 # Of eight thresholds from -900 to -970 HU on thin slices, only -950 HU did not differ from macroscopic morphometry of 63
 # resected lungs (Gevenois 1995, abstract).
 EMPHYSEMA_THRESHOLD_HU = -950.0
+# What panel and command line accept: from the density of air up to the highest threshold in use, -856 HU for gas trapping at
+# expiration, and some room above it (a choice of this project).
+THRESHOLD_RANGE_HU = (-1000.0, -800.0)
+
+
+def require_threshold(threshold_hu: float) -> None:
+    """Raise :class:`InputError` for a threshold outside :data:`THRESHOLD_RANGE_HU`, or none at all (NaN)."""
+    low, high = THRESHOLD_RANGE_HU
+    if not low <= threshold_hu <= high:
+        raise InputError(f"The threshold is {threshold_hu:g} HU; choose one from {low:g} to {high:g} HU.")
 
 
 def emphysema_mask(hu: FloatArray, lung_mask: BoolArray, threshold_hu: float = EMPHYSEMA_THRESHOLD_HU) -> BoolArray:

@@ -11,8 +11,8 @@ from ..lungs.segmentation import LungMask
 from .density import RegionIndices, compute_indices
 from .emphysema_mask import EMPHYSEMA_THRESHOLD_HU
 
-# QIBA lung density profile [remembered, not read]: beyond measurement error with 95 % confidence.
-PERC15_LIMIT_HU = 18.0
+# Conventions of this project, taken from no standard: changes smaller than these are not called large. They are no measured
+# repeatability; that of the scanner and protocol at hand decides what a change means.
 PERC15_ADJUSTED_LIMIT_HU = 11.0
 EI_LIMIT_POINTS = 3.7
 
@@ -21,8 +21,8 @@ EI_LIMIT_POINTS = 3.7
 class DensityChange:
     """Follow-up minus baseline, whole lungs.
 
-    The adjusted numbers come from the sponge model (Stoel 2008 [remembered, not read]): lung mass stays while volume
-    changes, so densities (HU + 1000) are multiplied by TLV of the follow-up / TLV of the baseline.
+    The adjusted numbers rest on an assumption, the lung as a sponge: lung mass stays while the volume changes with the breath,
+    so densities (HU + 1000) are multiplied by TLV of the follow-up / TLV of the baseline.
 
     Attributes:
         tlv_change_ml: mL.
@@ -30,8 +30,8 @@ class DensityChange:
         perc15_adjusted_change_hu: HU, after adjustment of the follow-up to the baseline's volume.
         ei_change_points: percentage points.
         ei_adjusted_change_points: percentage points, EI of the adjusted follow-up minus EI of the baseline.
-        beyond_measurement_error: whether adjusted Perc15 fell by more than 11 HU or EI rose by more than 3.7 points
-            (limits remembered from the QIBA profile).
+        beyond_limits: whether adjusted Perc15 fell by more than 11 HU or EI rose by more than 3.7 points (conventions of this
+            project, no measured repeatability).
     """
 
     tlv_change_ml: float
@@ -39,7 +39,7 @@ class DensityChange:
     perc15_adjusted_change_hu: float
     ei_change_points: float
     ei_adjusted_change_points: float
-    beyond_measurement_error: bool
+    beyond_limits: bool
 
 
 def volume_adjusted_perc15(perc15_hu: float, tlv_ml: float, reference_tlv_ml: float) -> float:
@@ -85,5 +85,5 @@ def compare_dates(
         perc15_adjusted_change_hu=-perc15_fall,
         ei_change_points=ei_rise,
         ei_adjusted_change_points=adjusted_ei - first.ei_percent,
-        beyond_measurement_error=perc15_fall > PERC15_ADJUSTED_LIMIT_HU or ei_rise > EI_LIMIT_POINTS,
+        beyond_limits=perc15_fall > PERC15_ADJUSTED_LIMIT_HU or ei_rise > EI_LIMIT_POINTS,
     )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.imaging.reduced_grid import Canonical, LabelArray, ReducedGrid, bounding_box, to_image
+from KernelNormalizationLib.core.stopping import filtered
 from KernelNormalizationLib.core.volume import Geometry
 
 from ..lungs.left_right import LEFT, RIGHT
@@ -28,7 +29,7 @@ SIDE_NAMES: Mapping[int, str] = {RIGHT: "right", LEFT: "left"}
 THIRD_NAMES: Mapping[int, str] = {1: "upper third", 2: "middle third", 3: "lower third"}
 SHELL_NAMES: Mapping[int, str] = {1: "core", 2: "rind"}
 Thirds = Literal["volume", "height"]
-# Own choice; the secondary lobules under the pleura are 10 to 25 mm across [remembered, not read].
+# A choice of this project: about one secondary lobule, which is 10 to 25 mm in diameter (Fleischner Society, RadLex RID1361).
 RIND_MM = 15.0
 
 
@@ -117,8 +118,12 @@ def _depth_mm(lung: NDArray[np.bool_], grid: ReducedGrid) -> NDArray[np.float32]
         return np.zeros(lung.shape, dtype=np.float32)
     # a margin of background, so that a lung cut by the volume's edge has its surface there
     padded = np.pad(lung, 1)
-    distance = sitk.SignedMaurerDistanceMap(
-        to_image(padded, grid.spacing), insideIsPositive=True, squaredDistance=False, useImageSpacing=True
+    distance = filtered(
+        sitk.SignedMaurerDistanceMapImageFilter,
+        to_image(padded, grid.spacing),
+        InsideIsPositive=True,
+        SquaredDistance=False,
+        UseImageSpacing=True,
     )
     depth: NDArray[np.float32] = sitk.GetArrayFromImage(distance)[1:-1, 1:-1, 1:-1]
     return depth

@@ -9,6 +9,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from KernelNormalizationLib.core.imaging.reduced_grid import Spacing, components, to_image
+from KernelNormalizationLib.core.stopping import filtered
 from KernelNormalizationLib.core.volume import BoolArray, FloatArray
 
 # Coronal and sagittal tracheal diameters of adults are 10 to 27 mm (Breatnach 1984, abstract), so an axial section has 80 to
@@ -149,7 +150,7 @@ def grow_airways(hu: FloatArray, trachea: BoolArray, spacing: Spacing) -> Airway
     is the trachea's own volume plus ``BRONCHI_ML``.
 
     Args:
-        hu: float32 (k, j, i), HU on a grid of about 1.2 mm, canonical order, cropped to the mediastinum.
+        hu: float32 (k, j, i), HU on the grid of about 1.4 mm (``AIRWAY_GRID_MM``), canonical order.
         trachea: bool (k, j, i), seeds.
         spacing: mm along (k, j, i).
     """
@@ -161,14 +162,19 @@ def grow_airways(hu: FloatArray, trachea: BoolArray, spacing: Spacing) -> Airway
     seeds = _seed_points(trachea, hu)
     while high - low > GROWTH_STEP_HU:
         threshold = (low + high) / 2
-        grown = sitk.GetArrayFromImage(sitk.ConnectedThreshold(image, seeds, -2000.0, threshold)).astype(bool)
+        grown = _grown(image, seeds, threshold)
         if grown.sum() * voxel_ml <= limit:
             low, best_threshold = threshold, threshold
         else:
             high = threshold
-    safe = sitk.ConnectedThreshold(image, seeds, -2000.0, best_threshold - GROWTH_BACK_OFF_HU)
-    lumen = trachea | sitk.GetArrayFromImage(safe).astype(bool)
+    lumen = trachea | _grown(image, seeds, best_threshold - GROWTH_BACK_OFF_HU)
     return AirwayGrowth(lumen, best_threshold - GROWTH_BACK_OFF_HU, leaked=best_threshold == GROWTH_HU[0])
+
+
+def _grown(image: sitk.Image, seeds: list[list[int]], threshold: float) -> BoolArray:
+    grown = filtered(sitk.ConnectedThresholdImageFilter, image, SeedList=seeds, Lower=-2000.0, Upper=threshold)
+    array: BoolArray = sitk.GetArrayFromImage(grown).astype(bool)
+    return array
 
 
 def _seed_points(trachea: BoolArray, hu: FloatArray) -> list[list[int]]:

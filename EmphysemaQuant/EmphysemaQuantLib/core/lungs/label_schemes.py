@@ -1,30 +1,37 @@
-"""Lung masks made elsewhere: label numbering of known tools, and placement on the volume's grid."""
+"""Numbers of lung label maps: the known tools' numberings, and which of them fits what lies where in the scan."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.imaging.reduced_grid import Canonical, LabelArray
-from KernelNormalizationLib.core.volume import CTVolume, Geometry
+from KernelNormalizationLib.core.imaging.body import CLIP_HU, COARSE_MM, coarse_body, padded_blocks
+from KernelNormalizationLib.core.imaging.reduced_grid import Canonical, ReducedGrid
+from KernelNormalizationLib.core.volume import CTVolume
 
-from .left_right import LEFT, RIGHT, part_binary
-from .quality_measurements import measure_supplied
-from .quality_verdict import MaskQuality, judge
-from .segmentation import LungMask
+from .left_right import LEFT, RIGHT
 
-Scheme = Literal["lungmask", "lungmask-lobes", "totalsegmentator", "totalsegmentator-v1", "cip", "cip-lobes", "binary"]
+Scheme = Literal["lungmask", "left-right", "lungmask-lobes", "lobes-right-first", "totalsegmentator", "totalsegmentator-v1",
+                 "cip", "cip-lobes", "luna16", "binary"]  # fmt: skip
 SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
+OPTION = "--mask-labels"
 
 RUL, RML, RLL, LUL, LLL = 1, 2, 3, 4, 5
 LOBES_OF_SIDE: Mapping[int, tuple[int, ...]] = {RIGHT: (RUL, RML, RLL), LEFT: (LUL, LLL)}
+# What --mask-labels may name; lobes as in ``Numbering.lobes``.
+LOBE_NAMES: Mapping[str, int] = {"rul": RUL, "rml": RML, "rll": RLL, "lul": LUL, "lll": LLL}
+# A mask of one number and no side: 1, and the 255 of image programs.
+BINARY_NUMBERS = (1, 255)
+# Own choices: lungs and airways hold air, other organs do not; the airways of an adult that are labelled hold less than this,
+# and a lung or lobe on its own side lies with its middle this far from the body's midline.
+AERATED_HU = -500.0
+AIRWAYS_ML, AIRWAYS_HU = 200.0, -850.0
+SIDE_MM = 10.0
 
 
 @dataclass(frozen=True)
@@ -43,185 +50,198 @@ class Numbering:
     lobes: Mapping[int, int] | None = None
     airways: tuple[int, ...] = ()
 
+    def of_side(self, side: int) -> frozenset[int]:
+        """All numbers that lie in the right (1) or left (2) lung."""
+        lobes = (number for number, lobe in (self.lobes or {}).items() if lobe in LOBES_OF_SIDE[side])
+        return frozenset((*(self.right if side == RIGHT else self.left), *lobes))
 
-# lungmask: R231 and LTRCLobes models; TotalSegmentator: class maps of task "total" v2 and v1; CIP: chest region codes.
+    @property
+    def lungs(self) -> frozenset[int]:
+        """All numbers of lung."""
+        return self.of_side(RIGHT) | self.of_side(LEFT)
+
+    @property
+    def known(self) -> frozenset[int]:
+        """All numbers that mean something."""
+        return self.lungs | frozenset(self.airways)
+
+
+# lungmask: R231 and LTRCLobes models; TotalSegmentator: class maps of task "total" v2 and v1; CIP: chest region codes;
+# LUNA16: the challenge's lung masks. The numbers 1 and 2 are in use both ways round, and with 3 for the trachea.
 NUMBERINGS: Mapping[Scheme, Numbering] = {
-    "lungmask": Numbering(right=(1,), left=(2,)),
+    "lungmask": Numbering(right=(1,), left=(2,), airways=(3,)),
+    "left-right": Numbering(right=(2,), left=(1,), airways=(3,)),
     "lungmask-lobes": Numbering(lobes={1: LUL, 2: LLL, 3: RUL, 4: RML, 5: RLL}),
+    "lobes-right-first": Numbering(lobes={1: RUL, 2: RML, 3: RLL, 4: LUL, 5: LLL}),
     "totalsegmentator": Numbering(lobes={10: LUL, 11: LLL, 12: RUL, 13: RML, 14: RLL}, airways=(16,)),
     "totalsegmentator-v1": Numbering(lobes={13: LUL, 14: LLL, 15: RUL, 16: RML, 17: RLL}, airways=(43,)),
     "cip": Numbering(right=(2,), left=(3,)),
     "cip-lobes": Numbering(lobes={4: RUL, 5: RML, 6: RLL, 7: LUL, 8: LLL}),
+    "luna16": Numbering(right=(4,), left=(3,), airways=(5,)),
 }
+# Maps of the whole body: numbers beyond the lungs' are other organs.
+WHOLE_BODY: tuple[Scheme, ...] = ("totalsegmentator", "totalsegmentator-v1")
 
 
-def detect_scheme(labels: NDArray[np.integer], hu: NDArray[np.float32]) -> Scheme:
-    """Which tool numbered a label map, told from the numbers present and the HU under them.
+@dataclass(frozen=True)
+class Place:
+    """Where and what a number's voxels are.
+
+    Attributes:
+        ml: volume.
+        hu: median HU.
+        left_mm: middle, mm to the patient's left of the body's midline.
+        up_mm: middle, mm towards the head.
+    """
+
+    ml: float
+    hu: float
+    left_mm: float
+    up_mm: float
+
+    @property
+    def aerated(self) -> bool:
+        """Whether it is lung or airway by its HU."""
+        return self.hu < AERATED_HU
+
+
+def places_of(volume: CTVolume, labels: NDArray[np.integer]) -> dict[int, Place]:
+    """Where each number but 0 lies: measured on every second voxel.
 
     Args:
-        labels: integer (k, j, i).
-        hu: float32 (k, j, i), HU.
+        volume: the CT.
+        labels: integer (k, j, i) in the volume's stored order.
+    """
+    frame = Canonical.of(volume.geometry)
+    numbers, hu = frame.forward(labels)[::2, ::2, ::2], frame.forward(volume.filled())[::2, ::2, ::2]
+    middle = midline_mm(volume)
+    k, _, i = np.nonzero(numbers)
+    values = numbers[numbers != 0]
+    order = np.argsort(values, kind="stable")
+    starts = np.searchsorted(values[order], found := np.unique(values))
+    under = hu[numbers != 0]
+    places = {}
+    for number, where in zip(found, np.split(order, starts[1:]), strict=True):
+        places[int(number)] = Place(
+            ml=8.0 * where.size * volume.geometry.voxel_volume_ml,
+            hu=float(np.median(under[where])),
+            left_mm=2.0 * float(i[where].mean()) * frame.spacing[2] - middle,
+            up_mm=2.0 * float(k[where].mean()) * frame.spacing[0],
+        )
+    return places
+
+
+def midline_mm(volume: CTVolume) -> float:
+    """Middle of the body along the patient's left, mm from the first canonical column."""
+    frame = Canonical.of(volume.geometry)
+    hu = frame.forward(volume.filled())
+    grid = ReducedGrid.near(hu.shape, frame.spacing, 2 * COARSE_MM)
+    body = coarse_body(grid.mean(hu, *CLIP_HU), grid.spacing, padded_blocks(volume, frame, grid))
+    if not body.any():
+        return float(0.5 * hu.shape[2] * frame.spacing[2])
+    columns = np.flatnonzero(body.any(axis=(0, 1)))
+    return float(0.5 * (columns[0] + columns[-1] + 1) * grid.spacing[2])
+
+
+def detect_scheme(volume: CTVolume, labels: NDArray[np.integer]) -> Scheme:
+    """Which tool numbered a label map, told from the numbers and from where and on what HU they lie.
+
+    Args:
+        volume: the CT.
+        labels: integer (k, j, i) in its stored order.
 
     Raises:
-        InputError: the numbers fit none or several schemes.
+        InputError: the mask is empty, or its numbers fit none or several schemes.
     """
     present = {int(v) for v in np.unique(labels)} - {0}
-    if present == {1}:
+    if not present:
+        raise InputError("The mask is empty: every voxel is 0. Give another file, or leave the mask out.")
+    if len(present) == 1 and present <= set(BINARY_NUMBERS):
         return "binary"
-    if present == {1, 2}:
-        return "lungmask"
-    if present == {2, 3}:
-        return "cip"
-    if present <= {1, 2, 3, 4, 5} and len(present) >= 3:
-        return "lungmask-lobes"
-    if present <= {4, 5, 6, 7, 8}:
-        return "cip-lobes"
-    versions: tuple[Scheme, ...] = ("totalsegmentator", "totalsegmentator-v1")
-    fitting = [s for s in versions if _all_aerated(labels, hu, present, s)]
+    places = places_of(volume, labels)
+    fitting = [scheme for scheme in NUMBERINGS if _fits(scheme, places)]
     if len(fitting) == 1:
         return fitting[0]
     raise InputError(
-        f"The label map holds the numbers {_shortened(present)}, which "
-        f"{'fit several tools' if fitting else 'fit no known tool'}; say which with one of: {', '.join(SCHEMES)}."
+        f"The label map holds the numbers {_shortened(present)}, which in their places "
+        f"{'fit several tools (' + ', '.join(fitting) + ')' if fitting else 'fit no known tool'}; say which with "
+        f"{OPTION} and one of: {', '.join(SCHEMES)}, or the numbers themselves, such as right=1,left=2."
     )
 
 
-def _all_aerated(labels: NDArray[np.integer], hu: NDArray[np.float32], present: set[int], scheme: Scheme) -> bool:
-    """Whether the numbers 10 to 17 that lie on air are exactly lobes and airways of the scheme.
-
-    The two versions of TotalSegmentator share these numbers for different organs; only lungs and airways hold air.
-    """
+def _fits(scheme: Scheme, places: Mapping[int, Place]) -> bool:
     numbering = NUMBERINGS[scheme]
-    lobes = set(numbering.lobes or ())
-    aerated = {n for n in present & set(range(10, 18)) if float(np.median(hu[labels == n])) < -500.0}
-    return len(lobes & aerated) >= 2 and aerated <= lobes | set(numbering.airways) and lobes & present <= aerated
+    lungs = numbering.lungs & places.keys()
+    if scheme in WHOLE_BODY:
+        # the versions share numbers for different organs, of which only lungs and airways hold air
+        aerated = {n for n in places.keys() & set(range(10, 18)) if places[n].aerated}
+        return len(lungs & aerated) >= 2 and aerated <= numbering.known and lungs <= aerated and in_place(numbering, places)
+    if not places.keys() <= numbering.known or len(lungs) < 2 or not all(places[n].aerated for n in lungs):
+        return False
+    air = [places[n] for n in numbering.airways if n in places]
+    return all(p.ml < AIRWAYS_ML and p.hu < AIRWAYS_HU for p in air) and in_place(numbering, places)
+
+
+def in_place(numbering: Numbering, places: Mapping[int, Place]) -> bool:
+    """Whether right lies right, left lies left, and every upper lobe above the lower one of its side."""
+    right, left = (_middle(places, numbering.of_side(side)) for side in (RIGHT, LEFT))
+    if right is None or left is None:
+        # of one side alone, every part lies there: the two lungs together are not nearly in the middle
+        apart = all(sign * places[n].left_mm > SIDE_MM for side, sign in ((RIGHT, -1), (LEFT, 1))
+                    for n in numbering.of_side(side) if n in places)  # fmt: skip
+    else:
+        apart = left - right > 2 * SIDE_MM
+    lobes = {lobe: places[n].up_mm for n, lobe in (numbering.lobes or {}).items() if n in places}
+    pairs = ((RUL, RLL), (RUL, RML), (LUL, LLL))
+    stacked = all(lobes[upper] > lobes[lower] for upper, lower in pairs if upper in lobes and lower in lobes)
+    # a lobe lies on the side of its lung
+    right_lobes, left_lobes = ([n for n in numbering.of_side(s) if n in places] for s in (RIGHT, LEFT))
+    parted = all(places[a].left_mm < places[b].left_mm for a in right_lobes for b in left_lobes)
+    return apart and stacked and parted
+
+
+def _middle(places: Mapping[int, Place], numbers: Iterable[int]) -> float | None:
+    """Middle of numbers together, mm to the left of the midline; ``None`` when none is there."""
+    found = [places[n] for n in numbers if n in places]
+    total = sum(p.ml for p in found)
+    return sum(p.ml * p.left_mm for p in found) / total if total > 0 else None
+
+
+def parse_labels(text: str) -> Scheme | Numbering:
+    """What ``--mask-labels`` says: a scheme's name, or numbers such as ``right=1,left=2,airways=3`` or ``rul=1,rml=2,…``.
+
+    Several numbers of one structure are joined by ``+``.
+
+    Raises:
+        InputError: neither.
+    """
+    text = text.strip().lower()
+    if text in SCHEMES:
+        return text
+    meanings: dict[str, tuple[int, ...]] = {}
+    for entry in text.split(","):
+        name, equals, numbers = (part.strip() for part in entry.partition("="))
+        if not equals or name not in ("right", "left", "airways", *LOBE_NAMES) or name in meanings:
+            raise _unknown(text)
+        try:
+            meanings[name] = tuple(int(number) for number in numbers.split("+"))
+        except ValueError:
+            raise _unknown(text) from None
+    given = [number for numbers in meanings.values() for number in numbers]
+    if len(set(given)) != len(given) or min(given) < 1:
+        raise InputError(f"In {OPTION} {text} a number is 0 or negative, or stands for two structures; give each number once.")
+    lobes = {number: lobe for name, lobe in LOBE_NAMES.items() for number in meanings.get(name, ())}
+    right, left, airways = (meanings.get(name, ()) for name in ("right", "left", "airways"))
+    return Numbering(right, left, lobes or None, airways)
+
+
+def _unknown(text: str) -> InputError:
+    return InputError(
+        f"{OPTION} {text} is not understood; give one of {', '.join(SCHEMES)}, or numbers, such as right=1,left=2,airways=3 "
+        "or rul=1,rml=2,rll=3,lul=4,lll=5."
+    )
 
 
 def _shortened(numbers: set[int]) -> str:
     shown = ", ".join(str(n) for n in sorted(numbers)[:12])
-    return shown + (", …" if len(numbers) > 12 else "") if numbers else "0 only"
-
-
-def mask_from_labels(volume: CTVolume, labels: NDArray[np.integer], scheme: Scheme | None = None) -> LungMask:
-    """A lung mask from a label map on the volume's grid.
-
-    Args:
-        volume: the CT that the labels belong to.
-        labels: integer (k, j, i) in the volume's stored order.
-        scheme: whose numbering it is; ``None`` finds out.
-
-    Returns:
-        The mask with lobes when the labels have them, judged by what its voxels say.
-
-    Raises:
-        InputError: other shape, unknown numbering, or no lung voxel.
-    """
-    if labels.shape != volume.shape:
-        raise InputError(f"The mask has shape {labels.shape}, the volume {volume.shape}; they must share one grid.")
-    chosen = scheme if scheme is not None else detect_scheme(labels, volume.hu)
-    if chosen == "binary":
-        frame = Canonical.of(volume.geometry)
-        sides = frame.backward(part_binary(frame.forward(volume.hu), frame.forward(labels > 0), frame.spacing))
-        return LungMask(sides, np.zeros(labels.shape, dtype=bool), judge_supplied(volume, sides))
-    numbering = NUMBERINGS[chosen]
-    lobes = _mapped(labels, numbering.lobes) if numbering.lobes else None
-    sides = _sides(labels, numbering, lobes)
-    if not sides.any():
-        raise InputError(f"The mask holds no lung in the numbering of “{chosen}”; choose another or another file.")
-    airways = np.isin(labels, numbering.airways)
-    return LungMask(sides, airways, judge_supplied(volume, sides), lobes)
-
-
-def _mapped(labels: NDArray[np.integer], mapping: Mapping[int, int]) -> LabelArray:
-    mapped = np.zeros(labels.shape, dtype=np.uint8)
-    for number, meaning in mapping.items():
-        mapped[labels == number] = meaning
-    return mapped
-
-
-def _sides(labels: NDArray[np.integer], numbering: Numbering, lobes: LabelArray | None) -> LabelArray:
-    sides = np.zeros(labels.shape, dtype=np.uint8)
-    for side, numbers in ((RIGHT, numbering.right), (LEFT, numbering.left)):
-        sides[np.isin(labels, numbers)] = side
-        if lobes is not None:
-            sides[np.isin(lobes, LOBES_OF_SIDE[side])] = side
-    return sides
-
-
-def judge_supplied(volume: CTVolume, labels: LabelArray) -> MaskQuality:
-    """The verdict on a mask that was made elsewhere: volumes, sides, cut-off lungs, holes, tissue and contact.
-
-    Args:
-        volume: the CT.
-        labels: uint8 (k, j, i) in the volume's stored order: 1 right, 2 left; at least one voxel.
-    """
-    return judge(measure_supplied(volume, labels))
-
-
-def read_mask(volume: CTVolume, path: Path | str, scheme: Scheme | None = None) -> LungMask:
-    """Read a label file (NRRD, NIfTI, MHA or a Slicer ``.seg.nrrd``) as lung mask of ``volume``.
-
-    The file may store its axes in another order; otherwise its grid must be the volume's.
-
-    Raises:
-        InputError: unreadable, another grid, unknown numbering or empty.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path} is not a file; give a label map (.nrrd, .seg.nrrd, .nii.gz, .mha).")
-    if path.name.lower().endswith(".seg.nrrd"):
-        from .slicer_segmentation import read_segmentation
-
-        return read_segmentation(volume, path)
-    try:
-        image = sitk.ReadImage(str(path))
-    except RuntimeError as error:
-        raise InputError(f"{path.name} cannot be read as a label map ({_last_line(error)}).") from error
-    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
-        raise InputError(f"{path.name} is not a three-dimensional label map of one number a voxel.")
-    return mask_from_labels(volume, on_grid_of(volume, image, path.name), scheme)
-
-
-def on_grid_of(volume: CTVolume, image: sitk.Image, name: str) -> NDArray[np.integer]:
-    """The voxels of a label image in the stored order of ``volume``.
-
-    Raises:
-        InputError: the label image does not cover the same voxels.
-    """
-    array: NDArray[np.integer] = np.rint(sitk.GetArrayFromImage(image)).astype(np.int32)
-    direction = np.asarray(image.GetDirection()).reshape(3, 3)
-    spacing = image.GetSpacing()[::-1]
-    geometry = Geometry((spacing[0], spacing[1], spacing[2]), image.GetOrigin(), tuple(map(tuple, direction)))
-    theirs, ours = Canonical.of(geometry), Canonical.of(volume.geometry)
-    moved = ours.backward(theirs.forward(array))
-    same = moved.shape == volume.shape and _same_corners(geometry, array.shape, volume)
-    if not same:
-        raise InputError(
-            f"{name} has shape {array.shape}, spacing {_mm(geometry.spacing)} and origin {_mm(geometry.origin)}; the "
-            f"volume has {volume.shape}, {_mm(volume.geometry.spacing)} and {_mm(volume.geometry.origin)}. "
-            "Resample the mask onto the volume first."
-        )
-    return moved
-
-
-def _same_corners(geometry: Geometry, shape: tuple[int, ...], volume: CTVolume) -> bool:
-    """Whether both grids span the same corners to a tenth of a voxel, whatever their axis order."""
-    tolerance = 0.1 * min(volume.geometry.spacing)
-    theirs, ours = _corners(geometry, shape), _corners(volume.geometry, volume.shape)
-    distances = np.linalg.norm(theirs[:, None, :] - ours[None, :, :], axis=2)
-    return bool((distances.min(axis=1) <= tolerance).all())
-
-
-def _corners(geometry: Geometry, shape: tuple[int, ...]) -> NDArray[np.float64]:
-    ends = [(0, n - 1) for n in shape[::-1]]
-    indices = np.array([[i, j, k, 1.0] for i in ends[0] for j in ends[1] for k in ends[2]])
-    corners: NDArray[np.float64] = (indices @ geometry.ijk_to_lps.T)[:, :3]
-    return corners
-
-
-def _mm(values: tuple[float, float, float]) -> str:
-    return "(" + ", ".join(f"{v:.4g}" for v in values) + ") mm"
-
-
-def _last_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[-1]
+    return shown + (", …" if len(numbers) > 12 else "")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from KernelNormalizationLib.core.imaging.body import PARENCHYMA_HU, TISSUE_BORDER_HU
 from KernelNormalizationLib.core.imaging.reduced_grid import LabelArray, Spacing, components, morphology, to_image
+from KernelNormalizationLib.core.stopping import filtered
 from KernelNormalizationLib.core.volume import BoolArray, FloatArray
 
 RIGHT, LEFT = 1, 2
@@ -79,22 +80,21 @@ def find_lungs(hu: FloatArray, air: BoolArray, body: BoolArray, spacing: Spacing
     return LungPieces(sides, was_split, (labels > 0) & (sides == 0))
 
 
-def part_binary(hu: FloatArray, mask: BoolArray, spacing: Spacing) -> LabelArray:
+def part_binary(hu: FloatArray, mask: BoolArray, spacing: Spacing, midline: float) -> LabelArray:
     """Right and left of a mask that does not tell them apart, uint8 (k, j, i).
 
-    Components are named by the side of the mask's midline on which they lie; one that holds both lungs is parted.
+    Components are named by the side of the body's midline on which they lie; one that holds both lungs is parted.
 
     Args:
         hu: float32 (k, j, i), canonical order, HU.
         mask: bool (k, j, i), both lungs.
         spacing: mm along (k, j, i).
+        midline: canonical column of the body's middle.
     """
     sides = np.zeros(mask.shape, dtype=np.uint8)
     labels, sizes = components(mask)
     if not sizes:
         return sides
-    columns = np.nonzero(mask.any(axis=(0, 1)))[0]
-    midline = (float(columns[0]) + float(columns[-1])) / 2
     for label in range(1, len(sizes) + 1):
         piece = labels == label
         halves = _part(hu, piece, spacing) if _crosses(piece, midline) else None
@@ -122,8 +122,12 @@ def _crosses(piece: BoolArray, midline: float) -> bool:
 
 def _part(hu: FloatArray, piece: BoolArray, spacing: Spacing) -> LabelArray | None:
     """Right and left half of a component that holds both lungs, or ``None`` when it is one lung."""
-    inside = sitk.SignedMaurerDistanceMap(
-        to_image(piece, spacing), insideIsPositive=True, squaredDistance=False, useImageSpacing=True
+    inside = filtered(
+        sitk.SignedMaurerDistanceMapImageFilter,
+        to_image(piece, spacing),
+        InsideIsPositive=True,
+        SquaredDistance=False,
+        UseImageSpacing=True,
     )
     depth: NDArray[np.float32] = sitk.GetArrayFromImage(inside)
     markers = _two_cores(depth, spacing)
@@ -134,8 +138,12 @@ def _part(hu: FloatArray, piece: BoolArray, spacing: Spacing) -> LabelArray | No
     low = float(np.median(hu[piece])) + JUNCTION_ABOVE_LUNG_HU
     relief = np.clip(hu, min(low, TISSUE_BORDER_HU), TISSUE_BORDER_HU) - JUNCTION_HU_PER_MM * depth
     relief = np.where(piece, relief, np.float32(1000.0)).astype(np.float32)
-    flooded = sitk.MorphologicalWatershedFromMarkers(
-        to_image(relief, spacing), to_image(markers, spacing), markWatershedLine=False, fullyConnected=False
+    flooded = filtered(
+        sitk.MorphologicalWatershedFromMarkersImageFilter,
+        to_image(relief, spacing),
+        to_image(markers, spacing),
+        MarkWatershedLine=False,
+        FullyConnected=False,
     )
     halves: LabelArray = sitk.GetArrayFromImage(flooded).astype(np.uint8)
     halves[~piece] = 0

@@ -20,6 +20,7 @@ from KernelNormalizationLib.core.imaging.reduced_grid import (
     morphology,
     to_image,
 )
+from KernelNormalizationLib.core.stopping import filtered
 from KernelNormalizationLib.core.volume import BoolArray, CTVolume, FloatArray
 
 from .airways import AirwayGrowth
@@ -32,7 +33,15 @@ GAS_ABOVE_TRACHEA_HU = 15.0
 GAS_HU_WITHOUT_TRACHEA = -975.0
 GAS_OPENING_MM = 6.0
 METAL_HU = 3000.0
+# Blur of the padding that gives the direction of its border, and the pixels around the lungs that it needs.
+NORMAL_SIGMA_PIXELS, NORMAL_MARGIN = 3.0, 12
 SOLID_OPENING_MM = 8.0
+# Own choices. Lung at expiration is near -700 HU; the main bronchi are 15 mm wide and meet the lungs with a few cm2.
+MISSED_BELOW_HU = -600.0
+MISSED_OPENING_MM = 6.0
+MISSED_PIECE_ML = 20.0
+MISSED_CONTACT_CM2 = 10.0
+PURE_GAS_HU = -975.0
 
 
 @dataclass(frozen=True)
@@ -44,12 +53,14 @@ class Scene:
         coarse: float32 (k, j, i), block means on ``grid``.
         grid: the reduced grid.
         spacing: mm of the full grid along (k, j, i).
+        padding: bool (k, j, i), full resolution, what lies outside the field of view.
     """
 
     hu: NDArray[np.float32]
     coarse: FloatArray
     grid: ReducedGrid
     spacing: Spacing
+    padding: BoolArray
 
 
 def measure(
@@ -82,7 +93,7 @@ def measure(
 
 
 def measure_supplied(volume: CTVolume, labels: LabelArray) -> MaskFacts:
-    """Measure a mask that was made elsewhere; what only our own segmentation sees (gas, trachea, skin) stays undoubted.
+    """Measure a mask that was made elsewhere or edited; what only our own segmentation sees (gas, trachea) is not doubted.
 
     Args:
         volume: the CT.
@@ -91,8 +102,10 @@ def measure_supplied(volume: CTVolume, labels: LabelArray) -> MaskFacts:
     frame = Canonical.of(volume.geometry)
     hu, sides = frame.forward(volume.filled()), frame.forward(labels)
     grid = ReducedGrid.near(hu.shape, frame.spacing, COARSE_MM)
-    scene = Scene(hu, grid.mean(hu, *CLIP_HU), grid, frame.spacing)
-    return replace(_of_labels(scene, sides), contact_cm2=_contact_cm2(_at_centres(sides, grid), grid.spacing))
+    scene = Scene(hu, grid.mean(hu, *CLIP_HU), grid, frame.spacing, frame.forward(volume.padding_mask))
+    coarse = _at_centres(sides, grid)
+    contact = _contact_cm2(coarse, grid.spacing)
+    return replace(_of_labels(scene, sides), contact_cm2=contact, missed_lung_ml=_missed_lung_ml(scene, coarse > 0))
 
 
 def _of_labels(scene: Scene, labels: LabelArray) -> MaskFacts:
@@ -110,7 +123,7 @@ def _of_labels(scene: Scene, labels: LabelArray) -> MaskFacts:
         mean_hu=float(np.mean(inside, dtype=np.float64)) if inside.size else 0.0,
         top_cut_cm2=float(np.count_nonzero(labels[-1])) * row_mm * column_mm / 100.0,
         bottom_cut_cm2=float(np.count_nonzero(labels[0])) * row_mm * column_mm / 100.0,
-        edge_cm2=_edge_area_cm2(labels, scene.spacing),
+        edge_cm2=cut_surface_cm2(labels > 0, scene.padding, scene.spacing),
         dense_percent=100.0 * float(np.mean(inside > TISSUE_BORDER_HU)) if inside.size else 0.0,
         metal_ml=float(np.count_nonzero(scene.hu[box] >= METAL_HU)) * voxel_ml,
         holes_ml=_holes_ml(coarse_labels > 0, scene.grid.spacing),
@@ -129,8 +142,29 @@ def _at_centres(labels: LabelArray, grid: ReducedGrid) -> LabelArray:
 def _holes_ml(lungs: BoolArray, spacing: Spacing) -> float:
     """Cavities of the mask that nothing connects with its outside, mL."""
     # vessels and bronchi reach the hilum, so that only a missed or left-out part is closed in on all sides
-    whole = sitk.GetArrayFromImage(sitk.BinaryFillhole(to_image(lungs, spacing)))
+    whole = sitk.GetArrayFromImage(filtered(sitk.BinaryFillholeImageFilter, to_image(lungs, spacing)))
     return float(np.count_nonzero(whole) - np.count_nonzero(lungs)) * float(np.prod(spacing)) / 1000.0
+
+
+def _missed_lung_ml(scene: Scene, lungs: BoolArray) -> float:
+    """Air that looks like lung and lies against the mask, but outside it, mL.
+
+    Left out of account are: the rim that every mask leaves (thinner than the opening), what reaches the edge of the image
+    (air around the patient), what meets the mask with a small area (trachea, bowel), and pure gas (taken out on purpose).
+    """
+    spacing = scene.grid.spacing
+    free = morphology((scene.coarse < MISSED_BELOW_HU) & ~lungs, spacing, MISSED_OPENING_MM, "open")
+    voxel_ml = float(np.prod(spacing)) / 1000.0
+    pieces, sizes = components(free, int(MISSED_PIECE_ML / voxel_ml))
+    missed = 0.0
+    for number in range(1, len(sizes) + 1):
+        piece = pieces == number
+        at_edge = any(piece[:, row].any() or piece[:, :, row].any() for row in (0, -1))
+        if at_edge or float(np.mean(scene.coarse[piece], dtype=np.float64)) < PURE_GAS_HU:
+            continue
+        if _contact_cm2(np.where(piece, np.uint8(LEFT), lungs.astype(np.uint8)), spacing) >= MISSED_CONTACT_CM2:
+            missed += sizes[number - 1] * voxel_ml
+    return missed
 
 
 def _solid_ml(scene: Scene, lungs: BoolArray) -> float:
@@ -165,10 +199,42 @@ def _dorsal_gap_mm(scene: Scene, pieces: LungPieces, body: BoolArray, side: int)
     return float(np.median(gaps)) * scene.grid.spacing[1]
 
 
-def _edge_area_cm2(labels: LabelArray, spacing: Spacing) -> float:
-    sides = np.count_nonzero(labels[:, :, 0]) + np.count_nonzero(labels[:, :, -1])
-    ends = np.count_nonzero(labels[:, 0]) + np.count_nonzero(labels[:, -1])
-    return float(sides * spacing[0] * spacing[1] + ends * spacing[0] * spacing[2]) / 100.0
+def cut_surface_cm2(lungs: BoolArray, outside: BoolArray, spacing: Spacing) -> float:
+    """Surface of the lungs that the border of the image in plane, or padding anywhere, cuts; cm2.
+
+    Each face counts with the component of the surface's normal along it (gradient of the blurred outside), so that a round
+    field of view has the area of its cylinder and not that of its steps.
+
+    Args:
+        lungs: bool (k, j, i) in canonical order.
+        outside: bool (k, j, i), padding.
+        spacing: mm along (k, j, i).
+    """
+    if not lungs.any():
+        return 0.0
+    box = bounding_box(lungs, margin=NORMAL_MARGIN)
+    inner, unseen = lungs[box], outside[box]
+    row_end, column_end = spacing[0] * spacing[2], spacing[0] * spacing[1]
+    area = row_end * float(np.count_nonzero(lungs[:, 0]) + np.count_nonzero(lungs[:, -1]))
+    area += column_end * float(np.count_nonzero(lungs[:, :, 0]) + np.count_nonzero(lungs[:, :, -1]))
+    if unseen.any():
+        blurred = gaussian(unseen.astype(np.float32), spacing, NORMAL_SIGMA_PIXELS * max(spacing[1:]), (0, 1))
+        rows, columns = np.gradient(blurred, spacing[1], axis=1), np.gradient(blurred, spacing[2], axis=2)
+        length = np.maximum(np.hypot(rows, columns), 1e-9)
+        faces = ((1, np.abs(rows) / length, row_end), (2, np.abs(columns) / length, column_end))
+        for axis, cosine, face in faces:
+            area += face * float(cosine[_beside(unseen, axis) & inner].sum())
+        area += spacing[1] * spacing[2] * float(np.count_nonzero(_beside(unseen, 0) & inner))
+    return area / 100.0
+
+
+def _beside(mask: BoolArray, axis: int) -> BoolArray:
+    """Voxels (k, j, i) whose neighbour on either side along ``axis`` is in ``mask``."""
+    beside = np.zeros_like(mask)
+    after, before, source = (np.swapaxes(array, 0, axis) for array in (beside, beside, mask))
+    after[1:] |= source[:-1]
+    before[:-1] |= source[1:]
+    return beside
 
 
 def _gas_pocket_ml(scene: Scene, pieces: LungPieces, trachea: BoolArray | None) -> float:

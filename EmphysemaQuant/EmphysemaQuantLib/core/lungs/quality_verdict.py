@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from KernelNormalizationLib.core.errors import LungNotFoundError
+
 Verdict = Literal["ok", "look", "failed"]
 
 # Own choice, generous: mean TLV of normal adults at CT is 4.5 +- 1.3 L (Cheng 2019, abstract); emphysema and height add.
@@ -29,6 +31,8 @@ LEFT_OUT_GAS_ML = 150.0
 METAL_ML = 8.0
 # Own choice: a ball of 27 mm; what noise and partial volume close off in the test chests is below 1 mL.
 HOLES_ML = 10.0
+# Own choice: a ball of 49 mm, a tenth of a lobe; the test chests with a complete mask have none.
+MISSED_LUNG_ML = 60.0
 # Own choice: a ball of 25 mm; the test chests have none.
 SOLID_ML = 8.0
 # A left diaphragm standing higher at its side makes 39 cm2 in a test chest; a lobe without air makes 65 and more.
@@ -45,7 +49,7 @@ class MaskFacts:
         mean_hu: HU over the mask.
         top_cut_cm2: cm2 of lung in the uppermost slice.
         bottom_cut_cm2: cm2 of lung in the lowest slice.
-        edge_cm2: cm2 of lung, or of air that may be lung, on the lateral, anterior and posterior edge of the image.
+        edge_cm2: cm2 of the lungs' surface on the lateral, anterior and posterior edge of the image, or on padding.
         dense_percent: % of mask voxels that are tissue (above -400 HU).
         trachea_found: whether the trachea was found.
         airways_leaked: whether growing the bronchi leaked at once.
@@ -56,6 +60,7 @@ class MaskFacts:
         contact_cm2: cm2 over which right and left lung touch.
         holes_ml: mL of cavities that the mask encloses on all sides.
         solid_ml: mL, largest piece of tissue inside the mask that is thicker than a vessel.
+        missed_lung_ml: mL that look like lung and lie against the mask, but outside it (masks made elsewhere or edited).
         silhouette_gap_cm2: cm2 that the (right, left) lung lacks of the other's silhouette seen from the side.
     """
 
@@ -75,6 +80,7 @@ class MaskFacts:
     contact_cm2: float = 0.0
     holes_ml: float = 0.0
     solid_ml: float = 0.0
+    missed_lung_ml: float = 0.0
     silhouette_gap_cm2: tuple[float, float] = (0.0, 0.0)
 
 
@@ -89,6 +95,19 @@ class MaskQuality:
 
     verdict: Verdict
     reasons: tuple[str, ...] = ()
+
+
+def require_usable(quality: MaskQuality) -> None:
+    """Refuse a mask on which nothing can be measured.
+
+    Raises:
+        LungNotFoundError: the verdict is "failed"; the message gives the reasons.
+    """
+    if quality.verdict == "failed":
+        raise LungNotFoundError(
+            f"The lung mask failed, so nothing was measured: {' '.join(quality.reasons)} Check that the scan shows the lungs, "
+            "or supply a lung mask."
+        )
 
 
 def judge(facts: MaskFacts) -> MaskQuality:
@@ -144,9 +163,15 @@ def _cut_reasons(facts: MaskFacts) -> list[str]:
     reasons = []
     for where, area in (("uppermost", facts.top_cut_cm2), ("lowest", facts.bottom_cut_cm2)):
         if area > CUT_AREA_CM2:
-            reasons.append(f"{area:.0f} cm² of lung lie in the {where} slice: the lungs are cut off there.")
+            reasons.append(
+                f"{area:.0f} cm² of lung lie in the {where} slice: the lungs are cut off there, so that TLV and EI are those "
+                "of the imaged part."
+            )
     if facts.edge_cm2 > EDGE_AREA_CM2:
-        reasons.append(f"{facts.edge_cm2:.0f} cm² of lung touch the edge of the image: the field of view cuts them.")
+        reasons.append(
+            f"{facts.edge_cm2:.0f} cm² of the lungs' surface touch padding or the edge of the image: the field of view cuts "
+            "the lungs, so that TLV and EI are those of the imaged part."
+        )
     return reasons
 
 
@@ -186,6 +211,10 @@ def _content_reasons(facts: MaskFacts) -> list[str]:
         (
             facts.holes_ml > HOLES_ML,
             f"The mask has closed holes of {facts.holes_ml:.0f} mL: a mass or consolidation left out, or lung that was missed.",
+        ),
+        (
+            facts.missed_lung_ml > MISSED_LUNG_ML,
+            f"{facts.missed_lung_ml:.0f} mL beside the mask look like lung and were left out: a part of a lung is missing.",
         ),
         (
             facts.solid_ml > SOLID_ML,

@@ -9,7 +9,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from KernelNormalizationLib.core.errors import InputError, LungNotFoundError
-from KernelNormalizationLib.core.imaging.body import CLIP_HU, COARSE_MM, PARENCHYMA_HU, TISSUE_BORDER_HU, coarse_body
+from KernelNormalizationLib.core.imaging.body import (
+    CLIP_HU,
+    COARSE_MM,
+    PARENCHYMA_HU,
+    TISSUE_BORDER_HU,
+    coarse_body,
+    padded_blocks,
+)
 from KernelNormalizationLib.core.imaging.reduced_grid import (
     Canonical,
     LabelArray,
@@ -49,9 +56,9 @@ BRONCHI_NOISE_HU = 25.0
 CENTRAL_LUMEN_HU = -500.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class LungMask:
-    """Right and left lung of a volume.
+    """Right and left lung of a volume; equal (``==``, ``hash``) only to itself.
 
     Attributes:
         labels: uint8 (k, j, i) in the volume's stored order: 0 background, 1 right lung, 2 left lung.
@@ -60,12 +67,19 @@ class LungMask:
         quality: whether the mask can be trusted, and why not.
         lobes: uint8 (k, j, i) when a lobe mask was supplied: 1 right upper, 2 right middle, 3 right lower, 4 left
             upper, 5 left lower; ``None`` otherwise.
+        notes: what the user should know of how the mask came about, without doubt about it.
     """
 
     labels: LabelArray
     airways: BoolArray
     quality: MaskQuality
     lobes: LabelArray | None = None
+    notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        right, left = (int(np.count_nonzero(self.labels == label)) for label in (RIGHT, LEFT))
+        lobes = ", with lobes" if self.lobes is not None else ""
+        return f"LungMask({right} voxels right, {left} left{lobes}, quality {self.quality.verdict})"
 
     @property
     def mask(self) -> BoolArray:
@@ -126,10 +140,11 @@ def segment_lungs(volume: CTVolume, progress: Progress | None = None, smooth: CT
     hu = frame.forward(volume.filled())
     coarse_grid = ReducedGrid.near(hu.shape, frame.spacing, COARSE_MM)
     coarse = _calm(coarse_grid.mean(hu, *CLIP_HU), coarse_grid.spacing)
-    scene = Scene(hu, coarse, coarse_grid, frame.spacing)
+    padding = frame.forward(volume.padding_mask)
+    scene = Scene(hu, coarse, coarse_grid, frame.spacing, padding)
     airway_grid = ReducedGrid.near(hu.shape, frame.spacing, AIRWAY_GRID_MM)
     tracker.advance()
-    body = coarse_body(coarse, coarse_grid.spacing)
+    body = coarse_body(coarse, coarse_grid.spacing, padded_blocks(volume, frame, coarse_grid))
     air = (coarse < TISSUE_BORDER_HU) & body
     tracker.advance()
     trachea = find_trachea(coarse, body, coarse_grid.spacing)
@@ -148,6 +163,7 @@ def segment_lungs(volume: CTVolume, progress: Progress | None = None, smooth: CT
     if growth is not None:
         calm = hu if smooth is None else frame.forward(smooth.filled())
         airways = _without_airways(labels, growth, airway_grid, calm, frame.spacing)
+    labels[padding] = 0
     tracker.advance()
     quality = judge(measure(scene, labels, pieces, body, trachea, growth))
     logger.info("Lung mask of %s: %s", volume.name, quality.verdict)

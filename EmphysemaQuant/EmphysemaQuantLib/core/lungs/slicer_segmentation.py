@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import nrrd
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from KernelNormalizationLib.core.errors import InputError
+from KernelNormalizationLib.core.io.nrrd_file import read_nrrd_layers
 from KernelNormalizationLib.core.io.writing import RESEARCH_USE, atomic_path
+from KernelNormalizationLib.core.plain_text import plain, quoted
 from KernelNormalizationLib.core.volume import BoolArray, CTVolume, Geometry
 
 from .left_right import LEFT, RIGHT
@@ -125,60 +127,73 @@ def _header(geometry: Geometry, shape: tuple[int, ...]) -> dict[str, Any]:
     return header
 
 
+_READ_NAMES = {"right lung", "left lung", "lung right", "lung left", "airways", "emphysema"}
+
+
 def read_segmentation(volume: CTVolume, path: Path) -> LungMask:
     """Read ``Right lung``, ``Left lung`` and, where there is one, ``Airways`` of a ``.seg.nrrd`` as lung mask of ``volume``.
 
     Raises:
         InputError: unreadable, another grid, or a lung segment is missing.
     """
-    from .label_schemes import judge_supplied, on_grid_of
+    from .supplied_mask import judge_supplied, on_grid_of
 
-    try:
-        data, header = nrrd.read(str(path), index_order="C")
-    except (nrrd.NRRDError, OSError, ValueError) as error:
-        raise InputError(f"{path.name} cannot be read as a segmentation ({error}).") from error
-    layers = data if data.ndim == 4 else data[..., None]
+    stored = read_nrrd_layers(path)
+    layers, texts = stored.voxels, stored.texts
     sides = np.zeros(layers.shape[:3], dtype=np.uint8)
     for side, name in ((RIGHT, "right lung"), (LEFT, "left lung")):
-        layer, label = _find_segment(header, name, path.name)
-        sides[layers[..., layer] == label] = side
+        sides[_voxels_of(layers, _find_segment(texts, name, path.name), path.name)] = side
     if not sides.any():
-        raise InputError(f"The lung segments of {path.name} are empty.")
-    known = _segment_named(header, "airways")
+        raise InputError(f"The lung segments of {path.name} are empty; segment both lungs first.")
+    known = _segment_named(texts, "airways", path.name)
     if known is not None:
         # where the user painted lung over airway, it is lung
-        sides[(layers[..., known[0]] == known[1]) & (sides == 0)] = AIRWAYS_LABEL
-    image = sitk.GetImageFromArray(sides)
-    directions = np.asarray(header["space directions"], dtype=float)[-3:]
-    spacing = np.linalg.norm(directions, axis=1)
-    image.SetSpacing(spacing.tolist())
-    image.SetDirection((directions / spacing[:, None]).T.ravel().tolist())
-    image.SetOrigin(np.asarray(header["space origin"], dtype=float).tolist())
-    if str(header.get("space", "")).lower() in ("right-anterior-superior", "ras"):
-        raise InputError(f"{path.name} is stored in RAS; save it again with 3D Slicer, which writes LPS.")
+        sides[_voxels_of(layers, known, path.name) & (sides == 0)] = AIRWAYS_LABEL
+    image = replace(stored, voxels=sides).to_itk()
     labels: NDArray[np.uint8] = on_grid_of(volume, image, path.name).astype(np.uint8)
     airways = labels == AIRWAYS_LABEL
     labels[airways] = 0
-    return LungMask(labels, airways, judge_supplied(volume, labels))
+    unread = sorted(set(_segment_prefixes(texts)) - _READ_NAMES)
+    notes = (f"Segments of the mask that were not used: {', '.join(unread[:8])}.",) if unread else ()
+    return LungMask(labels, airways, judge_supplied(volume, labels), notes=notes)
 
 
-def _find_segment(header: dict[str, Any], name: str, file_name: str) -> tuple[int, int]:
-    found = _segment_named(header, name) or _segment_named(header, " ".join(reversed(name.split())))
-    if found is None:
-        names = sorted(_segment_prefixes(header))
-        raise InputError(f"{file_name} has no segment “{name}” (it has: {', '.join(names) or 'none'}).")
+def _voxels_of(layers: NDArray[Any], place: tuple[int, int], file_name: str) -> BoolArray:
+    """Where a segment of this layer and label is, bool (k, j, i)."""
+    layer, label = place
+    if not 0 <= layer < layers.shape[3]:
+        raise InputError(
+            f"{file_name} places a segment in layer {layer}, but has {layers.shape[3]} layer(s); save it again with 3D Slicer."
+        )
+    found: BoolArray = layers[..., layer] == label
     return found
 
 
-def _segment_prefixes(header: dict[str, Any]) -> dict[str, str]:
+def _find_segment(header: Mapping[str, str], name: str, file_name: str) -> tuple[int, int]:
+    found = _segment_named(header, name, file_name) or _segment_named(header, " ".join(reversed(name.split())), file_name)
+    if found is None:
+        names = sorted(_segment_prefixes(header))
+        known = plain(", ".join(names)) or "none"
+        raise InputError(f"{file_name} has no segment “{name}” (it has: {known}); name it so in 3D Slicer.")
+    return found
+
+
+def _segment_prefixes(header: Mapping[str, str]) -> dict[str, str]:
     """Name of each segment in lower case -> prefix of its header fields."""
     fields = [key for key in header if key.startswith("Segment") and key.endswith("_Name")]
     return {str(header[key]).strip().lower(): key.removesuffix("_Name") for key in fields}
 
 
-def _segment_named(header: dict[str, Any], name: str) -> tuple[int, int] | None:
+def _segment_named(header: Mapping[str, str], name: str, file_name: str) -> tuple[int, int] | None:
     """Layer and label of the segment of this name in lower case, if there is one."""
     prefix = _segment_prefixes(header).get(name)
     if prefix is None:
         return None
-    return int(header.get(prefix + "_Layer", 0)), int(header.get(prefix + "_LabelValue", 1))
+    stated = header.get(prefix + "_Layer", "0"), header.get(prefix + "_LabelValue", "1")
+    try:
+        return int(stated[0]), int(stated[1])
+    except ValueError:
+        raise InputError(
+            f"{file_name} states layer {quoted(stated[0])} and label {quoted(stated[1])} for the segment “{name}”; "
+            "whole numbers are needed. Save it again with 3D Slicer."
+        ) from None

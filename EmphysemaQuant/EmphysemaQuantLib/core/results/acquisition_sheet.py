@@ -118,6 +118,34 @@ def is_sharp(volume: CTVolume) -> bool:
     return not volume.synthetic and number is not None and number > SHARP_ABOVE_KERNEL
 
 
+def sharp_kernel_warning(volume: CTVolume) -> str | None:
+    """What to say beside the index of a volume as reconstructed on a sharp kernel; ``None`` on a smooth or synthetic one.
+
+    Where the header names no Siemens B kernel, the scan's noise tells.
+    """
+    if volume.synthetic:
+        return None
+    kernel = volume.acquisition.kernel
+    named = kernel_number(kernel)
+    noise = _noise_of(volume) if named is None else None
+    number = named if noise is None else noise
+    if number is None or number <= SHARP_ABOVE_KERNEL:
+        return None
+    by_noise = f"Kernel {kernel or 'unknown'}, noise as sharp as that of B{number:.0f}f"
+    what = f"Sharp kernel {kernel}" if noise is None else by_noise
+    return f"{what}: noise counts as emphysema, so EI is too high and its place unreliable; normalize the volume first."
+
+def _noise_of(volume: CTVolume) -> float | None:
+    # takes SimpleITK, which the start of the application should not load
+    from KernelNormalizationLib.core.kernels.noise_sharpness import estimate_sharpness
+
+    try:
+        found = estimate_sharpness(volume)
+    except InputError:  # stored obliquely: nothing can be said
+        return None
+    return None if found is None else found.kernel_number
+
+
 def _scanner(volume: CTVolume) -> SheetItem:
     a = volume.acquisition
     named = " ".join(part for part in (a.manufacturer, a.scanner_model) if part)

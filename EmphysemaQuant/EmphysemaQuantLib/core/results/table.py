@@ -6,13 +6,16 @@ import csv
 import io
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.io.writing import RESEARCH_USE
+from KernelNormalizationLib.core.plain_text import for_csv
 
-from ..indices.density import RegionIndices
 from ..indices.prediction_interval import EIInterval
+from .measurement import Measurement, VolumeMeasurement
+from .wording import airways_sentence as airways_sentence  # offered here too, beside the rows
+from .wording import interval_sentence as interval_sentence
+from .wording import interval_words as interval_words
 
 Cell = str | float | int
 Row = dict[str, Cell]
@@ -50,7 +53,7 @@ MEANINGS: Mapping[str, str] = {
     "TLV [mL]": "Lung volume of the mask",
     "Perc15 [HU]": "HU below which 15 % of the lung voxels lie",
     "MLD [HU]": "Mean lung density",
-    "LAA-910 [%]": "Share of lung voxels below -910 HU, for thick slices at inspiration",
+    "LAA-910 [%]": "Share of lung voxels below -910 HU, at inspiration",
     "LAA-856 [%]": "Share of lung voxels below -856 HU, for gas trapping at expiration only",
     "SD [HU]": "Standard deviation of lung density",
     "skewness": "Skewness of lung density",
@@ -78,71 +81,34 @@ def safe_cell(text: str) -> str:
     return "'" + text if bare in _FORMULA_SIGNS else text
 
 
-def interval_words(interval: EIInterval) -> str:
-    """The interval beside its EI."""
-    return f"95 % interval {interval.low:.1f} to {interval.high:.1f} %"
-
-
-def interval_sentence(interval: EIInterval | None) -> str:
-    """What the interval of a normalized volume's EI rests on, or that there is none."""
-    if interval is None:
-        return "No cross-validated error is known for this method and threshold, so EI is given without interval."
-    low, high, basis = interval.low, interval.high, interval.basis
-    return f"95 % interval of the normalized EI: {low:.2f} to {high:.2f} %, from {basis}."
-
-
-@dataclass(frozen=True)
-class MaskNote:
-    """What the rows say about the lung mask.
-
-    Attributes:
-        verdict: "ok", "look" or "failed".
-        airways_ml: mL, airway lumen left out of the lungs; ``None`` when the mask knows none.
-    """
-
-    verdict: str
-    airways_ml: float | None = None
-
-
-def airways_sentence(airways_ml: float | None) -> str:
-    """How much airway was left out of the lungs, or that none was."""
-    if airways_ml is None:
-        return "No airways are known to this lung mask; air of bronchi inside it counts as lung."
-    return f"Airways left out of the lungs: {airways_ml:.1f} mL (lumen of trachea and bronchi)."
-
-
-def volume_rows(
-    name: str,
-    kind: str,
-    synthetic: bool,
-    regions: Sequence[RegionIndices],
-    mask: MaskNote,
-    interval: EIInterval | None = None,
-) -> list[Row]:
-    """Rows of one volume; text cells are spreadsheet-safe, numbers stay numbers.
+def measurement_rows(measurement: Measurement, main_only: bool = False) -> list[Row]:
+    """One row a volume and region, ready for :func:`csv_text`; text cells are spreadsheet-safe, numbers stay numbers.
 
     Args:
-        name: of the volume.
-        kind: "raw", "normalized" or "compared".
-        synthetic: whether a normalization drew it.
-        regions: its indices.
-        mask: verdict on the lung mask, and the airways left out of it.
-        interval: of the EI of both lungs, if known.
+        measurement: what was measured.
+        main_only: leave out thirds, core and rind.
     """
+    verdict = measurement.lung_mask.quality.verdict
+    return [row for volume in measurement.volumes for row in _volume_rows(volume, verdict, main_only)]
+
+
+def _volume_rows(volume: VolumeMeasurement, verdict: str, main_only: bool) -> list[Row]:
+    described: Row = {"kind": volume.kind, "synthetic": "yes" if volume.synthetic else "no"}
+    described |= {"lung mask": verdict, "use": RESEARCH_USE}
     rows: list[Row] = []
-    for region in regions:
+    for region in volume.indices if main_only else volume.regions:
         measured: Row = {column: _rounded(getattr(region, field)) for column, field in COLUMNS.items()}
-        ends: tuple[Cell, Cell] = ("", "")
-        if interval is not None and region.region == "whole":
-            ends = (_rounded(interval.low), _rounded(interval.high))
-        row: Row = {"volume": safe_cell(name), "region": safe_cell(region.region), "EI [%]": measured["EI [%]"]}
-        row |= dict(zip(INTERVAL_COLUMNS, ends, strict=True))
+        whole = region.region == "whole"
+        row: Row = {"volume": safe_cell(volume.name), "region": safe_cell(region.region), "EI [%]": measured["EI [%]"]}
+        row |= dict(zip(INTERVAL_COLUMNS, _ends(volume.interval if whole else None), strict=True))
         row |= measured
-        known = region.region == "whole" and mask.airways_ml is not None
-        row[AIRWAYS_COLUMN] = _rounded(mask.airways_ml or 0.0) if known else ""
-        row |= {"kind": kind, "synthetic": "yes" if synthetic else "no", "lung mask": mask.verdict, "use": RESEARCH_USE}
-        rows.append(row)
+        row[AIRWAYS_COLUMN] = _rounded(volume.airways_ml) if whole and volume.airways_ml is not None else ""
+        rows.append(row | described)
     return rows
+
+
+def _ends(interval: EIInterval | None) -> tuple[Cell, Cell]:
+    return ("", "") if interval is None else (_rounded(interval.low), _rounded(interval.high))
 
 
 def csv_text(rows: Sequence[Row]) -> str:
@@ -156,7 +122,7 @@ def csv_text(rows: Sequence[Row]) -> str:
     out = io.StringIO()
     writer = csv.DictWriter(out, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({key: for_csv(v) if isinstance(v, str) else v for key, v in row.items()} for row in rows)
     return out.getvalue()
 
 

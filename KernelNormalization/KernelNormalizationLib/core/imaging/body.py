@@ -8,7 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..volume import BoolArray, CTVolume, FloatArray
-from .reduced_grid import Canonical, ReducedGrid, Spacing, components, filled_in_slices, morphology
+from .reduced_grid import Canonical, ReducedGrid, Spacing, bounding_box, components, filled_in_slices, morphology
 
 # Half-way between aerated lung (about -850 HU) or air and soft tissue (about 0 to 50 HU).
 TISSUE_BORDER_HU = -400.0
@@ -20,9 +20,11 @@ COARSE_MM = 2.0
 RESTORED_VOXELS = 2
 # Lung parenchyma, blurred to 2 mm, lies between pure gas and tissue.
 PARENCHYMA_HU = (-930.0, -400.0)
-# Outside air with gowns and foam in it stays under 10 %, lungs with severe emphysema above 35 %.
-EDGE_PARENCHYMA_SHARE = 0.3
-EDGE_LUNG_ML = 50.0
+# Outside air with gowns, foam and noise cut off at the floor in it: up to 70 % in a test chest; lungs with severe emphysema
+# above 35 %, others above 95 %. A lung that is cut has the chest on both sides of 40 % to all of it; foam of none.
+PARENCHYMA_SHARE_LIMIT, FLANKED_SHARE_LIMIT, SURE_SHARE = 0.3, 0.3, 0.85
+CONTINUES_CM2, CONTINUES_FLANKED_SHARE = 10.0, 0.1
+EDGE_LUNG_ML, SMALL_PIECE_ML = 50.0, 2.0
 EDGE_EROSION_MM = 4.0
 # The lung region is read on blocks of 4 x 4 pixels, whose mean takes most of a sharp kernel's noise away, and keeps one
 # block's distance to its border, so that partial volume does not count as lung.
@@ -30,9 +32,9 @@ BLOCK, EROSION_BLOCKS = 4, 1
 LUNG_HU = -500.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class BodyRegion:
-    """Body and coarse lung region of a volume.
+    """Body and coarse lung region of a volume; equal (``==``, ``hash``) only to itself.
 
     Attributes:
         box: rows and columns that hold the body in any slice, as two slices of the full-resolution image.
@@ -45,6 +47,11 @@ class BodyRegion:
     body: BoolArray
     slices_with_body: BoolArray
     lungs: BoolArray
+
+    def __repr__(self) -> str:
+        rows, columns = self.box
+        found = f"{np.count_nonzero(self.slices_with_body)} of {self.slices_with_body.size} slices"
+        return f"BodyRegion({found}, rows {rows.start} to {rows.stop}, columns {columns.start} to {columns.stop})"
 
 
 def find_body(volume: CTVolume) -> BodyRegion | None:
@@ -82,28 +89,38 @@ def body_mask(volume: CTVolume) -> BoolArray:
     frame = Canonical.of(volume.geometry)
     hu = frame.forward(volume.filled())
     grid = ReducedGrid.near(hu.shape, frame.spacing, COARSE_MM)
-    coarse = coarse_body(grid.mean(hu, *CLIP_HU), grid.spacing)
+    coarse = coarse_body(grid.mean(hu, *CLIP_HU), grid.spacing, padded_blocks(volume, frame, grid))
     full: BoolArray = frame.backward(grid.expand(coarse, grid.everywhere))
     return full
 
 
-def coarse_body(coarse: FloatArray, spacing: Spacing) -> BoolArray:
+def coarse_body(coarse: FloatArray, spacing: Spacing, outside: BoolArray | None = None) -> BoolArray:
     """The body with its cavities on a reduced grid: largest solid, its holes closed slice by slice.
 
-    Lungs that the field of view cuts open are no holes; air on the lateral edges that looks like lung is added.
+    Lungs that the field of view cuts open are no holes; air at the border or the padding that looks like lung is added.
 
     Args:
         coarse: float32 (k, j, i) in canonical order, HU, spacing about 2 mm.
         spacing: mm along (k, j, i).
+        outside: bool (k, j, i), blocks with padding (see :func:`padded_blocks`); ``None`` when there is none.
     """
-    solid = coarse > TISSUE_BORDER_HU
+    unseen = np.zeros(coarse.shape, dtype=bool) if outside is None else outside
+    solid = (coarse > TISSUE_BORDER_HU) & ~unseen
     labels, sizes = components(_without_thin_parts(solid))
     if not sizes:
         return np.zeros(coarse.shape, dtype=bool)
-    body = filled_in_slices(_grown_in_plane(labels == 1, RESTORED_VOXELS) & solid)
-    # foam of the table looks like lung too, but has the body on one side of it only
-    between = (coarse < TISSUE_BORDER_HU) & ~body & (_flanked(body, 1) | _flanked(body, 2))
-    return body | _lung_on_the_edge(between, coarse, spacing)
+    body = filled_in_slices(_grown_in_plane(labels == 1, RESTORED_VOXELS) & solid) & ~unseen
+    cut = _cut_lung(coarse, body, unseen, spacing)
+    # vessels inside a lung that is cut are closed in by it
+    return filled_in_slices(body | cut) & ~unseen if cut.any() else body
+
+
+def padded_blocks(volume: CTVolume, frame: Canonical, grid: ReducedGrid) -> BoolArray | None:
+    """Blocks of ``grid`` in canonical order that hold padding, bool (k, j, i); ``None`` for a volume without padding."""
+    if volume.padding_value is None:
+        return None
+    padded: BoolArray = grid.mean(frame.forward(volume.padding_mask), 0.0, 1.0) > 0.0
+    return padded
 
 
 def _without_thin_parts(mask: BoolArray) -> BoolArray:
@@ -128,28 +145,78 @@ def _grown_in_plane(mask: BoolArray, voxels: int) -> BoolArray:
     return grown
 
 
+def _cut_lung(coarse: FloatArray, body: BoolArray, outside: BoolArray, spacing: Spacing) -> BoolArray:
+    """Air beyond ``body`` that the border or padding cuts and that is lung, bool (k, j, i).
+
+    It touches them in plane, holds parenchyma, and has the chest around it or continues lung of a closed slice.
+    """
+    rim = _grown_in_plane(outside, 1)
+    rim[:, [0, -1], :] = True
+    rim[:, :, [0, -1]] = True
+    flanked = _flanked(body, 1) | _flanked(body, 2)
+    beside_lung = _beside_in_k(body & (coarse < TISSUE_BORDER_HU))
+    labels, sizes = components((coarse < TISSUE_BORDER_HU) & ~body & ~outside, int(SMALL_PIECE_ML * 1000.0 / np.prod(spacing)))
+    found = np.zeros(coarse.shape, dtype=bool)
+    for label in range(1, len(sizes) + 1):
+        box = bounding_box(labels == label)
+        piece = labels[box] == label
+        if not (piece & rim[box]).any():
+            continue
+        evidence = _CutPiece(
+            sizes[label - 1] * float(np.prod(spacing)) / 1000.0,
+            _parenchyma_share(coarse[box], piece, spacing),
+            float(flanked[box][piece].mean()),
+            float(np.count_nonzero(beside_lung[box] & piece)) * spacing[1] * spacing[2] / 100.0,
+        )
+        if evidence.is_lung:
+            found[box] |= piece
+    return found
+
+
+@dataclass(frozen=True)
+class _CutPiece:
+    """What a piece of air at the border is judged by.
+
+    Attributes:
+        ml: volume.
+        parenchyma: share (0 to 1) of its inner part that has the HU of parenchyma.
+        flanked: share (0 to 1) that has the chest on both sides.
+        continues_cm2: area over which it continues lung of a closed slice above or below.
+    """
+
+    ml: float
+    parenchyma: float
+    flanked: float
+    continues_cm2: float
+
+    @property
+    def is_lung(self) -> bool:
+        if self.parenchyma < PARENCHYMA_SHARE_LIMIT:
+            return False
+        if self.continues_cm2 > CONTINUES_CM2 and self.flanked > CONTINUES_FLANKED_SHARE:
+            return True
+        surest = max(self.parenchyma, self.flanked)
+        return self.ml > EDGE_LUNG_ML and self.flanked > FLANKED_SHARE_LIMIT and surest > SURE_SHARE
+
+
+def _parenchyma_share(coarse: FloatArray, piece: BoolArray, spacing: Spacing) -> float:
+    """Share of the inner part of ``piece`` (k, j, i) with the HU of parenchyma."""
+    values = coarse[morphology(piece, spacing, EDGE_EROSION_MM, "erode")]
+    low, high = PARENCHYMA_HU
+    return float(np.mean((values > low) & (values < high))) if values.size else 0.0
+
+
+def _beside_in_k(mask: BoolArray) -> BoolArray:
+    """Voxels (k, j, i) with ``mask`` right above or below."""
+    beside = np.zeros_like(mask)
+    beside[1:] |= mask[:-1]
+    beside[:-1] |= mask[1:]
+    return beside
+
+
 def _flanked(body: BoolArray, axis: int) -> BoolArray:
     """Voxels (k, j, i) with body on both sides along an axis."""
     before = np.logical_or.accumulate(body, axis=axis)
     after = np.flip(np.logical_or.accumulate(np.flip(body, axis), axis=axis), axis)
     flanked: BoolArray = before & after
     return flanked
-
-
-def _lung_on_the_edge(air: BoolArray, coarse: FloatArray, spacing: Spacing) -> BoolArray:
-    """Components of ``air`` that reach a lateral, front or back edge and hold parenchyma, bool (k, j, i)."""
-    found = np.zeros(air.shape, dtype=bool)
-    labels, sizes = components(air, int(EDGE_LUNG_ML * 1000.0 / float(np.prod(spacing))))
-    rim = np.zeros(air.shape, dtype=bool)
-    rim[:, [0, -1], :] = True
-    rim[:, :, [0, -1]] = True
-    for label in range(1, len(sizes) + 1):
-        piece = labels == label
-        inner = morphology(piece, spacing, EDGE_EROSION_MM, "erode")
-        if not (piece & rim).any() or not inner.any():
-            continue
-        values = coarse[inner]
-        low, high = PARENCHYMA_HU
-        if float(np.mean((values > low) & (values < high))) > EDGE_PARENCHYMA_SHARE:
-            found |= piece
-    return found

@@ -14,6 +14,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from ..stopping import check_stopped, execute, filtered
 from ..volume import BoolArray, FloatArray, Geometry
 
 LabelArray = NDArray[np.uint8]
@@ -141,7 +142,10 @@ def components(mask: BoolArray, minimum_voxels: int = 1) -> tuple[NDArray[np.uin
         connect.SetNumberOfThreads(1)
         relabel.SetNumberOfThreads(1)
     relabel.SetMinimumObjectSize(max(1, minimum_voxels))
-    labels = sitk.GetArrayFromImage(relabel.Execute(connect.Execute(image)))
+    check_stopped()
+    # a single slice is done before it could be stopped
+    found = relabel.Execute(connect.Execute(image)) if mask.ndim == 2 else execute(relabel, execute(connect, image))
+    labels = sitk.GetArrayFromImage(found)
     return labels.astype(np.uint32, copy=False), [int(s) for s in relabel.GetSizeOfObjectsInPixels()]
 
 
@@ -160,10 +164,10 @@ def morphology(mask: BoolArray, spacing: Spacing, radius_mm: float, operation: s
         operation: "dilate", "erode", "open" or "close".
     """
     filters = {
-        "dilate": sitk.BinaryDilate,
-        "erode": sitk.BinaryErode,
-        "open": sitk.BinaryMorphologicalOpening,
-        "close": sitk.BinaryMorphologicalClosing,
+        "dilate": sitk.BinaryDilateImageFilter,
+        "erode": sitk.BinaryErodeImageFilter,
+        "open": sitk.BinaryMorphologicalOpeningImageFilter,
+        "close": sitk.BinaryMorphologicalClosingImageFilter,
     }
     radius = ball_radius(radius_mm, spacing)
     result = np.zeros_like(mask)
@@ -171,7 +175,7 @@ def morphology(mask: BoolArray, spacing: Spacing, radius_mm: float, operation: s
         return result
     # nothing changes further than one radius from the mask, so only its box is worked on
     box = bounding_box(mask, margin=max(radius) + 1)
-    changed = filters[operation](to_image(mask[box], spacing), radius, sitk.sitkBall)
+    changed = filtered(filters[operation], to_image(mask[box], spacing), KernelRadius=radius, KernelType=sitk.sitkBall)
     result[box] = sitk.GetArrayViewFromImage(changed) > 0
     return result
 
@@ -182,6 +186,7 @@ def filled_in_slices(mask: BoolArray) -> BoolArray:
     fill = sitk.BinaryFillholeImageFilter()
     fill.SetNumberOfThreads(1)
     for k in np.flatnonzero(mask.any(axis=(1, 2))):
+        check_stopped()
         rows, columns = np.flatnonzero(mask[k].any(axis=1)), np.flatnonzero(mask[k].any(axis=0))
         box = (int(k), slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
         plane = fill.Execute(sitk.GetImageFromArray(mask[box].astype(np.uint8)))
@@ -213,6 +218,7 @@ def gaussian(hu: FloatArray, spacing: Spacing, sigma_mm: float, directions: tupl
     image = to_image(hu, spacing)
     for direction in directions:
         if image.GetSize()[direction] >= 4:  # the recursive filter needs four samples
-            image = sitk.RecursiveGaussian(image, sigma=sigma_mm, normalizeAcrossScale=False, direction=direction)
+            blur = sitk.RecursiveGaussianImageFilter
+            image = filtered(blur, image, Sigma=sigma_mm, NormalizeAcrossScale=False, Direction=direction)
     smooth: FloatArray = sitk.GetArrayFromImage(image)
     return smooth

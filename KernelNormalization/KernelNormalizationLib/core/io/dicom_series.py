@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import re
+import warnings
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -13,23 +16,33 @@ import pydicom
 import SimpleITK as sitk
 from numpy.typing import NDArray
 from pydicom.errors import InvalidDicomError
+from pydicom.uid import UID, MediaStorageDirectoryStorage
 
 from ..errors import InputError
-from ..volume import MINIMUM_SLICES, Acquisition
+from ..plain_text import plain, quoted
+from ..volume import Acquisition
+from .dicom_checks import check_positions, check_series, rescale_of, size_of
+from .dicom_pixels import NATIVE, compression_ratio, read_pixels, transfer_syntax
+from .dicom_values import UNREADABLE, HeaderValues
+from .input_files import open_file
 
 logger = logging.getLogger(__name__)
 
-# Relative deviation of a slice distance from the median that is still even spacing: scanners round positions to 0.1 mm.
-SPACING_TOLERANCE = 0.15
 _TAGS = [
     "SOPClassUID", "Modality", "Manufacturer", "ManufacturerModelName", "ConvolutionKernel", "SliceThickness", "KVP",
     "ContrastBolusAgent", "BodyPartExamined", "ImageType", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber",
     "SeriesDescription", "FrameOfReferenceUID", "ImagePositionPatient", "ImageOrientationPatient", "SamplesPerPixel",
     "NumberOfFrames", "RescaleSlope", "RescaleIntercept", "PixelPaddingValue", "PixelSpacing", "Rows", "Columns",
-    "InstanceNumber", "BitsAllocated", "PixelRepresentation",
+    "InstanceNumber", "BitsAllocated", "PixelRepresentation", "PhotometricInterpretation", "LossyImageCompression",
+    "LossyImageCompressionRatio", "Exposure", "XRayTubeCurrent", "AcquisitionNumber", "PatientID", "PatientName",
 ]  # fmt: skip
-
-_ELEMENT_HEADER = 8  # bytes before the pixels themselves, at least
+# Classes of images of a CT series; of any other class a file without pixels is no damaged slice.
+_CT_CLASSES = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
+_DICOM_ROOT = "1.2.840.10008."
+_IMAGE_SUFFIXES = (".dcm", ".ima", ".dicom", ".ct")
+# JPEG 2000 at 20:1 halved the emphysema index of a B70f scan (5.8 for 11.2). Lossless packing of CT reaches 2 to 4, so up to
+# 5 hardly any noise is gone.
+LOSSY_RATIO_LIMIT = 5.0
 
 
 @dataclass(frozen=True)
@@ -40,17 +53,32 @@ class DicomSlice:
         path: the file.
         header: tags the product uses.
         bytes_left: size of the rest of the file, from the pixel element on.
+        fault: why the file cannot be used, if it cannot; a series with such a file is refused.
     """
 
     path: Path
     header: pydicom.Dataset
     bytes_left: int
+    fault: str | None = None
+
+    @cached_property
+    def values(self) -> HeaderValues:
+        """The header's values by type."""
+        return HeaderValues(self.header, plain(self.path.name))
 
     @property
     def position(self) -> float:
-        """Signed distance along the slice normal, mm."""
-        row, column = np.reshape(np.asarray(self.header.ImageOrientationPatient, dtype=float), (2, 3))
-        return float(np.dot(np.cross(row, column), np.asarray(self.header.ImagePositionPatient, dtype=float)))
+        """Signed distance along the slice normal, mm.
+
+        Raises:
+            InputError: the file states none or cannot be read.
+        """
+        if self.fault is not None:
+            raise InputError(self.fault)
+        axes, corner = self.values.numbers("ImageOrientationPatient", 6), self.values.numbers("ImagePositionPatient", 3)
+        if axes is None or corner is None:
+            raise InputError(f"{self.values.where} states no position or orientation; export the series with its geometry.")
+        return float(np.dot(np.cross(axes[:3], axes[3:]), corner))
 
 
 Series = list[DicomSlice]
@@ -59,36 +87,128 @@ Series = list[DicomSlice]
 def find_series(folder: Path) -> dict[str, Series]:
     """All DICOM image series below ``folder`` by series instance UID; files that are not DICOM are passed over.
 
+    A file that cannot be read stands, with its fault, at the end of every series that it may belong to.
+
     Raises:
         InputError: no DICOM image at all.
     """
     series: dict[str, Series] = defaultdict(list)
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+    strays: list[Path] = []
+    faulty: Series = []
+    for path in _files_below(folder):
         item = _read_slice(path)
-        if item is not None and "Rows" in item.header:
-            series[str(item.header.get("SeriesInstanceUID", ""))].append(item)
+        if item is None:
+            strays.append(path)
+        elif item.fault is not None:
+            faulty.append(item)
+        elif "Rows" in item.header:
+            series[item.values.text("SeriesInstanceUID") or ""].append(item)
+    faulty += [_faulty(path, "is named like the others and is no DICOM file") for path in _named_like(series, strays)]
     if not series:
-        raise InputError(f"No DICOM image was found in {folder}; give the folder that holds the series' files.")
+        reason = f" ({len(faulty)} file(s) are damaged, such as {quoted(faulty[0].path.name)})" if faulty else ""
+        raise InputError(f"No DICOM image was found in {folder}{reason}; give the folder that holds the series' files.")
+    for item in faulty:
+        for slices in _may_belong(item, series):
+            slices.append(item)
     return dict(series)
 
 
+def _files_below(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.rglob("*") if path.is_file())
+    except OSError as error:
+        raise InputError(f"{folder} cannot be listed ({error.strerror}); check the drive and your permission.") from error
+
+
+def _named_like(series: dict[str, Series], strays: Iterable[Path]) -> list[Path]:
+    """Files that are no DICOM, but stand among a series' files under a name of their kind."""
+    kinds = {(item.path.parent, _kind(item.path)) for slices in series.values() for item in slices}
+    suffixes = {(item.path.parent, item.path.suffix.lower()) for slices in series.values() for item in slices}
+    return [
+        path
+        for path in strays
+        if not path.name.startswith(".")  # notes that systems leave beside files
+        and (
+            (path.parent, _kind(path)) in kinds
+            or (path.suffix.lower() in _IMAGE_SUFFIXES and (path.parent, path.suffix.lower()) in suffixes)
+        )
+    ]
+
+
+def _kind(path: Path) -> str:
+    return re.sub(r"\d+", "#", path.name.lower())
+
+
+def _may_belong(item: DicomSlice, series: dict[str, Series]) -> list[Series]:
+    stated = item.values.text("SeriesInstanceUID")
+    if stated in series:
+        return [series[stated]]
+    # the UID itself may be what was cut
+    return [slices for slices in series.values() if any(s.path.parent == item.path.parent for s in slices)]
+
+
 def read_header(path: Path) -> pydicom.Dataset | None:
-    """The header tags the product uses, or ``None`` if ``path`` is not DICOM."""
+    """The header tags the product uses, or ``None`` if ``path`` is not DICOM or cannot be read."""
     item = _read_slice(path)
-    return None if item is None else item.header
+    return None if item is None or item.fault is not None else item.header
 
 
 def _read_slice(path: Path) -> DicomSlice | None:
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the values are checked one by one, in words for the user
             header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_TAGS)
-            return DicomSlice(path, header, path.stat().st_size - file.tell())
-    except (InvalidDicomError, EOFError, NotImplementedError):
+            item = DicomSlice(path, header, path.stat().st_size - file.tell())
+            cut = "Rows" not in header and _should_be_image(header)
+    except InvalidDicomError:
         return None
+    except InputError as error:
+        return _faulty(path, f"cannot be opened ({error})")
+    except UNREADABLE:
+        return _faulty(path, "is cut off or damaged") if has_dicom_mark(path) else None
+    return item if not cut else DicomSlice(path, header, 0, _fault(path, "is cut off: it ends before its image"))
 
 
-def pick_series(series: dict[str, Series], wanted: str | None) -> Series:
+def _should_be_image(header: pydicom.Dataset) -> bool:
+    """Whether a file without image is a damaged one, and not a report, a plan or a directory of images."""
+    stated = HeaderValues(header, "").text("SOPClassUID")
+    announced = HeaderValues(header.file_meta, "").text("MediaStorageSOPClassUID")
+    if announced == MediaStorageDirectoryStorage:
+        return False
+    # both places name the same class in a whole file; a text that was cut or damaged names another
+    if stated is None or stated != announced or stated in _CT_CLASSES:
+        return True
+    uid = UID(stated)
+    return not uid.is_valid or (uid.startswith(_DICOM_ROOT) and uid.name == stated)
+
+
+def has_dicom_mark(path: Path) -> bool:
+    """Whether a file begins as DICOM files do, whatever follows."""
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+def _faulty(path: Path, what: str) -> DicomSlice:
+    return DicomSlice(path, pydicom.Dataset(), 0, _fault(path, what))
+
+
+def _fault(path: Path, what: str) -> str:
+    return (
+        f"{quoted(path.name, 80)} {what}, so a slice of the series may be missing. Copy or export the series again; if the "
+        "file is no part of the scan, move it out of the folder."
+    )
+
+
+def pick_series(series: dict[str, Series], wanted: str | None, option: str = "--series") -> Series:
     """The one series meant by ``wanted`` (UID, series number or kernel), or the only one there is.
+
+    Args:
+        series: of :func:`find_series`.
+        wanted: the choice; ``None`` if there is nothing to choose.
+        option: how the user makes the choice, for messages.
 
     Raises:
         InputError: several series and no choice, or a choice that fits none or more than one.
@@ -97,183 +217,153 @@ def pick_series(series: dict[str, Series], wanted: str | None) -> Series:
         return next(iter(series.values()))
     listing = "\n".join("  " + describe_series(uid, slices) for uid, slices in series.items())
     if wanted is None:
-        raise InputError(f"The folder holds {len(series)} series; pick one with --series NUMBER, KERNEL or UID:\n{listing}")
-    hits = [s for uid, s in series.items() if wanted in _handles(uid, s[0].header)]
+        raise InputError(f"The folder holds {len(series)} series; pick one with {option} NUMBER, KERNEL or UID:\n{listing}")
+    hits = [s for uid, s in series.items() if wanted in _handles(uid, s[0])]
     if len(hits) != 1:
-        raise InputError(f"--series {wanted} fits {len(hits)} series; choose exactly one of:\n{listing}")
+        raise InputError(f"{option} {plain(wanted)} fits {len(hits)} series; choose exactly one of:\n{listing}")
     return hits[0]
 
 
 def describe_series(uid: str, slices: Series) -> str:
     """One line for a person who has to choose."""
-    header = slices[0].header
-    return (
-        f"number {header.get('SeriesNumber', '?')}, kernel {_kernel(header) or 'unknown'}, {len(slices)} slices, "
-        f"modality {header.get('Modality', '?')}, UID {uid}"
+    values = slices[0].values
+    return plain(
+        f"number {values.text('SeriesNumber') or _number(values, 'SeriesNumber') or '?'}, "
+        f"kernel {values.text('ConvolutionKernel') or 'unknown'}, {len(slices)} slices, "
+        f"modality {values.text('Modality') or '?'}, UID {uid}"
     )
+
+
+def _number(values: HeaderValues, keyword: str) -> str | None:
+    found = values.number_if_readable(keyword)
+    return None if found is None else f"{found:g}"
 
 
 def read_series(slices: Series) -> tuple[sitk.Image, Acquisition, float | None]:
     """Voxels (rescaled to HU), acquisition and declared padding value (HU) of a checked series.
 
     Raises:
-        InputError: not CT, colour, no rescale, gantry tilt, missing or doubled slices, mixed sizes.
+        InputError: not CT, colour, no rescale, gantry tilt, missing, doubled or damaged slices, mixed sizes or kernels.
     """
-    _check_headers(slices)
+    for item in slices:
+        if item.fault is not None:
+            raise InputError(item.fault)
+    check_series(slices)
     ordered = sorted(slices, key=lambda s: s.position)
-    _check_positions(ordered)
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames([str(s.path) for s in ordered])
-    try:
-        image = reader.Execute()
-    except RuntimeError as error:
-        raise InputError(f"The series' pixels cannot be decoded ({_first_line(error)}); export it uncompressed.") from error
-    return image, acquisition_of(ordered[0].header), _declared_padding(ordered[0].header)
+    check_positions(ordered)
+    notes = _notes(ordered)
+    rows, columns = size_of(ordered[0].values)
+    for item in ordered:
+        _check_bytes_left(item, rows * columns)
+    voxels = np.empty((len(ordered), rows, columns), np.float32)
+    for k, item in enumerate(ordered):
+        voxels[k] = read_pixels(item.path)
+    return _placed(voxels, ordered), acquisition_of(ordered[0].header, notes), _declared_padding(ordered[0].values)
 
 
-def acquisition_of(header: pydicom.Dataset) -> Acquisition:
+def _check_bytes_left(item: DicomSlice, pixels: int) -> None:
+    """Before memory is taken for a volume: the file must be able to hold its image."""
+    syntax = transfer_syntax(item.header, item.values.where)
+    if syntax not in NATIVE or syntax.is_deflated:
+        return
+    expected = pixels * (item.values.whole("BitsAllocated") or 16) // 8
+    if item.bytes_left < expected:
+        raise InputError(
+            f"{item.values.where} is cut off: {expected} bytes of pixels are needed and {item.bytes_left} bytes are left in "
+            "the file; copy the series again."
+        )
+
+
+def _placed(voxels: NDArray[np.float32], ordered: Series) -> sitk.Image:
+    first = ordered[0].values
+    axes = np.reshape(first.numbers("ImageOrientationPatient", 6) or (), (2, 3))
+    row = axes[0] / np.linalg.norm(axes[0])
+    normal = np.cross(row, axes[1])
+    normal /= np.linalg.norm(normal)
+    between_rows, between_columns = first.numbers("PixelSpacing", 2) or (0.0, 0.0)
+    step = (ordered[-1].position - ordered[0].position) / (len(ordered) - 1)
+    image = sitk.GetImageFromArray(voxels)
+    image.SetSpacing((between_columns, between_rows, step))
+    image.SetOrigin(first.numbers("ImagePositionPatient", 3) or ())
+    image.SetDirection(np.stack([row, np.cross(normal, row), normal], axis=1).ravel().tolist())
+    return image
+
+
+def _notes(ordered: Series) -> tuple[str, ...]:
+    """What the user must know of how the files came to be.
+
+    Raises:
+        InputError: lossy compression that has changed the noise.
+    """
+    notes = []
+    ratios = [compression_ratio(item.header, item.values, item.bytes_left) for item in ordered]
+    strongest = max((ratio for ratio in ratios if ratio is not None), default=1.0)
+    lossy = sum(ratio != 1.0 for ratio in ratios)
+    if strongest > LOSSY_RATIO_LIMIT:
+        raise InputError(
+            f"{lossy} of {len(ordered)} images were compressed with loss, up to {strongest:.0f}:1 (at most "
+            f"{LOSSY_RATIO_LIMIT:.0f}:1 can be used). That removes the noise on which kernel and emphysema index depend. "
+            "Fetch the original series from the archive."
+        )
+    if lossy:
+        how = "to an unknown degree" if None in ratios else f"up to {strongest:.1f}:1"
+        notes.append(f"{lossy} of {len(ordered)} images were compressed with loss ({how}); noise and EI may be too low.")
+    values = ordered[0].values
+    for keyword in ("SliceThickness", "KVP", "PixelPaddingValue"):
+        if values.unreadable(keyword):
+            notes.append(f"{values.shown(keyword)} is no number and is not used.")
+    acquisitions = {number for item in ordered if (number := _number(item.values, "AcquisitionNumber")) is not None}
+    if 2 <= len(acquisitions) < len(ordered) // 2:
+        shown = ", ".join(sorted(acquisitions)[:4])
+        notes.append(f"The series joins {len(acquisitions)} acquisitions (numbers {shown}); the breath held may differ.")
+    return tuple(notes)
+
+
+def acquisition_of(header: pydicom.Dataset, notes: tuple[str, ...] = ()) -> Acquisition:
     """What a header says of the acquisition, without anything that identifies the patient."""
+    values = HeaderValues(header, "the file")
 
     def text(name: str) -> str | None:
-        value = header.get(name)
-        return str(value).strip() or None if value is not None else None
-
-    def number(name: str) -> float | None:
-        value = header.get(name)
-        return float(value) if value not in (None, "") else None
+        found = values.text(name)
+        return None if found is None else plain(found) or None
 
     return Acquisition(
-        kernel=_kernel(header),
+        kernel=text("ConvolutionKernel"),
         manufacturer=text("Manufacturer"),
         scanner_model=text("ManufacturerModelName"),
-        slice_thickness_mm=number("SliceThickness"),
-        tube_voltage_kv=number("KVP"),
+        slice_thickness_mm=_positive(values, "SliceThickness"),
+        tube_voltage_kv=_positive(values, "KVP"),
         contrast_agent=text("ContrastBolusAgent"),
         body_part=text("BodyPartExamined"),
         modality=text("Modality"),
-        image_type=tuple(str(part) for part in header.get("ImageType") or ()),
+        image_type=tuple(plain(part) for part in values.texts("ImageType")),
         study_instance_uid=text("StudyInstanceUID"),
         series_instance_uid=text("SeriesInstanceUID"),
         frame_of_reference_uid=text("FrameOfReferenceUID"),
+        reading_notes=notes,
     )
 
 
-def _kernel(header: pydicom.Dataset) -> str | None:
-    value = header.get("ConvolutionKernel")
+def _positive(values: HeaderValues, keyword: str) -> float | None:
+    found = values.number_if_readable(keyword)
+    return found if found is not None and found > 0.0 else None
+
+
+def _handles(uid: str, item: DicomSlice) -> set[str]:
+    values = item.values
+    number = values.text("SeriesNumber") or _number(values, "SeriesNumber")
+    return {uid, number or "", values.text("ConvolutionKernel") or ""} - {""}
+
+
+def _declared_padding(values: HeaderValues) -> float | None:
+    value = values.number_if_readable("PixelPaddingValue")
     if value is None:
         return None
-    parts = [value] if isinstance(value, str) else list(value)
-    return "\\".join(str(p) for p in parts).strip() or None
-
-
-def _handles(uid: str, header: pydicom.Dataset) -> set[str]:
-    return {uid, str(header.get("SeriesNumber", "")), _kernel(header) or ""} - {""}
-
-
-def _declared_padding(header: pydicom.Dataset) -> float | None:
-    value = header.get("PixelPaddingValue")
-    if value is None:
-        return None
-    return float(value) * float(header.RescaleSlope) + float(header.RescaleIntercept)
-
-
-def _check_headers(slices: Series) -> None:
-    first = slices[0].header
-    modality = str(first.get("Modality", ""))
-    if modality != "CT":
-        raise InputError(f"The series' modality is {modality or 'not stated'}; only CT can be normalized and measured.")
-    if int(first.get("NumberOfFrames") or 1) > 1:
-        raise InputError("The file is an enhanced (multi-frame) CT; export it as single-frame images or as NRRD.")
-    if len(slices) < MINIMUM_SLICES:
-        raise InputError(
-            f"The series has {len(slices)} slice(s); at least {MINIMUM_SLICES} are needed. "
-            "Give the folder of a whole chest series, not of a scout or single images."
-        )
-    for item in slices:
-        _check_values(item)
-        _check_place(item)
-        _check_same_grid(item, slices[0])
-
-
-def _check_values(item: DicomSlice) -> None:
-    header, where = item.header, item.path.name
-    if int(header.get("SamplesPerPixel", 1)) != 1:
-        raise InputError(f"{where} has {header.SamplesPerPixel} colour channels; a CT image has one.")
-    if not header.get("RescaleSlope") or header.get("RescaleIntercept") is None:
-        raise InputError(f"{where} has no rescale slope and intercept, so its values are not HU; export it again.")
-    syntax = header.file_meta.get("TransferSyntaxUID")
-    expected = int(header.Rows) * int(header.Columns) * int(header.get("BitsAllocated", 16)) // 8
-    if syntax is not None and not syntax.is_compressed and item.bytes_left < expected + _ELEMENT_HEADER:
-        raise InputError(f"{where} holds {item.bytes_left} bytes of pixels instead of {expected}; copy the series again.")
-
-
-def _check_place(item: DicomSlice) -> None:
-    header, where = item.header, item.path.name
-    corner, axes = header.get("ImagePositionPatient"), header.get("ImageOrientationPatient")
-    if corner is None or axes is None:
-        raise InputError(f"{where} states no position or orientation; export the series with its geometry.")
-    if len(corner) != 3 or len(axes) != 6 or not np.allclose(_products(axes), np.eye(2), atol=1e-3):
-        raise InputError(
-            f"{where} has position {_numbers(corner)} and orientation {_numbers(axes)}, which place no image; "
-            "export the series with its geometry."
-        )
-    spacing = header.get("PixelSpacing")
-    if spacing is None or len(spacing) != 2 or not all(float(s) > 0.0 for s in spacing):
-        stated = "no pixel spacing" if spacing is None else f"pixel spacing {_numbers(spacing)} mm"
-        raise InputError(f"{where} has {stated}; two positive lengths are needed. Export the series again.")
-
-
-def _numbers(values: Sequence[float]) -> list[float]:
-    return [float(v) for v in values]
-
-
-def _products(axes: Sequence[float]) -> NDArray[np.float64]:
-    """Scalar products (2, 2) of the direction cosines of rows and columns; the identity if they are valid."""
-    vectors = np.reshape(np.asarray(axes, dtype=float), (2, 3))
-    return vectors @ vectors.T
-
-
-def _check_same_grid(item: DicomSlice, reference: DicomSlice) -> None:
-    header, first, where = item.header, reference.header, item.path.name
-    if (header.Rows, header.Columns) != (first.Rows, first.Columns):
-        raise InputError(
-            f"{where} is {header.Rows} x {header.Columns} pixels, the first image {first.Rows} x {first.Columns}; "
-            "a series has one size."
-        )
-    if not np.allclose(header.PixelSpacing, first.PixelSpacing, rtol=0.0, atol=1e-4):
-        raise InputError(
-            f"{where} has pixel spacing {_numbers(header.PixelSpacing)} mm, the first image "
-            f"{_numbers(first.PixelSpacing)}; a series has one spacing."
-        )
-    if not np.allclose(header.ImageOrientationPatient, first.ImageOrientationPatient, atol=1e-3):
-        raise InputError(f"{where} is oriented differently from the first image; remove scouts and reformats.")
-
-
-def _check_positions(ordered: Series) -> None:
-    positions = np.array([s.position for s in ordered])
-    gaps = np.diff(positions)
-    doubled = list(dict.fromkeys(f"{p:.2f}" for p, g in zip(positions[1:], gaps, strict=True) if g < 1e-3))
-    if doubled:
-        raise InputError(f"Doubled slices at {', '.join(doubled[:8])} mm along the slice axis; keep one image a position.")
-    step = float(np.median(gaps))
-    missing = [f"{p + step:.2f}" for p, g in zip(positions, gaps, strict=False) if g > (1.0 + SPACING_TOLERANCE) * step]
-    if missing:
-        raise InputError(
-            f"Missing slices after {step:.2f} mm steps, first at {', '.join(missing[:8])} mm along the slice axis; "
-            "export the whole series again."
-        )
-    uneven = np.abs(gaps / step - 1.0).max()
-    if uneven > SPACING_TOLERANCE:
-        raise InputError(f"Slice distances run from {gaps.min():.2f} to {gaps.max():.2f} mm; resample to even spacing first.")
-    corners = np.array([s.header.ImagePositionPatient for s in ordered], dtype=float)
-    row, column = np.reshape(np.asarray(ordered[0].header.ImageOrientationPatient, dtype=float), (2, 3))
-    drift = max(abs(float(np.dot(corners[-1] - corners[0], axis))) for axis in (row, column))
-    if drift > 1.0:
-        raise InputError(
-            f"The slices shift by {drift:.1f} mm in their own plane (gantry tilt); correct the tilt by resampling first."
-        )
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+    # the tag's type follows the pixels', but programs write it either way
+    signed, bits = values.whole("PixelRepresentation") == 1, values.whole("BitsAllocated") or 16
+    if signed and value >= 1 << (bits - 1):
+        value -= 1 << bits
+    elif not signed and value < 0:
+        value += 1 << bits
+    slope, intercept = rescale_of(values)
+    return value * slope + intercept

@@ -2,35 +2,42 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
 from ..kernels.noise_sharpness import estimate_sharpness
 from ..kernels.told_kernel import parse_told_kernel, with_told_kernel
-from ..methods.protocol import Method
+from ..methods.protocol import Method, NormalizationResult
 from ..methods.registry import create_normalizer
 from ..network.backends import Device
 from ..progress import Progress, ProgressTracker
 from ..suitability import kernel_contradiction
-from .reading import read_volume
+from .reading import VOLUME_SUFFIXES, read_volume
+from .whole_sets import require_set_writable, whole_set
 from .writing import require_writable, write_json, write_volume
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["create_normalizer", "normalize_file", "provenance_path"]
+__all__ = ["create_normalizer", "normalize_file", "provenance_path", "write_result"]
+
+# Key of the provenance record: name of the volume's file beside it.
+VOLUME_FILE_KEY = "volume_file"
 
 
 def normalize_file(
-    input_path: Path,
-    output_path: Path,
+    input_path: str | Path,
+    output_path: str | Path,
     method: Method = "unet",
-    model: str | None = None,
+    model: str | Path | None = None,
     device: Device = "auto",
     progress: Progress | None = None,
     series: str | None = None,
     kernel: str | None = None,
+    more_record: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Normalize the scan at ``input_path`` into ``output_path`` and, beside it, a provenance record (``.provenance.json``).
 
@@ -38,23 +45,27 @@ def normalize_file(
         input_path: DICOM folder or file, NRRD, NIfTI or MHA.
         output_path: NRRD, NIfTI or MHA file to write.
         method: normalization method.
-        model: model identifier or folder, for ``unet``.
+        model: model identifier or folder, for ``unet`` only.
         device: where the network computes.
         progress: told of every finished slice.
         series: which series of a DICOM folder.
         kernel: the scan's kernel (such as ``"B70f"``) if the user knows better than the header; ``"noise"`` to go by the noise
             alone; ``None`` or ``"header"`` for the header's.
+        more_record: what else the provenance record shall hold.
 
     Returns:
         The provenance record.
 
     Raises:
-        InputError: the input, the output path or the kernel's name cannot be used; nothing is written.
+        InputError: the input, the output path, the kernel's name, the method or the model cannot be used; nothing is written.
         ModelError: the model cannot be used.
         Cancelled: the user stopped the run; nothing is written.
     """
+    input_path, output_path = Path(input_path), Path(output_path)
     parse_told_kernel(kernel)
+    refuse_unused_model(method, model)
     require_writable(output_path)
+    require_set_writable(output_path.parent, (provenance_path(output_path).name,))
     if input_path.is_file() and output_path.exists() and input_path.samefile(output_path):
         raise InputError(f"{output_path} is the input itself; an original is never overwritten. Give another output name.")
     volume = with_told_kernel(read_volume(input_path, series), kernel)
@@ -64,12 +75,57 @@ def normalize_file(
             logger.warning("%s", contradiction)
     normalizer = create_normalizer(method, model=model, device=device)
     result = normalizer.normalize(volume, progress or ProgressTracker())
-    write_volume(result.volume, output_path)
-    write_json(result.record, provenance_path(output_path))
-    return result.record
+    return write_result(result, output_path, more_record)
 
 
-def provenance_path(volume_path: Path) -> Path:
-    """Where the provenance record of a written volume lies: ``x.nrrd`` has ``x.provenance.json``, ``x.nii.gz`` too."""
+def write_result(result: NormalizationResult, path: Path, more_record: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Write a normalized volume and, beside it, its provenance record, as one set: both or neither.
+
+    Returns:
+        The record as written; ``volume_file`` names the file that it belongs to.
+
+    Raises:
+        InputError: either cannot be written; nothing is changed.
+        CTKernelError: writing failed half-way; nothing is changed.
+    """
+    require_writable(path)
+    beside = provenance_path(path)
+    require_set_writable(path.parent, (beside.name,))
+    record = {**result.record, **(more_record or {}), VOLUME_FILE_KEY: path.name}
+    with whole_set(path.parent, own_folder=False) as private:
+        write_volume(result.volume, private / path.name, path)
+        write_json(record, private / beside.name)
+    return record
+
+
+def refuse_unused_model(method: Method, model: str | Path | None) -> None:
+    """Raise :class:`InputError` for a model that the method would silently ignore."""
+    if model is not None and method != "unet":
+        raise InputError(f"The method {method} uses no network, so the model {str(model)!r} would be ignored; leave it out.")
+
+
+def provenance_path(volume_path: str | Path) -> Path:
+    """Where the provenance record of a written volume lies: ``x.nrrd`` has ``x.provenance.json``, ``x.nii.gz`` too.
+
+    Where that record belongs to another volume of the same stem, it is ``x.nii.gz.provenance.json``.
+    """
+    volume_path = Path(volume_path)
     name = volume_path.name.removesuffix(".gz")
-    return volume_path.with_name(Path(name).stem + ".provenance.json")
+    short = volume_path.with_name(Path(name).stem + ".provenance.json")
+    long = volume_path.with_name(volume_path.name + ".provenance.json")
+    return long if long.is_file() or _belongs_to_another(short, volume_path) else short
+
+
+def _belongs_to_another(record: Path, volume: Path) -> bool:
+    if not record.is_file():
+        return False
+    try:
+        owner = json.loads(record.read_text(encoding="utf-8")).get(VOLUME_FILE_KEY)
+    except (OSError, ValueError, AttributeError):
+        owner = None
+    if owner is not None:
+        return bool(owner != volume.name and record.with_name(str(owner)).is_file())
+    # records of earlier versions name no volume: one belongs to the only volume of its stem
+    stem = record.name.removesuffix(".provenance.json")
+    others = [record.with_name(stem + suffix) for suffix in VOLUME_SUFFIXES if stem + suffix != volume.name]
+    return not volume.exists() and any(other.is_file() for other in others)

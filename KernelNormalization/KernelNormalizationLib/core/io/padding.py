@@ -1,32 +1,131 @@
-"""Padding outside the field of view."""
+"""Padding outside the field of view: one value or several, declared or not, exact or blended with what it borders on."""
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..truncation.model import LOWEST_STORED_HU
-from ..volume import FloatArray
+from ..volume import BoolArray, FloatArray
 
 # Padding is one exact value on many voxels: at least this share of the volume, and this many times the voxels found in
 # the 24 HU above it (image noise is continuous; padding of the visible scans has none there).
 PADDING_SHARE = 1e-4
 PADDING_SPIKE = 10.0
+SPIKE_REACH_HU = 24
+# Voxels this near to a padding value have it: resampling in floating point leaves rounding.
+SAME_HU = 0.5
+# A negative number read as unsigned 16 bit lies above this; the extended HU scale ends at 30,710.
+HIGHEST_STORED_HU = 31000.0
+# Padding as near as this to air cannot be told from noise where it is blended.
+BLENDED_BELOW_HU = -1300.0
+LOWEST_HU = -100000.0
+# Of a voxel lower than any image, at least this share is padding; a rim is at most so wide (a cubic filter reaches 2 voxels).
+BLENDED_SHARE, RIM_VOXELS = 0.4, 3
+# At a floor lie this many times the voxels that are blended to the 24 HU below it.
+FLOOR_SPIKE = 3.0
 
 
 def detect_padding(hu: FloatArray, declared: float | None = None) -> float | None:
-    """HU value that marks voxels outside the field of view, ``None`` if there is none.
+    """HU value that marks voxels outside the field of view, ``None`` if there is none; the commonest of several.
 
     Args:
         hu: (k, j, i), HU.
         declared: padding value of the header (HU); trusted if it lies below -1024 and occurs.
 
-    A value at or above -1024 is never padding: there it cannot be told from truncated air.
+    A value at or above -1024 is never padding: there it cannot be told from truncated air. Only beyond what any scanner
+    stores (31,000 HU), in the corners of the volume, lies padding that was negative and was read as unsigned.
     """
     if declared is not None and declared < LOWEST_STORED_HU and bool(np.any(hu == np.float32(declared))):
         return declared
-    lowest = float(hu.min())
-    if lowest >= LOWEST_STORED_HU:
+    wrapped = _wrapped_padding(hu)
+    if wrapped is not None:
+        return wrapped
+    values, counts = _spikes(hu)
+    if not values.size:
         return None
-    spike = int(np.count_nonzero(hu == np.float32(lowest)))
-    above = int(np.count_nonzero((hu > lowest) & (hu <= lowest + 24.0)))
-    return lowest if spike >= PADDING_SHARE * hu.size and spike >= PADDING_SPIKE * above else None
+    commonest = float(values[np.argmax(counts)])
+    there = hu[np.abs(hu - np.float32(commonest)) <= SAME_HU]
+    # the value as it is stored: whole, or with a fraction where the rescale slope has one
+    return commonest if (there == np.float32(commonest)).any() else float(np.median(there))
+
+
+def padding_mask(hu: FloatArray, value: float) -> BoolArray:
+    """Voxels outside the field of view, bool (k, j, i).
+
+    These are the voxels with ``value`` or with another padding value, what is blended from padding and image (lower than
+    anything a scanner stores there), and the neighbours of what is blended.
+
+    Args:
+        hu: (k, j, i), HU.
+        value: one padding value of the volume, as :func:`detect_padding` gives it.
+    """
+    if value > HIGHEST_STORED_HU:
+        high: BoolArray = hu > HIGHEST_STORED_HU
+        return high
+    exact: BoolArray = np.abs(hu - np.float32(value)) <= SAME_HU
+    others, _ = _spikes(hu)
+    values = [value, *(float(v) for v in others if abs(v - value) > SAME_HU)]
+    for other in values[1:]:
+        exact |= np.abs(hu - np.float32(other)) <= SAME_HU
+    far = [v for v in values if v < BLENDED_BELOW_HU]
+    level = LOWEST_STORED_HU + BLENDED_SHARE * (max(far) - LOWEST_STORED_HU) if far else LOWEST_HU
+    low = (hu < level) & ~exact
+    if not (far and low.any()):
+        return exact
+    image_from = _lowest_image_hu(hu, level)
+    # where most of what is so low lies beside padding, the rest is a rim too thin to hold an unblended voxel, and no noise
+    is_rim = 2 * np.count_nonzero(low & _neighbours(exact)) > np.count_nonzero(low)
+    mask = exact | low if is_rim else exact
+    for _ in range(RIM_VOXELS):
+        mask = mask | (_neighbours(mask) & (hu < image_from))
+    # a rim holds voxels with little padding too, which look like image
+    return mask | _neighbours(mask & ~exact)
+
+
+def _spikes(hu: FloatArray) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """Values below -1024 that stand alone on many voxels (whole HU), and on how many."""
+    low = hu[(hu < LOWEST_STORED_HU + SPIKE_REACH_HU) & (hu > LOWEST_HU)]
+    if not low.size or float(low.min()) >= LOWEST_STORED_HU - SAME_HU:
+        return np.empty(0), np.empty(0, np.intp)
+    first = int(np.rint(low.min()))
+    counts = np.bincount(np.rint(low).astype(np.int64) - first)
+    total = np.concatenate(([0], np.cumsum(counts)))
+    ends = np.minimum(np.arange(counts.size) + 1 + SPIKE_REACH_HU, counts.size)
+    above = total[ends] - total[1:]
+    found = np.flatnonzero((counts >= PADDING_SHARE * hu.size) & (counts >= PADDING_SPIKE * above))
+    found = found[found + first < LOWEST_STORED_HU]
+    return (found + first).astype(np.float64), counts[found]
+
+
+def _lowest_image_hu(hu: FloatArray, level: float) -> float:
+    """HU below which no voxel is image: the scanner's floor where values pile up at it, else the lowest value away from
+    whatever lies below ``level``."""
+    at_floor = np.count_nonzero(np.abs(hu - np.float32(LOWEST_STORED_HU)) <= SAME_HU)
+    below = np.count_nonzero((hu < LOWEST_STORED_HU - SAME_HU) & (hu >= LOWEST_STORED_HU - SPIKE_REACH_HU))
+    if at_floor >= PADDING_SHARE * hu.size and at_floor >= FLOOR_SPIKE * below:
+        return LOWEST_STORED_HU - SAME_HU
+    near = hu < level
+    for _ in range(RIM_VOXELS):
+        near |= _neighbours(near)
+    away = hu[~near]
+    return float(away.min()) if away.size else level
+
+
+def _wrapped_padding(hu: FloatArray) -> float | None:
+    """A value beyond the HU scale that fills most corners of the volume, as -2000 read as 63,536 does; else ``None``."""
+    corners = hu[np.ix_(*[[0, -1]] * hu.ndim)].reshape(-1)
+    value = np.median(corners)
+    if value <= HIGHEST_STORED_HU or 2 * np.count_nonzero(corners == value) <= corners.size:
+        return None
+    return float(value) if np.count_nonzero(hu == value) >= PADDING_SHARE * hu.size else None
+
+
+def _neighbours(mask: BoolArray) -> BoolArray:
+    """Voxels (k, j, i) that share a face with ``mask``."""
+    beside = np.zeros_like(mask)
+    for axis in range(mask.ndim):
+        target, source = np.swapaxes(beside, 0, axis), np.swapaxes(mask, 0, axis)
+        target[1:] |= source[:-1]
+        target[:-1] |= source[1:]
+    return beside

@@ -8,12 +8,15 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
+from ..plain_text import plain
 from ..volume import Acquisition, CTVolume, Geometry
-from .dicom_series import find_series, pick_series, read_header, read_series
-from .nifti_header import NIFTI_SUFFIXES, check_nifti
+from .dicom_series import Series, find_series, has_dicom_mark, pick_series, read_header, read_series
+from .dicom_values import HeaderValues
+from .input_files import require_regular_file
 from .padding import detect_padding
+from .volume_file import VOLUME_SUFFIXES as VOLUME_SUFFIXES
+from .volume_file import read_image_file
 
-VOLUME_SUFFIXES = (".nrrd", ".nhdr", ".nii", ".nii.gz", ".mha", ".mhd")
 # Metadata keys that travel in NRRD and MHA files written by this project, so that a kernel survives the way to disk.
 KERNEL_KEY = "CTKernelNormalization.kernel"
 MANUFACTURER_KEY = "CTKernelNormalization.manufacturer"
@@ -23,12 +26,13 @@ SYNTHETIC_NOTE = "SYNTHETIC: computed, not reconstructed"
 _COMPLEX = (sitk.sitkComplexFloat32, sitk.sitkComplexFloat64)
 
 
-def read_volume(path: Path | str, series: str | None = None) -> CTVolume:
+def read_volume(path: Path | str, series: str | None = None, option: str = "--series") -> CTVolume:
     """Read and validate a CT volume.
 
     Args:
         path: DICOM folder, one DICOM file (its series is read), or a ``.nrrd``, ``.nii``, ``.nii.gz``, ``.mha`` file.
         series: series number, kernel or UID when a folder holds several.
+        option: how the user says which, for messages.
 
     Returns:
         HU float32 (k, j, i) with geometry, acquisition and padding value.
@@ -37,16 +41,49 @@ def read_volume(path: Path | str, series: str | None = None) -> CTVolume:
         InputError: anything that keeps the file from being a chest CT volume in HU.
     """
     path = Path(path)
-    if not path.exists():
+    if not _exists(path):
         raise InputError(f"{path} does not exist; give a DICOM folder or a NRRD, NIfTI or MHA file.")
     if path.is_dir():
-        return _from_dicom(path, series)
+        return _from_dicom(path, series, option)
+    require_regular_file(path)
     if path.name.lower().endswith(VOLUME_SUFFIXES):
-        return volume_from_image(_read_image(path), name=_stem(path))
+        return volume_from_image(read_image_file(path), name=_stem(path))
     header = read_header(path)
+    if header is None and has_dicom_mark(path):
+        raise InputError(f"{plain(path.name)} is a DICOM file that is cut off or damaged; copy the series again.")
     if header is None:
         raise InputError(f"{path.name} is neither DICOM nor one of {', '.join(VOLUME_SUFFIXES)}.")
-    return _from_dicom(path.parent, str(header.get("SeriesInstanceUID", "")) or None)
+    return _from_dicom(path.parent, HeaderValues(header, path.name).text("SeriesInstanceUID"), option)
+
+
+def read_second_volume(path: Path, series: str | None, first: Path, first_series: str | None) -> CTVolume:
+    """Read the volume that ``first`` is compared with; of a folder that holds just the two, it is the other series.
+
+    Args:
+        path: as for :func:`read_volume`.
+        series: which series of ``path``, if it was said.
+        first: where the first volume was read from.
+        first_series: which series of ``first``, if it was said.
+
+    Raises:
+        InputError: as :func:`read_volume`, or both are one and the same series.
+    """
+    option = "--compare-series"
+    if series is None and first_series is not None and path.is_dir() and first.is_dir() and path.samefile(first):
+        found = find_series(path)
+        chosen = pick_series(found, first_series)
+        others = {uid: slices for uid, slices in found.items() if slices is not chosen}
+        if not others:
+            raise InputError(f"{path} holds one series only; there is no second one to compare it with.")
+        return _volume_of(pick_series(others, None, option))
+    return read_volume(path, series, option)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # longer than the system allows, or with a zero byte
+        return False
 
 
 def volume_from_image(image: sitk.Image, *, name: str, acquisition: Acquisition | None = None,
@@ -81,22 +118,14 @@ def geometry_of(image: sitk.Image) -> Geometry:
     return Geometry((z, y, x), (left, posterior, superior), ((xx, yx, zx), (xy, yy, zy), (xz, yz, zz)))
 
 
-def _from_dicom(folder: Path, series: str | None) -> CTVolume:
-    slices = pick_series(find_series(folder), series)
+def _from_dicom(folder: Path, series: str | None, option: str) -> CTVolume:
+    return _volume_of(pick_series(find_series(folder), series, option))
+
+
+def _volume_of(slices: Series) -> CTVolume:
     image, acquisition, padding = read_series(slices)
     name = f"CT {acquisition.kernel}" if acquisition.kernel else "CT"
     return volume_from_image(image, name=name, acquisition=acquisition, declared_padding=padding)
-
-
-def _read_image(path: Path) -> sitk.Image:
-    if path.name.lower().endswith(NIFTI_SUFFIXES):
-        check_nifti(path)
-    try:
-        return sitk.ReadImage(str(path))
-    except RuntimeError as error:
-        if "spacing" in str(error).lower():
-            raise InputError(f"{path.name} states a spacing that is zero; correct its header, all must be positive.") from error
-        raise InputError(f"{path.name} cannot be read; the file is damaged or not the format its name says.") from error
 
 
 def _acquisition_from_metadata(image: sitk.Image) -> Acquisition:
@@ -104,10 +133,10 @@ def _acquisition_from_metadata(image: sitk.Image) -> Acquisition:
 
 
 def _text(image: sitk.Image, key: str) -> str:
-    return image.GetMetaData(key).strip() if image.HasMetaDataKey(key) else ""
+    return plain(image.GetMetaData(key)) if image.HasMetaDataKey(key) else ""
 
 
 def _stem(path: Path) -> str:
     name = path.name
     suffix = next(s for s in sorted(VOLUME_SUFFIXES, key=len, reverse=True) if name.lower().endswith(s))
-    return name[: -len(suffix)]
+    return plain(name[: -len(suffix)]) or "CT"

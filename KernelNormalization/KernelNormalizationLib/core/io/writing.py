@@ -14,9 +14,11 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import CTKernelError, InputError
+from ..plain_text import quoted
 from ..volume import CTVolume, Geometry
 from .nifti_header import NIFTI_SUFFIXES, check_nifti
 from .reading import KERNEL_KEY, MANUFACTURER_KEY, NOTES_KEY, SYNTHETIC_KEY, SYNTHETIC_NOTE, VOLUME_SUFFIXES
+from .whole_sets import current_umask
 
 RESEARCH_USE = "Research use only. Not for diagnosis."
 WRITABLE_SUFFIXES = tuple(s for s in VOLUME_SUFFIXES if s not in (".nhdr", ".mhd"))
@@ -30,6 +32,11 @@ def require_writable(path: Path) -> None:
     """
     if not path.name.lower().endswith(WRITABLE_SUFFIXES):
         raise InputError(f"{path.name} has no volume suffix; end it with one of {', '.join(WRITABLE_SUFFIXES)}.")
+    try:
+        str(path.absolute()).encode("utf-8")
+    except UnicodeEncodeError:
+        # ITK ends the program on such names
+        raise InputError(f"{quoted(path, 120)} is no name in UTF-8; give the file and its folders another name.") from None
     if path.is_dir():
         raise InputError(f"{path} is a folder; give a file name.")
     if not path.parent.is_dir():
@@ -48,16 +55,21 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_current_umask())
+        temporary.chmod(0o666 & ~current_umask())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def write_volume(volume: CTVolume, path: Path) -> None:
+def write_volume(volume: CTVolume, path: Path, target: Path | None = None) -> None:
     """Write ``volume`` (float32 HU) to a NRRD, NIfTI or MHA file, whole or not at all.
 
     A synthetic volume carries that fact, and the research-use line, in the file's metadata.
+
+    Args:
+        volume: what to write.
+        path: where.
+        target: where the file will be moved, for messages, if that is not ``path``.
 
     Raises:
         InputError: the path cannot be written.
@@ -81,7 +93,9 @@ def write_volume(volume: CTVolume, path: Path) -> None:
             if path.name.lower().endswith(NIFTI_SUFFIXES):
                 check_nifti(temporary)
         except (RuntimeError, InputError) as error:
-            raise CTKernelError(f"{path} could not be written completely; is the disk full? An older file was kept.") from error
+            shown = target or path
+            kept = " The older file was kept." if shown.exists() else ""
+            raise CTKernelError(f"{shown} could not be written completely; is the disk full?{kept}") from error
 
 
 def write_json(content: Any, path: Path) -> None:
@@ -98,8 +112,3 @@ def image_of(array: np.ndarray[Any, Any], geometry: Geometry) -> sitk.Image:
     image.SetDirection([float(v) for row in geometry.direction for v in row])
     return image
 
-
-def _current_umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

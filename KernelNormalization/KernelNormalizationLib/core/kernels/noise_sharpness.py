@@ -9,6 +9,8 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from ..imaging.reconstruction_plane import in_reconstruction_plane
+from ..stopping import filtered
 from ..volume import BoolArray, CTVolume, FloatArray
 from .mtf import KERNELS, kernel_mtf
 from .noise_fit import FamilyFit, fit_family
@@ -46,7 +48,14 @@ class Sharpness:
 
 
 def estimate_sharpness(volume: CTVolume) -> Sharpness | None:
-    """Noise colour of ``volume``, or ``None`` if it shows too little homogeneous soft tissue to tell."""
+    """Noise colour of ``volume``, or ``None`` if it shows too little homogeneous soft tissue to tell.
+
+    It is read in the plane of reconstruction, whatever order the voxels are stored in.
+
+    Raises:
+        InputError: the volume is stored obliquely.
+    """
+    volume = in_reconstruction_plane(volume).volume
     slice_mm = volume.geometry.spacing[0]
     places = chosen_slices(volume.shape[0], slices_apart(slice_mm, volume.acquisition.slice_thickness_mm))
     hu = volume.filled()
@@ -76,7 +85,7 @@ def smoothed(hu: FloatArray, sigma: float) -> FloatArray:
     """In-plane Gaussian of ``sigma`` pixels of ``hu`` (k, j, i), edges replicated."""
     image = sitk.GetImageFromArray(hu)
     for direction in (0, 1):
-        image = sitk.RecursiveGaussian(image, sigma=sigma, direction=direction)
+        image = filtered(sitk.RecursiveGaussianImageFilter, image, Sigma=sigma, Direction=direction)
     array: FloatArray = sitk.GetArrayFromImage(image)
     return array
 

@@ -204,6 +204,7 @@ def extremes(plan: RestorationPlan) -> list[dict[str, Any]]:
         floor_hu = plan.lungs.floor_hu
         any_other = [Truncation.of_equal_images(n, TYPICAL_CORRELATION, floor_hu).as_record() for n in ANY_IMAGES]
         return [{**record, **share} for record in any_other if record != chosen]
+    chosen["noise_share"] = round(plan.noise_share, 3)
     others = [entry for entry in found if any(entry[key] != chosen[key] for key in chosen)]
     others.sort(key=lambda entry: float(entry["loss_hu"]))
     half = TRIED_TRUNCATIONS // 2

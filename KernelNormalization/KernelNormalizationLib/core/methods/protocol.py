@@ -21,6 +21,8 @@ METHOD_TEXTS: dict[Method, str] = {
 TARGET_KERNEL = "B20f"
 # Key of the provenance record: how the emphysema index would move under what the scan leaves open of its scanner.
 HYPOTHESES_KEY = "ei_hypotheses"
+# Key that is true where a scan was smooth already and left as it is, and the method of such a record.
+UNCHANGED_KEY, METHOD_NONE = "unchanged", "none"
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class NormalizationResult:
     """A synthetic smooth-kernel volume and the record of how it was made.
 
     Attributes:
-        volume: same geometry as the input, padding bit-exact, ``synthetic`` true.
+        volume: same geometry as the input, padding bit-exact, ``synthetic`` true; the input itself where nothing was done.
         record: provenance, JSON-serializable: method, parameters, model hash, device, versions, seconds, warnings.
     """
 

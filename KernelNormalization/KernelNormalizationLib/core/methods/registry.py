@@ -6,6 +6,7 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from scipy import ndimage
 
 from ..errors import InputError
 from ..imaging.body import BodyRegion, find_body
+from ..imaging.reconstruction_plane import in_reconstruction_plane
 from ..io.writing import RESEARCH_USE
 from ..kernels.radial_filter import Gain, apply_gain, filter_slices, in_threads
 from ..kernels.transfer import SourceTransfer, find_transfer
@@ -21,18 +23,30 @@ from ..network.model_folder import Model, load_model
 from ..network.tiled_inference import NetworkRun
 from ..progress import Progress
 from ..suitability import Suitability, assess
-from ..truncation.estimation import BODY_MARGIN_PIXELS, estimate_plan, examined_slices
+from ..truncation.estimation import estimate_plan, examined_slices
 from ..truncation.hu_floor import HUFloor, detect_floor
 from ..truncation.restoration import RestorationPlan, Restorer
+from ..truncation.scan_regions import BODY_MARGIN_PIXELS
+from ..version import VERSION
 from ..volume import CTVolume, FloatArray
 from .correction import Correction, Restore, drawn_volume, restored_volume
 from .frequency_bands import normalize_bands
 from .hypotheses import hypotheses_record, no_hypotheses
 from .median_gaussian import heuristic_filter
-from .protocol import HYPOTHESES_KEY, METHODS, TARGET_KERNEL, Method, NormalizationResult, Normalizer, synthetic_name
+from .protocol import (
+    HYPOTHESES_KEY,
+    METHOD_NONE,
+    METHODS,
+    TARGET_KERNEL,
+    UNCHANGED_KEY,
+    Method,
+    NormalizationResult,
+    Normalizer,
+    synthetic_name,
+)
 
-VERSION = "0.1.0"
 TARGET_FLOOR_HU = -1024.0
+NOTHING_DONE = "Nothing was done: the scan is as smooth as the reference kernel already, and its voxels were left as they are."
 
 
 @dataclass(frozen=True)
@@ -49,9 +63,10 @@ class FilterNormalizer:
 
     def normalize(self, volume: CTVolume, progress: Progress) -> NormalizationResult:
         started = time.monotonic()
-        suitability = assess(volume)
-        hu, record = self.compute(volume, progress)
-        return _result(volume, hu, self.method, suitability, record, time.monotonic() - started)
+        turned = in_reconstruction_plane(volume)
+        suitability = assess(turned.volume)
+        hu, record = self.compute(turned.volume, progress)
+        return _result(volume, turned.back(hu), self.method, suitability, record, time.monotonic() - started)
 
 
 def linear_transfer(volume: CTVolume, progress: Progress) -> tuple[FloatArray, dict[str, Any]]:
@@ -61,6 +76,8 @@ def linear_transfer(volume: CTVolume, progress: Progress) -> tuple[FloatArray, d
         float32 (k, j, i), HU, and the source kernel.
     """
     transfer = find_transfer(volume)
+    if transfer.is_identity:
+        return volume.hu, {**transfer.record, UNCHANGED_KEY: True}
     return filter_slices(volume, transfer.gain, "Linear transfer", progress), transfer.record
 
 
@@ -73,7 +90,8 @@ def restored_linear_transfer(volume: CTVolume, progress: Progress) -> tuple[Floa
     region = find_body(volume)
     transfer = find_transfer(volume, region)
     if transfer.is_identity:
-        return volume.filled().copy(), {**transfer.record, HYPOTHESES_KEY: hypotheses_record(volume, region, transfer, None)}
+        left_open = hypotheses_record(volume, region, transfer, None)
+        return volume.hu, {**transfer.record, HYPOTHESES_KEY: left_open, UNCHANGED_KEY: True}
     restored = restoration(volume, region, detect_floor(volume.hu, volume.padding_mask), transfer.gain)
     told = restored.told(volume, region, transfer)
     return restored_volume(restored.of, volume.shape, progress), {**transfer.record, **told}
@@ -147,6 +165,8 @@ class UNetNormalizer:
 
     def normalize(self, volume: CTVolume, progress: Progress) -> NormalizationResult:
         started = time.monotonic()
+        stored, turned = volume, in_reconstruction_plane(volume)
+        volume = turned.volume
         region = find_body(volume)
         suitability = assess(volume, region)
         transfer = find_transfer(volume, region, suitability.sharpness, self.model.transfer)
@@ -154,8 +174,8 @@ class UNetNormalizer:
         told: dict[str, Any] = {HYPOTHESES_KEY: no_hypotheses("the network draws the image without transfer and restoration")}
         if transfer.is_identity:
             # A scan that is smooth already is left alone: what little its floor took, the reference kernel's floor takes too.
-            hu = volume.filled().copy()
-            told = {HYPOTHESES_KEY: hypotheses_record(volume, region, transfer, None)}
+            hu = volume.hu
+            told = {HYPOTHESES_KEY: hypotheses_record(volume, region, transfer, None), UNCHANGED_KEY: True}
         elif self.model.residual:
             restored = restoration(volume, region, suitability.floor, transfer.gain)
             told = restored.told(volume, region, transfer)
@@ -171,18 +191,19 @@ class UNetNormalizer:
             **told,
             **run.as_record(),
         }
-        return _result(volume, hu, self.method, suitability, record, time.monotonic() - started, tuple(run.warnings))
+        seconds = time.monotonic() - started
+        return _result(stored, turned.back(hu), self.method, suitability, record, seconds, tuple(run.warnings))
 
     def _cpu_backend(self) -> Any:
         return create_cpu_backend(available_cpu_backends()[0], self.model)
 
 
-def create_normalizer(method: Method, *, model: str | None = None, device: Device = "auto") -> Normalizer:
+def create_normalizer(method: Method, *, model: str | Path | None = None, device: Device = "auto") -> Normalizer:
     """The normalizer of that name.
 
     Args:
         method: one of :data:`METHODS`.
-        model: identifier or folder, for ``unet``; default: the one that the product names as its default.
+        model: identifier or folder, for ``unet`` (the other methods use none); default: the one the product names so.
         device: where the network computes.
 
     Raises:
@@ -200,14 +221,14 @@ def create_normalizer(method: Method, *, model: str | None = None, device: Devic
 
 def _result(volume: CTVolume, hu: FloatArray, method: Method, suitability: Suitability, record: dict[str, Any],
             seconds: float, warnings: tuple[str, ...] = ()) -> NormalizationResult:  # fmt: skip
-    if suitability.floor.kind != "none":
-        hu = np.maximum(hu, np.float32(TARGET_FLOOR_HU), out=hu)
-    made = volume.with_hu(hu, name=synthetic_name(volume.name), synthetic=True)
-    made = replace(made, acquisition=replace(volume.acquisition, kernel=f"{TARGET_KERNEL} (synthetic)", told_kernel=None))
+    unchanged = bool(record.get(UNCHANGED_KEY))
+    made = volume if unchanged else _drawn(volume, hu, suitability.floor)
+    if unchanged:
+        warnings = (NOTHING_DONE, *warnings)
     provenance = {
-        "method": method,
-        "target_kernel": TARGET_KERNEL,
-        "synthetic": True,
+        "method": METHOD_NONE if unchanged else method,
+        "target_kernel": None if unchanged else TARGET_KERNEL,
+        "synthetic": made.synthetic,
         "use": RESEARCH_USE,
         "version": VERSION,
         "python": platform.python_version(),
@@ -225,7 +246,16 @@ def _result(volume: CTVolume, hu: FloatArray, method: Method, suitability: Suita
             "padding_hu": volume.padding_value,
             **suitability.as_record(),
         },
-        "warnings": [*suitability.reasons, *warnings],
+        "warnings": [*warnings, *suitability.reasons] if unchanged else [*suitability.reasons, *warnings],
+        **({"method_asked_for": method} if unchanged else {}),
         **record,
     }
     return NormalizationResult(made, provenance)
+
+
+def _drawn(volume: CTVolume, hu: FloatArray, floor: HUFloor) -> CTVolume:
+    """The synthetic volume with voxels ``hu`` (k, j, i), HU, in the place of ``volume``."""
+    if floor.kind != "none":
+        hu = np.maximum(hu, np.float32(TARGET_FLOOR_HU))
+    facts = replace(volume.acquisition, kernel=f"{TARGET_KERNEL} (synthetic)", told_kernel=None)
+    return volume.with_hu(hu, name=synthetic_name(volume.name), synthetic=True, acquisition=facts)

@@ -11,7 +11,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, ModelError
+from ..io.input_files import open_file
+from ..io.json_file import read_json
 from ..kernels.calibrated_transfer import OwnTransfer
+from ..plain_text import plain, quoted
 from ..volume import FloatArray
 
 CARD, WEIGHTS, ONNX = "card.json", "model.safetensors", "model.onnx"
@@ -92,7 +95,7 @@ class Model:
     def conformance(self) -> list[ConformanceVector]:
         """The card's conformance vectors."""
         return [
-            ConformanceVector(tuple(_image(v[name]) for name in self.inputs), _image(v["expected"]))
+            ConformanceVector(tuple(_image(v[name], name) for name in self.inputs), _image(v["expected"], "expected"))
             for v in self.card["conformance"]
         ]
 
@@ -123,8 +126,8 @@ def default_model(folder: Path | None = None) -> str:
     """
     folder = folder or models_folder()
     try:
-        name = str(json.loads((folder / DEFAULT).read_text(encoding="utf-8"))["model"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        name = str(read_json(folder / DEFAULT)["model"])
+    except (OSError, ValueError, KeyError, TypeError, InputError) as error:
         raise ModelError(f"{folder / DEFAULT} names no default model ({error}); reinstall, or choose a model.") from error
     if name not in list_models(folder):
         known = ", ".join(list_models(folder)) or "none"
@@ -138,7 +141,7 @@ def model_label(identifier_or_folder: str | Path) -> str:
     Nothing is verified, so that a list of models is made at once.
     """
     try:
-        return str(json.loads((_resolve(identifier_or_folder) / CARD).read_text(encoding="utf-8"))["label"])
+        return plain(read_json(_resolve(identifier_or_folder) / CARD)["label"])
     except (OSError, ValueError, KeyError, TypeError, InputError):
         return Path(identifier_or_folder).name
 
@@ -155,26 +158,29 @@ def load_model(identifier_or_folder: str | Path | None = None) -> Model:
     """
     folder = _resolve(identifier_or_folder)
     try:
-        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        card = read_json(folder / CARD)
     except FileNotFoundError:
-        raise ModelError(f"{folder} holds no {CARD}; choose a folder made by training.export.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ModelError(f"{folder / CARD} is not valid JSON ({error}); copy the model folder again.") from error
+        raise ModelError(f"{folder} holds no {CARD}; choose a model's folder, which holds {CARD} beside the weights.") from None
+    except InputError as error:
+        raise ModelError(f"{error} The model folder cannot be used.") from error
     found = card.get("format") if isinstance(card, dict) else None
     if found in (1, "1"):
         raise ModelError(f"{folder / CARD} has format 1: its network expects the HU floor, which this version does not give. "
                          f"Export or download the model again in format {CARD_FORMAT}.")  # fmt: skip
     missing = [key for key in REQUIRED if not isinstance(card, dict) or key not in card]
     if missing:
-        raise ModelError(f"{folder / CARD} lacks {', '.join(missing)}; choose a folder made by training.export.")
+        raise ModelError(f"{folder / CARD} lacks {', '.join(missing)}; get the model again from where it came from.")
     if found != CARD_FORMAT:
         raise ModelError(f"{folder / CARD} has format {found}, this version reads {CARD_FORMAT}; update one of them.")
+    _require_kinds(card, folder / CARD)
     model = Model(folder, card)
     try:
         hashes = {name: card["sha256"].get(name) for name in (WEIGHTS, ONNX)}
         vectors, _ = model.conformance(), (model.label, model.transfer)
     except (KeyError, TypeError, ValueError, AttributeError, InputError) as error:
-        problem = f"{type(error).__name__}: {error}"
+        problem = plain(error) if isinstance(error, InputError | ValueError) else "an entry is of another kind than it must be"
+        if isinstance(error, KeyError):
+            problem = f"the entry {error} is missing"
         raise ModelError(f"{folder / CARD} is damaged ({problem}); copy the model folder again.") from error
     if not vectors:
         raise ModelError(f"{folder / CARD} has no conformance vector, so nothing shows that the model computes correctly.")
@@ -183,22 +189,36 @@ def load_model(identifier_or_folder: str | Path | None = None) -> Model:
     return model
 
 
+def _require_kinds(card: dict[str, Any], path: Path) -> None:
+    """Refuse a card whose entries are of another kind than the code that reads them expects."""
+    kinds: dict[str, tuple[type, str]] = {
+        "id": (str, "a text"), "label": (str, "a text"), "architecture": (dict, "named values"),
+        "sha256": (dict, "named values"), "metrics": (dict, "named values"), "conformance": (list, "a list"),
+    }  # fmt: skip
+    for key, (kind, words) in kinds.items():
+        if not isinstance(card[key], kind):
+            shown = quoted(json.dumps(card[key]))
+            raise ModelError(f"{path} is damaged: “{key}” is {shown}, not {words}; copy the model folder again.")
+    if not all(isinstance(vector, dict) for vector in card["conformance"]):
+        raise ModelError(f"{path} is damaged: a conformance vector is no set of images; copy the model folder again.")
+
+
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    with open_file(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
 def _resolve(identifier_or_folder: str | Path | None) -> Path:
     if identifier_or_folder is None:
         return models_folder() / default_model()
-    given = Path(identifier_or_folder)
+    given = Path(str(identifier_or_folder).replace("\0", "?"))
     if given.is_dir():
         return given
     bundled = models_folder() / given.name
     if given.name == str(identifier_or_folder) and bundled.is_dir():
         return bundled
-    raise InputError(f"There is no model {identifier_or_folder}; installed are: {', '.join(list_models()) or 'none'}.")
+    raise InputError(f"There is no model {plain(identifier_or_folder)}; installed are: {', '.join(list_models()) or 'none'}.")
 
 
 def _verify(path: Path, expected: str | None) -> None:
@@ -209,5 +229,11 @@ def _verify(path: Path, expected: str | None) -> None:
         raise ModelError(f"{path} has SHA-256 {actual}, its card says {expected}; the file was damaged or changed.")
 
 
-def _image(rows: list[str]) -> FloatArray:
-    return np.asarray([[float(value) for value in row.split()] for row in rows], np.float32)[None, None]
+def _image(rows: list[str], name: str) -> FloatArray:
+    try:
+        image = np.asarray([[float(value) for value in row.split()] for row in rows], np.float32)
+    except (TypeError, ValueError, AttributeError):
+        image = np.empty(0, np.float32)
+    if image.ndim != 2 or not image.size:
+        raise InputError(f"the conformance image “{name}” is no table of numbers")
+    return image[None, None]

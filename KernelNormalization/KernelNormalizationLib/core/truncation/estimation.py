@@ -2,8 +2,9 @@
 
 Close above the floor the histogram of stored values tells how many images were averaged, and how alike their noise was: one
 clipped image piles up at the floor, several leave few voxels there and many just above. In the air around the body the mean
-is known. In the lungs it is not: every hypothesis restores some slices, and the histogram that its own mean and noise predict
-is compared with what is stored. The scale of the noise is fitted along, since texture of the lungs adds to it.
+is known, and the lungs are taken to be truncated alike, their texture apart (:mod:`.lung_texture`). Where the air does not
+tell, every hypothesis restores some slices of the lungs, and the histogram that its own mean and noise predict is compared
+with what is stored. The scale of the noise is fitted along, since texture of the lungs adds to it.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from ..kernels.radial_filter import Gain, in_threads
 from ..volume import BoolArray, FloatArray
 from .loss_table import LossTable
+from .lung_texture import RAYS_ERROR, noise_apart, with_texture
 from .model import AT_FLOOR_HU, Truncation
-from .restoration import AIR_HU, BASE, NOISE_BAND, LocalState, RestorationPlan, Restorer, air_noise
+from .restoration import AIR_HU, RestorationPlan, Restorer, air_noise
+from .scan_regions import SLICES, Regions, Sample, cut_to_lungs, evenly, fullest, noise_share
 
 Curve = NDArray[np.float64]
 
@@ -32,9 +34,9 @@ EDGES_HU = np.array([AT_FLOOR_HU, 5.5, 10.5, 20.5, 30.5, 45.5, 60.5, 80.5, 100.5
 BIN_ERROR, LEVEL_ERROR = 0.06, 0.10
 # Error of that noise, downwards and upwards. Nothing makes noise stronger in lungs than its band says, but on the real B70f
 # chest the histogram would have it 1.2 times as strong, and restore more than two thin-slice pairs bear out (as much as two
-# images of r 0.24, or four of r 0.5).
+# images of r 0.24, or four of r 0.5); by its rays it is 0.8 to 1.0 of its band there. So no more than 1.05 is restored with.
 NOISE_ERROR = (0.15, 0.05)
-NOISE_FACTORS = np.exp(np.arange(-0.40, 0.21, 0.05))
+NOISE_FACTORS, LARGEST_FACTOR = np.exp(np.arange(-0.40, 0.21, 0.05)), 1.05
 # Hypotheses that fit nearly as well as the best: what the scan leaves open.
 LEFT_OPEN = 8.0
 # Nine bins, and the errors of level and noise, less the number of images, the correlation, level and noise.
@@ -44,22 +46,22 @@ DEGREES_OF_FREEDOM = 7.0
 # scan whose air does not tell is held more loosely to what is typical.
 IMAGES_SPREAD, CORRELATION_SPREAD, LOOSER = 0.3, (0.15, 0.4), 2.5
 POOR_FIT = 60.0
+# Air that fits as well as this tells the lungs' truncation alone: simulated air of the right one has a chi2 of 1 to 7. The real
+# B70f chest shows little air, chi2 is 40, and as many uncorrelated images as that air asks for restore its lungs too much.
+AIR_TELLS = 20.0
+# Of what the air leaves open so many are tried on the lungs, from the best fit to the worst.
+MOST_ALTERNATIVES = 4
 # Fewer voxels than this near the floor tell nothing, and what is made of them changes nothing.
 NEEDED_VOXELS = 500
-SLICES, MARGIN_PIXELS, SAMPLED_VOXELS = 4, 24, 2500
+SAMPLED_VOXELS = 2500
+# Histograms are compared where the lungs are empty enough to be cut.
+SHALLOW_HU = -780.0
 COARSE_SLICES, REFINEMENTS = 2, 2
 COARSE = ((1.0,), (0.7, 0.3), (0.5, 0.5), (0.25,) * 4, (0.125,) * 8)
 COARSE_CORRELATIONS = (0.0, 0.24, 0.5)
 AIR_CORRELATIONS = (0.0, 0.12, 0.24, 0.36, 0.48, 0.6)
 # Where a scan does not tell: what was measured of two thin-slice Siemens pairs in the lungs, a plain clip for others (Philips).
 SIEMENS = Truncation.of_equal_images(2, 0.24)
-# SD of all removed noise over that of its high band, of real B70f and B50f tissue (1.2 to 1.3), where none can be measured.
-TYPICAL_NOISE_SHARE = 1.25
-TISSUE_HU, FLAT_HU, MINIMUM_TISSUE = (0.0, 80.0), 12.0, 500
-BODY_HU, LUNG_HU, AIR_LIMIT_HU = -300.0, -500.0, -930.0
-SHALLOW_HU = -780.0
-# Blurred skin reaches this far into the air around it.
-BODY_MARGIN_PIXELS = 3
 
 
 @dataclass(frozen=True)
@@ -100,16 +102,6 @@ class Prior:
         return float((images**2 + together**2) / self.looseness**2)
 
 
-@dataclass(frozen=True)
-class _Sample:
-    """A slice, cut to its lungs, and regions in it, (rows, columns)."""
-
-    image: FloatArray
-    lungs: BoolArray
-    restorer: Restorer
-    start: LocalState
-
-
 def estimate_plan(hu: FloatArray, pixel_mm: tuple[float, float], gain: Gain, floor_hu: float,
                   siemens: bool | None = None) -> RestorationPlan:  # fmt: skip
     """How the slices were truncated.
@@ -122,41 +114,65 @@ def estimate_plan(hu: FloatArray, pixel_mm: tuple[float, float], gain: Gain, flo
         siemens: whether a Siemens scanner made it; ``None`` if unknown, which counts as Siemens.
     """
     whole = Restorer((hu.shape[1], hu.shape[2]), pixel_mm, gain)
-    regions = [_Regions.of(image, whole) for image in hu[examined_slices(len(hu))]]
-    share = _noise_share(regions)
+    regions = [Regions.of(image, whole) for image in hu[examined_slices(len(hu))]]
+    share = noise_share(regions)
     default = Truncation(floor_hu) if siemens is False else Truncation(floor_hu, SIEMENS.weights, SIEMENS.correlation)
     air_fits = fit_air([(r.image, r.outside) for r in regions], floor_hu)
     air = air_fits[0].truncation if _fits_well(air_fits) else None
     prior = Prior(air, 1.0) if air else Prior(default, LOOSER)
-    samples = [sample for sample in (r.cut_to_lungs(pixel_mm, gain) for r in _fullest(regions)) if sample]
+    samples = cut_to_lungs(fullest(regions), pixel_mm, gain)
+    if air_fits and air_fits[0].chi2 <= AIR_TELLS and samples and samples[0].expected is not None:
+        return _as_in_air(air_fits, samples, share)
     lung_fits = _fit_lungs(samples, floor_hu, share, prior)
     chosen = in_the_middle(lung_fits) if _fits_well(lung_fits) else None
-    lungs = chosen.truncation if chosen else air or default
+    lungs, factor = (chosen.truncation, min(chosen.noise_factor, LARGEST_FACTOR)) if chosen else (air or default, 1.0)
+    if chosen and samples[0].expected is not None:
+        lungs, without = with_texture(lungs, noise_apart(samples, lungs, share))
+        factor = min(factor, without)
     evidence = {
         "lungs": _told(lung_fits, "lungs", "air" if air else "default"),
         "air": _told(air_fits, "air", "lungs" if chosen else "default"),
         "left_open": [_as_alternative(fit, share) for fit in not_ruled_out(lung_fits)],
     }
-    return RestorationPlan(lungs, air or lungs, share * (chosen.noise_factor if chosen else 1.0), evidence)
+    return RestorationPlan(lungs, air or lungs, share * factor, evidence)
+
+
+def _as_in_air(air_fits: Sequence[Fit], samples: Sequence[Sample], share: float) -> RestorationPlan:
+    """Lungs were truncated as the air was; what of their noise is texture, the rays tell."""
+    air = air_fits[0].truncation
+    apart = noise_apart(samples, air, share)
+    others = not_ruled_out(air_fits)[1:]
+    tried = [(air_fits[0], apart), *((air_fits[0], apart * (1.0 + d)) for d in (-RAYS_ERROR, RAYS_ERROR))]
+    tried += [(others[n], apart) for n in evenly(len(others), MOST_ALTERNATIVES)]
+
+    def fit(one: tuple[Fit, float]) -> Fit:
+        truncation, factor = with_texture(one[0].truncation, one[1])
+        losses = [_loss(sample, truncation, share * factor) for sample in samples[:COARSE_SLICES]]
+        return Fit(truncation, one[0].chi2, factor, float(np.mean(losses)))
+
+    fits = list(in_threads(fit, tried))
+    evidence = {
+        "lungs": {"from": "histogram of the air", "chi2": round(fits[0].chi2, 1), "noise_without_texture": round(apart, 3)},
+        "air": _told(air_fits, "air", "default"),
+        "left_open": [_as_alternative(one, share) for one in fits],
+    }
+    return RestorationPlan(fits[0].truncation, air, share * fits[0].noise_factor, evidence)
+
+
+def _loss(sample: Sample, truncation: Truncation, share: float) -> float:
+    return float(sample.restorer.expect(sample.image, sample.start, truncation, share).lost[sample.lungs].mean())
 
 
 def examined_slices(count: int) -> NDArray[np.intp]:
     """Which of ``count`` slices :func:`estimate_plan` looks at; given those alone, it finds the same."""
-    return _evenly(count, 3 * SLICES)
+    return evenly(count, 3 * SLICES)
 
 
 def known_plan(hu: FloatArray, pixel_mm: tuple[float, float], gain: Gain, truncation: Truncation) -> RestorationPlan:
     """The plan for slices (k, j, i), HU, of known truncation: only the noise is read from them."""
     whole = Restorer((hu.shape[1], hu.shape[2]), pixel_mm, gain)
-    share = _noise_share([_Regions.of(image, whole) for image in hu[_evenly(len(hu), SLICES)]])
+    share = noise_share([Regions.of(image, whole) for image in hu[evenly(len(hu), SLICES)]])
     return RestorationPlan(truncation, truncation, share, {"lungs": {"from": "known"}, "air": {"from": "known"}})
-
-
-def outer_air(image: FloatArray) -> BoolArray:
-    """Air around the body in a slice (rows, columns), HU, whose body closes round the lungs."""
-    body = ndimage.binary_fill_holes(ndimage.gaussian_filter(image, 2.0) > BODY_HU)
-    outside: BoolArray = ~ndimage.binary_dilation(body, iterations=BODY_MARGIN_PIXELS)
-    return outside
 
 
 def left_open(fits: Sequence[Fit]) -> list[Fit]:
@@ -194,7 +210,7 @@ def fit_air(slices: Sequence[tuple[FloatArray, BoolArray]], floor_hu: float) -> 
     mean = [(image, air, air_noise(image, air, Truncation(floor_hu))[air]) for image, air in used]
     height = np.concatenate([np.full(s.size, AIR_HU - floor_hu, np.float32) for _, _, s in mean])
     noise = np.concatenate([s for _, _, s in mean])
-    chosen = _evenly(noise.size, 5 * SAMPLED_VOXELS)
+    chosen = evenly(noise.size, 5 * SAMPLED_VOXELS)
     scale = noise.size / chosen.size
 
     def fit(truncation: Truncation) -> Fit:
@@ -211,7 +227,7 @@ def _hypotheses(floor_hu: float, weights: Sequence[tuple[float, ...]], correlati
     return [Truncation(floor_hu, w) for w in weights if len(w) == 1] + several
 
 
-def _fit_lungs(samples: Sequence[_Sample], floor_hu: float, share: float, prior: Prior) -> list[Fit]:
+def _fit_lungs(samples: Sequence[Sample], floor_hu: float, share: float, prior: Prior) -> list[Fit]:
     near = sum(float(_histogram(s.image[s.lungs], floor_hu)[:5].sum()) for s in samples)
     if near < NEEDED_VOXELS:
         return []
@@ -243,7 +259,7 @@ def _effective(weights: tuple[float, ...]) -> float:
     return 1.0 / sum(w * w for w in weights)
 
 
-def _fit_one(samples: Sequence[_Sample], truncation: Truncation, share: float, prior: Prior, factor: float = 1.0) -> Fit:
+def _fit_one(samples: Sequence[Sample], truncation: Truncation, share: float, prior: Prior, factor: float = 1.0) -> Fit:
     """Restore with the hypothesis, compare the histogram, and scale the noise so that it fits best.
 
     Args:
@@ -260,7 +276,7 @@ def _fit_one(samples: Sequence[_Sample], truncation: Truncation, share: float, p
         region = sample.lungs & state.sparse & (state.mean < SHALLOW_HU)
         found += _histogram(sample.image[region], truncation.floor_hu)
         places = np.flatnonzero(region)
-        chosen = places[_evenly(places.size, SAMPLED_VOXELS)]
+        chosen = places[evenly(places.size, SAMPLED_VOXELS)]
         height.append(state.mean.reshape(-1)[chosen] - truncation.floor_hu)
         noise.append(state.noise.reshape(-1)[chosen] / truncation.noise_ratio)
         weight.append(np.full(chosen.size, places.size / max(chosen.size, 1)))
@@ -316,62 +332,3 @@ def _told(fits: Sequence[Fit], where: str, instead: str) -> dict[str, Any]:
 def _as_alternative(fit: Fit, share: float) -> dict[str, Any]:
     record = {**fit.truncation.as_record(), "noise_share": round(share * fit.noise_factor, 3), "chi2": round(fit.chi2, 1)}
     return {**record, "loss_hu": round(fit.loss_hu, 2)}
-
-
-def _evenly(count: int, wanted: int) -> NDArray[np.intp]:
-    return np.unique(np.linspace(0, count - 1, min(count, wanted)).astype(np.intp)) if count else np.zeros(0, np.intp)
-
-
-@dataclass(frozen=True)
-class _Regions:
-    """A slice and what is homogeneous in it, (rows, columns)."""
-
-    image: FloatArray
-    removed: FloatArray
-    band: FloatArray
-    tissue: BoolArray
-    lungs: BoolArray
-    outside: BoolArray
-
-    @classmethod
-    def of(cls, image: FloatArray, restorer: Restorer) -> _Regions:
-        base, band = restorer.filters(image, BASE, NOISE_BAND)
-        narrow, wide = ndimage.gaussian_filter(base, 3.0), ndimage.gaussian_filter(base, 6.0)
-        low, high = TISSUE_HU
-        tissue = (narrow > low) & (narrow < high) & (np.abs(narrow - wide) < FLAT_HU)
-        smooth = ndimage.gaussian_filter(base, 2.0)
-        body = ndimage.binary_fill_holes(smooth > BODY_HU)
-        lungs = ndimage.binary_erosion(body & (smooth < LUNG_HU), iterations=4)
-        near = ndimage.binary_dilation(body, iterations=15)
-        outside = ndimage.binary_erosion((narrow < AIR_LIMIT_HU) & ~near & _circle(image.shape), iterations=4)
-        return cls(image, image - base, band, tissue, lungs, outside)
-
-    def cut_to_lungs(self, pixel_mm: tuple[float, float], gain: Gain) -> _Sample | None:
-        """The lungs' rectangle with a margin."""
-        if not self.lungs.any():
-            return None
-        spans = [np.flatnonzero(self.lungs.any(axis=axis)) for axis in (1, 0)]
-        box = tuple(slice(max(0, s[0] - MARGIN_PIXELS), s[-1] + 1 + MARGIN_PIXELS) for s in spans)
-        image = np.ascontiguousarray(self.image[box])
-        restorer = Restorer(image.shape, pixel_mm, gain)
-        return _Sample(image, self.lungs[box], restorer, restorer.start(image))
-
-
-def _circle(shape: tuple[int, int]) -> BoolArray:
-    """Inside the circle that reconstructions fill, (rows, columns)."""
-    rows, columns = (np.arange(n) - 0.5 * (n - 1) for n in shape)
-    return np.asarray(np.hypot(rows[:, None] / shape[0], columns[None, :] / shape[1]) < 0.47)
-
-
-def _fullest(regions: Sequence[_Regions]) -> list[_Regions]:
-    """The slices that show most lung."""
-    return sorted(regions, key=lambda r: -int(np.count_nonzero(r.lungs)))[:SLICES]
-
-
-def _noise_share(regions: Sequence[_Regions]) -> float:
-    removed = np.concatenate([r.removed[r.tissue] for r in regions])
-    band = np.concatenate([r.band[r.tissue] for r in regions])
-    power = float(np.mean(band**2)) if removed.size >= MINIMUM_TISSUE else 0.0
-    return float(np.sqrt(np.mean(removed**2) / power)) if power > 0.0 else TYPICAL_NOISE_SHARE
-
-

@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from EmphysemaQuantLib.core.indices.emphysema_mask import EMPHYSEMA_THRESHOLD_HU, emphysema_mask
-from EmphysemaQuantLib.core.lungs.segmentation import LungMask
+from EmphysemaQuantLib.core.results.measurement import Measurement
+from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.imaging.slice_picture import (
     LUNG_WINDOW_HU,
     draw_difference,
@@ -24,28 +24,32 @@ from KernelNormalizationLib.core.volume import BoolArray, CTVolume, FloatArray
 BACKGROUND, INK = "black", "white"
 
 
-def draw_comparison(original: CTVolume, normalized: CTVolume, lung_mask: LungMask, path: Path) -> None:
-    """Draw the axial slice with most emphysema removed or found, and write a PNG.
+def draw_comparison(measurement: Measurement, path: Path) -> None:
+    """Draw the axial slice with most emphysema of the first volume, and write a PNG.
 
     Args:
-        original: the sharp scan.
-        normalized: its synthetic partner on the same grid.
-        lung_mask: for both.
+        measurement: of an original and its synthetic volume.
         path: PNG file to write.
+
+    Raises:
+        InputError: one volume only was measured.
     """
-    masks = [emphysema_mask(v.hu, lung_mask.mask) for v in (original, normalized)]
-    k = most_telling_slice(lung_mask.mask, masks[0])
+    if len(measurement.volumes) != 2:
+        raise InputError("A comparison needs two volumes; measure the original and its normalized volume.")
+    original, normalized = (volume.ct for volume in measurement.volumes)
+    lungs = measurement.lung_mask.mask
+    k = most_telling_slice(lungs, measurement.volume.emphysema)
     view = AxialView(original, k)
     figure = Figure(figsize=(13.0, 10.2), facecolor=BACKGROUND, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(2, 3, gridspec_kw={"width_ratios": (1, 1, 1)})
     names = (f"{original.name} (original)", normalized.name)
-    for row, (volume, mask, name) in enumerate(zip((original, normalized), masks, names, strict=True)):
-        share = 100.0 * int(mask.sum()) / max(1, int(lung_mask.mask.sum()))
-        view.show(axes[row, 0], volume.hu, name)
-        view.show(axes[row, 1], volume.hu, f"EI {share:.2f} % of both lungs (below {EMPHYSEMA_THRESHOLD_HU:g} HU)", mask)
+    for row, (volume, name) in enumerate(zip(measurement.volumes, names, strict=True)):
+        found = f"EI {volume.whole.ei_percent:.1f} % of both lungs (below {measurement.threshold_hu:g} HU)"
+        view.show(axes[row, 0], volume.ct.hu, name)
+        view.show(axes[row, 1], volume.ct.hu, found, volume.emphysema)
     view.show_difference(axes[0, 2], figure, normalized.hu - original.hu, "normalized minus original (HU)")
-    view.show_difference(axes[1, 2], figure, normalized.hu - original.hu, "the same, inside the lungs", lung_mask.mask)
+    view.show_difference(axes[1, 2], figure, normalized.hu - original.hu, "the same, inside the lungs", lungs)
     low, high = LUNG_WINDOW_HU
     figure.suptitle(
         f"Axial slice {k + 1} of {original.shape[0]}, lung window {low:g} to {high:g} HU. {RESEARCH_USE}",

@@ -9,17 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from EmphysemaQuantLib.core.indices.distribution import density_histogram
-from EmphysemaQuantLib.core.indices.emphysema_mask import emphysema_mask
 from KernelNormalizationLib.core.imaging.reduced_grid import Canonical, bounding_box
 from KernelNormalizationLib.core.imaging.slice_picture import draw_mask, draw_slice, mark_sides_and_scale
 from KernelNormalizationLib.core.volume import BoolArray, CTVolume
 
-from .results import Kind, Report
-from .text import KIND_WORDS
+from ..core.indices.distribution import HISTOGRAM_EDGES_HU
+from ..core.indices.emphysema_mask import emphysema_mask
+from ..core.results.measurement import Measurement
+from ..core.results.wording import kind_words
 
 REMOVED, ADDED = (1.00, 0.62, 0.10), (0.55, 0.20, 0.85)
-RAW_LINE, PARTNER_LINE = "#c0392b", "#1f5fa8"
+LINES = ("#c0392b", "#1f5fa8")
+# The part of the histogram that a normal or emphysematous lung fills.
+HISTOGRAM_SHOWN_HU = (-1050.0, -500.0)
 MARGIN_MM = 12.0
 
 
@@ -99,36 +101,30 @@ def draw_view(axes: Any, view: View, title: str, raw: View | None = None) -> Non
     mark_sides_and_scale(axes, view.width_mm, size=8.0)
 
 
-def draw_histogram(axes: Any, report: Report) -> None:
-    """Lung density histograms of the report's volumes with the threshold."""
-    lungs = report.lung_mask.mask
-    for volume, name, colour in _series(report):
-        edges, percent = density_histogram(volume.hu[lungs])
-        axes.stairs(percent, edges, color=colour, label=name, lw=1.2)
-    axes.axvline(report.raw_panel.threshold_hu, color="0.4", lw=0.8, ls="--")
+def draw_histogram(axes: Any, measurement: Measurement) -> None:
+    """Lung density histograms of the volumes with the threshold."""
+    for volume, colour in zip(measurement.volumes, LINES, strict=False):
+        axes.stairs(volume.histogram, HISTOGRAM_EDGES_HU, color=colour, label=volume.kind, lw=1.2)
+    axes.axvline(measurement.threshold_hu, color="0.4", lw=0.8, ls="--")
+    axes.set_xlim(*HISTOGRAM_SHOWN_HU)
     axes.set_xlabel("lung density (HU)", fontsize=7)
     axes.set_ylabel("% of lung voxels per 5 HU", fontsize=7)
     axes.set_title("Density histogram", fontsize=8)
     _finish(axes)
 
 
-def draw_curve(axes: Any, report: Report) -> None:
+def draw_curve(axes: Any, measurement: Measurement) -> None:
     """Emphysema index against threshold."""
-    for (_, panel), (_, name, colour) in zip(report.panels, _series(report), strict=True):
-        thresholds, values = zip(*panel.curve, strict=True)
-        axes.plot(thresholds, values, color=colour, label=name, lw=1.2)
-        axes.plot([panel.threshold_hu], [panel.whole.ei_percent], "o", ms=3, color=colour)
-    axes.axvline(report.raw_panel.threshold_hu, color="0.4", lw=0.8, ls="--")
+    for volume, colour in zip(measurement.volumes, LINES, strict=False):
+        thresholds, values = zip(*volume.curve, strict=True)
+        axes.plot(thresholds, values, color=colour, label=volume.kind, lw=1.2)
+        axes.plot([volume.threshold_hu], [volume.whole.ei_percent], "o", ms=3, color=colour)
+    axes.axvline(measurement.threshold_hu, color="0.4", lw=0.8, ls="--")
     axes.set_xlabel("threshold (HU)", fontsize=7)
     axes.set_ylabel("EI (%)", fontsize=7)
     axes.set_ylim(bottom=0)
     axes.set_title("Emphysema index against threshold", fontsize=8)
     _finish(axes)
-
-
-def _series(report: Report) -> list[tuple[CTVolume, Kind, str]]:
-    volumes = (report.raw,) if report.partner is None else (report.raw, report.partner)
-    return list(zip(volumes, report.kinds, (RAW_LINE, PARTNER_LINE), strict=False))
 
 
 def _finish(axes: Any) -> None:
@@ -138,12 +134,12 @@ def _finish(axes: Any) -> None:
         axes.spines[side].set_visible(False)
 
 
-def caption(report: Report) -> str:
+def caption(measurement: Measurement) -> str:
     """What the pictures show."""
     text = (
         "Axial and coronal plane with most emphysema, lung window -1350 to 150 HU, patient's right on the left; emphysema red."
     )
-    if report.partner is not None:
+    if measurement.compared is not None:
         text += " Change: kept red, removed orange, added violet."
     return text
 
@@ -157,17 +153,17 @@ def grid_of(pictures: Sequence[object]) -> tuple[int, int]:
 Picture = tuple[View, str, View | None]
 
 
-def views(report: Report) -> list[Picture]:
-    """The report's pictures with titles, axial then coronal: raw, and with a partner also that and the change."""
-    threshold, lungs = report.raw_panel.threshold_hu, report.lung_mask.mask
-    decisive = report.partner if report.partner is not None else report.raw
-    levels = worst_levels(decisive, lungs, threshold)
+def views(measurement: Measurement) -> list[Picture]:
+    """The pictures with titles, axial then coronal: the first volume, and with a second one also that and the change."""
+    threshold, lungs = measurement.threshold_hu, measurement.lung_mask.mask
+    first, second = measurement.volume, measurement.compared
+    levels = worst_levels(measurement.volumes[-1].ct, lungs, threshold)
     pictures: list[Picture] = []
     for plane in ("axial", "coronal"):
-        raw = cut(report.raw, lungs, levels, threshold, plane)
-        pictures.append((raw, f"{plane}, {KIND_WORDS[report.kinds[0]]}", None))
-        if report.partner is not None:
-            partner = cut(report.partner, lungs, levels, threshold, plane)
-            pictures.append((partner, f"{plane}, {KIND_WORDS[report.kinds[1]]}", None))
-            pictures.append((partner, f"{plane}, change", raw))
+        one = cut(first.ct, lungs, levels, threshold, plane)
+        pictures.append((one, f"{plane}, {kind_words(first)}", None))
+        if second is not None:
+            other = cut(second.ct, lungs, levels, threshold, plane)
+            pictures.append((other, f"{plane}, {kind_words(second)}", None))
+            pictures.append((other, f"{plane}, change", one))
     return pictures

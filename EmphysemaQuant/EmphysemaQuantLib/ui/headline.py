@@ -1,0 +1,208 @@
+"""What the panel shows of a measurement at a glance: two large lines, a small table, a legend; the rest under Details."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from KernelNormalizationLib.mrml.provenance import RESEARCH_USE_TEXT, isSynthetic
+from KernelNormalizationLib.ui.view_titles import shortened
+
+from ..core.indices.emphysema_mask import EMPHYSEMA_THRESHOLD_HU
+from ..core.results.quantification import Quantification, VolumeResult
+from ..mrml.segments import (
+    AIRWAYS,
+    CHANGE,
+    COMPARED,
+    COMPARED_REFERENCE_ROLE,
+    EMPHYSEMA,
+    LEFT,
+    RIGHT,
+    VOLUME_REFERENCE_ROLE,
+    SegmentStyle,
+    segmentIds,
+)
+from ..mrml.volume_pairs import inReadingOrder as nodesInReadingOrder
+from ..mrml.volume_pairs import isReversed
+from .threshold_preview import COLOR as PREVIEW_COLOR
+
+if TYPE_CHECKING:
+    from ..core.indices.density import RegionIndices
+
+REGIONS = {"whole": "Both lungs", "right": "Right", "left": "Left"}
+FIGURES = {
+    "ei_percent": ("EI", "%"),
+    "ev_ml": ("EV", "mL"),
+    "tlv_ml": ("TLV", "mL"),
+    "perc15_hu": ("Perc15", "HU"),
+    "mld_hu": ("MLD", "HU"),
+}
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The texts of a result, HTML; a scene keeps them as one line.
+
+    Attributes:
+        lines: EI of each volume in large type, their difference, and a warning if the lung mask is doubtful.
+        table: region by index, scan and normalized side by side.
+        details: interval, agreement, lung mask, airways and threshold in words.
+        millilitres: role of an emphysema segment -> mL, for the legend.
+    """
+
+    lines: str
+    table: str
+    details: str
+    millilitres: dict[str, float]
+
+    @classmethod
+    def of(cls, result: Quantification) -> Headline:
+        """Headline of ``result``."""
+        volumes = inReadingOrder(result)
+        return cls(_lines(result, volumes), _table(volumes), _details(result, volumes), _millilitres(result))
+
+    @classmethod
+    def fromLine(cls, line: str) -> Headline | None:
+        """What :meth:`asLine` wrote; ``None`` for an empty line, or one of a version that wrote something else."""
+        try:
+            return cls(**json.loads(line)) if line else None
+        except (TypeError, ValueError):
+            return None
+
+    def asLine(self) -> str:
+        """One line: scene files keep no line breaks in attributes."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+
+def inReadingOrder(result: Quantification) -> tuple[VolumeResult, ...]:
+    """The one or two measured volumes, a scan before what was drawn from a scan."""
+    volumes = result.results
+    return volumes[::-1] if len(volumes) == 2 and isReversed(volumes[0].synthetic, volumes[1].synthetic) else volumes
+
+
+def legend(segmentation: Any, headline: Headline, change: bool) -> str:
+    """What the views draw, HTML: a swatch in its segment's colour, what it is, and mL."""
+    pair = bool(segmentIds(segmentation, COMPARED.role))
+    if change and pair:
+        lines = [_entry(segmentation, style, _name(segmentation, style), headline) for style in CHANGE]
+    else:
+        owners = [_entry(segmentation, style, name, headline) for style, name in _owners(segmentation)]
+        lines = [("Emphysema: " if pair else "") + " &nbsp; ".join(owners)]
+    lungs = [_entry(segmentation, style, _name(segmentation, style), headline) for style in (RIGHT, LEFT, AIRWAYS)]
+    return "<br>".join([*filter(None, lines), " &nbsp; ".join(filter(None, lungs))])
+
+
+def previewLegend(thresholdHu: float) -> str:
+    """What the views draw while the threshold is moved, HTML; the figures stay those of the measurement."""
+    code = "#" + "".join(f"{round(255 * part):02x}" for part in PREVIEW_COLOR)
+    swatch = f'<span style="color:{code}">■</span>'
+    return f"{swatch} Preview: below {thresholdHu:g} HU, each volume its own.<br>The figures above are not of this threshold."
+
+
+def _owners(segmentation: Any) -> list[tuple[SegmentStyle, str]]:
+    """The emphysema segments and whose they are, in reading order."""
+    volume = segmentation.GetNodeReference(VOLUME_REFERENCE_ROLE)
+    compared = segmentation.GetNodeReference(COMPARED_REFERENCE_ROLE)
+    if volume is None or compared is None:
+        return [(EMPHYSEMA, _name(segmentation, EMPHYSEMA))]
+    styles = {volume.GetID(): EMPHYSEMA, compared.GetID(): COMPARED}
+    ordered = nodesInReadingOrder(volume, compared)
+    kinds = ["synthetic" if isSynthetic(node) else "original" for node in ordered]
+    names = kinds if kinds[0] != kinds[1] else [shortened(node.GetName(), 16) for node in ordered]
+    return [(styles[node.GetID()], name) for node, name in zip(ordered, names, strict=True)]
+
+
+def _name(segmentation: Any, style: SegmentStyle) -> str:
+    ids = segmentIds(segmentation, style.role)
+    return shortened(str(segmentation.GetSegmentation().GetSegment(ids[0]).GetName()), 44) if ids else ""
+
+
+def _entry(segmentation: Any, style: SegmentStyle, name: str, headline: Headline) -> str:
+    ids = segmentIds(segmentation, style.role)
+    if not ids:
+        return ""
+    color = segmentation.GetSegmentation().GetSegment(ids[0]).GetColor()
+    code = "#" + "".join(f"{round(255 * part):02x}" for part in color)
+    amount = f" {headline.millilitres[style.role]:.1f} mL" if style.role in headline.millilitres else ""
+    return f'<span style="color:{code}">■</span> {_escaped(name)}{amount}'
+
+
+def _lines(result: Quantification, volumes: Sequence[VolumeResult]) -> str:
+    lines = [_large(volume) for volume in volumes]
+    if len(volumes) == 2:
+        delta = volumes[1].whole.ei_percent - volumes[0].whole.ei_percent
+        lines.append(f"<b>ΔEI {delta:+.1f} percentage points</b>")
+    if result.threshold_hu != EMPHYSEMA_THRESHOLD_HU:
+        lines.append(f"<b>Threshold {result.threshold_hu:g} HU</b>")
+    if result.lung_mask.quality.verdict != "ok":
+        lines.append(f"<b>Lung mask: {result.lung_mask.quality.verdict}.</b> Read Details before using the numbers.")
+    return "<br>".join(lines)
+
+
+def _large(volume: VolumeResult) -> str:
+    from ..core.results.table import interval_words
+
+    name = volume.name.replace("(synthetic)", "").strip() if volume.synthetic else volume.name
+    kind = "Synthetic" if volume.synthetic else "Original"
+    interval = f"({interval_words(volume.interval)}) " if volume.interval is not None else ""
+    figure = f'<span style="font-size:x-large; font-weight:bold">EI {volume.whole.ei_percent:.1f} %</span>'
+    beside = f"{interval}{kind}: {_escaped(shortened(name, 22 if interval else 40))}"
+    return f'{figure} <span style="font-size:small">{beside}</span>'
+
+
+def _table(volumes: Sequence[VolumeResult]) -> str:
+    titles = "".join(f"<td align='right'><b>{name}</b> ({unit})</td>" for name, unit in FIGURES.values())
+    rows = [f"<tr><td></td>{titles}</tr>"]
+    for entries in zip(*(volume.indices for volume in volumes), strict=True):
+        if entries[0].region in REGIONS:
+            cells = "".join(f"<td align='right'>{_cell(entries, field)}</td>" for field in FIGURES)
+            rows.append(f"<tr><td>{REGIONS[entries[0].region].replace(' ', '&nbsp;')}</td>{cells}</tr>")
+    table = f"<table cellspacing='0' cellpadding='1' width='100%'>{''.join(rows)}</table>"
+    return f'<div style="font-size:small">{_columns(volumes)}{table}</div>'
+
+
+def _columns(volumes: Sequence[VolumeResult]) -> str:
+    if len(volumes) == 1:
+        return ""
+    if volumes[1].synthetic and not volumes[0].synthetic:
+        return "scan | normalized"
+    return "first line above | second line"
+
+
+def _cell(entries: Sequence[RegionIndices], field: str) -> str:
+    values = [f"{getattr(entry, field):.1f}" for entry in entries]
+    if field == "tlv_ml" and len(set(values)) == 1:  # one lung mask serves both
+        return values[0]
+    return " | ".join(values).replace(" ", "&nbsp;")
+
+
+def _details(result: Quantification, volumes: Sequence[VolumeResult]) -> str:
+    from ..core.results.table import airways_sentence, interval_sentence
+
+    lines = [_escaped(interval_sentence(volume.interval)) for volume in volumes if volume.synthetic]
+    if result.agreement is not None:
+        agreement = result.agreement
+        lines.append(f"Dice {agreement.dice:.2f}. L1 in lungs {agreement.l1_lung_hu:.1f} HU.")
+    quality = result.lung_mask.quality
+    lines.append(f"Lung mask: {quality.verdict}. {_escaped(' '.join(quality.reasons))}".strip())
+    lines.append(airways_sentence(result.volume.airways_ml))
+    lines.append(f"Threshold {result.threshold_hu:g} HU. {RESEARCH_USE_TEXT}")
+    return "<br>".join(lines)
+
+
+def _millilitres(result: Quantification) -> dict[str, float]:
+    own = {EMPHYSEMA.role: float(result.volume.whole.ev_ml)}
+    if result.compared is None or result.agreement is None:
+        return own
+    agreement = result.agreement
+    change = [agreement.removed_ml, agreement.kept_ml, agreement.added_ml]
+    if isReversed(result.volume.synthetic, result.compared.synthetic):
+        change.reverse()
+    named = {style.role: float(value) for style, value in zip(CHANGE, change, strict=True)}
+    return own | {COMPARED.role: float(result.compared.whole.ev_ml)} | named
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,0 +1,71 @@
+"""The plane of reconstruction: kernels act in it, whatever order the voxels are stored in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from ..volume import CTVolume, Geometry
+from .reduced_grid import Canonical
+
+# A gantry tilts by up to 30 degrees, so that the normal of a reconstructed slice is at most so far from the patient's axis;
+# what is turned further was resampled, and its voxels no longer lie in the plane in which the kernel acted.
+LARGEST_TILT_DEGREES = 35.0
+
+
+@dataclass(frozen=True)
+class Turned:
+    """A volume whose first axis is the slice axis of the reconstruction.
+
+    Attributes:
+        volume: HU (k, j, i) = (slice, row, column) of the reconstruction; the given volume itself if it was so already.
+        axes: ``axes[n]`` is the stored axis that became axis n.
+    """
+
+    volume: CTVolume
+    axes: tuple[int, int, int]
+
+    @property
+    def was_turned(self) -> bool:
+        """Whether the stored order was another."""
+        return self.axes != (0, 1, 2)
+
+    def back(self, array: NDArray[Any]) -> NDArray[Any]:
+        """An array of the turned volume's shape in the stored order."""
+        if not self.was_turned:
+            return array
+        return np.ascontiguousarray(array.transpose([int(n) for n in np.argsort(self.axes)]))
+
+
+def in_reconstruction_plane(volume: CTVolume) -> Turned:
+    """``volume`` with its axes in the order slice, row, column of the reconstruction, found from its direction matrix.
+
+    Rows run along the patient's back and front, columns along left and right, as the network was trained.
+
+    A CT is reconstructed in transverse slices: the axis nearest to the patient's long axis is the slice axis. Axes are
+    exchanged only, never reversed or interpolated; a volume that is stored in transverse slices is returned as it is.
+
+    Raises:
+        InputError: no stored axis lies near the patient's long axis, or the volume has too few transverse slices.
+    """
+    axes = Canonical.of(volume.geometry).axes
+    cosine = abs(float(np.asarray(volume.geometry.direction)[2, 2 - axes[0]]))
+    tilt = float(np.degrees(np.arccos(min(1.0, cosine))))
+    if tilt > LARGEST_TILT_DEGREES:
+        raise InputError(
+            f"“{volume.name}” is stored obliquely: its slices are tilted by {tilt:.0f} degrees against the transverse plane, "
+            f"in which CT is reconstructed (up to {LARGEST_TILT_DEGREES:.0f} can be a tilted gantry). Load the transverse "
+            "series."
+        )
+    if axes == (0, 1, 2):
+        return Turned(volume, axes)
+    given = volume.geometry
+    # column n of the direction belongs to index axis (i, j, k)[n], which is array axis 2 - n
+    columns = np.asarray(given.direction)[:, [2 - axes[2], 2 - axes[1], 2 - axes[0]]]
+    spacing = (given.spacing[axes[0]], given.spacing[axes[1]], given.spacing[axes[2]])
+    geometry = Geometry(spacing, given.origin, tuple((float(a), float(b), float(c)) for a, b, c in columns))
+    return Turned(replace(volume, hu=volume.hu.transpose(axes), geometry=geometry), axes)

@@ -1,0 +1,278 @@
+"""Whether the files of a DICOM series are one volume: values, placement, and what must be the same in all of them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from ..plain_text import plain, quoted
+from ..volume import MINIMUM_SLICES
+from .dicom_values import HeaderValues
+
+# Relative deviation of a slice distance from the median that is still even spacing: scanners round positions to 0.1 mm.
+SPACING_TOLERANCE = 0.15
+# Scanners keep the table still sideways and round to 0.1 mm; more is a patient moved or another reconstruction.
+SIDEWAYS_MM = 0.25
+TILT_MM = 1.0
+# The largest detectors make 2048 x 2048 pixels; a header that states more is damaged.
+LARGEST_SIDE = 4096
+# With tube current modulation every slice has its own exposure; two or three values that differ by this factor are two scans.
+EXPOSURE_FACTOR, FEW_EXPOSURES = 1.5, 3
+_GREY = ("MONOCHROME1", "MONOCHROME2")
+
+
+class SeriesImage(Protocol):
+    """What a check needs of one file."""
+
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def values(self) -> HeaderValues: ...
+
+    @property
+    def position(self) -> float: ...
+
+
+def check_series(images: Sequence[SeriesImage]) -> None:
+    """Check every header alone and against the others; positions are :func:`check_positions`.
+
+    Raises:
+        InputError: not CT, colour, no rescale, no placement, mixed sizes, kernels, studies, patients or exposures.
+    """
+    first = images[0].values
+    modality = first.text("Modality")
+    if modality != "CT":
+        raise InputError(
+            f"The series' modality is {plain(modality) if modality else 'not stated'}; only CT can be normalized and measured. "
+            "Choose a CT series."
+        )
+    if (first.whole("NumberOfFrames") or 1) > 1:
+        raise InputError("The file is an enhanced (multi-frame) CT; export it as single-frame images or as NRRD.")
+    if len(images) < MINIMUM_SLICES:
+        raise InputError(
+            f"The series has {len(images)} slice(s); at least {MINIMUM_SLICES} are needed. "
+            "Give the folder of a whole chest series, not of a scout or single images."
+        )
+    for image in images:
+        _check_values(image.values)
+        _check_place(image.values)
+        _check_same_grid(image.values, first)
+    _check_one_of_each(images)
+    _check_exposure(images)
+
+
+def rescale_of(values: HeaderValues) -> tuple[float, float]:
+    """Rescale slope and intercept of one file.
+
+    Raises:
+        InputError: absent, zero, or no finite numbers.
+    """
+    slope, intercept = values.number("RescaleSlope"), values.number("RescaleIntercept")
+    if not slope or intercept is None:
+        raise InputError(f"{values.where} has no rescale slope and intercept, so its values are not HU; export it again.")
+    return slope, intercept
+
+
+def size_of(values: HeaderValues) -> tuple[int, int]:
+    """Rows and columns of one file.
+
+    Raises:
+        InputError: absent, or sizes that no CT image has.
+    """
+    rows, columns = values.whole("Rows"), values.whole("Columns")
+    if rows is None or columns is None or not (1 <= rows <= LARGEST_SIDE and 1 <= columns <= LARGEST_SIDE):
+        raise InputError(
+            f"{values.where} states {rows} rows and {columns} columns; a CT image has 1 to {LARGEST_SIDE} of each. "
+            "Export the series again."
+        )
+    return rows, columns
+
+
+def _check_values(values: HeaderValues) -> None:
+    where = values.where
+    modality = values.text("Modality")
+    if modality != "CT":
+        raise InputError(f"{where} has modality {quoted(modality)} in a series of CT; move it out of the folder.")
+    samples = values.whole("SamplesPerPixel")
+    if samples not in (None, 1):
+        raise InputError(f"{where} has {samples} colour channels; a CT image has one. Export the series again.")
+    frames = values.whole("NumberOfFrames")
+    if frames not in (None, 1):
+        raise InputError(f"{where} states {frames} frames among single images; export single-frame images.")
+    photometric = values.text("PhotometricInterpretation")
+    if photometric is not None and photometric not in _GREY:
+        raise InputError(f"{where} states the photometric interpretation {quoted(photometric)}; CT is MONOCHROME2. "
+                         "Export the series again.")  # fmt: skip
+    size_of(values)
+    rescale_of(values)
+
+
+def _check_place(values: HeaderValues) -> None:
+    where = values.where
+    corner, axes = _placed(values, "ImagePositionPatient", 3), _placed(values, "ImageOrientationPatient", 6)
+    if corner is None or axes is None:
+        raise InputError(f"{where} states no position or orientation; export the series with its geometry.")
+    if not np.allclose(_products(axes), np.eye(2), atol=1e-3):
+        raise InputError(
+            f"{where} has position {list(corner)} and orientation {list(axes)}, which place no image; "
+            "export the series with its geometry."
+        )
+    spacing = values.numbers("PixelSpacing", 2)
+    if spacing is None or not all(0.0 < s < 100.0 for s in spacing):
+        stated = "no pixel spacing" if spacing is None else f"pixel spacing {list(spacing)} mm"
+        raise InputError(f"{where} has {stated}; two positive lengths are needed. Export the series again.")
+
+
+def _placed(values: HeaderValues, keyword: str, count: int) -> tuple[float, ...] | None:
+    try:
+        return values.numbers(keyword, count)
+    except InputError:
+        raise InputError(f"{values.where} states {values.shown(keyword)}, {count} numbers of which place no image; "
+                         "export the series with its geometry.") from None  # fmt: skip
+
+
+def _products(axes: Sequence[float]) -> NDArray[np.float64]:
+    """Scalar products (2, 2) of the direction cosines of rows and columns; the identity if they are valid."""
+    vectors = np.reshape(np.asarray(axes, dtype=float), (2, 3))
+    return vectors @ vectors.T
+
+
+def _check_same_grid(values: HeaderValues, first: HeaderValues) -> None:
+    where, size, expected = values.where, size_of(values), size_of(first)
+    if size != expected:
+        raise InputError(
+            f"{where} is {size[0]} x {size[1]} pixels, the first image {expected[0]} x {expected[1]}; a series has one size."
+            " Move what does not belong out of the folder."
+        )
+    spacing, expected_spacing = values.numbers("PixelSpacing", 2) or (), first.numbers("PixelSpacing", 2) or ()
+    if not np.allclose(spacing, expected_spacing, rtol=0.0, atol=1e-4):
+        raise InputError(
+            f"{where} has pixel spacing {list(spacing)} mm, the first image {list(expected_spacing)}; a series has one "
+            "spacing. Move what does not belong out of the folder."
+        )
+    axes, expected_axes = (v.numbers("ImageOrientationPatient", 6) or () for v in (values, first))
+    if not np.allclose(axes, expected_axes, rtol=0.0, atol=1e-3):
+        raise InputError(f"{where} is oriented differently from the first image; remove scouts and reformats.")
+
+
+def _check_one_of_each(images: Sequence[SeriesImage]) -> None:
+    """What must be one value in all files, or the measurement mixes different things under one series UID."""
+
+    def text(keyword: str) -> Callable[[HeaderValues], str | None]:
+        return lambda values: values.text(keyword)
+
+    def number(keyword: str) -> Callable[[HeaderValues], str | None]:
+        def shown(values: HeaderValues) -> str | None:
+            found = values.number_if_readable(keyword)
+            return None if found is None else f"{found:.3g}"
+
+        return shown
+
+    kernel = [image.values.text("ConvolutionKernel") or "not stated" for image in images]
+    _require_one(images, kernel, "kernels (ConvolutionKernel)")
+    for keyword, what in (("SliceThickness", "slice thicknesses (mm)"), ("KVP", "tube voltages (kV)")):
+        _require_one(images, [number(keyword)(image.values) for image in images], what)
+    for keyword, what in (
+        ("StudyInstanceUID", "studies (StudyInstanceUID)"),
+        ("FrameOfReferenceUID", "frames of reference (FrameOfReferenceUID)"),
+        ("PhotometricInterpretation", "photometric interpretations"),
+        ("ManufacturerModelName", "scanners"),
+    ):
+        _require_one(images, [text(keyword)(image.values) for image in images], what)
+    for keyword in ("PatientID", "PatientName"):
+        _require_one(images, [text(keyword)(image.values) for image in images], "patients", secret=True)
+
+
+def _require_one(images: Sequence[SeriesImage], found: Sequence[str | None], what: str, secret: bool = False) -> None:
+    groups: dict[str, list[str]] = {}
+    for image, value in zip(images, found, strict=True):
+        if value is not None:
+            groups.setdefault(value, []).append(image.path.name)
+    if len(groups) < 2:
+        return
+    shown = [
+        f"{f'patient {n + 1}' if secret else quoted(value, 70)} in {len(names)} image(s) from {quoted(names[0])}"
+        for n, (value, names) in enumerate(list(groups.items())[:4])
+    ]
+    raise InputError(
+        f"Under one series UID the files have {len(groups)} different {what}: {'; '.join(shown)}. "
+        "Put the files of one group into a folder of their own and read that."
+    )
+
+
+def _check_exposure(images: Sequence[SeriesImage]) -> None:
+    for keyword in ("Exposure", "XRayTubeCurrent"):
+        stated = [image.values.number_if_readable(keyword) for image in images]
+        values = sorted({value for value in stated if value is not None and value > 0.0})
+        counts = [stated.count(value) for value in values]
+        if 2 <= len(values) <= FEW_EXPOSURES and min(counts) >= 2 and values[-1] >= EXPOSURE_FACTOR * values[0]:
+            _require_one(images, [None if v is None else f"{v:g}" for v in stated], f"exposures ({keyword})")
+
+
+def check_positions(ordered: Sequence[SeriesImage]) -> None:
+    """Check that slices follow each other evenly and straight.
+
+    Args:
+        ordered: by position along the slice normal.
+
+    Raises:
+        InputError: doubled, missing, uneven, tilted or shifted slices; the message names positions or files.
+    """
+    positions = np.array([image.position for image in ordered])
+    gaps = np.diff(positions)
+    doubled = list(dict.fromkeys(f"{p:.2f}" for p, g in zip(positions[1:], gaps, strict=True) if g < 1e-3))
+    if doubled:
+        raise InputError(f"Doubled slices at {', '.join(doubled[:8])} mm along the slice axis; keep one image a position.")
+    _check_change_of_step(ordered, gaps)
+    step = float(np.median(gaps))
+    missing = [f"{p + step:.2f}" for p, g in zip(positions, gaps, strict=False) if g > (1.0 + SPACING_TOLERANCE) * step]
+    if missing:
+        raise InputError(
+            f"Missing slices after {step:.2f} mm steps, first at {', '.join(missing[:8])} mm along the slice axis; "
+            "export the whole series again."
+        )
+    if np.abs(gaps / step - 1.0).max() > SPACING_TOLERANCE:
+        raise InputError(f"Slice distances run from {gaps.min():.2f} to {gaps.max():.2f} mm; resample to even spacing first.")
+    _check_straight(ordered, positions)
+
+
+def _check_change_of_step(ordered: Sequence[SeriesImage], gaps: NDArray[np.float64]) -> None:
+    """Two or three regular parts of different steps are no missing slices; the longest can be measured."""
+    starts = [0, *(n for n in range(1, len(gaps)) if abs(gaps[n] / gaps[n - 1] - 1.0) > SPACING_TOLERANCE), len(gaps)]
+    runs = list(itertools.pairwise(starts))
+    if not 2 <= len(runs) <= 3 or min(b - a for a, b in runs) < 3:
+        return
+    parts = [f"{b - a + 1} slices every {float(np.median(gaps[a:b])):.2f} mm" for a, b in runs]
+    a, b = max(runs, key=lambda run: run[1] - run[0])
+    ends = f"{quoted(ordered[a].path.name)} to {quoted(ordered[b].path.name)}"
+    raise InputError(
+        f"The slice distance changes within the series: {', then '.join(parts)}. Nothing is missing, but one volume needs one "
+        f"distance. Put the regular part, the {b - a + 1} files {ends} "
+        "along the slice axis, into a folder of its own."
+    )
+
+
+def _check_straight(ordered: Sequence[SeriesImage], positions: NDArray[np.float64]) -> None:
+    corners = np.array([image.values.numbers("ImagePositionPatient", 3) for image in ordered], dtype=float)
+    axes = np.reshape(ordered[0].values.numbers("ImageOrientationPatient", 6) or (), (2, 3))
+    sideways = (corners - corners[0]) @ axes.T
+    drift = float(np.abs(sideways[-1]).max())
+    if drift > TILT_MM:
+        raise InputError(
+            f"The slices shift by {drift:.1f} mm in their own plane (gantry tilt); correct the tilt by resampling first."
+        )
+    share = (positions - positions[0]) / (positions[-1] - positions[0])
+    off = np.abs(sideways - share[:, None] * sideways[-1]).max(axis=1)
+    worst = int(off.argmax())
+    if off[worst] > SIDEWAYS_MM:
+        raise InputError(
+            f"{ordered[worst].path.name} lies {off[worst]:.1f} mm beside the line of the other slices; "
+            "the images do not belong together. Export the whole series again."
+        )

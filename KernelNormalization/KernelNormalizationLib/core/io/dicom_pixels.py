@@ -1,0 +1,210 @@
+"""Pixels of one DICOM file in HU: length, type and rescale are checked, nothing is guessed."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import SimpleITK as sitk
+from numpy.typing import NDArray
+from pydicom.encaps import generate_fragments, parse_basic_offsets
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+)
+
+from ..errors import InputError
+from ..plain_text import quoted
+from ..volume import FloatArray
+from .dicom_checks import rescale_of, size_of
+from .dicom_values import UNREADABLE, HeaderValues
+
+NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
+# Lossy by their definition (PS3.5, section 10), or unless the header says otherwise (JPEG 2000, HTJ2K).
+LOSSY = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.81", "1.2.840.10008.1.2.4.91",
+         "1.2.840.10008.1.2.4.93", "1.2.840.10008.1.2.4.203")  # fmt: skip
+OVERLAY = 0x60000102  # bit position of the first overlay, 0 where it lies beside the pixels
+_TAGS = [
+    "Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames", "BitsAllocated",
+    "BitsStored", "HighBit", "PixelRepresentation", "RescaleSlope", "RescaleIntercept", OVERLAY, "PixelData",
+]  # fmt: skip
+_JPEG_BEGINNINGS = (b"\xff\xd8", b"\xff\x4f")
+_JPEG_END = b"\xff\xd9"
+# No codec packs an image of noise more than this many times.
+_PACKED_AT_MOST = 2000
+
+
+def transfer_syntax(header: pydicom.Dataset, where: str) -> UID:
+    """How the file's pixels are written.
+
+    Raises:
+        InputError: a syntax that DICOM does not know.
+    """
+    stated = getattr(header, "file_meta", pydicom.Dataset()).get("TransferSyntaxUID")
+    if not stated:
+        return ImplicitVRLittleEndian if header.original_encoding[0] else ExplicitVRLittleEndian
+    syntax = UID(str(stated))
+    if syntax not in NATIVE and not (syntax.is_transfer_syntax and not syntax.is_private and syntax.is_encapsulated):
+        raise InputError(f"{where} is written in the transfer syntax {quoted(syntax)}, which is not read; export it again.")
+    return syntax
+
+
+def read_pixels(path: Path) -> FloatArray:
+    """Pixels of one single-frame file, float32 (j, i), HU.
+
+    Raises:
+        InputError: unreadable, another number of bytes than the header promises, or a compression that cannot be decoded.
+    """
+    where = path.name
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            dataset = pydicom.dcmread(path, specific_tags=_TAGS)
+    except UNREADABLE as error:
+        raise InputError(f"{where} is cut off or damaged; copy the series again.") from error
+    values = HeaderValues(dataset, where)
+    if "PixelData" not in dataset:
+        raise InputError(f"{where} holds no pixels; it is cut off, copy the series again.")
+    syntax = transfer_syntax(dataset, where)
+    slope, intercept = rescale_of(values)
+    if syntax in NATIVE:
+        stored = _native(dataset, values, syntax)
+    elif syntax == RLELossless:
+        stored = _run_lengths(dataset, values)
+    else:
+        return _decoded(dataset, values, path)
+    return (stored * slope + intercept).astype(np.float32)
+
+
+def _native(dataset: pydicom.Dataset, values: HeaderValues, syntax: UID) -> NDArray[np.float64]:
+    rows, columns = size_of(values)
+    allocated, signed = values.whole("BitsAllocated"), values.whole("PixelRepresentation")
+    if allocated not in (8, 16, 32) or signed not in (0, 1):
+        raise InputError(f"{values.where} states {values.shown('BitsAllocated')} and {values.shown('PixelRepresentation')}; "
+                         "8, 16 or 32 bits and 0 or 1 are read. Export the series again.")  # fmt: skip
+    content = dataset["PixelData"].value
+    expected = rows * columns * allocated // 8
+    present = len(content) if isinstance(content, bytes) else 0
+    # an odd number of bytes is padded to an even one
+    if present != expected + expected % 2:
+        raise InputError(
+            f"{values.where} holds {present} bytes of pixels where {rows} x {columns} of {allocated} bits need {expected}; "
+            "it is cut off or damaged, copy the series again."
+        )
+    order = ">" if syntax == ExplicitVRBigEndian else "<"
+    stored = np.frombuffer(content, f"{order}{'i' if signed else 'u'}{allocated // 8}", rows * columns)
+    overlaid = OVERLAY in dataset and dataset[OVERLAY].value not in (None, 0)
+    return _in_use(stored.reshape(rows, columns).astype(np.int64), values, bool(signed), overlaid).astype(np.float64)
+
+
+def _in_use(stored: NDArray[np.int64], values: HeaderValues, signed: bool, overlaid: bool) -> NDArray[np.int64]:
+    """The stored bits of each pixel; the others are no part of it (PS3.5, section 8.1.1)."""
+    allocated = values.whole("BitsAllocated") or 16
+    bits = values.whole("BitsStored") or allocated
+    high = values.whole("HighBit")
+    high = bits - 1 if high is None else high
+    if not (1 <= bits <= allocated and bits - 1 <= high < allocated):
+        raise InputError(
+            f"{values.where} states {values.shown('BitsStored')} and {values.shown('HighBit')} of {allocated} bits; "
+            "they do not fit together. Export the series again."
+        )
+    shifted = stored >> (high + 1 - bits)
+    if bits == allocated:
+        return shifted
+    limit = 1 << bits
+    if signed:
+        low = shifted & (limit - 1)
+        extended = np.where(low >= limit // 2, low - limit, low)
+        # a pixel beyond its bits that is no missing sign was written so on purpose (padding of some makers)
+        zero_filled = (shifted >= 0) & (shifted < limit)
+        return np.where(zero_filled, extended, shifted)
+    # old overlays lie in the free bits
+    return shifted & (limit - 1) if overlaid else shifted
+
+
+def _run_lengths(dataset: pydicom.Dataset, values: HeaderValues) -> NDArray[np.float64]:
+    size = size_of(values)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            stored = dataset.pixel_array
+    except (*UNREADABLE, RuntimeError) as error:
+        raise InputError(f"{values.where} holds compressed pixels that are damaged; copy the series again.") from error
+    if stored.shape != size:
+        raise InputError(f"{values.where} holds {stored.shape} pixels instead of {size}; copy the series again.")
+    return np.asarray(stored, dtype=np.float64)
+
+
+def _decoded(dataset: pydicom.Dataset, values: HeaderValues, path: Path) -> FloatArray:
+    """Compressed pixels through GDCM, which applies the (checked) rescale itself."""
+    _check_packed(dataset, values)
+    if values.text("PhotometricInterpretation") == "MONOCHROME1":
+        raise InputError(f"{values.where} is compressed and MONOCHROME1; export the series uncompressed.")
+    rows, columns = size_of(values)
+    try:
+        image = _through_gdcm(path)
+    except RuntimeError as error:
+        raise InputError(f"{values.where} holds pixels that cannot be decoded; export the series uncompressed.") from error
+    if image.GetNumberOfComponentsPerPixel() != 1 or image.GetSize()[:2] != (columns, rows):
+        raise InputError(f"{values.where} decodes to {image.GetSize()[:2]} pixels instead of {(columns, rows)}; copy it again.")
+    hu: FloatArray = sitk.GetArrayFromImage(image).reshape(rows, columns).astype(np.float32)
+    return hu
+
+
+def _through_gdcm(path: Path) -> sitk.Image:
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        # ITK ends the program on names that are not UTF-8
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder) / "image.dcm"
+            shutil.copyfile(path, copy)
+            return sitk.ReadImage(str(copy), imageIO="GDCMImageIO")
+    return sitk.ReadImage(str(path), imageIO="GDCMImageIO")
+
+
+def _check_packed(dataset: pydicom.Dataset, values: HeaderValues) -> None:
+    """The compressed stream must be there from its first to its last mark."""
+    rows, columns = size_of(values)
+    try:
+        content = io.BytesIO(dataset["PixelData"].value)
+        parse_basic_offsets(content)
+        stream = b"".join(generate_fragments(content))
+    except UNREADABLE:
+        stream = b""
+    whole = stream.startswith(_JPEG_BEGINNINGS) and stream.rstrip(b"\0").endswith(_JPEG_END)
+    if not whole or len(stream) * _PACKED_AT_MOST < rows * columns:
+        raise InputError(f"{values.where} holds compressed pixels that are cut off or damaged; copy the series again.")
+
+
+def compression_ratio(header: pydicom.Dataset, values: HeaderValues, bytes_left: int) -> float | None:
+    """How many times lossy compression made this image smaller, 1.0 if it was never lossy, ``None`` if that is not stated."""
+    flagged = values.text("LossyImageCompression")
+    syntax = transfer_syntax(header, values.where)
+    lossy_now = syntax in LOSSY and flagged != "00"
+    if flagged != "01" and not lossy_now:
+        return 1.0
+    stated = [float(v) for v in _ratios(values)]
+    if stated:
+        return max(stated)
+    rows, columns = size_of(values)
+    whole = rows * columns * (values.whole("BitsAllocated") or 16) / 8
+    return whole / max(bytes_left, 1) if lossy_now else None
+
+
+def _ratios(values: HeaderValues) -> list[float]:
+    for count in (1, 2, 3):
+        try:
+            return list(values.numbers("LossyImageCompressionRatio", count) or ())
+        except InputError:
+            continue
+    return []

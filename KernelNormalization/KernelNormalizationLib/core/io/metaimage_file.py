@@ -1,0 +1,147 @@
+"""MetaImage files (``.mha``, ``.mhd`` with its raw file): header and voxels, each checked against the other.
+
+Format: the MetaIO documentation of ITK ("MetaImage", tags of MetaObject and MetaImage).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from ..plain_text import quoted
+from .input_files import open_file, read_exactly, require_length, require_possible_size, unpack_zlib
+from .stored_image import StoredImage, require_origin, require_rotation, require_spacing, require_three_dimensions
+
+_MAXIMUM_HEADER = 1 << 16
+_NAME = re.compile(r"[A-Za-z][\w .:-]*")
+_TYPES: Mapping[str, str] = {
+    "MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4", "MET_UINT": "u4",
+    "MET_LONG": "i4", "MET_ULONG": "u4", "MET_LONG_LONG": "i8", "MET_ULONG_LONG": "u8", "MET_FLOAT": "f4",
+    "MET_DOUBLE": "f8",
+}  # fmt: skip
+_KNOWN = ("ObjectType", "NDims", "DimSize", "ElementType", "ElementSpacing", "ElementSize", "ElementDataFile",
+          "CompressedData", "CompressedDataSize", "BinaryData", "BinaryDataByteOrderMSB", "ElementByteOrderMSB",
+          "TransformMatrix", "Rotation", "Orientation", "Offset", "Origin", "Position", "CenterOfRotation",
+          "AnatomicalOrientation", "HeaderSize", "ElementNumberOfChannels")  # fmt: skip
+
+
+def read_metaimage(path: Path) -> StoredImage:
+    """Read a three-dimensional image of one number a voxel.
+
+    Raises:
+        InputError: damaged, cut off, without spacing, sheared, or not such an image.
+    """
+    name = path.name
+    with open_file(path) as file:
+        fields, end = _header(file, name)
+        sizes = _whole(fields.get("DimSize", ""), "DimSize", name)
+        channels = _whole(fields.get("ElementNumberOfChannels", "1"), "ElementNumberOfChannels", name)
+        dimensions = _whole(fields.get("NDims", ""), "NDims", name)
+        if dimensions != (len(sizes),):
+            stated = f"NDims {quoted(fields.get('NDims'))} and {len(sizes)} sizes"
+            raise InputError(f"{name} states {stated}, which do not fit together; its header is damaged, save it again.")
+        require_three_dimensions(sizes, channels[0])
+        require_possible_size(sizes, name)
+        spacing, origin, direction = _placement(fields, name)
+        dtype = _dtype(fields, name)
+        body = _body(file, path, fields, end, math.prod(sizes) * dtype.itemsize)
+    texts = {key: text for key, text in fields.items() if key not in _KNOWN}
+    return StoredImage(np.frombuffer(body, dtype).reshape(sizes[::-1]), spacing, origin, direction, texts)
+
+
+def _header(file: IO[bytes], name: str) -> tuple[dict[str, str], int]:
+    """Fields and the place of the voxels; ElementDataFile is the last field."""
+    fields: dict[str, str] = {}
+    while line := file.readline(_MAXIMUM_HEADER):
+        key, equals, value = line.decode("utf-8", "replace").partition("=")
+        # a damaged name would silently lose its field, such as the direction
+        if not equals or not _NAME.fullmatch(key.strip()) or file.tell() > _MAXIMUM_HEADER:
+            break
+        fields[key.strip()] = value.strip()
+        if key.strip() == "ElementDataFile":
+            return fields, file.tell()
+    raise InputError(f"{name} has no whole MetaImage header; the file is damaged or not the format its name says.")
+
+
+def _placement(fields: Mapping[str, str], name: str) -> tuple[tuple[float, float, float], tuple[float, float, float],
+                                                              NDArray[np.float64]]:  # fmt: skip
+    stated = fields.get("ElementSpacing") or fields.get("ElementSize")
+    if not stated:
+        raise InputError(
+            f"{name} states no spacing (no “ElementSpacing”), so no volume can be measured; save it again with its geometry."
+        )
+    spacing = require_spacing(_numbers(stated, name), name)
+    origin = next((fields[key] for key in ("Offset", "Origin", "Position") if key in fields), "0 0 0")
+    matrix = next((fields[key] for key in ("TransformMatrix", "Rotation", "Orientation") if key in fields), "1 0 0 0 1 0 0 0 1")
+    numbers = _numbers(matrix, name)
+    if len(numbers) != 9:
+        raise InputError(f"{name} has the TransformMatrix {quoted(matrix, 80)}; nine numbers are needed. Save it again.")
+    # MetaImage writes one index axis a row
+    rotation = require_rotation(np.reshape(numbers, (3, 3)).T, name)
+    return spacing, require_origin(_numbers(origin, name), name), rotation
+
+
+def _numbers(text: str, name: str) -> list[float]:
+    try:
+        return [float(word) for word in text.split()]
+    except ValueError:
+        raise InputError(f"{name} has {quoted(text, 60)} in its header where numbers must stand; save it again.") from None
+
+
+def _whole(text: str, field: str, name: str) -> tuple[int, ...]:
+    try:
+        numbers = tuple(int(word) for word in text.split())
+    except ValueError:
+        numbers = ()
+    if not numbers:
+        raise InputError(f"{name} states {field} = {quoted(text, 60)}; whole numbers are needed. Save it again.")
+    return numbers
+
+
+def _yes(fields: Mapping[str, str], *keys: str) -> bool:
+    return any(fields.get(key, "").lower() in ("true", "1") for key in keys)
+
+
+def _dtype(fields: Mapping[str, str], name: str) -> np.dtype[np.generic]:
+    stated = fields.get("ElementType", "")
+    if stated not in _TYPES:
+        raise InputError(f"{name} states the ElementType {quoted(stated, 40)}; numbers are read. Save it again.")
+    big = _yes(fields, "BinaryDataByteOrderMSB", "ElementByteOrderMSB")
+    return np.dtype((">" if big else "<") + _TYPES[stated])
+
+
+def _body(file: IO[bytes], path: Path, fields: Mapping[str, str], end: int, expected: int) -> bytes | bytearray:
+    if fields.get("BinaryData", "True").lower() in ("false", "0"):
+        raise InputError(f"{path.name} keeps its voxels as text; save it again in binary form.")
+    place = fields["ElementDataFile"]
+    if place.upper() == "LOCAL":
+        file.seek(end)
+        return _decoded(file, path, fields, expected)
+    if place.upper().startswith("LIST") or "%" in place or not place:
+        raise InputError(f"{path.name} names a list of data files; save it again as one file.")
+    data = path.parent / place
+    if not data.exists():
+        raise InputError(f"{path.name} names the data file {quoted(place, 80)}, which is missing; copy both files together.")
+    with open_file(data) as detached:
+        return _decoded(detached, data, fields, expected)
+
+
+def _decoded(file: IO[bytes], path: Path, fields: Mapping[str, str], expected: int) -> bytes | bytearray:
+    size, name = path.stat().st_size, path.name
+    skip = _whole(fields.get("HeaderSize", "0"), "HeaderSize", name)[0]
+    if skip == -1 and not _yes(fields, "CompressedData"):
+        skip = size - expected - file.tell()
+    if skip < 0:
+        require_length(size - file.tell(), expected, name)
+        raise InputError(f"{name} states HeaderSize = {skip}; a length is needed. Save it again.")
+    file.seek(skip, 1)
+    if not _yes(fields, "CompressedData"):
+        return read_exactly(file, expected, size, name)
+    return unpack_zlib(file, expected, name)

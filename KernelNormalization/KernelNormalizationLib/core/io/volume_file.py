@@ -1,0 +1,35 @@
+"""One door for image files that are no DICOM: by suffix to the reader that knows the format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from ..errors import InputError
+from .metaimage_file import read_metaimage
+from .nifti_header import NIFTI_SUFFIXES, read_nifti
+from .nrrd_file import read_nrrd
+
+VOLUME_SUFFIXES = (".nrrd", ".nhdr", ".nii", ".nii.gz", ".mha", ".mhd")
+
+
+def read_image_file(path: Path) -> sitk.Image:
+    """Read a NRRD, NIfTI or MetaImage file, a scan or a mask, whose header and content fit together.
+
+    Raises:
+        InputError: anything that keeps the file from being a three-dimensional image of one real number a voxel.
+    """
+    name = path.name.lower()
+    try:
+        if name.endswith(NIFTI_SUFFIXES):
+            return read_nifti(path).to_itk()
+        if name.endswith((".nrrd", ".nhdr")):
+            return read_nrrd(path).to_itk()
+        if name.endswith((".mha", ".mhd")):
+            return read_metaimage(path).to_itk()
+    except MemoryError as error:
+        raise InputError(f"{path.name} needs more memory than this machine has free; close other programs.") from error
+    except OSError as error:
+        raise InputError(f"{path.name} cannot be read ({error.strerror}); check the drive and copy it again.") from error
+    raise InputError(f"{path.name} is not one of {', '.join(VOLUME_SUFFIXES)}; save it as one of these.")

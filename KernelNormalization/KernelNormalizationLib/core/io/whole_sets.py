@@ -1,0 +1,207 @@
+"""Files that belong together are written as one set: after a kill at any moment there is the old set or the new one.
+
+A set is written into a private folder and moved into place at the end. A folder of its own is replaced as a whole, in one step
+of the file system. Where that cannot be, files are moved one by one after the private folder was marked as complete, and
+whoever opens the folder next finishes what was interrupted (:func:`finish_interrupted`); no old file ever stands beside a new
+one meanwhile.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import logging
+import os
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+
+logger = logging.getLogger(__name__)
+
+PRIVATE_PREFIX = ".ctkernel-unfinished-"
+# In the private folder: who writes, and, once every file is whole, which files replace those in the target in this order.
+OWNER, COMPLETE = ".owner.json", ".complete.json"
+# A folder with more files beside the set's was not made for it.
+MOST_OTHER_FILES = 100
+# A private folder without a known writer is left over after this time; no run takes as long.
+ABANDONED_SECONDS = 24 * 3600.0
+# renameat2(2) and renamex_np(2)
+AT_FDCWD, RENAME_EXCHANGE = -100, 2
+
+
+def require_set_writable(folder: Path, names: Sequence[str] = ()) -> None:
+    """Check, before any work is done, that a set can be written into ``folder``; it need not exist.
+
+    Args:
+        folder: where the set will lie.
+        names: of its files, as far as known.
+
+    Raises:
+        InputError: ``folder`` is a file or not writable, or one of ``names`` in it is a folder.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file; give a folder.")
+    existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise InputError(f"The folder {existing} is not writable; choose another, or ask for the permission to write there.")
+    for name in names:
+        if (folder / name).is_dir():
+            raise InputError(f"{folder / name} is a folder where a file is to be written; move it away or write elsewhere.")
+
+
+@contextmanager
+def whole_set(folder: Path, names: Sequence[str] = (), own_folder: bool = True) -> Iterator[Path]:
+    """A private folder whose files all get into ``folder`` when the block ends, and none of them if it does not.
+
+    Other files in ``folder`` stay. Hidden files are left out.
+
+    Args:
+        folder: where the set goes; made if it does not exist.
+        names: of files that belong to such a set: an older one that is not written anew is removed.
+        own_folder: whether ``folder`` was made for such sets, so that it may be replaced as a whole.
+
+    Raises:
+        InputError: ``folder`` cannot be written to, or holds a folder of a file's name; nothing is changed.
+    """
+    require_set_writable(folder)
+    folder = folder.resolve()
+    for place in (folder, folder.parent):
+        finish_interrupted(place)
+    beside = not folder.exists() or (own_folder and _may_be_replaced(folder))
+    home = folder.parent if beside else folder
+    home.mkdir(parents=True, exist_ok=True)
+    private = Path(tempfile.mkdtemp(dir=home, prefix=PRIVATE_PREFIX))
+    try:
+        _write_whole(private / OWNER, {"host": socket.gethostname(), "process": os.getpid()})
+        yield private
+        written = sorted(path.name for path in private.iterdir() if not path.name.startswith("."))
+        gone = [name for name in names if name not in written]
+        require_set_writable(folder, (*written, *gone))
+        if not (beside and _replaced_as_a_whole(private, folder, gone)):
+            if beside:
+                private = private.rename(folder / private.name)
+            _write_whole(private / COMPLETE, {"written": written, "gone": gone})
+            _move_into_place(private, folder)
+    finally:
+        # a set that is complete is finished by whoever comes next
+        if private.exists() and not (private / COMPLETE).exists():
+            shutil.rmtree(private, ignore_errors=True)
+
+
+def _may_be_replaced(folder: Path) -> bool:
+    """Whether nothing in or around the folder keeps it from being exchanged for another one."""
+    is_here = Path.cwd().is_relative_to(folder)
+    return not is_here and not folder.is_mount() and os.access(folder.parent, os.W_OK | os.X_OK)
+
+
+def _replaced_as_a_whole(private: Path, folder: Path, gone: Sequence[str]) -> bool:
+    """Put ``private`` in the place of ``folder`` in one step; false, with nothing changed, where that cannot be done."""
+    (private / OWNER).unlink()
+    if not folder.exists():
+        private.chmod(0o777 & ~current_umask())
+        private.rename(folder)
+        return True
+    others = [path for path in folder.iterdir() if path.name not in gone and not (private / path.name).exists()]
+    linked = []
+    try:
+        if len(others) > MOST_OTHER_FILES or any(path.is_symlink() or not path.is_file() for path in others):
+            return False
+        for path in others:
+            os.link(path, private / path.name)
+            linked.append(private / path.name)
+        shutil.copymode(folder, private)
+        if _exchanged(private, folder):
+            # what came into the old folder meanwhile
+            for path in private.iterdir():
+                if path.name not in gone and not (folder / path.name).exists():
+                    path.rename(folder / path.name)
+            return True
+    except OSError:
+        logger.debug("The folder cannot be replaced as a whole", exc_info=True)
+    for path in linked:
+        path.unlink()
+    return False
+
+
+def _exchanged(first: Path, second: Path) -> bool:
+    """Exchange two folders in one step (Linux, macOS); false where the system cannot."""
+    library: Any = ctypes.CDLL(None, use_errno=True) if os.name == "posix" else None
+    names = os.fsencode(first), os.fsencode(second)
+    if hasattr(library, "renameat2"):
+        return bool(library.renameat2(AT_FDCWD, names[0], AT_FDCWD, names[1], RENAME_EXCHANGE) == 0)
+    if hasattr(library, "renamex_np"):
+        return bool(library.renamex_np(*names, RENAME_EXCHANGE) == 0)
+    return False
+
+
+def finish_interrupted(folder: Path) -> None:
+    """Finish the sets that were complete when their writer was killed, and remove the others whose writer is gone.
+
+    Args:
+        folder: where sets are written; nothing happens if it does not exist.
+    """
+    if not folder.is_dir():
+        return
+    for private in sorted(folder.glob(PRIVATE_PREFIX + "*")):
+        if not _is_abandoned(private):
+            continue
+        if (private / COMPLETE).is_file():
+            _move_into_place(private, folder)
+        else:
+            shutil.rmtree(private, ignore_errors=True)
+
+
+def _move_into_place(private: Path, folder: Path) -> None:
+    content = json.loads((private / COMPLETE).read_text(encoding="utf-8"))
+    written, gone = content["written"], content["gone"]
+    waiting = [name for name in written if (private / name).exists()]
+    if len(waiting) == len(written):
+        # no old file stands beside a new one that it does not belong to, not even until the last one is there
+        for name in (*written[1:], *gone):
+            (folder / name).unlink(missing_ok=True)
+    for name in waiting:
+        (private / name).replace(folder / name)
+    shutil.rmtree(private, ignore_errors=True)
+
+
+def _is_abandoned(private: Path) -> bool:
+    """Whether the writer of a private folder is gone: by its process on this machine, else by the folder's age."""
+    try:
+        owner = json.loads((private / OWNER).read_text(encoding="utf-8"))
+        if os.name == "posix" and owner["host"] == socket.gethostname():
+            os.kill(int(owner["process"]), 0)
+            return False
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    except (OSError, ValueError, KeyError, TypeError):
+        logger.debug("No owner in %s", private, exc_info=True)
+    try:
+        return time.time() - private.stat().st_mtime > ABANDONED_SECONDS
+    except OSError:
+        return False
+
+
+def _write_whole(path: Path, content: object) -> None:
+    """JSON that is there entirely or not at all, even after a power cut."""
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def current_umask() -> int:
+    """The process's file mode mask."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

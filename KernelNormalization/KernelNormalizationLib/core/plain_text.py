@@ -1,0 +1,77 @@
+"""The one place where text from outside (headers, file names, cards) becomes text for people."""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+from collections.abc import Container
+
+# A tag longer than this is no name of anything; the rest is cut.
+LONGEST = 200
+# Characters with which a cell of a table becomes a formula when a spreadsheet opens it.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+
+
+def plain(text: object, longest: int = LONGEST) -> str:
+    """One line without control, direction or unassigned characters, so that no text can steer a terminal or reorder a line.
+
+    Args:
+        text: anything from outside.
+        longest: what is longer ends in "…".
+    """
+    kept = "".join(_printable(character) for character in str(text))
+    line = " ".join(kept.split())
+    return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def _printable(character: str) -> str:
+    if character in "\t\n\r\v\f":
+        return " "
+    # Cc control, Cf format (direction marks), Cs surrogates of names that are not UTF-8, Co private, Cn unassigned
+    return "\N{REPLACEMENT CHARACTER}" if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn") else character
+
+
+def quoted(text: object, longest: int = 40) -> str:
+    """:func:`plain` in quotation marks, for messages."""
+    return f"“{plain(text, longest)}”"
+
+
+def for_html(text: object) -> str:
+    """Safe in the text and in the quoted attributes of a web page or a rich-text widget."""
+    return html.escape(printable_lines(text), quote=True)
+
+
+def for_pdf(text: object, glyphs: Container[int] | None = None) -> str:
+    """Safe for matplotlib, which reads text between two dollar signs as a formula.
+
+    Args:
+        text: one or several lines.
+        glyphs: code points that the font can draw; others become "?" (the web page shows them).
+    """
+    lines = printable_lines(text).replace("$", r"\$")
+    if glyphs is None:
+        return lines
+    return "".join(c if c == "\n" or ord(c) in glyphs else "?" for c in lines)
+
+
+def for_csv(text: object) -> str:
+    """Safe as a cell of a table: a spreadsheet takes no text for a formula."""
+    line = plain(text)
+    return "'" + line if line.startswith(_FORMULA) and not _NUMBER.fullmatch(line) else line
+
+
+def for_terminal(text: object, encoding: str | None) -> str:
+    """Safe for a terminal: no control characters but line ends, and only what its encoding can show.
+
+    Args:
+        text: one or several lines.
+        encoding: the stream's, such as ``"cp1252"``; ``None`` is taken for ASCII.
+    """
+    return printable_lines(text).encode(encoding or "ascii", "replace").decode(encoding or "ascii", "replace")
+
+
+def printable_lines(text: object) -> str:
+    """One or several lines without control, direction or unassigned characters."""
+    return "\n".join("".join(_printable(character) for character in line) for line in str(text).split("\n"))

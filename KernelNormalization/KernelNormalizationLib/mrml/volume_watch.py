@@ -1,0 +1,30 @@
+"""Tells when a chosen volume becomes another one: its transform is hardened or removed, its voxels come late."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+class VolumeWatch:
+    """Observes one volume node at a time.
+
+    Args:
+        changed: called after the node's transform or voxels changed.
+    """
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self._changed = changed
+        self._node: Any = None
+        self._tags: list[int] = []
+
+    def follow(self, node: Any | None) -> None:
+        """Watch ``node`` from now on, and no other; ``None`` for none."""
+        if node is self._node:
+            return
+        for tag in self._tags:
+            self._node.RemoveObserver(tag)
+        self._node, self._tags = node, []
+        if node is not None:
+            events = (node.TransformModifiedEvent, node.ImageDataModifiedEvent)
+            self._tags = [node.AddObserver(event, lambda *_: self._changed()) for event in events]

@@ -1,0 +1,81 @@
+"""Titles of the review's slice views; each says what its own view shows, whatever was put there and by whom."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import slicer
+import vtk
+
+from ..mrml import provenance
+
+DIFFERENCE_ATTRIBUTE = "CTKernelNormalization.Difference"
+LONGEST_NAME = 30
+# Orange for what the scanner made, green for what a normalization drew, violet for a difference.
+ORIGINAL_COLOR, SYNTHETIC_COLOR, DIFFERENCE_COLOR = (0.78, 0.47, 0.0), (0.18, 0.55, 0.34), (0.42, 0.35, 0.80)
+EMPTY_COLOR = (0.5, 0.5, 0.5)
+
+
+def titleOf(volumeNode: Any | None) -> str:
+    """Title of a view that shows ``volumeNode``: what kind of volume it is, and its name."""
+    if volumeNode is None:
+        return "Empty"
+    name = str(volumeNode.GetName())
+    if isDifference(volumeNode):
+        return "Difference (HU)"
+    if provenance.isSynthetic(volumeNode):
+        told = name.replace("(synthetic)", "").replace("(synthetic, ", "(").strip()  # the method in brackets stays
+        return f"Synthetic: {shortened(told)}"
+    return f"Original: {shortened(name)}"
+
+
+def colorOf(volumeNode: Any | None) -> tuple[float, float, float]:
+    """Red, green and blue, 0 to 1, of the bar above a view that shows ``volumeNode``."""
+    if volumeNode is None:
+        return EMPTY_COLOR
+    if isDifference(volumeNode):
+        return DIFFERENCE_COLOR
+    return SYNTHETIC_COLOR if provenance.isSynthetic(volumeNode) else ORIGINAL_COLOR
+
+
+def isDifference(volumeNode: Any) -> bool:
+    """Whether the voxels of ``volumeNode`` are one volume minus another."""
+    return str(volumeNode.GetAttribute(DIFFERENCE_ATTRIBUTE)).lower() == "true"
+
+
+def shortened(name: str, longest: int = LONGEST_NAME) -> str:
+    """``name`` in at most ``longest`` characters, its middle left out: series names differ at both ends."""
+    if len(name) <= longest:
+        return name
+    end = (longest - 1) // 2
+    return f"{name[: longest - 1 - end]}…{name[-end:]}"
+
+
+class ViewTitles:
+    """Keeps the titles of some slice views true while volumes are exchanged in them."""
+
+    def __init__(self) -> None:
+        self._observed: list[tuple[Any, int]] = []
+
+    def follow(self, layoutNames: list[str]) -> None:
+        """Title the views with these singleton tags now and at every change; views that do not exist are left out."""
+        self.stop()
+        for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+            if composite.GetLayoutName() in layoutNames:
+                tag = composite.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda caller, _event: _title(caller))
+                self._observed.append((composite, tag))
+                _title(composite)
+
+    def stop(self) -> None:
+        """Follow no view any more."""
+        for composite, tag in self._observed:
+            composite.RemoveObserver(tag)
+        self._observed = []
+
+
+def _title(composite: Any) -> None:
+    sliceNode = slicer.mrmlScene.GetNodeByID(f"vtkMRMLSliceNode{composite.GetLayoutName()}")
+    volume = slicer.mrmlScene.GetNodeByID(composite.GetBackgroundVolumeID() or "")
+    if sliceNode is not None and sliceNode.GetLayoutLabel() != titleOf(volume):
+        sliceNode.SetLayoutLabel(titleOf(volume))
+        sliceNode.SetLayoutColor(*colorOf(volume))

@@ -1,1 +1,0 @@
-"""The report of a measurement: page, PDF, tables, figures."""
