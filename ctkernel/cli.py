@@ -29,6 +29,7 @@ from KernelNormalizationLib.core.suitability import assess
 from KernelNormalizationLib.core.volume import CTVolume
 
 from .console import cancellable, print_json, print_lines, run_command
+from .dicom_export import add_export
 from .quantification_files import agreement_lines, indices_table, lung_mask_for, quantify, read_provenance
 from .report.tables import json_record
 from .report.text import interval_lines
@@ -200,6 +201,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_normalize(commands, common)
     _add_quantify(commands, common)
     _add_change(commands, common)
+    add_export(commands, common)
     describe_parser = commands.add_parser("info", parents=[common], help="say what a scan is and whether it can be normalized")
     describe_parser.add_argument("scan", type=Path, help=SCAN_HELP)
     _add_kernel(describe_parser)
