@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -118,10 +119,11 @@ def test_what_an_archive_strips_of_the_source_stays_away(tmp_path: Path) -> None
         ds.PatientIdentityRemoved, ds.LossyImageCompression, ds.SmallestImagePixelValue = "YES", "01", 3
         earlier = pydicom.Dataset()
         earlier.Manufacturer = "An archive"
+        earlier.add_new(0x00091001, "LO", "vendor")
         ds.ContributingEquipmentSequence = [earlier]
 
     _, source, images = exported(tmp_path / "in", tmp_path / "out", change=private)
-    assert not any(element.tag.is_private for element in images[0])
+    assert not any(element.tag.is_private for element in images[0].iterall())
     assert (images[0].PatientIdentityRemoved, images[0].LossyImageCompression) == ("YES", "01")
     assert "SmallestImagePixelValue" not in images[0]
     assert [i.Manufacturer for i in images[0].ContributingEquipmentSequence] == ["An archive", "CTKernelNormalization"]
@@ -198,6 +200,46 @@ def test_what_would_mislead_is_refused_and_leaves_nothing(tmp_path: Path) -> Non
     moved = replace(made, geometry=replace(made.geometry, origin=(0.0, 0.0, 0.0)))
     refused(tmp_path, moved, source, RECORD, "does not lie where")
     refused(tmp_path, replace(made, hu=made.hu[:-1]), source, RECORD, "slices, rows, columns")
+
+
+def test_a_multi_frame_source_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    write_series(tmp_path / "in", chest_slices())
+    source, volume = pick_series(find_series(tmp_path / "in"), None), read_volume(tmp_path / "in")
+    image = pydicom.dcmread(source[0].path)
+    image.NumberOfFrames = 10
+    image.save_as(source[0].path)
+    with pytest.raises(InputError, match="single-frame CT images first"):
+        export_series(synthetic_of(volume), source, RECORD, tmp_path / "out")
+
+
+def test_odd_values_of_a_source_are_carried_along_without_quoting_them(tmp_path: Path) -> None:
+    def odd(k: int, ds: pydicom.Dataset) -> None:
+        ds.PatientName = "Doe-Jane"
+        ds.PatientID = "PID" + 70 * "4"  # longer than LO allows
+        ds.SpecificCharacterSet, ds.StudyDescription = "ISO_IR 100", "Brustkorb für Übersicht"
+
+    with warnings.catch_warnings(record=True):
+        warnings.simplefilter("always")
+        write_series(tmp_path / "in", chest_slices(), change=odd)
+        source, volume = pick_series(find_series(tmp_path / "in"), None), synthetic_of(read_volume(tmp_path / "in"))
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        export_series(volume, source, RECORD, tmp_path / "out")
+    assert warned == []
+    with warnings.catch_warnings(record=True):
+        image = pydicom.dcmread(tmp_path / "out" / "ct_0001.dcm")
+        assert (image.PatientName, image.PatientID) == ("Doe-Jane", "PID" + 70 * "4")
+        assert image.StudyDescription == "Brustkorb für Übersicht"
+
+
+def test_highdicom_reads_the_same_volume(tmp_path: Path) -> None:
+    hd = pytest.importorskip("highdicom", reason="highdicom (the extra dicom) is not installed")
+    volume, _, images = exported(tmp_path / "in", tmp_path / "out")
+    found = hd.get_volume_from_series(images)
+    corner = found.affine[:3, 3]  # highdicom may stack from either end
+    order = 1 if np.allclose(corner, images[0].ImagePositionPatient) else -1
+    np.testing.assert_array_equal(found.array[::order], np.rint(volume.hu))
+    assert found.frame_of_reference_uid == images[0].FrameOfReferenceUID
 
 
 def test_a_synthetic_series_is_no_source(tmp_path: Path) -> None:

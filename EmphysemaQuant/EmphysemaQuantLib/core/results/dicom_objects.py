@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.io.dicom_derived import SOFTWARE, is_synthetic_header, new_uid
+from KernelNormalizationLib.core.io.dicom_derived import SOFTWARE, is_synthetic_header, new_uid, without_quotes
 from KernelNormalizationLib.core.methods.protocol import TARGET_KERNEL
 from KernelNormalizationLib.core.volume import BoolArray
 
@@ -100,6 +100,7 @@ _KINDS = (
 )
 
 
+@without_quotes()
 def segmentation_object(
     images: Sequence[Dataset], lung_mask: LungMask, emphysema: BoolArray, threshold_hu: float, maker: Maker
 ) -> Dataset:
@@ -150,6 +151,7 @@ def segmentation_object(
     return segmentation
 
 
+@without_quotes()
 def report_object(
     images: Sequence[Dataset], segmentation: Dataset, regions: Sequence[RegionIndices], maker: Maker
 ) -> Dataset:

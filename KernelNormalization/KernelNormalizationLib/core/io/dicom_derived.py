@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -32,7 +34,9 @@ _COPIED = (
     "FrameOfReferenceUID", "PositionReferenceIndicator", "Laterality", "InstanceNumber", "PatientOrientation", "SliceLocation",
     "ImagePositionPatient", "ImageOrientationPatient", "SamplesPerPixel", "PhotometricInterpretation", "Rows", "Columns",
     "PixelSpacing", "WindowCenter", "WindowWidth", "WindowCenterWidthExplanation", "LossyImageCompression",
-    "LossyImageCompressionRatio", "LossyImageCompressionMethod", "IssuerOfPatientID",
+    "LossyImageCompressionRatio", "LossyImageCompressionMethod", "ProcedureCodeSequence",
+    "PhysiciansOfRecord", "ConsultingPhysicianName", "AdmittingDiagnosesDescription", "AdmissionID",
+    "PatientState", "RequestingService", "InstitutionAddress", "InstitutionalDepartmentName",
 )  # fmt: skip
 # Type 2 of the CT image: present even where the source does not know them.
 _EMPTY_IF_ABSENT = (
@@ -57,6 +61,14 @@ class SyntheticSeries:
     series_uid: str
     number: int
     made: datetime
+
+
+@contextmanager
+def without_quotes() -> Iterator[None]:
+    """No warnings of DICOM libraries: they quote what they find odd, a patient's name too, and would put it into logs."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def new_series(record: Mapping[str, Any], source: Dataset) -> SyntheticSeries:
@@ -174,6 +186,7 @@ def _copied(source: Dataset) -> Dataset:
         group = element.tag.group
         if element.tag.element and (element.tag in keywords or (group in _COPIED_GROUPS and not element.tag.is_private)):
             kept.add(copy.deepcopy(element))  # a shared element would change with the copy
+    kept.remove_private_tags()  # inside copied sequences too
     for keyword in _EMPTY_IF_ABSENT:
         if keyword not in kept:
             setattr(kept, keyword, None)

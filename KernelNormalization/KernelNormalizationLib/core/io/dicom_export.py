@@ -16,7 +16,7 @@ import pydicom
 from ..errors import CTKernelError, InputError
 from ..progress import Progress, ProgressTracker
 from ..volume import CTVolume, FloatArray
-from .dicom_derived import derived_header, is_synthetic_header, marked_by_header, new_series, require_original
+from .dicom_derived import derived_header, is_synthetic_header, marked_by_header, new_series, require_original, without_quotes
 from .dicom_encoding import Encoding, choose_encoding
 from .dicom_series import Series
 
@@ -80,6 +80,7 @@ def staged_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(private, ignore_errors=True)
 
 
+@without_quotes()
 def export_series(
     volume: CTVolume, source: Series, record: Mapping[str, Any], folder: Path, progress: Progress | None = None
 ) -> ExportedSeries:
@@ -139,9 +140,16 @@ def matched_headers(volume: CTVolume, source: Series) -> list[pydicom.Dataset]:
             "There is no source series. A synthetic CT is exported into the study of the scanner's series, never into a new "
             "one without patient and date; give the DICOM folder that the volume was made from."
         )
+    headers = [pydicom.dcmread(item.path, stop_before_pixels=True) for item in source]
+    for header in headers:
+        if int(header.get("NumberOfFrames") or 1) > 1 or "ImagePositionPatient" not in header:
+            raise InputError(
+                "The source series is multi-frame (enhanced CT) or states no positions, and a derived series has one image a "
+                "slice; export the scan as single-frame CT images first."
+            )
     geometry = volume.geometry
     row, column, step = (np.asarray(geometry.direction)[:, n] for n in range(3))
-    ordered = sorted((pydicom.dcmread(item.path, stop_before_pixels=True) for item in source), key=_along(step))
+    ordered = sorted(headers, key=_along(step))
     first = ordered[0]
     if (len(ordered), int(first.Rows), int(first.Columns)) != volume.shape:
         found = (len(ordered), int(first.Rows), int(first.Columns))
