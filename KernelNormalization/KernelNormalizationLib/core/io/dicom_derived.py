@@ -102,7 +102,7 @@ def derived_header(source: Dataset, series: SyntheticSeries) -> FileDataset:
     image.DerivationDescription = derivation_text(series.record, source)
     image.DerivationCodeSequence = [code("113087", "DCM", "Smoothing")]
     image.SourceImageSequence = [_source_reference(source)]
-    earlier = list(source.get("ContributingEquipmentSequence") or [])
+    earlier = list(image.get("ContributingEquipmentSequence") or [])
     image.ContributingEquipmentSequence = [*earlier, equipment(series.record, series.made)]
     return image
 
