@@ -21,7 +21,7 @@ from EmphysemaQuantLib.core.results.dicom_objects import (
 )
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.io.dicom_export import ExportedSeries, export_series, staged_folder, stored_hu
-from KernelNormalizationLib.core.io.dicom_series import Series, find_series, pick_series, read_header
+from KernelNormalizationLib.core.io.dicom_series import find_series, pick_series, read_header
 from KernelNormalizationLib.core.io.file_conversion import provenance_path
 from KernelNormalizationLib.core.io.reading import read_volume
 from KernelNormalizationLib.core.io.writing import RESEARCH_USE
@@ -106,8 +106,8 @@ def required_provenance(volume: Path) -> dict[str, Any]:
     return record
 
 
-def source_series(path: Path, wanted: str | None, record: Mapping[str, Any]) -> Series:
-    """The source series in a folder, or that of one file; among several the one the provenance names.
+def source_series(path: Path, wanted: str | None, record: Mapping[str, Any]) -> list[Path]:
+    """The files of the source series in a folder, or that of one file; among several the one the provenance names.
 
     Raises:
         InputError: no DICOM there, or several series and no choice.
@@ -124,7 +124,7 @@ def source_series(path: Path, wanted: str | None, record: Mapping[str, Any]) -> 
         path, wanted = path.parent, str(header.get("SeriesInstanceUID", ""))
     found = find_series(path)
     told = (record.get("input") or {}).get("series_instance_uid")
-    return pick_series(found, told if wanted is None and told in found else wanted)
+    return [item.path for item in pick_series(found, told if wanted is None and told in found else wanted)]
 
 
 def measured_regions(

@@ -17,7 +17,7 @@ from core.dicomseries import chest_slices, write_series
 
 from KernelNormalizationLib.core.errors import Cancelled, InputError
 from KernelNormalizationLib.core.io.dicom_export import export_series, is_synthetic_header, marked_by_header, stored_hu
-from KernelNormalizationLib.core.io.dicom_series import Series, find_series, pick_series, read_series
+from KernelNormalizationLib.core.io.dicom_series import find_series, pick_series, read_series
 from KernelNormalizationLib.core.io.reading import read_volume
 from KernelNormalizationLib.core.progress import ProgressTracker
 from KernelNormalizationLib.core.volume import CTVolume
@@ -30,16 +30,21 @@ SIGNS = ("ContributingEquipmentSequence", "SeriesDescription", "ImageComments", 
 OBLIQUE = (0.8, 0.6, 0.0, -0.6, 0.8, 0.0)
 
 
+def files_of(folder: Path) -> list[Path]:
+    """The files of the only series in a folder, last one first."""
+    return [item.path for item in pick_series(find_series(folder), None)][::-1]
+
+
 def synthetic_of(volume: CTVolume, seed: int = 2) -> CTVolume:
     """The volume with noise added, fractions of an HU included."""
     noise = np.random.default_rng(seed).normal(0.0, 20.0, volume.shape).astype(np.float32)
     return volume.with_hu(np.maximum(volume.hu + noise, np.float32(-1024.0)), name="made", synthetic=True)
 
 
-def exported(folder: Path, out: Path, **changes: Any) -> tuple[CTVolume, Series, list[pydicom.Dataset]]:
+def exported(folder: Path, out: Path, **changes: Any) -> tuple[CTVolume, list[Path], list[pydicom.Dataset]]:
     """A synthetic volume of a series written with ``changes``, the source, and the images in slice order."""
     write_series(folder, changes.pop("hu", chest_slices()), **changes)
-    source = pick_series(find_series(folder), None)
+    source = files_of(folder)
     volume = synthetic_of(read_volume(folder))
     export_series(volume, source, RECORD, out)
     return volume, source, [pydicom.dcmread(path) for path in sorted(out.iterdir())]
@@ -64,13 +69,13 @@ def test_voxels_and_places_come_back_as_stored(tmp_path: Path, changes: dict[str
     mine = read_volume(tmp_path / "out")
     np.testing.assert_array_equal(mine.hu, pixels.astype(np.float32))
     assert mine.geometry.matches(volume.geometry, 1e-6)
-    headers = sorted((pydicom.dcmread(s.path) for s in source), key=lambda h: h.InstanceNumber)
+    headers = sorted((pydicom.dcmread(path) for path in source), key=lambda h: h.InstanceNumber)
     assert [i.ImagePositionPatient for i in images] == [h.ImagePositionPatient for h in headers]
 
 
 def test_the_series_says_what_it_is_and_where_it_belongs(tmp_path: Path) -> None:
     _, source, images = exported(tmp_path / "in", tmp_path / "out")
-    headers = {h.SOPInstanceUID: h for h in (pydicom.dcmread(s.path) for s in source)}
+    headers = {h.SOPInstanceUID: h for h in (pydicom.dcmread(path) for path in source)}
     assert len({i.SOPInstanceUID for i in images} | set(headers)) == 2 * len(images)
     for image in images:
         (reference,) = image.SourceImageSequence
@@ -101,7 +106,7 @@ def test_any_one_sign_tells_that_it_is_synthetic(tmp_path: Path, sign: str) -> N
     only = pydicom.Dataset()
     only[sign] = images[0][sign]
     assert is_synthetic_header(only)
-    assert not is_synthetic_header(pydicom.dcmread(source[0].path))
+    assert not is_synthetic_header(pydicom.dcmread(source[0]))
 
 
 def test_a_volume_read_from_it_can_be_marked_as_the_files_of_this_project_are(tmp_path: Path) -> None:
@@ -110,7 +115,7 @@ def test_a_volume_read_from_it_can_be_marked_as_the_files_of_this_project_are(tm
     assert marked.synthetic
     assert (marked.acquisition.kernel, marked.name) == ("B20f (synthetic)", "CT B20f (synthetic)")
     original = read_volume(tmp_path / "in")
-    assert marked_by_header(original, pydicom.dcmread(source[0].path)) is original
+    assert marked_by_header(original, pydicom.dcmread(source[0])) is original
 
 
 def test_what_an_archive_strips_of_the_source_stays_away(tmp_path: Path) -> None:
@@ -127,7 +132,7 @@ def test_what_an_archive_strips_of_the_source_stays_away(tmp_path: Path) -> None
     assert (images[0].PatientIdentityRemoved, images[0].LossyImageCompression) == ("YES", "01")
     assert "SmallestImagePixelValue" not in images[0]
     assert [i.Manufacturer for i in images[0].ContributingEquipmentSequence] == ["An archive", "CTKernelNormalization"]
-    assert len(pydicom.dcmread(source[0].path).ContributingEquipmentSequence) == 1
+    assert len(pydicom.dcmread(source[0]).ContributingEquipmentSequence) == 1
 
 
 def test_padding_comes_back_exactly_and_is_declared(tmp_path: Path) -> None:
@@ -150,7 +155,7 @@ def test_the_sources_bits_are_kept_where_they_hold_the_values(tmp_path: Path) ->
         ds.BitsStored, ds.HighBit = 12, 11
 
     write_series(tmp_path / "in", chest_slices(), change=twelve)
-    source, volume = pick_series(find_series(tmp_path / "in"), None), read_volume(tmp_path / "in")
+    source, volume = files_of(tmp_path / "in"), read_volume(tmp_path / "in")
     fits = export_series(synthetic_of(volume), source, RECORD, tmp_path / "fits")
     assert (fits.encoding.bits, fits.encoding.from_source) == (12, True)
     bright = volume.hu.copy()
@@ -162,7 +167,7 @@ def test_the_sources_bits_are_kept_where_they_hold_the_values(tmp_path: Path) ->
 
 def test_values_the_sources_numbers_cannot_hold_get_a_signed_encoding_and_it_is_said(tmp_path: Path) -> None:
     write_series(tmp_path / "in", chest_slices())
-    source, volume = pick_series(find_series(tmp_path / "in"), None), read_volume(tmp_path / "in")
+    source, volume = files_of(tmp_path / "in"), read_volume(tmp_path / "in")
     dark = volume.hu.copy()
     dark[0, 0, 0] = -1500.0
     made = volume.with_hu(dark, name="made", synthetic=True)
@@ -174,7 +179,7 @@ def test_values_the_sources_numbers_cannot_hold_get_a_signed_encoding_and_it_is_
 
 def test_a_flipped_stack_is_matched_slice_by_slice(tmp_path: Path) -> None:
     write_series(tmp_path / "in", chest_slices())
-    source, volume = pick_series(find_series(tmp_path / "in"), None), read_volume(tmp_path / "in")
+    source, volume = files_of(tmp_path / "in"), read_volume(tmp_path / "in")
     made = synthetic_of(volume)
     g = volume.geometry
     top = tuple(float(v) for v in (g.ijk_to_lps @ [0, 0, volume.shape[0] - 1, 1])[:3])
@@ -184,7 +189,7 @@ def test_a_flipped_stack_is_matched_slice_by_slice(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_volume(tmp_path / "out").hu, np.rint(made.hu))
 
 
-def refused(tmp_path: Path, volume: CTVolume, source: Series, record: dict[str, Any], words: str) -> None:
+def refused(tmp_path: Path, volume: CTVolume, source: list[Path], record: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words):
         export_series(volume, source, record, tmp_path / "out")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in"]
@@ -192,7 +197,7 @@ def refused(tmp_path: Path, volume: CTVolume, source: Series, record: dict[str, 
 
 def test_what_would_mislead_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     write_series(tmp_path / "in", chest_slices())
-    source, volume = pick_series(find_series(tmp_path / "in"), None), read_volume(tmp_path / "in")
+    source, volume = files_of(tmp_path / "in"), read_volume(tmp_path / "in")
     made = synthetic_of(volume)
     refused(tmp_path, volume, source, RECORD, "not synthetic")
     refused(tmp_path, made, [], RECORD, "no source series")
@@ -204,10 +209,10 @@ def test_what_would_mislead_is_refused_and_leaves_nothing(tmp_path: Path) -> Non
 
 def test_a_multi_frame_source_is_refused_with_what_to_do(tmp_path: Path) -> None:
     write_series(tmp_path / "in", chest_slices())
-    source, volume = pick_series(find_series(tmp_path / "in"), None), read_volume(tmp_path / "in")
-    image = pydicom.dcmread(source[0].path)
+    source, volume = files_of(tmp_path / "in"), read_volume(tmp_path / "in")
+    image = pydicom.dcmread(source[0])
     image.NumberOfFrames = 10
-    image.save_as(source[0].path)
+    image.save_as(source[0])
     with pytest.raises(InputError, match="single-frame CT images first"):
         export_series(synthetic_of(volume), source, RECORD, tmp_path / "out")
 
@@ -221,7 +226,7 @@ def test_odd_values_of_a_source_are_carried_along_without_quoting_them(tmp_path:
     with warnings.catch_warnings(record=True):
         warnings.simplefilter("always")
         write_series(tmp_path / "in", chest_slices(), change=odd)
-        source, volume = pick_series(find_series(tmp_path / "in"), None), synthetic_of(read_volume(tmp_path / "in"))
+        source, volume = files_of(tmp_path / "in"), synthetic_of(read_volume(tmp_path / "in"))
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         export_series(volume, source, RECORD, tmp_path / "out")
@@ -246,7 +251,7 @@ def test_a_synthetic_series_is_no_source(tmp_path: Path) -> None:
     exported(tmp_path / "in", tmp_path / "out")
     made = synthetic_of(read_volume(tmp_path / "out"))
     with pytest.raises(InputError, match="itself synthetic"):
-        export_series(made, pick_series(find_series(tmp_path / "out"), None), RECORD, tmp_path / "again")
+        export_series(made, files_of(tmp_path / "out"), RECORD, tmp_path / "again")
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
@@ -254,7 +259,7 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     before = {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()}
     made = synthetic_of(read_volume(tmp_path / "in"))
     with pytest.raises(InputError, match="not an empty folder"):
-        export_series(made, pick_series(find_series(tmp_path / "in"), None), RECORD, tmp_path / "out")
+        export_series(made, files_of(tmp_path / "in"), RECORD, tmp_path / "out")
     assert {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()} == before
 
 
@@ -263,7 +268,7 @@ def test_a_stopped_export_leaves_nothing(tmp_path: Path) -> None:
     made = synthetic_of(read_volume(tmp_path / "in"))
     progress = ProgressTracker(is_cancelled=lambda: len(list(tmp_path.rglob("ct_*.dcm"))) >= 3)
     with pytest.raises(Cancelled):
-        export_series(made, pick_series(find_series(tmp_path / "in"), None), RECORD, tmp_path / "out", progress)
+        export_series(made, files_of(tmp_path / "in"), RECORD, tmp_path / "out", progress)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in"]
 
 
@@ -280,7 +285,7 @@ def test_real_series_come_back_exactly(parts: tuple[str, ...], tmp_path: Path) -
     folder = REAL.joinpath(*parts)
     if not folder.exists():
         pytest.skip(f"real scan {folder} is not here")
-    source = pick_series(find_series(folder), None)
+    source = files_of(folder)
     volume = synthetic_of(read_volume(folder))
     result = export_series(volume, source, RECORD, tmp_path / "out")
     again = read_volume(tmp_path / "out")

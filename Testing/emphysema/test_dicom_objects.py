@@ -21,7 +21,6 @@ from EmphysemaQuantLib.core.lungs.segmentation import LungMask
 from EmphysemaQuantLib.core.results.dicom_objects import MEASUREMENTS, Maker, report_object, segmentation_object
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.io.dicom_export import export_series
-from KernelNormalizationLib.core.io.dicom_series import find_series, pick_series
 from KernelNormalizationLib.core.io.reading import read_volume
 from KernelNormalizationLib.core.volume import BoolArray
 
@@ -53,7 +52,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
     write_series(folder / "in", chest_slices())
     volume = read_volume(folder / "in")
     made = volume.with_hu(volume.hu + np.float32(0.25), name="made", synthetic=True)
-    written = export_series(made, pick_series(find_series(folder / "in"), None), RECORD, folder / "ct")
+    written = export_series(made, sorted((folder / "in").iterdir()), RECORD, folder / "ct")
     mask = hand_drawn(made.shape)
     emphysema = emphysema_mask(made.hu, mask.mask, THRESHOLD)
     regions = compute_indices(made, mask, THRESHOLD)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,6 @@ from ..progress import Progress, ProgressTracker
 from ..volume import CTVolume, FloatArray
 from .dicom_derived import derived_header, is_synthetic_header, marked_by_header, new_series, require_original, without_quotes
 from .dicom_encoding import Encoding, choose_encoding
-from .dicom_series import Series
 
 __all__ = ["ExportedSeries", "export_series", "is_synthetic_header", "marked_by_header", "staged_folder", "stored_hu"]
 
@@ -82,13 +81,13 @@ def staged_folder(folder: Path) -> Iterator[Path]:
 
 @without_quotes()
 def export_series(
-    volume: CTVolume, source: Series, record: Mapping[str, Any], folder: Path, progress: Progress | None = None
+    volume: CTVolume, source: Sequence[Path], record: Mapping[str, Any], folder: Path, progress: Progress | None = None
 ) -> ExportedSeries:
     """Write ``volume`` as a derived CT series in the study and frame of reference of ``source``, whole or not at all.
 
     Args:
         volume: synthetic volume, HU (k, j, i), on the grid of ``source``.
-        source: slices of the scanner's series it was made from, in any order.
+        source: files of the scanner's series it was made from, in any order.
         record: provenance of the normalization.
         folder: new or empty folder; gets ``ct_0001.dcm`` and so on, in the order of the volume's slices.
         progress: told of every written slice.
@@ -129,7 +128,7 @@ def stored_hu(hu: FloatArray, encoding: Encoding) -> FloatArray:
     return encoding.hu_of(encoding.stored(hu))
 
 
-def matched_headers(volume: CTVolume, source: Series) -> list[pydicom.Dataset]:
+def matched_headers(volume: CTVolume, source: Sequence[Path]) -> list[pydicom.Dataset]:
     """Complete header of the source slice of each of the volume's slices.
 
     Raises:
@@ -140,7 +139,7 @@ def matched_headers(volume: CTVolume, source: Series) -> list[pydicom.Dataset]:
             "There is no source series. A synthetic CT is exported into the study of the scanner's series, never into a new "
             "one without patient and date; give the DICOM folder that the volume was made from."
         )
-    headers = [pydicom.dcmread(item.path, stop_before_pixels=True) for item in source]
+    headers = [pydicom.dcmread(path, stop_before_pixels=True) for path in source]
     for header in headers:
         if int(header.get("NumberOfFrames") or 1) > 1 or "ImagePositionPatient" not in header:
             raise InputError(
