@@ -106,6 +106,7 @@ def test_any_one_sign_tells_that_it_is_synthetic(tmp_path: Path, sign: str) -> N
     only = pydicom.Dataset()
     only[sign] = images[0][sign]
     assert is_synthetic_header(only)
+    assert is_synthetic_header({sign: images[0][sign].value})  # as a DICOM database gives values
     assert not is_synthetic_header(pydicom.dcmread(source[0]))
 
 

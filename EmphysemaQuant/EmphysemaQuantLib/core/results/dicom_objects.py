@@ -178,16 +178,7 @@ def report_object(
     whole = next((entry for entry in reported if entry.region == "whole"), None)
     if whole is not None and EMPHYSEMA in numbers:
         groups.append(_emphysema_group(hd, whole, segmentation, numbers[EMPHYSEMA], maker))
-    attributes = hd.sr.DeviceObserverIdentifyingAttributes(
-        uid=new_uid(), name=SOFTWARE, manufacturer_name=SOFTWARE, model_name="EmphysemaQuant"
-    )
-    observer = hd.sr.ObserverContext(_code(hd, ("121007", "DCM", "Device")), attributes)
-    content = hd.sr.MeasurementReport(
-        observation_context=hd.sr.ObservationContext(observer_device_context=observer),
-        procedure_reported=_code(hd, ("25045-6", "LN", "CT unspecified body region")),
-        imaging_measurements=groups,
-        title=_code(hd, ("126000", "DCM", "Imaging Measurement Report")),
-    )
+    content = _content(hd, groups)
     report: Dataset = hd.sr.Comprehensive3DSR(
         evidence=[*images, segmentation],
         content=content[0],
@@ -203,6 +194,20 @@ def report_object(
     )
     report.CodingSchemeIdentificationSequence = [_private_scheme()]
     return report
+
+
+def _content(hd: Any, groups: Sequence[Any]) -> Any:
+    """The report around the measurement groups: this software observed them; a CT was the procedure."""
+    attributes = hd.sr.DeviceObserverIdentifyingAttributes(
+        uid=new_uid(), name=SOFTWARE, manufacturer_name=SOFTWARE, model_name="EmphysemaQuant"
+    )
+    observer = hd.sr.ObserverContext(_code(hd, ("121007", "DCM", "Device")), attributes)
+    return hd.sr.MeasurementReport(
+        observation_context=hd.sr.ObservationContext(observer_device_context=observer),
+        procedure_reported=_code(hd, ("25045-6", "LN", "CT unspecified body region")),
+        imaging_measurements=list(groups),
+        title=_code(hd, ("126000", "DCM", "Imaging Measurement Report")),
+    )
 
 
 def _described(hd: Any, kind: _SegmentKind, number: int, threshold_hu: float, maker: Maker) -> Any:

@@ -146,11 +146,11 @@ def derivation_text(record: Mapping[str, Any], source: Dataset) -> str:
     return text[:_SHORT_TEXT]
 
 
-def is_synthetic_header(header: Dataset) -> bool:
+def is_synthetic_header(header: Dataset | Mapping[str, Any]) -> bool:
     """Whether an image was drawn by this software, told from its header.
 
     Any one sign is enough, since archives rewrite some of them: ContributingEquipmentSequence, SeriesDescription, ImageComments
-    or DerivationDescription. ``header`` needs to hold no more than these four.
+    or DerivationDescription. ``header`` needs to hold no more than these four, and may be a mapping from these keywords.
     """
     made_by = [str(item.get("Manufacturer", "")) for item in header.get("ContributingEquipmentSequence") or []]
     texts = [str(header.get(name) or "") for name in ("SeriesDescription", "ImageComments", "DerivationDescription")]

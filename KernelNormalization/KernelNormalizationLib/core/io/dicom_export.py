@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 import pydicom
+from numpy.typing import NDArray
 
 from ..errors import CTKernelError, InputError
 from ..progress import Progress, ProgressTracker
-from ..volume import CTVolume, FloatArray
+from ..volume import CTVolume, FloatArray, Geometry
 from .dicom_derived import derived_header, is_synthetic_header, marked_by_header, new_series, require_original, without_quotes
 from .dicom_encoding import Encoding, choose_encoding
 
@@ -147,7 +148,7 @@ def matched_headers(volume: CTVolume, source: Sequence[Path]) -> list[pydicom.Da
                 "slice; export the scan as single-frame CT images first."
             )
     geometry = volume.geometry
-    row, column, step = (np.asarray(geometry.direction)[:, n] for n in range(3))
+    step = np.asarray(geometry.direction)[:, 2]
     ordered = sorted(headers, key=_along(step))
     first = ordered[0]
     if (len(ordered), int(first.Rows), int(first.Columns)) != volume.shape:
@@ -158,21 +159,27 @@ def matched_headers(volume: CTVolume, source: Sequence[Path]) -> list[pydicom.Da
         )
     expected = np.asarray(geometry.origin) + np.arange(len(ordered))[:, None] * geometry.spacing[0] * step
     for header, place in zip(ordered, expected, strict=True):
-        stated = np.reshape(np.asarray(header.ImageOrientationPatient, dtype=float), (2, 3))
-        off = np.asarray(header.ImagePositionPatient, dtype=float) - place
-        along = float(off @ step)
-        same = (
-            np.allclose(stated, (row, column), atol=_DIRECTION_TOLERANCE)
-            and np.allclose([float(v) for v in header.PixelSpacing], geometry.spacing[1:], atol=1e-3)
-            and abs(along) <= _PLACE_SHARE * geometry.spacing[0]
-            and float(np.linalg.norm(off - along * step)) <= _IN_PLANE_MM + _PLACE_SHARE * geometry.spacing[1]
-        )
-        if not same:
-            raise InputError(
-                f"The volume does not lie where the source series does (slice {header.get('InstanceNumber', '?')} is "
-                f"{float(np.linalg.norm(off)):.2f} mm off or is turned); give the series that it was made from."
-            )
+        _require_place(header, place, geometry)
     return ordered
+
+
+def _require_place(header: pydicom.Dataset, place: NDArray[np.float64], geometry: Geometry) -> None:
+    """Refuse a source slice whose first pixel is not at ``place`` (LPS, mm) or whose rows and columns lie otherwise."""
+    row, column, step = np.asarray(geometry.direction).T
+    stated = np.reshape(np.asarray(header.ImageOrientationPatient, dtype=float), (2, 3))
+    off = np.asarray(header.ImagePositionPatient, dtype=float) - place
+    along = float(off @ step)
+    same = (
+        np.allclose(stated, (row, column), atol=_DIRECTION_TOLERANCE)
+        and np.allclose([float(v) for v in header.PixelSpacing], geometry.spacing[1:], atol=1e-3)
+        and abs(along) <= _PLACE_SHARE * geometry.spacing[0]
+        and float(np.linalg.norm(off - along * step)) <= _IN_PLANE_MM + _PLACE_SHARE * geometry.spacing[1]
+    )
+    if not same:
+        raise InputError(
+            f"The volume does not lie where the source series does (slice {header.get('InstanceNumber', '?')} is "
+            f"{float(np.linalg.norm(off)):.2f} mm off or is turned); give the series that it was made from."
+        )
 
 
 def _along(step: Any) -> Any:
