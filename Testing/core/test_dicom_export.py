@@ -178,6 +178,26 @@ def test_values_the_sources_numbers_cannot_hold_get_a_signed_encoding_and_it_is_
     np.testing.assert_array_equal(read_volume(tmp_path / "out").hu, stored_hu(dark, result.encoding))
 
 
+def half_steps(k: int, ds: pydicom.Dataset) -> None:
+    ds.RescaleSlope = 0.5
+    ds.PixelData = (2 * np.frombuffer(ds.PixelData, "<u2")).astype("<u2").tobytes()
+
+
+def other_intercept(k: int, ds: pydicom.Dataset) -> None:
+    ds.RescaleIntercept = -1024 - k
+    ds.PixelData = (np.frombuffer(ds.PixelData, "<u2") + k).astype("<u2").tobytes()
+
+
+@pytest.mark.parametrize(("change", "slope", "kept"), [(half_steps, 0.5, True), (other_intercept, 1.0, False)])
+def test_odd_rescaling_of_the_source_still_gives_hu(tmp_path: Path, change: Any, slope: float, kept: bool) -> None:
+    write_series(tmp_path / "in", chest_slices(), change=change)
+    volume = read_volume(tmp_path / "in")
+    made = volume.with_hu(volume.hu + np.float32(0.3), name="made", synthetic=True)
+    result = export_series(made, files_of(tmp_path / "in"), RECORD, tmp_path / "out")
+    assert (result.encoding.slope, result.encoding.from_source) == (slope, kept)
+    np.testing.assert_array_equal(read_volume(tmp_path / "out").hu, np.rint(made.hu / slope) * slope)
+
+
 def test_a_flipped_stack_is_matched_slice_by_slice(tmp_path: Path) -> None:
     write_series(tmp_path / "in", chest_slices())
     source, volume = files_of(tmp_path / "in"), read_volume(tmp_path / "in")

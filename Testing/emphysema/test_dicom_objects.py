@@ -18,7 +18,7 @@ from EmphysemaQuantLib.core.indices.density import RegionIndices, compute_indice
 from EmphysemaQuantLib.core.indices.emphysema_mask import emphysema_mask
 from EmphysemaQuantLib.core.lungs.quality_verdict import MaskQuality
 from EmphysemaQuantLib.core.lungs.segmentation import LungMask
-from EmphysemaQuantLib.core.results.dicom_objects import MEASUREMENTS, Maker, report_object, segmentation_object
+from EmphysemaQuantLib.core.results.dicom_objects import Maker, report_object, segmentation_object
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.io.dicom_export import export_series
 from KernelNormalizationLib.core.io.reading import read_volume
@@ -121,7 +121,13 @@ def test_the_reports_numbers_are_the_measurements(measured: Measured) -> None:
     groups = {g.tracking_identifier: g for g in [*with_segment, *report.content.get_image_measurement_groups()]}
     assert set(groups) == {entry.region for entry in measured.regions} | {"emphysema"}
     for entry in measured.regions:
-        expected = {code[0]: (getattr(entry, field), unit[0]) for field, code, unit in MEASUREMENTS}
+        expected = {
+            "EI": (entry.ei_percent, "%"),
+            "EV": (entry.ev_ml, "mL"),
+            "118565006": (entry.tlv_ml, "mL"),
+            "PERC15": (entry.perc15_hu, "[hnsf'U]"),
+            "112181": (entry.mld_hu, "[hnsf'U]"),
+        }
         assert numbers_of(groups[entry.region]) == expected, entry.region
     assert numbers_of(groups["emphysema"]) == {"118565006": (measured.regions[0].ev_ml, "mL")}
 

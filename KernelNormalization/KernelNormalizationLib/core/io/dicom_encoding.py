@@ -60,7 +60,9 @@ class Encoding:
 
     def in_words(self) -> str:
         """One sentence for the record."""
-        kept = "the source series' own" if self.from_source else "not the source series' own, which cannot hold the values"
+        kept = "the source series' own"
+        if not self.from_source:
+            kept = f"not {kept}, which does not hold the values of all slices"
         return (
             f"Stored as {'signed' if self.signed else 'unsigned'} {self.bits} bit with slope {self.slope:g} and intercept "
             f"{self.intercept:g} HU ({kept}), so each voxel is rounded to {self.slope:g} HU."
