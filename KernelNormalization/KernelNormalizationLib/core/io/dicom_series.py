@@ -35,6 +35,7 @@ _TAGS = [
     "NumberOfFrames", "RescaleSlope", "RescaleIntercept", "PixelPaddingValue", "PixelSpacing", "Rows", "Columns",
     "InstanceNumber", "BitsAllocated", "PixelRepresentation", "PhotometricInterpretation", "LossyImageCompression",
     "LossyImageCompressionRatio", "Exposure", "XRayTubeCurrent", "AcquisitionNumber", "PatientID", "PatientName",
+    "ImageComments", "DerivationDescription", "ContributingEquipmentSequence",
 ]  # fmt: skip
 # Classes of images of a CT series; of any other class a file without pixels is no damaged slice.
 _CT_CLASSES = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")

@@ -10,6 +10,7 @@ import SimpleITK as sitk
 from ..errors import InputError
 from ..plain_text import plain
 from ..volume import Acquisition, CTVolume, Geometry
+from .dicom_derived import marked_by_header
 from .dicom_series import Series, find_series, has_dicom_mark, pick_series, read_header, read_series
 from .dicom_values import HeaderValues
 from .input_files import require_regular_file
@@ -125,7 +126,8 @@ def _from_dicom(folder: Path, series: str | None, option: str) -> CTVolume:
 def _volume_of(slices: Series) -> CTVolume:
     image, acquisition, padding = read_series(slices)
     name = f"CT {acquisition.kernel}" if acquisition.kernel else "CT"
-    return volume_from_image(image, name=name, acquisition=acquisition, declared_padding=padding)
+    volume = volume_from_image(image, name=name, acquisition=acquisition, declared_padding=padding)
+    return marked_by_header(volume, slices[0].header)
 
 
 def _acquisition_from_metadata(image: sitk.Image) -> Acquisition:

@@ -1,0 +1,213 @@
+"""The header of a synthetic CT image: what is copied from its source, what is new, and how it is known again."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import pydicom
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+from ..errors import InputError
+from ..methods.protocol import TARGET_KERNEL
+from ..volume import CTVolume
+
+SOFTWARE = "CTKernelNormalization"
+SERIES_DESCRIPTION = f"synthetic {TARGET_KERNEL}, research only"
+IMAGE_TYPE = ("DERIVED", "SECONDARY", "AXIAL")
+# Far from the numbers a scanner gives, so that the series stands behind them in every list.
+SERIES_NUMBER_OFFSET = 9000
+_LONG_STRING, _SHORT_TEXT = 64, 1024
+
+# Groups copied whole: patient, clinical trial and de-identification, acquisition. Private tags are never copied.
+_COPIED_GROUPS = (0x0010, 0x0012, 0x0018)
+_COPIED = (
+    "SpecificCharacterSet", "StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "StudyDescription",
+    "StudyInstanceUID", "StudyID", "AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime", "AcquisitionNumber",
+    "TimezoneOffsetFromUTC", "Modality", "Manufacturer", "ManufacturerModelName", "InstitutionName", "StationName",
+    "FrameOfReferenceUID", "PositionReferenceIndicator", "Laterality", "InstanceNumber", "PatientOrientation", "SliceLocation",
+    "ImagePositionPatient", "ImageOrientationPatient", "SamplesPerPixel", "PhotometricInterpretation", "Rows", "Columns",
+    "PixelSpacing", "WindowCenter", "WindowWidth", "WindowCenterWidthExplanation", "LossyImageCompression",
+    "LossyImageCompressionRatio", "LossyImageCompressionMethod", "ProcedureCodeSequence",
+    "PhysiciansOfRecord", "ConsultingPhysicianName", "AdmittingDiagnosesDescription", "AdmissionID",
+    "PatientState", "RequestingService", "InstitutionAddress", "InstitutionalDepartmentName",
+)  # fmt: skip
+# Type 2 of the CT image: present even where the source does not know them.
+_EMPTY_IF_ABSENT = (
+    "StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "StudyID", "PatientName", "PatientID",
+    "PatientBirthDate", "PatientSex", "PositionReferenceIndicator", "PatientPosition", "AcquisitionNumber", "KVP",
+    "Manufacturer", "SliceThickness",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SyntheticSeries:
+    """What all images of one exported series share.
+
+    Attributes:
+        record: provenance of the normalization.
+        series_uid: new series instance UID.
+        number: series number.
+        made: date and time of the export.
+    """
+
+    record: Mapping[str, Any]
+    series_uid: str
+    number: int
+    made: datetime
+
+
+@contextmanager
+def without_quotes() -> Iterator[None]:
+    """No warnings of DICOM libraries: they quote what they find odd, a patient's name too, and would put it into logs."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def new_series(record: Mapping[str, Any], source: Dataset) -> SyntheticSeries:
+    """A series with a new UID in the study of ``source``."""
+    return SyntheticSeries(record, new_uid(), int(source.get("SeriesNumber") or 0) + SERIES_NUMBER_OFFSET, datetime.now())
+
+
+def new_uid() -> str:
+    """A new UID that tells neither place nor person (2.25 and a random number, PS3.5 B.2)."""
+    return str(generate_uid(prefix=None))
+
+
+def derived_header(source: Dataset, series: SyntheticSeries) -> FileDataset:
+    """Header of the image drawn from ``source``, without pixels and their encoding.
+
+    Args:
+        source: header of the source slice, complete.
+        series: what all images share.
+    """
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = CTImageStorage, new_uid()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    image = FileDataset("", _copied(source), file_meta=meta, preamble=b"\0" * 128)
+    image.SOPClassUID, image.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
+    image.SeriesInstanceUID, image.SeriesNumber = series.series_uid, series.number
+    image.ImageType = list(IMAGE_TYPE)
+    image.SeriesDescription = SERIES_DESCRIPTION
+    image.ImageComments = f"{SERIES_DESCRIPTION}. Computed from the referenced series, not reconstructed by a scanner."
+    image.BurnedInAnnotation = "NO"
+    _date(image, series.made)
+    image.DerivationDescription = derivation_text(series.record, source)
+    image.DerivationCodeSequence = [code("113087", "DCM", "Smoothing")]
+    image.SourceImageSequence = [_source_reference(source)]
+    earlier = list(image.get("ContributingEquipmentSequence") or [])
+    image.ContributingEquipmentSequence = [*earlier, equipment(series.record, series.made)]
+    return image
+
+
+def code(value: str, scheme: str, meaning: str) -> Dataset:
+    """Item of a code sequence."""
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, meaning
+    return item
+
+
+def equipment(record: Mapping[str, Any], made: datetime | None = None) -> Dataset:
+    """Item of the ContributingEquipmentSequence: this software, the model and its SHA-256 (64 hex digits).
+
+    ``SoftwareVersions`` holds the version and, where a network drew the image, the hash of its weights.
+    """
+    model, sha = record.get("model"), record.get("model_sha256")
+    item = Dataset()
+    item.PurposeOfReferenceCodeSequence = [code("109102", "DCM", "Processing Equipment")]
+    item.Manufacturer = SOFTWARE
+    item.ManufacturerModelName = str(model or f"method {record.get('method', 'not stated')}")[:_LONG_STRING]
+    versions = [record.get("version", "not stated"), *([sha] if sha else [])]
+    item.SoftwareVersions = [str(text)[:_LONG_STRING] for text in versions]
+    if made is not None:
+        item.ContributionDateTime = made.strftime("%Y%m%d%H%M%S")
+    weights = f", model {model}, SHA-256 {sha}" if model else ""
+    text = f"{SERIES_DESCRIPTION}: method {record.get('method', 'not stated')}{weights}"
+    item.ContributionDescription = text[:_SHORT_TEXT]
+    return item
+
+
+def derivation_text(record: Mapping[str, Any], source: Dataset) -> str:
+    """One paragraph on how the voxels were made, at most 1024 characters (ST)."""
+    kernel = " / ".join(_texts(source.get("ConvolutionKernel"))) or "not stated"
+    network = f" with network {record['model']}" if record.get("model") else ""
+    text = (
+        f"{SERIES_DESCRIPTION}. Kernel normalization by {SOFTWARE} {record.get('version', '')}, method "
+        f"{record.get('method', 'not stated')}{network}, from a scanner's reconstruction with kernel {kernel}. "
+        "ConvolutionKernel names the kernel of that reconstruction. Not for diagnosis."
+    )
+    return text[:_SHORT_TEXT]
+
+
+def is_synthetic_header(header: Dataset | Mapping[str, Any]) -> bool:
+    """Whether an image was drawn by this software, told from its header.
+
+    Any one sign is enough, since archives rewrite some of them: ContributingEquipmentSequence, SeriesDescription, ImageComments
+    or DerivationDescription. ``header`` needs to hold no more than these four, and may be a mapping from these keywords.
+    """
+    made_by = [str(item.get("Manufacturer", "")) for item in header.get("ContributingEquipmentSequence") or []]
+    texts = [str(header.get(name) or "") for name in ("SeriesDescription", "ImageComments", "DerivationDescription")]
+    return SOFTWARE in made_by or any(SERIES_DESCRIPTION in text for text in texts)
+
+
+def marked_by_header(volume: CTVolume, header: Dataset) -> CTVolume:
+    """``volume`` as read from the image with ``header``: marked as synthetic if it is, else the same.
+
+    The kernel becomes "B20f (synthetic)", as in the other files of this project: the tag names the scanner's.
+    """
+    if not is_synthetic_header(header):
+        return volume
+    kernel = f"{TARGET_KERNEL} (synthetic)"
+    acquisition = replace(volume.acquisition, kernel=kernel)
+    return replace(volume, acquisition=acquisition, synthetic=True, name=f"CT {kernel}")
+
+
+def require_original(header: Dataset) -> None:
+    """Refuse a source that is itself synthetic.
+
+    Raises:
+        InputError: it is.
+    """
+    if is_synthetic_header(header):
+        raise InputError("The source series is itself synthetic; give the scanner's series that the volume was made from.")
+
+
+def _copied(source: Dataset) -> Dataset:
+    kept = Dataset()
+    keywords = {pydicom.datadict.tag_for_keyword(keyword) for keyword in _COPIED}
+    for element in source:
+        group = element.tag.group
+        if element.tag.element and (element.tag in keywords or (group in _COPIED_GROUPS and not element.tag.is_private)):
+            kept.add(copy.deepcopy(element))  # a shared element would change with the copy
+    kept.remove_private_tags()  # inside copied sequences too
+    for keyword in _EMPTY_IF_ABSENT:
+        if keyword not in kept:
+            setattr(kept, keyword, None)
+    return kept
+
+
+def _date(image: Dataset, made: datetime) -> None:
+    day, hour = made.strftime("%Y%m%d"), made.strftime("%H%M%S")
+    image.InstanceCreationDate = image.SeriesDate = image.ContentDate = day
+    image.InstanceCreationTime = image.SeriesTime = image.ContentTime = hour
+
+
+def _source_reference(source: Dataset) -> Dataset:
+    item = Dataset()
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = source.SOPClassUID, source.SOPInstanceUID
+    item.SpatialLocationsPreserved = "YES"
+    item.PurposeOfReferenceCodeSequence = [code("121322", "DCM", "Source image for image processing operation")]
+    return item
+
+
+def _texts(value: Any) -> list[str]:
+    if value is None:
+        return []
+    return [value] if isinstance(value, str) else [str(part) for part in value] if isinstance(value, Sequence) else [str(value)]

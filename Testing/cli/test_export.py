@@ -1,0 +1,205 @@
+"""``ctkernel export``: from a DICOM folder through normalization and measurement back into DICOM."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+from core.dicomseries import write_series
+
+from ctkernel.cli import main
+from EmphysemaQuantLib.core.indices.emphysema_mask import emphysema_mask
+from EmphysemaQuantLib.core.lungs.supplied_mask import read_mask
+from KernelNormalizationLib.core.io.dicom_export import is_synthetic_header
+from KernelNormalizationLib.core.io.reading import read_volume
+from KernelNormalizationLib.core.simulated_chest import make_sample
+
+hd = pytest.importorskip("highdicom", reason="highdicom (the extra dicom) is not installed")
+
+
+@dataclass(frozen=True)
+class Files:
+    """What a user has before exporting."""
+
+    source: Path
+    synthetic: Path
+    mask: Path
+    results: Path
+
+    def export(self, out: Path, *more: str) -> int:
+        return main(["export", str(self.source), str(self.synthetic), "--out", str(out), *more])
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    folder = tmp_path_factory.mktemp("export")
+
+    def odd_name(k: int, ds: pydicom.Dataset) -> None:
+        ds.PatientName = "Doe-Jane"  # one component: DICOM libraries warn of it, and quote it
+
+    sample = make_sample(3, (24, 208, 208), (10.0, 1.6, 1.6))
+    write_series(folder / "scan", sample.sharp.hu.astype(np.int16), step=10.0, pixel=(1.6, 1.6), kernel="B80f",
+                 change=odd_name)  # fmt: skip
+    assert main(["normalize", str(folder / "scan"), str(folder / "smooth.nrrd"), "--method", "linear"]) == 0
+    measure = ["quantify", str(folder / "scan"), "--compare", str(folder / "smooth.nrrd"), "--out", str(folder / "measured")]
+    assert main(measure) == 0
+    found = folder / "measured"
+    return Files(folder / "scan", folder / "smooth.nrrd", found / "emphysema.seg.nrrd", found / "metrics.json")
+
+
+@pytest.fixture(scope="module")
+def everything(files: Files, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("out") / "dicom"
+    assert files.export(out, "--mask", str(files.mask), "--results", str(files.results)) == 0
+    return out
+
+
+def numbers(report: Path, region: str) -> dict[str, float]:
+    """Code value -> number of one region of a report."""
+    content = hd.sr.srread(str(report)).content
+    groups = [*content.get_volumetric_roi_measurement_groups(), *content.get_image_measurement_groups()]
+    (group,) = [g for g in groups if g.tracking_identifier == region]
+    return {m.name.value: float(m[0].MeasuredValueSequence[0].FloatingPointValue) for m in group.get_measurements()}
+
+
+def test_the_report_has_the_numbers_of_the_measurement(files: Files, everything: Path) -> None:
+    volumes = json.loads(files.results.read_text())["volumes"]
+    (normalized,) = [v for v in volumes if v["synthetic"]]
+    for region in normalized["regions"][:3]:
+        found = numbers(everything / "report.dcm", region["region"])
+        assert found == {
+            "EI": region["ei_percent"],
+            "EV": region["ev_ml"],
+            "118565006": region["tlv_ml"],
+            "PERC15": region["perc15_hu"],
+            "112181": region["mld_hu"],
+        }
+
+
+def test_the_segmentation_is_the_measured_mask(files: Files, everything: Path) -> None:
+    volume = read_volume(files.synthetic)
+    mask = read_mask(volume, files.mask)
+    uids = [pydicom.dcmread(p).SOPInstanceUID for p in sorted((everything / "ct").iterdir())]
+    seg = hd.seg.segread(str(everything / "segmentation.dcm"))
+    labels = [str(item.SegmentLabel) for item in seg.SegmentSequence]
+    pixels = seg.get_pixels_by_source_instance(uids, assert_missing_frames_are_empty=True) > 0
+    np.testing.assert_array_equal(pixels[..., labels.index("Right lung")], mask.labels == 1)
+    np.testing.assert_array_equal(pixels[..., labels.index("Left lung")], mask.labels == 2)
+    np.testing.assert_array_equal(pixels[..., labels.index("Emphysema")], emphysema_mask(volume.hu, mask.mask))
+
+
+def test_the_series_has_the_rounded_voxels_in_the_same_place(files: Files, everything: Path) -> None:
+    made, again = read_volume(files.synthetic), read_volume(everything / "ct")
+    np.testing.assert_array_equal(again.hu, np.rint(made.hu))
+    assert again.geometry.matches(made.geometry, 1e-6)
+    assert all(is_synthetic_header(pydicom.dcmread(p)) for p in (everything / "ct").iterdir())
+
+
+def test_all_objects_share_the_study_of_the_scan(files: Files, everything: Path) -> None:
+    scan = pydicom.dcmread(next(files.source.iterdir()))
+    for path in everything.rglob("*.dcm"):
+        found = pydicom.dcmread(path)
+        assert (found.StudyInstanceUID, found.PatientID) == (scan.StudyInstanceUID, scan.PatientID)
+        assert "research only" in found.SeriesDescription
+
+
+def test_neither_file_names_nor_messages_hold_the_patients_name(
+    files: Files, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        assert files.export(tmp_path / "out", "--mask", str(files.mask), "--verbose") == 0
+    said = "".join(capfd.readouterr()) + " ".join(str(found.message) for found in warned)
+    named = " ".join(str(p) for p in tmp_path.rglob("*"))
+    for word in ("Doe", "Jane", "PID4711"):
+        assert word not in said + named
+
+
+def test_without_a_mask_only_the_series_is_written(
+    files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert files.export(tmp_path / "out", "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["images"] == 24
+    assert facts["largest_rounding_hu"] <= 0.5
+    assert "rounded to 1 HU" in facts["encoding"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["ct"]
+
+
+def test_the_lungs_can_be_segmented_on_the_spot(files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert files.export(tmp_path / "out", "--segmentation", "--threshold", "-940", "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["threshold_hu"] == -940.0
+    assert numbers(tmp_path / "out" / "report.dcm", "whole")["EI"] == facts["ei_percent"]
+    seg = pydicom.dcmread(tmp_path / "out" / "segmentation.dcm")
+    assert {str(item.SegmentAlgorithmType) for item in seg.SegmentSequence} == {"AUTOMATIC"}
+
+
+def refused(files: Files, out: Path, capsys: pytest.CaptureFixture[str], *more: str) -> str:
+    assert files.export(out, *more) == 2
+    assert not out.exists()
+    assert list(out.parent.glob(".partial-*")) == []
+    return capsys.readouterr().err
+
+
+def test_results_of_another_mask_are_refused(files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told: dict[str, Any] = json.loads(files.results.read_text())
+    for volume in told["volumes"]:
+        volume["regions"][0]["ei_percent"] += 0.01
+    other = tmp_path / "metrics.json"
+    other.write_text(json.dumps(told))
+    said = refused(files, tmp_path / "out", capsys, "--mask", str(files.mask), "--results", str(other))
+    assert "Give the mask that was measured" in said
+    assert "--mask" in refused(files, tmp_path / "out", capsys, "--results", str(other))
+    other.write_text("[]")
+    said = refused(files, tmp_path / "out", capsys, "--mask", str(files.mask), "--results", str(other))
+    assert "holds no indices of a synthetic volume" in said
+
+
+def test_a_volume_that_does_not_say_how_it_was_made_is_refused(
+    files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alone = tmp_path / "alone.nrrd"
+    shutil.copy(files.synthetic, alone)
+    said = refused(Files(files.source, alone, files.mask, files.results), tmp_path / "out", capsys)
+    assert "alone.provenance.json is not beside alone.nrrd" in said
+
+
+def test_without_a_dicom_source_it_is_said_what_to_do(
+    files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = refused(Files(files.synthetic, files.synthetic, files.mask, files.results), tmp_path / "out", capsys)
+    assert "is not DICOM" in said
+    assert "give the DICOM folder of the scan" in said
+
+
+def test_among_several_series_the_provenance_names_the_source(files: Files, tmp_path: Path) -> None:
+    both = tmp_path / "both"
+    shutil.copytree(files.source, both / "a")
+    write_series(both / "b", np.full((9, 12, 16), -800, np.int16), stem="other")
+    assert Files(both, files.synthetic, files.mask, files.results).export(tmp_path / "out") == 0
+    image = pydicom.dcmread(tmp_path / "out" / "ct" / "ct_0001.dcm")
+    scan = {pydicom.dcmread(p).SOPInstanceUID for p in files.source.iterdir()}
+    assert image.SourceImageSequence[0].ReferencedSOPInstanceUID in scan
+
+
+@pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy (Debian's dicom3tools) is not installed")
+def test_an_independent_validator_finds_no_error(everything: Path) -> None:
+    for path in (everything / "segmentation.dcm", everything / "report.dcm", everything / "ct" / "ct_0012.dcm"):
+        found = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True, check=False)
+        assert [line for line in (found.stdout + found.stderr).splitlines() if line.startswith("Error")] == []
+
+
+@pytest.mark.skipif(shutil.which("dcentvfy") is None, reason="dcentvfy (Debian's dicom3tools) is not installed")
+def test_an_independent_validator_finds_scan_and_export_consistent(files: Files, everything: Path) -> None:
+    paths = [str(p) for p in [*files.source.iterdir(), *everything.rglob("*.dcm")]]
+    found = subprocess.run(["dcentvfy", *paths], capture_output=True, text=True, check=False)
+    assert [line for line in (found.stdout + found.stderr).splitlines() if line.startswith("Error")] == []
