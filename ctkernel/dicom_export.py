@@ -25,8 +25,8 @@ from KernelNormalizationLib.core.io.dicom_series import find_series, pick_series
 from KernelNormalizationLib.core.io.file_conversion import provenance_path
 from KernelNormalizationLib.core.io.reading import read_volume
 from KernelNormalizationLib.core.io.writing import RESEARCH_USE
-from KernelNormalizationLib.core.version import VERSION
 from KernelNormalizationLib.core.progress import Progress
+from KernelNormalizationLib.core.version import VERSION
 from KernelNormalizationLib.core.volume import CTVolume
 
 from .console import cancellable, print_json, print_lines

@@ -18,11 +18,12 @@ import SimpleITK as sitk
 from core.dicomseries import chest_slices, write_series
 from matplotlib.figure import Figure
 
-from ctkernel import report_html, report_pdf
 from ctkernel.cli import main
 from ctkernel.console import print_lines
 from EmphysemaQuantLib.core.results.table import csv_text
+from EmphysemaQuantLib.report import pdf
 from KernelNormalizationLib.core.network.model_folder import CARD, load_model, models_folder
+from KernelNormalizationLib.core.plain_text import for_html
 
 from .case import Case, Maker, Refuse, Truth
 
@@ -222,7 +223,7 @@ def _in_table(word: str) -> None:
 
 
 def _on_page(word: str) -> None:
-    shown = report_html.escape(word)
+    shown = for_html(word)
     shown.encode("utf-8")
     if "<script" in shown or "\0" in shown or "\x1b" in shown:
         raise AssertionError("markup or control characters on the page")
@@ -230,7 +231,7 @@ def _on_page(word: str) -> None:
 
 def _in_pdf(word: str, folder: Path) -> None:
     figure = Figure(figsize=(4, 4))
-    report_pdf._paragraphs(figure, 0.1, 0.9, "Title", [word[:300]], 84)
+    pdf._paragraphs(figure, 0.1, 0.9, "Title", [word[:300]], 84)
     figure.savefig(folder / "page.pdf", format="pdf")
 
 
