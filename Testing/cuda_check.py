@@ -18,7 +18,8 @@ import torch
 
 from KernelNormalizationLib.core.imaging.body import find_body
 from KernelNormalizationLib.core.kernels.transfer import find_transfer
-from KernelNormalizationLib.core.methods.registry import create_normalizer, restoration
+from KernelNormalizationLib.core.methods.registry import create_normalizer
+from KernelNormalizationLib.core.methods.restored import restoration
 from KernelNormalizationLib.core.network.backends import Backend, TorchBackend, available_cpu_backends, create_cpu_backend
 from KernelNormalizationLib.core.network.model_folder import Model, list_models, load_model
 from KernelNormalizationLib.core.progress import ProgressTracker

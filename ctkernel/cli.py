@@ -19,11 +19,11 @@ from EmphysemaQuantLib.core.results.acquisition_sheet import Patient, Sex
 from EmphysemaQuantLib.core.results.measurement import MeasurementSettings, measure
 from EmphysemaQuantLib.core.results.wording import airways_sentence, mask_sentence
 from EmphysemaQuantLib.report.writing import HTML_NAME, PDF_NAME, write_report
-from KernelNormalizationLib.core.errors import InputError
+from KernelNormalizationLib.core.errors import RESEARCH_USE, InputError
 from KernelNormalizationLib.core.io.file_conversion import normalize_file, provenance_path
 from KernelNormalizationLib.core.io.reading import read_second_volume, read_volume
 from KernelNormalizationLib.core.io.whole_sets import finish_interrupted, require_set_writable, whole_set
-from KernelNormalizationLib.core.io.writing import RESEARCH_USE, require_writable
+from KernelNormalizationLib.core.io.writing import require_writable
 from KernelNormalizationLib.core.kernels.told_kernel import CHOICES as KERNEL_CHOICES
 from KernelNormalizationLib.core.kernels.told_kernel import FROM_HEADER, parse_told_kernel, with_told_kernel
 from KernelNormalizationLib.core.methods.protocol import METHOD_TEXTS, METHODS, UNCHANGED_KEY

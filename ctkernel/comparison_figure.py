@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from EmphysemaQuantLib.core.results.measurement import Measurement
-from KernelNormalizationLib.core.errors import InputError
+from KernelNormalizationLib.core.errors import RESEARCH_USE, InputError
 from KernelNormalizationLib.core.imaging.slice_picture import (
     LUNG_WINDOW_HU,
     draw_difference,
@@ -18,7 +18,7 @@ from KernelNormalizationLib.core.imaging.slice_picture import (
     draw_slice,
     mark_sides_and_scale,
 )
-from KernelNormalizationLib.core.io.writing import RESEARCH_USE, atomic_path
+from KernelNormalizationLib.core.io.writing import atomic_path
 from KernelNormalizationLib.core.volume import BoolArray, CTVolume, FloatArray
 
 BACKGROUND, INK = "black", "white"

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from EmphysemaQuantLib.core.results.measurement import measure, segment
+from KernelNormalizationLib.core.errors import RESEARCH_USE
 from KernelNormalizationLib.core.io.file_conversion import provenance_path
 from KernelNormalizationLib.core.io.reading import read_volume
 from KernelNormalizationLib.core.io.whole_sets import whole_set
-from KernelNormalizationLib.core.io.writing import RESEARCH_USE, write_json, write_volume
+from KernelNormalizationLib.core.io.writing import write_json, write_volume
 from KernelNormalizationLib.core.methods.registry import create_normalizer
 from KernelNormalizationLib.core.network.backends import Device
 from KernelNormalizationLib.core.progress import Progress

@@ -19,12 +19,11 @@ from EmphysemaQuantLib.core.results.dicom_objects import (
     require_highdicom,
     segmentation_object,
 )
-from KernelNormalizationLib.core.errors import InputError
+from KernelNormalizationLib.core.errors import RESEARCH_USE, InputError
 from KernelNormalizationLib.core.io.dicom_export import ExportedSeries, export_series, staged_folder, stored_hu
 from KernelNormalizationLib.core.io.dicom_series import find_series, pick_series, read_header
 from KernelNormalizationLib.core.io.file_conversion import provenance_path
 from KernelNormalizationLib.core.io.reading import read_volume
-from KernelNormalizationLib.core.io.writing import RESEARCH_USE
 from KernelNormalizationLib.core.progress import Progress
 from KernelNormalizationLib.core.version import VERSION
 from KernelNormalizationLib.core.volume import CTVolume

@@ -11,7 +11,7 @@ from EmphysemaQuantLib.core.indices.emphysema_mask import EMPHYSEMA_THRESHOLD_HU
 from EmphysemaQuantLib.core.indices.prediction_interval import ENSEMBLE_SD_KEY
 from EmphysemaQuantLib.core.lungs.segmentation import segment_lungs
 from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.methods.registry import UNetNormalizer
+from KernelNormalizationLib.core.methods.unet import UNetNormalizer
 from KernelNormalizationLib.core.network.backends import Device
 from KernelNormalizationLib.core.network.model_folder import Model, list_models, load_model
 from KernelNormalizationLib.core.progress import Progress

@@ -8,7 +8,7 @@ from typing import Any
 from EmphysemaQuantLib.core.indices.longitudinal import EI_LIMIT_POINTS, PERC15_ADJUSTED_LIMIT_HU, compare_dates
 from EmphysemaQuantLib.core.lungs.quality_verdict import require_usable
 from EmphysemaQuantLib.core.lungs.segmentation import segment_lungs
-from KernelNormalizationLib.core.io.writing import RESEARCH_USE
+from KernelNormalizationLib.core.errors import RESEARCH_USE
 from KernelNormalizationLib.core.progress import Progress
 from KernelNormalizationLib.core.volume import CTVolume
 

@@ -17,11 +17,11 @@ from EmphysemaQuantLib.core.results.acquisition_sheet import sharp_kernel_warnin
 from EmphysemaQuantLib.core.results.measurement import Measurement, VolumeMeasurement, original_first, segment
 from EmphysemaQuantLib.core.results.table import csv_text, measurement_rows
 from EmphysemaQuantLib.core.results.wording import SHOWN_INDICES, agreement_sentences, interval_sentences, shown_name
-from KernelNormalizationLib.core.errors import InputError
+from KernelNormalizationLib.core.errors import RESEARCH_USE, InputError
 from KernelNormalizationLib.core.io.file_conversion import provenance_path
 from KernelNormalizationLib.core.io.json_file import read_json
 from KernelNormalizationLib.core.io.whole_sets import finish_interrupted
-from KernelNormalizationLib.core.io.writing import RESEARCH_USE, atomic_path, write_json
+from KernelNormalizationLib.core.io.writing import atomic_path, write_json
 from KernelNormalizationLib.core.progress import Progress
 from KernelNormalizationLib.core.volume import CTVolume
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.imaging.body import find_body
-from KernelNormalizationLib.core.methods.frequency_bands import ANCHOR, SIGMAS, band_energies
+from KernelNormalizationLib.core.kernels.lung_spectrum import ANCHOR, SIGMAS, band_energies
 
 from .evaluation.cases import Case, find_cases, load_case
 

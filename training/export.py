@@ -17,8 +17,7 @@ import torch
 from safetensors.torch import save_file
 
 from EmphysemaQuantLib.core.indices.prediction_interval import STRATA_KEY
-from KernelNormalizationLib.core.errors import CTKernelError, InputError
-from KernelNormalizationLib.core.io.writing import RESEARCH_USE
+from KernelNormalizationLib.core.errors import RESEARCH_USE, CTKernelError, InputError
 from KernelNormalizationLib.core.kernels.radial_filter import apply_gain
 from KernelNormalizationLib.core.kernels.transfer import b20f_gain
 from KernelNormalizationLib.core.network.model_folder import CARD, CARD_FORMAT, ONNX, WEIGHTS, load_model, sha256_of

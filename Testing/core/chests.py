@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from KernelNormalizationLib.core.kernels.noise_sharpness import noise_power, smoothed
+from KernelNormalizationLib.core.imaging.filters import smoothed
+from KernelNormalizationLib.core.kernels.noise_sharpness import noise_power
 from KernelNormalizationLib.core.volume import Acquisition, CTVolume, Geometry
 
 Mask = NDArray[np.bool_]

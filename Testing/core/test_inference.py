@@ -16,7 +16,9 @@ from KernelNormalizationLib.core.imaging.body import find_body
 from KernelNormalizationLib.core.kernels.transfer import b20f_gain
 from KernelNormalizationLib.core.methods.correction import BORDER_PIXELS, REACH_PIXELS, border_weight
 from KernelNormalizationLib.core.methods.protocol import METHODS
-from KernelNormalizationLib.core.methods.registry import UNetNormalizer, create_normalizer, restoration
+from KernelNormalizationLib.core.methods.registry import create_normalizer
+from KernelNormalizationLib.core.methods.restored import restoration
+from KernelNormalizationLib.core.methods.unet import UNetNormalizer
 from KernelNormalizationLib.core.network import tiled_inference
 from KernelNormalizationLib.core.network.backends import Backend, BackendMemoryError, available_cpu_backends, create_cpu_backend
 from KernelNormalizationLib.core.network.model_folder import Model

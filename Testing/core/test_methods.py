@@ -12,8 +12,8 @@ from core.chests import AIR_HU, Chest, coloured_noise, make_chest
 
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.imaging.body import find_body
-from KernelNormalizationLib.core.kernels.noise_sharpness import estimate_sharpness, high_passed, homogeneous_tissue, smoothed
-from KernelNormalizationLib.core.methods.frequency_bands import (
+from KernelNormalizationLib.core.imaging.filters import smoothed
+from KernelNormalizationLib.core.kernels.lung_spectrum import (
     ANCHOR,
     REFERENCE_RATIOS,
     SIGMAS,
@@ -21,6 +21,7 @@ from KernelNormalizationLib.core.methods.frequency_bands import (
     band_gain,
     find_band_gain,
 )
+from KernelNormalizationLib.core.kernels.noise_sharpness import estimate_sharpness, high_passed, homogeneous_tissue
 from KernelNormalizationLib.core.methods.protocol import METHOD_TEXTS, METHODS, Method, NormalizationResult
 from KernelNormalizationLib.core.methods.registry import create_normalizer
 from KernelNormalizationLib.core.network.model_folder import Model

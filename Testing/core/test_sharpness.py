@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from core.chests import coloured_noise, make_chest
 
+from KernelNormalizationLib.core.imaging.filters import smoothed
 from KernelNormalizationLib.core.kernels.noise_sharpness import (
     Sharpness,
     estimate_sharpness,
     expected_rho1,
     kernel_number_of_rho1,
-    smoothed,
 )
 from KernelNormalizationLib.core.suitability import Suitability
 from KernelNormalizationLib.core.volume import CTVolume, Geometry

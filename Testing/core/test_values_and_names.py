@@ -12,7 +12,7 @@ from EmphysemaQuantLib.core.lungs.quality_verdict import MaskQuality
 from EmphysemaQuantLib.core.lungs.segmentation import LungMask
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.imaging.body import find_body
-from KernelNormalizationLib.core.imaging.reduced_grid import Canonical
+from KernelNormalizationLib.core.imaging.orientation import Canonical
 from KernelNormalizationLib.core.io.file_conversion import normalize_file, provenance_path
 from KernelNormalizationLib.core.io.writing import write_volume
 from KernelNormalizationLib.core.notebook import mid_planes

@@ -8,7 +8,7 @@ import numpy as np
 from emphysema.phantom import GAS_HU, TISSUE_HU, Mask, Phantom, Plan, _grid, make
 from numpy.typing import NDArray
 
-from KernelNormalizationLib.core.imaging.reduced_grid import gaussian
+from KernelNormalizationLib.core.imaging.filters import gaussian
 from KernelNormalizationLib.core.volume import CTVolume
 
 Point = tuple[float, float, float]

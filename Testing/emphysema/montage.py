@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from EmphysemaQuantLib.core.lungs.segmentation import LungMask
-from KernelNormalizationLib.core.imaging.reduced_grid import Canonical
+from KernelNormalizationLib.core.imaging.orientation import Canonical
 from KernelNormalizationLib.core.imaging.slice_picture import draw_slice
 from KernelNormalizationLib.core.volume import CTVolume
 

@@ -8,7 +8,8 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from KernelNormalizationLib.core.imaging.reduced_grid import gaussian, to_image
+from KernelNormalizationLib.core.imaging.filters import gaussian
+from KernelNormalizationLib.core.imaging.morphology import to_image
 from KernelNormalizationLib.core.volume import CTVolume, Geometry
 
 Mask = NDArray[np.bool_]

@@ -9,7 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from KernelNormalizationLib.core.imaging.reduced_grid import bounding_box
+from KernelNormalizationLib.core.imaging.morphology import bounding_box
 from KernelNormalizationLib.core.io.writing import image_of
 from KernelNormalizationLib.core.volume import CTVolume, Geometry
 
@@ -147,7 +147,7 @@ STRESSES: dict[str, Callable[[Case], Case]] = {
 
 def canonical_case(volume: CTVolume, labels: NDArray[np.uint8]) -> Case:
     """A case in canonical axis order with identity directions."""
-    from KernelNormalizationLib.core.imaging.reduced_grid import Canonical
+    from KernelNormalizationLib.core.imaging.orientation import Canonical
 
     frame = Canonical.of(volume.geometry)
     hu = np.ascontiguousarray(frame.forward(volume.hu))

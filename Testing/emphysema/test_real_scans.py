@@ -11,7 +11,7 @@ from emphysema.phantom import dice
 
 from EmphysemaQuantLib.core.lungs.segmentation import segment_lungs
 from EmphysemaQuantLib.core.lungs.supplied_mask import judge_supplied
-from KernelNormalizationLib.core.imaging.reduced_grid import gaussian
+from KernelNormalizationLib.core.imaging.filters import gaussian
 from KernelNormalizationLib.core.io.reading import read_volume
 from KernelNormalizationLib.core.volume import CTVolume, Geometry
 

@@ -23,8 +23,7 @@ from EmphysemaQuantLib.report.pdf import LOWEST, _draw, draw_page
 from EmphysemaQuantLib.report.tables import printed_whole
 from EmphysemaQuantLib.report.text import headline, verdicts
 from EmphysemaQuantLib.report.writing import write_report
-from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.io.writing import RESEARCH_USE
+from KernelNormalizationLib.core.errors import RESEARCH_USE, InputError
 from KernelNormalizationLib.core.volume import Acquisition, CTVolume
 
 

@@ -21,8 +21,7 @@ from EmphysemaQuantLib.core.results.table import (
     measurement_rows,
     safe_cell,
 )
-from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.io.writing import RESEARCH_USE
+from KernelNormalizationLib.core.errors import RESEARCH_USE, InputError
 
 
 @pytest.fixture(scope="module")

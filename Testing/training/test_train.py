@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from KernelNormalizationLib.core.errors import InputError
+from KernelNormalizationLib.core.kernels.lung_spectrum import ANCHOR
 from KernelNormalizationLib.core.kernels.radial_filter import Gain, apply_gain
-from KernelNormalizationLib.core.methods.frequency_bands import ANCHOR
 from KernelNormalizationLib.core.network.backends import conformance_error, create_cpu_backend
 from KernelNormalizationLib.core.network.model_folder import load_model
 from KernelNormalizationLib.core.network.unet import UNet, UNetConfig

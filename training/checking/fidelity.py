@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from KernelNormalizationLib.core.io.file_conversion import create_normalizer
 from KernelNormalizationLib.core.kernels.transfer import find_transfer
-from KernelNormalizationLib.core.methods.registry import TARGET_FLOOR_HU
+from KernelNormalizationLib.core.methods.result import TARGET_FLOOR_HU
 from KernelNormalizationLib.core.truncation.model import Truncation
 from KernelNormalizationLib.core.volume import CTVolume
 

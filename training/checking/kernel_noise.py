@@ -13,10 +13,11 @@ from scipy import ndimage
 
 from EmphysemaQuantLib.core.indices.emphysema_mask import emphysema_mask
 from KernelNormalizationLib.core.errors import InputError
+from KernelNormalizationLib.core.imaging.filters import smoothed
 from KernelNormalizationLib.core.io.reading import read_volume
 from KernelNormalizationLib.core.kernels.mtf import KERNELS, TARGET_NUMBER
 from KernelNormalizationLib.core.kernels.noise_fit import fit_free
-from KernelNormalizationLib.core.kernels.noise_sharpness import homogeneous_tissue, smoothed
+from KernelNormalizationLib.core.kernels.noise_sharpness import homogeneous_tissue
 from KernelNormalizationLib.core.kernels.noise_spectrum import (
     NoiseSpectrum,
     expected_rings,

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from KernelNormalizationLib.core.io.writing import RESEARCH_USE, atomic_path, write_json
+from KernelNormalizationLib.core.errors import RESEARCH_USE
+from KernelNormalizationLib.core.io.writing import atomic_path, write_json
 
 from ..evaluation.report import Provenance
 from ..evaluation.tables import markdown

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
+from KernelNormalizationLib.core.imaging.filters import smoothed
 from KernelNormalizationLib.core.kernels.mtf import KERNELS
-from KernelNormalizationLib.core.kernels.noise_sharpness import smoothed
 from KernelNormalizationLib.core.kernels.transfer import b20f_gain
 from KernelNormalizationLib.core.truncation.hu_floor import detect_floor, floor_mask
 from KernelNormalizationLib.core.truncation.model import Truncation

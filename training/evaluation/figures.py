@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from EmphysemaQuantLib.core.indices.emphysema_mask import EMPHYSEMA_THRESHOLD_HU
+from KernelNormalizationLib.core.errors import RESEARCH_USE
 from KernelNormalizationLib.core.imaging.slice_picture import draw_difference, draw_mask, draw_slice, mark_sides_and_scale
-from KernelNormalizationLib.core.io.writing import RESEARCH_USE
 
 from .cases import Case, FloatArray
 from .scores import Score, select

@@ -15,7 +15,8 @@ from KernelNormalizationLib.core.imaging.body import find_body
 from KernelNormalizationLib.core.io.file_conversion import create_normalizer
 from KernelNormalizationLib.core.kernels.radial_filter import Gain, apply_gain, filter_slices
 from KernelNormalizationLib.core.methods.protocol import METHODS, Normalizer
-from KernelNormalizationLib.core.methods.registry import TARGET_FLOOR_HU, restoration
+from KernelNormalizationLib.core.methods.restored import restoration
+from KernelNormalizationLib.core.methods.result import TARGET_FLOOR_HU
 from KernelNormalizationLib.core.network.backends import Device
 from KernelNormalizationLib.core.progress import ProgressTracker
 from KernelNormalizationLib.core.truncation.hu_floor import detect_floor

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.io.writing import RESEARCH_USE, atomic_path
+from KernelNormalizationLib.core.errors import RESEARCH_USE, InputError
+from KernelNormalizationLib.core.io.writing import atomic_path
 
 from .figures import FIGURE_SUFFIXES, save_bland_altman, save_boxes, save_calibration
 from .scores import SCORE_FIELDS, SIGNIFICANCE, Comparison, Score, compare_methods

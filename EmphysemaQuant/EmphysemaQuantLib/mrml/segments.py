@@ -221,7 +221,7 @@ def _replaceLabelmap(node: Any, segmentId: str, image: Any) -> None:
 
 def labelmap(mask: BoolArray, ijkToRas: Any) -> Any:
     """``mask``, bool (k, j, i), as vtkOrientedImageData with the matrix ``ijkToRas``; only the box that holds it."""
-    from KernelNormalizationLib.core.imaging.reduced_grid import bounding_box
+    from KernelNormalizationLib.core.imaging.morphology import bounding_box
 
     box = bounding_box(mask) if mask.any() else (slice(0, 1),) * 3
     image = slicer.vtkOrientedImageData()

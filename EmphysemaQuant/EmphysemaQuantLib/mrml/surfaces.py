@@ -60,7 +60,7 @@ def mesh(mask: BoolArray, ijkToRas: Any) -> Any:
 
 def _cells(mask: BoolArray, factors: list[int]) -> tuple[Any, tuple[float, float, float]]:
     """uint8 (k, j, i) of cells with an empty border, and the voxel index (i, j, k) of the first cell's centre."""
-    from KernelNormalizationLib.core.imaging.reduced_grid import bounding_box
+    from KernelNormalizationLib.core.imaging.morphology import bounding_box
 
     box = bounding_box(mask) if mask.any() else (slice(0, 1),) * 3
     inside = mask[box]

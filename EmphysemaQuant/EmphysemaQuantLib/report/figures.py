@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from KernelNormalizationLib.core.imaging.reduced_grid import Canonical, bounding_box
+from KernelNormalizationLib.core.imaging.morphology import bounding_box
+from KernelNormalizationLib.core.imaging.orientation import Canonical
 from KernelNormalizationLib.core.imaging.slice_picture import draw_mask, draw_slice, mark_sides_and_scale
 from KernelNormalizationLib.core.volume import BoolArray, CTVolume
 

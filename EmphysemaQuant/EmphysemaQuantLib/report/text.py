@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import SimpleITK as sitk
 
-from KernelNormalizationLib.core.io.writing import RESEARCH_USE
+from KernelNormalizationLib.core.errors import RESEARCH_USE
 from KernelNormalizationLib.core.version import VERSION
 
 from ..core.indices.regions import RIND_MM

@@ -138,7 +138,7 @@ class ThresholdPreview:
         self._volumeId = volumeNode.GetID()
 
         def build() -> tuple[Any, tuple[slice, ...]] | None:
-            from KernelNormalizationLib.core.imaging.reduced_grid import bounding_box
+            from KernelNormalizationLib.core.imaging.morphology import bounding_box
 
             mask = lungs()
             if not mask.any():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 
+RESEARCH_USE = "Research use only. Not for diagnosis."
+
 
 class CTKernelError(Exception):
     """Base of every expected failure; the message is written for the user, not for a developer."""

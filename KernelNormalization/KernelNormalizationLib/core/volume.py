@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from .errors import InputError
 from .notebook import as_html
 
+LabelArray = NDArray[np.uint8]
+Spacing = tuple[float, float, float]
+
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 

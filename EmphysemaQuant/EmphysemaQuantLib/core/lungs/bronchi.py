@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from KernelNormalizationLib.core.imaging.body import PARENCHYMA_HU
-from KernelNormalizationLib.core.imaging.reduced_grid import Spacing, bounding_box, components, morphology
-from KernelNormalizationLib.core.volume import BoolArray, FloatArray
+from KernelNormalizationLib.core.imaging.morphology import bounding_box, components, morphology
+from KernelNormalizationLib.core.volume import BoolArray, FloatArray, Spacing
 
 IntArray = NDArray[np.int64]
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.imaging.body import CLIP_HU, COARSE_MM, coarse_body, padded_blocks
-from KernelNormalizationLib.core.imaging.reduced_grid import Canonical, ReducedGrid
+from KernelNormalizationLib.core.imaging.orientation import Canonical
+from KernelNormalizationLib.core.imaging.reduced_grid import ReducedGrid
 from KernelNormalizationLib.core.volume import CTVolume
 
 from .left_right import LEFT, RIGHT

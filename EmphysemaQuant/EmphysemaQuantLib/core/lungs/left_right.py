@@ -9,9 +9,9 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from KernelNormalizationLib.core.imaging.body import PARENCHYMA_HU, TISSUE_BORDER_HU
-from KernelNormalizationLib.core.imaging.reduced_grid import LabelArray, Spacing, components, morphology, to_image
+from KernelNormalizationLib.core.imaging.morphology import components, morphology, to_image
 from KernelNormalizationLib.core.stopping import filtered
-from KernelNormalizationLib.core.volume import BoolArray, FloatArray
+from KernelNormalizationLib.core.volume import BoolArray, FloatArray, LabelArray, Spacing
 
 RIGHT, LEFT = 1, 2
 # Bowel gas and a pneumothorax are pure: away from their surface nearly every voxel is below the range of parenchyma.

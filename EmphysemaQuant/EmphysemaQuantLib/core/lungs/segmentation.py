@@ -17,19 +17,12 @@ from KernelNormalizationLib.core.imaging.body import (
     coarse_body,
     padded_blocks,
 )
-from KernelNormalizationLib.core.imaging.reduced_grid import (
-    Canonical,
-    LabelArray,
-    ReducedGrid,
-    Spacing,
-    bounding_box,
-    filled_in_slices,
-    gaussian,
-    morphology,
-    noise_sd,
-)
+from KernelNormalizationLib.core.imaging.filters import gaussian, noise_sd
+from KernelNormalizationLib.core.imaging.morphology import bounding_box, filled_in_slices, morphology
+from KernelNormalizationLib.core.imaging.orientation import Canonical
+from KernelNormalizationLib.core.imaging.reduced_grid import ReducedGrid
 from KernelNormalizationLib.core.progress import Progress, ProgressTracker
-from KernelNormalizationLib.core.volume import BoolArray, CTVolume, FloatArray
+from KernelNormalizationLib.core.volume import BoolArray, CTVolume, FloatArray, LabelArray, Spacing
 
 from .airways import AirwayGrowth, find_trachea, grow_airways
 from .bronchi import follow_bronchi, without_leaks

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from KernelNormalizationLib.core.imaging.reduced_grid import LabelArray, Spacing, morphology
-from KernelNormalizationLib.core.volume import BoolArray
+from KernelNormalizationLib.core.imaging.morphology import morphology
+from KernelNormalizationLib.core.volume import BoolArray, LabelArray, Spacing
 
 from .left_right import LEFT, RIGHT
 

@@ -10,10 +10,10 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.imaging.reduced_grid import Canonical, LabelArray
+from KernelNormalizationLib.core.imaging.orientation import Canonical
 from KernelNormalizationLib.core.io.input_files import require_regular_file
 from KernelNormalizationLib.core.io.volume_file import read_image_file
-from KernelNormalizationLib.core.volume import CTVolume, Geometry
+from KernelNormalizationLib.core.volume import CTVolume, Geometry, LabelArray
 
 from .label_schemes import (
     LOBE_NAMES,

@@ -7,8 +7,7 @@ import io
 import unicodedata
 from collections.abc import Mapping, Sequence
 
-from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.io.writing import RESEARCH_USE
+from KernelNormalizationLib.core.errors import RESEARCH_USE, InputError
 from KernelNormalizationLib.core.plain_text import for_csv
 
 from ..indices.prediction_interval import EIInterval

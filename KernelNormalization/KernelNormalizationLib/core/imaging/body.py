@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
-from ..volume import BoolArray, CTVolume, FloatArray
-from .reduced_grid import Canonical, ReducedGrid, Spacing, bounding_box, components, filled_in_slices, morphology
+from ..volume import BoolArray, CTVolume, FloatArray, Spacing
+from .morphology import bounding_box, components, filled_in_slices, morphology
+from .orientation import Canonical
+from .reduced_grid import ReducedGrid
 
 # Half-way between aerated lung (about -850 HU) or air and soft tissue (about 0 to 50 HU).
 TISSUE_BORDER_HU = -400.0

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..volume import CTVolume, Geometry
-from .reduced_grid import Canonical
+from .orientation import Canonical
 
 # A gantry tilts by up to 30 degrees, so that the normal of a reconstructed slice is at most so far from the patient's axis;
 # what is turned further was resampled, and its voxels no longer lie in the plane in which the kernel acted.

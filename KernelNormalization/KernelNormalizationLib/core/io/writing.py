@@ -13,14 +13,13 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from ..errors import CTKernelError, InputError
+from ..errors import RESEARCH_USE, CTKernelError, InputError
 from ..plain_text import quoted
 from ..volume import CTVolume, Geometry
 from .nifti_header import NIFTI_SUFFIXES, check_nifti
 from .reading import KERNEL_KEY, MANUFACTURER_KEY, NOTES_KEY, SYNTHETIC_KEY, SYNTHETIC_NOTE, VOLUME_SUFFIXES
 from .whole_sets import current_umask
 
-RESEARCH_USE = "Research use only. Not for diagnosis."
 WRITABLE_SUFFIXES = tuple(s for s in VOLUME_SUFFIXES if s not in (".nhdr", ".mhd"))
 
 

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from ..imaging.filters import smoothed
 from ..imaging.reconstruction_plane import in_reconstruction_plane
-from ..stopping import filtered
 from ..volume import BoolArray, CTVolume, FloatArray
 from .mtf import KERNELS, kernel_mtf
 from .noise_fit import FamilyFit, fit_family
@@ -79,15 +78,6 @@ def high_passed(hu: FloatArray) -> FloatArray:
     """``hu`` (k, j, i) less its in-plane Gaussian of 3 pixels, HU."""
     result: FloatArray = hu - smoothed(hu, HIGH_PASS_SIGMA)
     return result
-
-
-def smoothed(hu: FloatArray, sigma: float) -> FloatArray:
-    """In-plane Gaussian of ``sigma`` pixels of ``hu`` (k, j, i), edges replicated."""
-    image = sitk.GetImageFromArray(hu)
-    for direction in (0, 1):
-        image = filtered(sitk.RecursiveGaussianImageFilter, image, Sigma=sigma, Direction=direction)
-    array: FloatArray = sitk.GetArrayFromImage(image)
-    return array
 
 
 def homogeneous_tissue(hu: FloatArray) -> BoolArray:

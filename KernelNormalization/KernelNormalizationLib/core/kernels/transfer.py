@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..imaging.body import BodyRegion, find_body
-from ..methods.frequency_bands import find_band_gain
 from ..volume import Acquisition, CTVolume
 from .calibrated_transfer import OwnTransfer
 from .ge_kernels import ge_kernel, ge_kernel_model
+from .lung_spectrum import find_band_gain
 from .mtf import TARGET_NUMBER, gain_to_b20f, kernel_number
 from .noise_fit import FAMILY_MISFIT, LARGEST_GAIN, fit_free, gain_of_model, misfit_of
 from .noise_sharpness import SMOOTH_NUMBER, Sharpness, estimate_sharpness

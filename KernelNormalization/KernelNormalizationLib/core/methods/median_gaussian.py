@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from ..kernels.noise_sharpness import smoothed
+from ..imaging.filters import smoothed
 from ..progress import Progress
 from ..volume import CTVolume, FloatArray
 

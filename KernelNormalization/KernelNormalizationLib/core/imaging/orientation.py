@@ -1,0 +1,49 @@
+"""Arrays in anatomical order, whatever order a file stores them in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..volume import Geometry, Spacing
+
+
+@dataclass(frozen=True)
+class Canonical:
+    """The exact way between stored order and canonical order.
+
+    Attributes:
+        axes: ``axes[n]`` is the stored array axis that becomes canonical axis n (slice, row, column).
+        flips: canonical axes that are reversed after the transposition.
+        spacing: mm along the canonical (k, j, i).
+    """
+
+    axes: tuple[int, int, int]
+    flips: tuple[int, ...]
+    spacing: Spacing
+
+    @classmethod
+    def of(cls, geometry: Geometry) -> Canonical:
+        """Match stored axes to LPS axes so that the sum of |cosines| is largest (oblique volumes get the nearest)."""
+        cosines = np.asarray(geometry.direction, dtype=float)
+        permutations = ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
+        # index_axis[n] is the (i, j, k) axis that runs along LPS axis n
+        index_axis = max(permutations, key=lambda p: sum(abs(cosines[n, p[n]]) for n in range(3)))
+        axes = (2 - index_axis[2], 2 - index_axis[1], 2 - index_axis[0])
+        flips = tuple(2 - n for n in (2, 1, 0) if cosines[n, index_axis[n]] < 0)
+        spacing = (geometry.spacing[axes[0]], geometry.spacing[axes[1]], geometry.spacing[axes[2]])
+        return cls(axes, flips, spacing)
+
+    def forward(self, stored: NDArray[Any]) -> NDArray[Any]:
+        """View of a stored (k, j, i) array in canonical order."""
+        turned: NDArray[Any] = stored.transpose(self.axes)
+        return np.flip(turned, self.flips) if self.flips else turned
+
+    def backward(self, canonical: NDArray[Any]) -> NDArray[Any]:
+        """Contiguous array in stored order of a canonical one."""
+        unflipped = np.flip(canonical, self.flips) if self.flips else canonical
+        inverse = np.argsort(self.axes)
+        return np.ascontiguousarray(unflipped.transpose(tuple(int(a) for a in inverse)))

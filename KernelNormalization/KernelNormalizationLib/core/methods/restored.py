@@ -1,0 +1,86 @@
+"""What truncation took put back, then brought to B20f: the method without a network, and the network's base."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from ..imaging.body import BodyRegion, find_body
+from ..kernels.radial_filter import Gain, apply_gain, in_threads
+from ..kernels.transfer import SourceTransfer, find_transfer
+from ..progress import Progress
+from ..truncation.estimation import estimate_plan, examined_slices
+from ..truncation.hu_floor import HUFloor, detect_floor
+from ..truncation.restoration import RestorationPlan, Restorer
+from ..truncation.scan_regions import BODY_MARGIN_PIXELS
+from ..volume import CTVolume, FloatArray
+from .correction import Restore, restored_volume
+from .hypotheses import hypotheses_record
+from .protocol import HYPOTHESES_KEY, UNCHANGED_KEY
+
+
+def restored_linear_transfer(volume: CTVolume, progress: Progress) -> tuple[FloatArray, dict[str, Any]]:
+    """The linear transfer of the volume with what truncation took put back: the network's base without the network.
+
+    Returns:
+        float32 (k, j, i), HU, and the source kernel.
+    """
+    region = find_body(volume)
+    transfer = find_transfer(volume, region)
+    if transfer.is_identity:
+        left_open = hypotheses_record(volume, region, transfer, None)
+        return volume.hu, {**transfer.record, HYPOTHESES_KEY: left_open, UNCHANGED_KEY: True}
+    restored = restoration(volume, region, detect_floor(volume.hu, volume.padding_mask), transfer.gain)
+    told = restored.told(volume, region, transfer)
+    return restored_volume(restored.of, volume.shape, progress), {**transfer.record, **told}
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """How a volume's slices are restored and brought to B20f.
+
+    Attributes:
+        of: gives the base and what was lost of some slices.
+        plan: how they were truncated and what that rests on; ``None`` if they were not.
+    """
+
+    of: Restore
+    plan: RestorationPlan | None = None
+
+    def told(self, volume: CTVolume, region: BodyRegion | None, transfer: SourceTransfer) -> dict[str, Any]:
+        """For provenance: the plan, and how the index would move under what the scan leaves open."""
+        record = {} if self.plan is None else self.plan.as_record()
+        return {**record, HYPOTHESES_KEY: hypotheses_record(volume, region, transfer, self.plan)}
+
+
+def restoration(volume: CTVolume, region: BodyRegion | None, floor: HUFloor, gain: Gain) -> Restoration:
+    """How slices of ``volume`` are restored and brought to B20f.
+
+    Args:
+        volume: the scan.
+        region: its body, if there is one.
+        floor: its HU floor.
+        gain: in-plane gain from its kernel to B20f against frequency in lp/cm.
+    """
+    hu, pixel_mm = volume.filled(), (volume.geometry.spacing[1], volume.geometry.spacing[2])
+    if floor.kind == "none":
+        return Restoration(lambda part: (apply_gain(hu[part], pixel_mm, gain), np.zeros_like(hu[part])))
+    with_lung = region.lungs.any(axis=(1, 2)) if region is not None else np.zeros(len(hu), bool)
+    places = np.flatnonzero(with_lung) if with_lung.any() else np.arange(len(hu))
+    examined = hu[places[examined_slices(places.size)]]
+    plan = estimate_plan(examined, pixel_mm, gain, floor.value, volume.acquisition.is_siemens)
+    restorer = Restorer((hu.shape[1], hu.shape[2]), pixel_mm, gain)
+
+    def one(k: int) -> tuple[FloatArray, FloatArray]:
+        outside = None if region is None else ~ndimage.binary_dilation(region.body[k], iterations=BODY_MARGIN_PIXELS)
+        state = restorer.restore(hu[k], plan, outside)
+        return state.base, state.lost
+
+    def restore(part: slice) -> tuple[FloatArray, FloatArray]:
+        base, lost = (np.stack(images) for images in zip(*in_threads(one, range(part.start, part.stop)), strict=True))
+        return base, lost
+
+    return Restoration(restore, plan)

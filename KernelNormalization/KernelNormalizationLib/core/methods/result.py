@@ -1,0 +1,61 @@
+"""The result of a method: volume and provenance."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..errors import RESEARCH_USE
+from ..suitability import Suitability
+from ..truncation.hu_floor import HUFloor
+from ..version import VERSION
+from ..volume import CTVolume, FloatArray
+from .protocol import METHOD_NONE, TARGET_KERNEL, UNCHANGED_KEY, Method, NormalizationResult, synthetic_name
+
+TARGET_FLOOR_HU = -1024.0
+NOTHING_DONE = "Nothing was done: the scan is as smooth as the reference kernel already, and its voxels were left as they are."
+
+
+def build_result(volume: CTVolume, hu: FloatArray, method: Method, suitability: Suitability, record: dict[str, Any],
+            seconds: float, warnings: tuple[str, ...] = ()) -> NormalizationResult:  # fmt: skip
+    unchanged = bool(record.get(UNCHANGED_KEY))
+    made = volume if unchanged else _drawn(volume, hu, suitability.floor)
+    if unchanged:
+        warnings = (NOTHING_DONE, *warnings)
+    provenance = {
+        "method": METHOD_NONE if unchanged else method,
+        "target_kernel": None if unchanged else TARGET_KERNEL,
+        "synthetic": made.synthetic,
+        "use": RESEARCH_USE,
+        "version": VERSION,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "seconds": round(seconds, 2),
+        "input": {
+            "name": volume.name,
+            "kernel": volume.acquisition.kernel,
+            "kernel_told_by_user": volume.acquisition.told_kernel,
+            "manufacturer": volume.acquisition.manufacturer,
+            "scanner_model": volume.acquisition.scanner_model,
+            "series_instance_uid": volume.acquisition.series_instance_uid,
+            "shape": list(volume.shape),
+            "spacing_mm": list(volume.geometry.spacing),
+            "padding_hu": volume.padding_value,
+            **suitability.as_record(),
+        },
+        "warnings": [*warnings, *suitability.reasons] if unchanged else [*suitability.reasons, *warnings],
+        **({"method_asked_for": method} if unchanged else {}),
+        **record,
+    }
+    return NormalizationResult(made, provenance)
+
+
+def _drawn(volume: CTVolume, hu: FloatArray, floor: HUFloor) -> CTVolume:
+    """The synthetic volume with voxels ``hu`` (k, j, i), HU, in the place of ``volume``."""
+    if floor.kind != "none":
+        hu = np.maximum(hu, np.float32(TARGET_FLOOR_HU))
+    facts = replace(volume.acquisition, kernel=f"{TARGET_KERNEL} (synthetic)", told_kernel=None)
+    return volume.with_hu(hu, name=synthetic_name(volume.name), synthetic=True, acquisition=facts)
