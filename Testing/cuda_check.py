@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from KernelNormalizationLib.core.arrays import FloatArray
 from KernelNormalizationLib.core.imaging.body import find_body
 from KernelNormalizationLib.core.kernels.transfer import find_transfer
 from KernelNormalizationLib.core.methods.registry import create_normalizer
@@ -25,7 +26,7 @@ from KernelNormalizationLib.core.network.model_folder import Model, list_models,
 from KernelNormalizationLib.core.progress import ProgressTracker
 from KernelNormalizationLib.core.simulated_chest import make_sample
 from KernelNormalizationLib.core.truncation.hu_floor import detect_floor
-from KernelNormalizationLib.core.volume import CTVolume, FloatArray
+from KernelNormalizationLib.core.volume import CTVolume
 
 # The README's promises: fp32 is the same wherever it is computed; what is faster stays close where emphysema is decided.
 SAME_HU, NEAR_HU = 0.01, 0.5

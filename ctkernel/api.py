@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from EmphysemaQuantLib.core.lungs import segmentation
+from EmphysemaQuantLib.core.lungs.mask_files import read_mask
 from EmphysemaQuantLib.core.lungs.segmentation import LungMask
-from EmphysemaQuantLib.core.lungs.supplied_mask import mask_from_labels, read_mask
+from EmphysemaQuantLib.core.lungs.supplied_mask import mask_from_labels
 from EmphysemaQuantLib.core.results import measurement
 from EmphysemaQuantLib.core.results.measurement import Measurement, MeasurementSettings
 from KernelNormalizationLib.core.errors import InputError

@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from EmphysemaQuantLib.core.results.measurement import Measurement
+from KernelNormalizationLib.core.arrays import BoolArray, FloatArray
 from KernelNormalizationLib.core.errors import RESEARCH_USE, InputError
 from KernelNormalizationLib.core.imaging.slice_picture import (
     LUNG_WINDOW_HU,
@@ -19,7 +20,7 @@ from KernelNormalizationLib.core.imaging.slice_picture import (
     mark_sides_and_scale,
 )
 from KernelNormalizationLib.core.io.writing import atomic_path
-from KernelNormalizationLib.core.volume import BoolArray, CTVolume, FloatArray
+from KernelNormalizationLib.core.volume import CTVolume
 
 BACKGROUND, INK = "black", "white"
 

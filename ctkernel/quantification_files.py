@@ -9,10 +9,10 @@ from typing import Any
 
 from EmphysemaQuantLib.core.indices.clusters import SIZE_CLASS_NAMES
 from EmphysemaQuantLib.core.lungs.label_schemes import parse_labels
+from EmphysemaQuantLib.core.lungs.mask_files import read_mask
 from EmphysemaQuantLib.core.lungs.quality_verdict import require_usable
 from EmphysemaQuantLib.core.lungs.segmentation import LungMask
 from EmphysemaQuantLib.core.lungs.slicer_segmentation import write_segmentation
-from EmphysemaQuantLib.core.lungs.supplied_mask import read_mask
 from EmphysemaQuantLib.core.results.acquisition_sheet import sharp_kernel_warning
 from EmphysemaQuantLib.core.results.measurement import Measurement, VolumeMeasurement, original_first, segment
 from EmphysemaQuantLib.core.results.table import csv_text, measurement_rows

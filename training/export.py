@@ -17,12 +17,12 @@ import torch
 from safetensors.torch import save_file
 
 from EmphysemaQuantLib.core.indices.prediction_interval import STRATA_KEY
+from KernelNormalizationLib.core.arrays import FloatArray
 from KernelNormalizationLib.core.errors import RESEARCH_USE, CTKernelError, InputError
 from KernelNormalizationLib.core.kernels.radial_filter import apply_gain
 from KernelNormalizationLib.core.kernels.transfer import b20f_gain
 from KernelNormalizationLib.core.network.model_folder import CARD, CARD_FORMAT, ONNX, WEIGHTS, load_model, sha256_of
 from KernelNormalizationLib.core.network.unet import UNet
-from KernelNormalizationLib.core.volume import FloatArray
 
 from .evaluation.report import read_scores
 from .running.checkpoint import load_trained

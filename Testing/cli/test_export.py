@@ -17,7 +17,7 @@ from core.dicomseries import write_series
 
 from ctkernel.cli import main
 from EmphysemaQuantLib.core.indices.emphysema_mask import emphysema_mask
-from EmphysemaQuantLib.core.lungs.supplied_mask import read_mask
+from EmphysemaQuantLib.core.lungs.mask_files import read_mask
 from KernelNormalizationLib.core.io.dicom_export import is_synthetic_header
 from KernelNormalizationLib.core.io.reading import read_volume
 from KernelNormalizationLib.core.simulated_chest import make_sample

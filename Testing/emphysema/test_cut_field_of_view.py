@@ -11,8 +11,9 @@ from emphysema.phantom import Phantom, dice, make
 
 from EmphysemaQuantLib.core.lungs.quality_measurements import cut_surface_cm2
 from EmphysemaQuantLib.core.lungs.segmentation import LungMask, segment_lungs
+from KernelNormalizationLib.core.arrays import BoolArray
 from KernelNormalizationLib.core.io.reading import read_volume
-from KernelNormalizationLib.core.volume import BoolArray, CTVolume
+from KernelNormalizationLib.core.volume import CTVolume
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 PADDING_HU = -2000.0

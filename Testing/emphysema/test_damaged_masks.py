@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from EmphysemaQuantLib.core.lungs.mask_files import read_mask
 from EmphysemaQuantLib.core.lungs.segmentation import LungMask
 from EmphysemaQuantLib.core.lungs.slicer_segmentation import write_segmentation
-from EmphysemaQuantLib.core.lungs.supplied_mask import judge_supplied, read_mask
+from EmphysemaQuantLib.core.lungs.supplied_mask import judge_supplied
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.volume import CTVolume, Geometry
 

@@ -19,10 +19,10 @@ from EmphysemaQuantLib.core.indices.emphysema_mask import emphysema_mask
 from EmphysemaQuantLib.core.lungs.quality_verdict import MaskQuality
 from EmphysemaQuantLib.core.lungs.segmentation import LungMask
 from EmphysemaQuantLib.core.results.dicom_objects import Maker, report_object, segmentation_object
+from KernelNormalizationLib.core.arrays import BoolArray
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.io.dicom_export import export_series
 from KernelNormalizationLib.core.io.reading import read_volume
-from KernelNormalizationLib.core.volume import BoolArray
 
 hd = pytest.importorskip("highdicom", reason="highdicom (the extra dicom) is not installed")
 RECORD = {"method": "linear", "version": "0.1.0"}

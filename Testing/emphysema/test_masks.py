@@ -8,10 +8,11 @@ import pytest
 import SimpleITK as sitk
 from emphysema.phantom import dice, make
 
+from EmphysemaQuantLib.core.lungs.mask_files import read_mask
 from EmphysemaQuantLib.core.lungs.quality_verdict import MaskQuality
 from EmphysemaQuantLib.core.lungs.segmentation import LungMask
 from EmphysemaQuantLib.core.lungs.slicer_segmentation import write_segmentation
-from EmphysemaQuantLib.core.lungs.supplied_mask import NUMBERINGS, detect_scheme, mask_from_labels, read_mask
+from EmphysemaQuantLib.core.lungs.supplied_mask import NUMBERINGS, detect_scheme, mask_from_labels
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.io.writing import image_of
 from KernelNormalizationLib.core.volume import CTVolume

@@ -13,6 +13,7 @@ import slicer
 import vtk
 
 from EmphysemaQuantLib.core.results import quantification
+from EmphysemaQuantLib.core.results.measurement import Measurement
 from EmphysemaQuantLib.core.results.table import MAIN_COLUMNS, MEANINGS
 from EmphysemaQuantLib.logic import EmphysemaLogic, OutputNodes, sliceOfMost
 from EmphysemaQuantLib.mrml import result_nodes, segments, view_overlay
@@ -43,7 +44,7 @@ def lung_boxes() -> tuple[np.ndarray, np.ndarray]:
     return right, left
 
 
-def with_box_mask(volume: Any, compared: Any, mask: Any, threshold: float, progress: Any) -> quantification.Quantification:
+def with_box_mask(volume: Any, compared: Any, mask: Any, threshold: float, progress: Any) -> Measurement:
     """The project's own quantification; only the automatic mask is replaced by the boxes' exact one."""
     return quantification.quantify(volume, compared, mask or quantification.supplied_mask(*lung_boxes()), threshold, progress)
 
@@ -255,7 +256,7 @@ def test_a_mask_of_ones_own_is_judged_too(logic: EmphysemaLogic, chest: Any) -> 
     _, outputs = logic.quantify(chest)
     result, _ = logic.quantify(chest, maskNode=outputs.segmentation, outputs=outputs)
     assert result.lung_mask.quality.verdict == "failed"
-    assert "mL of lung were found" in summary.headline(result)
+    assert "mL of lung were found" in summary.asText(result)
 
 
 def airway_tube() -> np.ndarray:
@@ -264,7 +265,7 @@ def airway_tube() -> np.ndarray:
     return airways
 
 
-def with_airways(volume: Any, compared: Any, mask: Any, threshold: float, progress: Any) -> quantification.Quantification:
+def with_airways(volume: Any, compared: Any, mask: Any, threshold: float, progress: Any) -> Measurement:
     own = quantification.supplied_mask(*lung_boxes(), airway_tube())
     return quantification.quantify(volume, compared, mask or own, threshold, progress)
 
@@ -277,7 +278,7 @@ def test_airways_are_a_segment_and_stand_in_table_and_report_with_their_volume(c
     millilitres = np.count_nonzero(outside) * 2.0 / 1000.0
     assert float(cell(outputs.table, 0, "airways [mL]")) == pytest.approx(millilitres, abs=1e-4)
     assert cell(outputs.table, 1, "airways [mL]") == ""
-    assert f"Airways left out of the lungs: {millilitres:.0f} mL" in summary.headline(result)
+    assert f"Airways left out of the lungs: {millilitres:.0f} mL" in summary.asText(result)
     assert f"Airways left out of the lungs: {millilitres:.0f} mL" in summary.asText(result)
 
 

@@ -20,7 +20,8 @@ from EmphysemaQuantLib.core.lungs.segmentation import segment_lungs
 from EmphysemaQuantLib.core.results.measurement import MeasurementSettings, measure
 from EmphysemaQuantLib.core.results.wording import interval_sentences
 from EmphysemaQuantLib.logic import EmphysemaLogic
-from EmphysemaQuantLib.ui.summary import asCsv, asText, headline
+from EmphysemaQuantLib.ui.headline import Headline
+from EmphysemaQuantLib.ui.summary import asCsv, asText
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.io.file_conversion import provenance_path
 from KernelNormalizationLib.core.io.writing import write_json, write_volume
@@ -149,7 +150,7 @@ def test_panel_and_command_line_accept_the_same_thresholds(capsys: pytest.Captur
 def test_people_see_one_decimal_of_the_index_and_whole_millilitres(scan: Volumes, scene: Any) -> None:
     panel = by_panel(scan, scan.original, scan.synthetic)
     whole = panel.volume.whole
-    assert f"EI {whole.ei_percent:.1f} %" in headline(panel)
+    assert f"EI {whole.ei_percent:.1f} %" in Headline.of(panel).lines
     (row,) = (line for line in asText(panel).splitlines()[3:6] if line.strip().startswith("whole"))
     assert row.split()[1:4] == [f"{whole.ei_percent:.1f}", f"{whole.ev_ml:.0f}", f"{whole.tlv_ml:.0f}"]
 

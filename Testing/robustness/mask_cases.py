@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from EmphysemaQuantLib.core.lungs.mask_files import read_mask
 from EmphysemaQuantLib.core.lungs.segmentation import LungMask
 from EmphysemaQuantLib.core.lungs.slicer_segmentation import write_segmentation
-from EmphysemaQuantLib.core.lungs.supplied_mask import judge_supplied, read_mask
+from EmphysemaQuantLib.core.lungs.supplied_mask import judge_supplied
 from KernelNormalizationLib.core.volume import CTVolume, Geometry
 
 from .case import Case, Expectation, Maker, Refuse, Truth

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from KernelNormalizationLib.core.arrays import FloatArray
 from KernelNormalizationLib.core.io.file_conversion import create_normalizer
 from KernelNormalizationLib.core.io.reading import read_volume
 from KernelNormalizationLib.core.kernels.mtf import kernel_number
@@ -18,7 +19,7 @@ from KernelNormalizationLib.core.kernels.radial_filter import apply_gain
 from KernelNormalizationLib.core.kernels.transfer import find_transfer
 from KernelNormalizationLib.core.methods.protocol import Method, NormalizationResult, Normalizer
 from KernelNormalizationLib.core.progress import Progress
-from KernelNormalizationLib.core.volume import CTVolume, FloatArray
+from KernelNormalizationLib.core.volume import CTVolume
 from training.checking import fidelity, real, stability
 from training.checking.outcomes import Outcome, Skipped
 from training.checking.panels import Panel

@@ -74,9 +74,9 @@ def test_change_shows_removed_and_kept_in_both_views(panel: EmphysemaPanel, ches
     assert [is_red(app, column, KEPT_VOXEL, chest) for column in range(2)] == [True, True]
     assert [is_red(app, column, REMOVED_VOXEL, chest) for column in range(2)] == [False, False]  # violet
     millilitres = 0.016
-    assert f"Removed by normalization {64 * millilitres:.1f} mL" in panel.ui.legendLabel.text
-    assert f"Kept {128 * millilitres:.1f} mL" in panel.ui.legendLabel.text
-    assert "Added by normalization 0.0 mL" in panel.ui.legendLabel.text
+    assert f"Removed by normalization {64 * millilitres:.0f} mL" in panel.ui.legendLabel.text
+    assert f"Kept {128 * millilitres:.0f} mL" in panel.ui.legendLabel.text
+    assert "Added by normalization 0 mL" in panel.ui.legendLabel.text
 
 
 def test_legend_has_the_segments_own_colours_and_millilitres(panel: EmphysemaPanel, chest: Any, partner: Any) -> None:
@@ -88,7 +88,7 @@ def test_legend_has_the_segments_own_colours_and_millilitres(panel: EmphysemaPan
     text = panel.ui.legendLabel.text
     assert '<span style="color:#ffff00">■</span> Right lung' in text
     red = '<span style="color:#d6261a">■</span>'
-    assert f"Emphysema: {red} original 3.1 mL &nbsp; {red} synthetic 2.0 mL" in text
+    assert f"Emphysema: {red} original 3 mL &nbsp; {red} synthetic 2 mL" in text
 
 
 def test_measured_volume_is_put_into_the_views_and_the_former_result_leaves(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def test_interval_stands_beside_the_ei_with_its_basis(
     assert "Done" in compute(panel)
     known = expected(panel)
     first, second, *_ = panel.ui.indexLabel.text.split("<br>")
-    sentence = panel.ui.detailsLabel.text.split("<br>")[0]
+    sentence = unescape(panel.ui.detailsLabel.text.split("<br>")[0])
     assert f"(95 % interval {known.low:.1f} to {known.high:.1f} %)" in second
     assert "interval" not in first
     basis = (

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from EmphysemaQuantLib.core.indices.emphysema_mask import emphysema_mask
+from KernelNormalizationLib.core.arrays import BoolArray, FloatArray
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.imaging.filters import smoothed
 from KernelNormalizationLib.core.io.reading import read_volume
@@ -24,7 +25,7 @@ from KernelNormalizationLib.core.kernels.noise_spectrum import (
     measure_noise_spectrum,
     ring_frequencies,
 )
-from KernelNormalizationLib.core.volume import Acquisition, BoolArray, CTVolume, FloatArray
+from KernelNormalizationLib.core.volume import Acquisition, CTVolume
 
 from ..evaluation.cases import find_cases, load_case
 from .outcomes import Findings, Methods, Outcome, Skipped, normalized

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from KernelNormalizationLib.core.arrays import BoolArray, FloatArray
 from KernelNormalizationLib.core.errors import RESEARCH_USE
 from KernelNormalizationLib.core.imaging.slice_picture import draw_difference, draw_slice
 from KernelNormalizationLib.core.io.writing import atomic_path
-from KernelNormalizationLib.core.volume import BoolArray, FloatArray
 
 from ..evaluation.figures import RESOLUTION
 

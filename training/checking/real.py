@@ -13,11 +13,12 @@ from scipy import ndimage
 from EmphysemaQuantLib.core.indices.agreement import compare_volumes
 from EmphysemaQuantLib.core.indices.emphysema_mask import emphysema_mask
 from EmphysemaQuantLib.core.lungs.segmentation import LungMask, segment_lungs
+from KernelNormalizationLib.core.arrays import BoolArray
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.io.dicom_series import acquisition_of, read_header
 from KernelNormalizationLib.core.io.reading import geometry_of, read_volume
 from KernelNormalizationLib.core.kernels.noise_sharpness import high_passed, homogeneous_tissue
-from KernelNormalizationLib.core.volume import MINIMUM_SLICES, BoolArray, CTVolume
+from KernelNormalizationLib.core.volume import MINIMUM_SLICES, CTVolume
 
 from .outcomes import Findings, Methods, Outcome, Skipped, normalized
 from .panels import Panel

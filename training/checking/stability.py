@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from KernelNormalizationLib.core.volume import MINIMUM_SLICES, Acquisition, BoolArray, CTVolume
+from KernelNormalizationLib.core.arrays import BoolArray
+from KernelNormalizationLib.core.volume import MINIMUM_SLICES, Acquisition, CTVolume
 
 from ..evaluation.cases import find_cases, load_case
 from .outcomes import Findings, Methods, Outcome, normalized

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from KernelNormalizationLib.core.arrays import FloatArray
 from KernelNormalizationLib.core.kernels.radial_filter import Gain, apply_gain
 from KernelNormalizationLib.core.truncation.estimation import estimate_plan, known_plan
 from KernelNormalizationLib.core.truncation.hu_floor import HUFloor
 from KernelNormalizationLib.core.truncation.model import Truncation
 from KernelNormalizationLib.core.truncation.restoration import restore_slices
 from KernelNormalizationLib.core.truncation.scan_regions import outer_air
-from KernelNormalizationLib.core.volume import FloatArray
 
 # Part of the key of every stored base: raise it whenever base_image, or the choice of the gain, computes something else.
 BASE_VERSION = "restored-8"

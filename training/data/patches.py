@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from KernelNormalizationLib.core.arrays import FloatArray
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.kernels.radial_filter import apply_gain
-from KernelNormalizationLib.core.volume import FloatArray
 
 # Around a patch that is filtered by itself this margin is filtered too, so that the mirrored edge never reaches the patch.
 MARGIN = 32

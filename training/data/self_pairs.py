@@ -12,12 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
+from KernelNormalizationLib.core.arrays import BoolArray, FloatArray
 from KernelNormalizationLib.core.imaging.filters import smoothed
 from KernelNormalizationLib.core.kernels.mtf import KERNELS
 from KernelNormalizationLib.core.kernels.transfer import b20f_gain
 from KernelNormalizationLib.core.truncation.hu_floor import detect_floor, floor_mask
 from KernelNormalizationLib.core.truncation.model import Truncation
-from KernelNormalizationLib.core.volume import BoolArray, CTVolume, FloatArray
+from KernelNormalizationLib.core.volume import CTVolume
 
 from ..simulate.floors import to_integers
 from ..simulate.truncated import draw_truncation, truncated

@@ -11,10 +11,10 @@ import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
+from KernelNormalizationLib.core.arrays import FloatArray
 from KernelNormalizationLib.core.kernels.calibrated_transfer import OwnTransfer
 from KernelNormalizationLib.core.network.tiled_inference import ALIGNMENT, aligned_crop
 from KernelNormalizationLib.core.network.unet import UNet
-from KernelNormalizationLib.core.volume import FloatArray
 
 from ..data.self_pairs import FLOOR_HU
 from ..data.unpacked import UnpackedPatient, open_patient, patient_files

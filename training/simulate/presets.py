@@ -7,7 +7,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from KernelNormalizationLib.core.truncation.model import LOWEST_STORED_HU, Truncation
+from KernelNormalizationLib.core.arrays import LOWEST_STORED_HU
+from KernelNormalizationLib.core.truncation.model import Truncation
 
 from .emphysema import DOMINANCES, PATTERNS, EmphysemaPlan
 from .kernel_family import SharpKernel, draw_kernel, draw_outside_kernel, nominal_kernel

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from KernelNormalizationLib.core.arrays import LOWEST_STORED_HU
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.truncation.hu_floor import HUFloor
-from KernelNormalizationLib.core.truncation.model import LOWEST_STORED_HU, Truncation
+from KernelNormalizationLib.core.truncation.model import Truncation
 
 from ..data.kernel_pair import PairRecord, TruncationRecord
 from .floors import HU_CEILING

@@ -12,7 +12,6 @@ from KernelNormalizationLib.mrml.provenance import RESEARCH_USE_TEXT
 
 from ..core.indices.distribution import HISTOGRAM_EDGES_HU
 from ..core.results.measurement import Measurement
-from ..ui.summary import resultRows
 
 THRESHOLD_ATTRIBUTE = "EmphysemaQuant.ThresholdHU"
 SERIES_COLORS = ((0.0, 0.45, 0.70), (0.84, 0.37, 0.0))
@@ -20,9 +19,9 @@ SERIES_COLORS = ((0.0, 0.45, 0.70), (0.84, 0.37, 0.0))
 
 def writeIndices(node: Any, result: Measurement) -> None:
     """Replace the rows of ``node`` by those of lungs and lobes, with the columns of the command line's CSV file."""
-    from ..core.results.table import COLUMNS, MEANINGS
+    from ..core.results.table import COLUMNS, MEANINGS, measurement_rows
 
-    rows = resultRows(result)
+    rows = measurement_rows(result, main_only=True)
     table = vtk.vtkTable()
     for title in rows[0]:
         values = [row[title] for row in rows]

@@ -11,10 +11,11 @@ import slicer
 import vtk
 from vtk.util import numpy_support
 
+from KernelNormalizationLib.core.arrays import BoolArray
 from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.volume import BoolArray
 
-from ..core.results.quantification import LEFT_LABEL, RIGHT_LABEL, Quantification, supplied_mask
+from ..core.results.measurement import Measurement
+from ..core.results.quantification import LEFT_LABEL, RIGHT_LABEL, supplied_mask
 from .volume_pairs import changeNames, isReversed
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ ROLE_TAG = "EmphysemaQuant.Role"
 NAME_TAG = "EmphysemaQuant.Name"
 VOLUME_REFERENCE_ROLE = "EmphysemaQuantVolume"
 COMPARED_REFERENCE_ROLE = "EmphysemaQuantComparedVolume"
+PREVIEW_COLOR = (0.84, 0.15, 0.10)
 _CATEGORY_LIST = "Segmentation category and type - DICOM master list"
 _ANATOMY = "SCT^123037004^Anatomical Structure"
 _ALTERED = "SCT^49755003^Morphologically Altered Structure"
@@ -77,7 +79,7 @@ def newSegmentationNode(name: str) -> Any:
     return node
 
 
-def labelmaps(result: Quantification, ijkToRas: Any) -> dict[str, Any]:
+def labelmaps(result: Measurement, ijkToRas: Any) -> dict[str, Any]:
     """Role -> vtkOrientedImageData of every segment that ``result`` has.
 
     Touches no scene, so a thread may do it: on a large scan it takes longer than a user should wait.

@@ -10,7 +10,7 @@ import slicer
 import vtk
 from vtk.util import numpy_support
 
-from KernelNormalizationLib.core.volume import BoolArray
+from KernelNormalizationLib.core.arrays import BoolArray
 
 from .segments import EMPHYSEMA, KEPT, LEFT, RIGHT, SegmentStyle, deferredUnion, ijkToRasOf, segmentIds
 

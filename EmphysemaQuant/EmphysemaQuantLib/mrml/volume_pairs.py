@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from KernelNormalizationLib.core.plain_text import shortened
 from KernelNormalizationLib.mrml import provenance
-from KernelNormalizationLib.ui.view_titles import shortened
 
 
 def isReversed(firstSynthetic: bool, secondSynthetic: bool) -> bool:

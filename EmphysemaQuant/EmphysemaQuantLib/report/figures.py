@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from KernelNormalizationLib.core.arrays import BoolArray
 from KernelNormalizationLib.core.imaging.morphology import bounding_box
 from KernelNormalizationLib.core.imaging.orientation import Canonical
 from KernelNormalizationLib.core.imaging.slice_picture import draw_mask, draw_slice, mark_sides_and_scale
-from KernelNormalizationLib.core.volume import BoolArray, CTVolume
+from KernelNormalizationLib.core.volume import CTVolume
 
 from ..core.indices.distribution import HISTOGRAM_EDGES_HU
 from ..core.indices.emphysema_mask import emphysema_mask

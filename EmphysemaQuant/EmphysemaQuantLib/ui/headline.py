@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from KernelNormalizationLib.core.plain_text import for_html, shortened
 from KernelNormalizationLib.mrml.provenance import RESEARCH_USE_TEXT, isSynthetic
-from KernelNormalizationLib.ui.view_titles import shortened
 
 from ..core.indices.emphysema_mask import EMPHYSEMA_THRESHOLD_HU
-from ..core.results.quantification import Quantification, VolumeResult
+from ..core.results.measurement import Measurement, VolumeMeasurement
+from ..core.results.wording import airways_sentence, interval_sentence, interval_words, mask_sentence
 from ..mrml.segments import (
     AIRWAYS,
     CHANGE,
@@ -19,6 +20,7 @@ from ..mrml.segments import (
     COMPARED_REFERENCE_ROLE,
     EMPHYSEMA,
     LEFT,
+    PREVIEW_COLOR,
     RIGHT,
     VOLUME_REFERENCE_ROLE,
     SegmentStyle,
@@ -26,18 +28,17 @@ from ..mrml.segments import (
 )
 from ..mrml.volume_pairs import inReadingOrder as nodesInReadingOrder
 from ..mrml.volume_pairs import isReversed
-from .threshold_preview import COLOR as PREVIEW_COLOR
 
 if TYPE_CHECKING:
     from ..core.indices.density import RegionIndices
 
 REGIONS = {"whole": "Both lungs", "right": "Right", "left": "Left"}
 FIGURES = {
-    "ei_percent": ("EI", "%"),
-    "ev_ml": ("EV", "mL"),
-    "tlv_ml": ("TLV", "mL"),
-    "perc15_hu": ("Perc15", "HU"),
-    "mld_hu": ("MLD", "HU"),
+    "ei_percent": ("EI", "%", ".1f"),
+    "ev_ml": ("EV", "mL", ".0f"),
+    "tlv_ml": ("TLV", "mL", ".0f"),
+    "perc15_hu": ("Perc15", "HU", ".1f"),
+    "mld_hu": ("MLD", "HU", ".1f"),
 }
 
 
@@ -58,7 +59,7 @@ class Headline:
     millilitres: dict[str, float]
 
     @classmethod
-    def of(cls, result: Quantification) -> Headline:
+    def of(cls, result: Measurement) -> Headline:
         """Headline of ``result``."""
         volumes = inReadingOrder(result)
         return cls(_lines(result, volumes), _table(volumes), _details(result, volumes), _millilitres(result))
@@ -76,7 +77,7 @@ class Headline:
         return json.dumps(asdict(self), ensure_ascii=False)
 
 
-def inReadingOrder(result: Quantification) -> tuple[VolumeResult, ...]:
+def inReadingOrder(result: Measurement) -> tuple[VolumeMeasurement, ...]:
     """The one or two measured volumes, a scan before what was drawn from a scan."""
     volumes = result.results
     return volumes[::-1] if len(volumes) == 2 and isReversed(volumes[0].synthetic, volumes[1].synthetic) else volumes
@@ -125,11 +126,11 @@ def _entry(segmentation: Any, style: SegmentStyle, name: str, headline: Headline
         return ""
     color = segmentation.GetSegmentation().GetSegment(ids[0]).GetColor()
     code = "#" + "".join(f"{round(255 * part):02x}" for part in color)
-    amount = f" {headline.millilitres[style.role]:.1f} mL" if style.role in headline.millilitres else ""
-    return f'<span style="color:{code}">■</span> {_escaped(name)}{amount}'
+    amount = f" {headline.millilitres[style.role]:.0f} mL" if style.role in headline.millilitres else ""
+    return f'<span style="color:{code}">■</span> {for_html(name)}{amount}'
 
 
-def _lines(result: Quantification, volumes: Sequence[VolumeResult]) -> str:
+def _lines(result: Measurement, volumes: Sequence[VolumeMeasurement]) -> str:
     lines = [_large(volume) for volume in volumes]
     if len(volumes) == 2:
         delta = volumes[1].whole.ei_percent - volumes[0].whole.ei_percent
@@ -141,19 +142,17 @@ def _lines(result: Quantification, volumes: Sequence[VolumeResult]) -> str:
     return "<br>".join(lines)
 
 
-def _large(volume: VolumeResult) -> str:
-    from ..core.results.table import interval_words
-
+def _large(volume: VolumeMeasurement) -> str:
     name = volume.name.replace("(synthetic)", "").strip() if volume.synthetic else volume.name
     kind = "Synthetic" if volume.synthetic else "Original"
     interval = f"({interval_words(volume.interval)}) " if volume.interval is not None else ""
     figure = f'<span style="font-size:x-large; font-weight:bold">EI {volume.whole.ei_percent:.1f} %</span>'
-    beside = f"{interval}{kind}: {_escaped(shortened(name, 22 if interval else 40))}"
+    beside = f"{interval}{kind}: {for_html(shortened(name, 22 if interval else 40))}"
     return f'{figure} <span style="font-size:small">{beside}</span>'
 
 
-def _table(volumes: Sequence[VolumeResult]) -> str:
-    titles = "".join(f"<td align='right'><b>{name}</b> ({unit})</td>" for name, unit in FIGURES.values())
+def _table(volumes: Sequence[VolumeMeasurement]) -> str:
+    titles = "".join(f"<td align='right'><b>{name}</b> ({unit})</td>" for name, unit, _ in FIGURES.values())
     rows = [f"<tr><td></td>{titles}</tr>"]
     for entries in zip(*(volume.indices for volume in volumes), strict=True):
         if entries[0].region in REGIONS:
@@ -163,7 +162,7 @@ def _table(volumes: Sequence[VolumeResult]) -> str:
     return f'<div style="font-size:small">{_columns(volumes)}{table}</div>'
 
 
-def _columns(volumes: Sequence[VolumeResult]) -> str:
+def _columns(volumes: Sequence[VolumeMeasurement]) -> str:
     if len(volumes) == 1:
         return ""
     if volumes[1].synthetic and not volumes[0].synthetic:
@@ -172,27 +171,24 @@ def _columns(volumes: Sequence[VolumeResult]) -> str:
 
 
 def _cell(entries: Sequence[RegionIndices], field: str) -> str:
-    values = [f"{getattr(entry, field):.1f}" for entry in entries]
+    values = [format(getattr(entry, field), FIGURES[field][2]) for entry in entries]
     if field == "tlv_ml" and len(set(values)) == 1:  # one lung mask serves both
         return values[0]
     return " | ".join(values).replace(" ", "&nbsp;")
 
 
-def _details(result: Quantification, volumes: Sequence[VolumeResult]) -> str:
-    from ..core.results.table import airways_sentence, interval_sentence
-
-    lines = [_escaped(interval_sentence(volume.interval)) for volume in volumes if volume.synthetic]
+def _details(result: Measurement, volumes: Sequence[VolumeMeasurement]) -> str:
+    lines = [for_html(interval_sentence(volume.interval)) for volume in volumes if volume.synthetic]
     if result.agreement is not None:
         agreement = result.agreement
         lines.append(f"Dice {agreement.dice:.2f}. L1 in lungs {agreement.l1_lung_hu:.1f} HU.")
-    quality = result.lung_mask.quality
-    lines.append(f"Lung mask: {quality.verdict}. {_escaped(' '.join(quality.reasons))}".strip())
+    lines.append(for_html(mask_sentence(result.lung_mask.quality)))
     lines.append(airways_sentence(result.volume.airways_ml))
     lines.append(f"Threshold {result.threshold_hu:g} HU. {RESEARCH_USE_TEXT}")
     return "<br>".join(lines)
 
 
-def _millilitres(result: Quantification) -> dict[str, float]:
+def _millilitres(result: Measurement) -> dict[str, float]:
     own = {EMPHYSEMA.role: float(result.volume.whole.ev_ml)}
     if result.compared is None or result.agreement is None:
         return own
@@ -203,6 +199,3 @@ def _millilitres(result: Quantification) -> dict[str, float]:
     named = {style.role: float(value) for style, value in zip(CHANGE, change, strict=True)}
     return own | {COMPARED.role: float(result.compared.whole.ev_ml)} | named
 
-
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

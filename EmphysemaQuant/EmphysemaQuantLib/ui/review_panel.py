@@ -11,7 +11,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from KernelNormalizationLib.core.volume import BoolArray
+from KernelNormalizationLib.core.arrays import BoolArray
 from KernelNormalizationLib.ui.module_panel import ModulePanel
 
 from ..logic import sliceOfMost

@@ -14,15 +14,15 @@ import slicer
 import vtk
 
 from KernelNormalizationLib.background.gui_thread import Mailbox
-from KernelNormalizationLib.core.volume import BoolArray, FloatArray
+from KernelNormalizationLib.core.arrays import BoolArray, FloatArray
 from KernelNormalizationLib.mrml.volumes import voxelImage
 
+from ..mrml.segments import PREVIEW_COLOR
 from ..mrml.view_overlay import compositesOf
 
 PREVIEW_ATTRIBUTE = "EmphysemaQuant.Preview"
 OUTSIDE_HU = 3071.0
 LOWEST_HU = -32768.0
-COLOR = (0.84, 0.15, 0.10)
 OPACITY = 0.6
 
 
@@ -246,5 +246,5 @@ def _colors() -> Any:
     node.SetSaveWithScene(False)
     node.SetNumberOfColors(2)
     for index in range(2):
-        node.SetColor(index, "emphysema", *COLOR, 1.0)
+        node.SetColor(index, "emphysema", *PREVIEW_COLOR, 1.0)
     return slicer.mrmlScene.AddNode(node)

@@ -17,7 +17,7 @@ from KernelNormalizationLib.core.progress import Progress, ProgressReport
 from KernelNormalizationLib.mrml import provenance
 from KernelNormalizationLib.ui.module_panel import ParameterLogic
 
-from ..core.results.quantification import Quantification
+from ..core.results.measurement import Measurement
 from ..logic import Measured, OutputNodes
 from ..mrml.segments import EMPHYSEMA, VOLUME_REFERENCE_ROLE
 from .headline import Headline, legend, previewLegend
@@ -55,7 +55,7 @@ class EmphysemaPanel(ReviewPanel):
 
     def __init__(self, logic: Logic, uiPath: str) -> None:
         super().__init__(logic, uiPath)
-        self.result: Quantification | None = None
+        self.result: Measurement | None = None
         self._volumeId: str | None = None
         self._comparedId: str | None = None
         self._offered: set[str] = set()  # partners that were suggested once

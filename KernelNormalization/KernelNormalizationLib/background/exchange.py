@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.arrays import FloatArray
 from ..core.errors import Cancelled, CTKernelError, InputError, LungNotFoundError, ModelError
 from ..core.io.padding import detect_padding
 from ..core.kernels.told_kernel import FROM_HEADER
 from ..core.methods.protocol import Method, NormalizationResult
 from ..core.network.backends import Device
 from ..core.progress import ProgressReport
-from ..core.volume import Acquisition, CTVolume, FloatArray, Geometry
+from ..core.volume import Acquisition, CTVolume, Geometry
 
 INPUT_ARRAY = "input.npy"
 INPUT_FACTS = "input.json"

@@ -7,6 +7,8 @@ import re
 import unicodedata
 from collections.abc import Container
 
+from ..ui.view_titles import LONGEST_NAME
+
 # A tag longer than this is no name of anything; the rest is cut.
 LONGEST = 200
 # Characters with which a cell of a table becomes a formula when a spreadsheet opens it.
@@ -75,3 +77,11 @@ def for_terminal(text: object, encoding: str | None) -> str:
 def printable_lines(text: object) -> str:
     """One or several lines without control, direction or unassigned characters."""
     return "\n".join("".join(_printable(character) for character in line) for line in str(text).split("\n"))
+
+
+def shortened(name: str, longest: int = LONGEST_NAME) -> str:
+    """``name`` in at most ``longest`` characters, its middle left out: series names differ at both ends."""
+    if len(name) <= longest:
+        return name
+    end = (longest - 1) // 2
+    return f"{name[: longest - 1 - end]}…{name[-end:]}"

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrays import FloatArray
 from .kernels.mtf import kernel_mtf
-from .volume import Acquisition, CTVolume, FloatArray, Geometry
+from .volume import Acquisition, CTVolume, Geometry
 
 SHAPE = (72, 416, 416)
 SPACING = (3.5, 0.8, 0.8)

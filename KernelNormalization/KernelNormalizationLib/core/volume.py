@@ -8,14 +8,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrays import BoolArray, FloatArray
 from .errors import InputError
+from .io.padding import padding_mask
 from .notebook import as_html
-
-LabelArray = NDArray[np.uint8]
-Spacing = tuple[float, float, float]
-
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
 
 MINIMUM_SLICES = 8
 MINIMUM_SIDE = 4
@@ -130,8 +126,6 @@ class CTVolume:
         """Boolean (k, j, i): voxels outside the field of view, all false when there is no padding."""
         if self.padding_value is None:
             return np.zeros(self.hu.shape, dtype=bool)
-        from .io.padding import padding_mask  # which needs this module
-
         return padding_mask(self.hu, self.padding_value)
 
     @property

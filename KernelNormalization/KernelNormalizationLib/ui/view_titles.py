@@ -7,6 +7,7 @@ from typing import Any
 import slicer
 import vtk
 
+from ..core.plain_text import shortened
 from ..mrml import provenance
 
 DIFFERENCE_ATTRIBUTE = "CTKernelNormalization.Difference"
@@ -41,14 +42,6 @@ def colorOf(volumeNode: Any | None) -> tuple[float, float, float]:
 def isDifference(volumeNode: Any) -> bool:
     """Whether the voxels of ``volumeNode`` are one volume minus another."""
     return str(volumeNode.GetAttribute(DIFFERENCE_ATTRIBUTE)).lower() == "true"
-
-
-def shortened(name: str, longest: int = LONGEST_NAME) -> str:
-    """``name`` in at most ``longest`` characters, its middle left out: series names differ at both ends."""
-    if len(name) <= longest:
-        return name
-    end = (longest - 1) // 2
-    return f"{name[: longest - 1 - end]}…{name[-end:]}"
 
 
 class ViewTitles:

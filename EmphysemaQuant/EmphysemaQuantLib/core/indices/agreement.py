@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from KernelNormalizationLib.core.arrays import BoolArray, FloatArray
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.imaging.body import body_mask
-from KernelNormalizationLib.core.volume import BoolArray, CTVolume, FloatArray
+from KernelNormalizationLib.core.volume import CTVolume
 
 from ..lungs.segmentation import LungMask
 from .emphysema_mask import EMPHYSEMA_THRESHOLD_HU, emphysema_mask

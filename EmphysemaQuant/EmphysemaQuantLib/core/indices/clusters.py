@@ -8,10 +8,10 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from KernelNormalizationLib.core.arrays import BoolArray, Spacing
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.imaging.morphology import bounding_box
 from KernelNormalizationLib.core.stopping import filtered
-from KernelNormalizationLib.core.volume import BoolArray, Spacing
 
 # Bounds of the size classes, mm3: a choice of this project.
 SIZE_CLASS_BOUNDS_MM3 = (2.0, 8.0, 65.0, 120.0)

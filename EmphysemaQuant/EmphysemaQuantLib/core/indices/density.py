@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from KernelNormalizationLib.core.arrays import FloatArray
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.truncation.hu_floor import detect_floor
-from KernelNormalizationLib.core.volume import CTVolume, FloatArray
+from KernelNormalizationLib.core.volume import CTVolume
 
 from ..lungs.segmentation import LungMask
 from .emphysema_mask import EMPHYSEMA_THRESHOLD_HU

@@ -8,8 +8,8 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from KernelNormalizationLib.core.arrays import FloatArray
 from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.volume import FloatArray
 
 CURVE_THRESHOLDS_HU = tuple(float(t) for t in range(-980, -895, 5))
 # Bins of 5 HU from the lowest stored density of a chest to the border between lung and tissue.

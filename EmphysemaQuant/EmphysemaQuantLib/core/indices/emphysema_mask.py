@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from KernelNormalizationLib.core.arrays import BoolArray, FloatArray
 from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.volume import BoolArray, FloatArray
 
 # Of eight thresholds from -900 to -970 HU on thin slices, only -950 HU did not differ from macroscopic morphometry of 63
 # resected lungs (Gevenois 1995, abstract).

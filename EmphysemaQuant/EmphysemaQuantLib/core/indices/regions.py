@@ -10,12 +10,13 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from KernelNormalizationLib.core.arrays import LabelArray
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.imaging.morphology import bounding_box, to_image
 from KernelNormalizationLib.core.imaging.orientation import Canonical
 from KernelNormalizationLib.core.imaging.reduced_grid import ReducedGrid
 from KernelNormalizationLib.core.stopping import filtered
-from KernelNormalizationLib.core.volume import Geometry, LabelArray
+from KernelNormalizationLib.core.volume import Geometry
 
 from ..lungs.left_right import LEFT, RIGHT
 from ..lungs.segmentation import LungMask

@@ -8,9 +8,9 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from KernelNormalizationLib.core.arrays import BoolArray, FloatArray, Spacing
 from KernelNormalizationLib.core.imaging.morphology import components, to_image
 from KernelNormalizationLib.core.stopping import filtered
-from KernelNormalizationLib.core.volume import BoolArray, FloatArray, Spacing
 
 # Coronal and sagittal tracheal diameters of adults are 10 to 27 mm (Breatnach 1984, abstract), so an axial section has 80 to
 # 570 mm2; the limits leave room for slanting sections and saber-sheath tracheas.

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from KernelNormalizationLib.core.arrays import BoolArray, FloatArray, Spacing
 from KernelNormalizationLib.core.imaging.body import PARENCHYMA_HU
 from KernelNormalizationLib.core.imaging.morphology import bounding_box, components, morphology
-from KernelNormalizationLib.core.volume import BoolArray, FloatArray, Spacing
 
 IntArray = NDArray[np.int64]
 

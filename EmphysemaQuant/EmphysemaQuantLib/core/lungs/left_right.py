@@ -8,10 +8,10 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from KernelNormalizationLib.core.arrays import BoolArray, FloatArray, LabelArray, Spacing
 from KernelNormalizationLib.core.imaging.body import PARENCHYMA_HU, TISSUE_BORDER_HU
 from KernelNormalizationLib.core.imaging.morphology import components, morphology, to_image
 from KernelNormalizationLib.core.stopping import filtered
-from KernelNormalizationLib.core.volume import BoolArray, FloatArray, LabelArray, Spacing
 
 RIGHT, LEFT = 1, 2
 # Bowel gas and a pneumothorax are pure: away from their surface nearly every voxel is below the range of parenchyma.

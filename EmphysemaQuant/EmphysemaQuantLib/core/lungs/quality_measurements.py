@@ -8,13 +8,14 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from KernelNormalizationLib.core.arrays import BoolArray, FloatArray, LabelArray, Spacing
 from KernelNormalizationLib.core.imaging.body import CLIP_HU, COARSE_MM, TISSUE_BORDER_HU
 from KernelNormalizationLib.core.imaging.filters import gaussian
 from KernelNormalizationLib.core.imaging.morphology import bounding_box, components, morphology, to_image
 from KernelNormalizationLib.core.imaging.orientation import Canonical
 from KernelNormalizationLib.core.imaging.reduced_grid import ReducedGrid
 from KernelNormalizationLib.core.stopping import filtered
-from KernelNormalizationLib.core.volume import BoolArray, CTVolume, FloatArray, LabelArray, Spacing
+from KernelNormalizationLib.core.volume import CTVolume
 
 from .airways import AirwayGrowth
 from .left_right import LEFT, RIGHT, LungPieces

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from KernelNormalizationLib.core.arrays import BoolArray, FloatArray, LabelArray, Spacing
 from KernelNormalizationLib.core.errors import InputError, LungNotFoundError
 from KernelNormalizationLib.core.imaging.body import (
     CLIP_HU,
@@ -22,7 +23,7 @@ from KernelNormalizationLib.core.imaging.morphology import bounding_box, filled_
 from KernelNormalizationLib.core.imaging.orientation import Canonical
 from KernelNormalizationLib.core.imaging.reduced_grid import ReducedGrid
 from KernelNormalizationLib.core.progress import Progress, ProgressTracker
-from KernelNormalizationLib.core.volume import BoolArray, CTVolume, FloatArray, LabelArray, Spacing
+from KernelNormalizationLib.core.volume import CTVolume
 
 from .airways import AirwayGrowth, find_trachea, grow_airways
 from .bronchi import follow_bronchi, without_leaks

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from KernelNormalizationLib.core.arrays import BoolArray, LabelArray, Spacing
 from KernelNormalizationLib.core.imaging.morphology import morphology
-from KernelNormalizationLib.core.volume import BoolArray, LabelArray, Spacing
 
 from .left_right import LEFT, RIGHT
 

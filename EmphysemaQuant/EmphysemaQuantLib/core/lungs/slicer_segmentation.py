@@ -11,11 +11,12 @@ import nrrd
 import numpy as np
 from numpy.typing import NDArray
 
+from KernelNormalizationLib.core.arrays import BoolArray
 from KernelNormalizationLib.core.errors import RESEARCH_USE, InputError
 from KernelNormalizationLib.core.io.nrrd_file import read_nrrd_layers
 from KernelNormalizationLib.core.io.writing import atomic_path
 from KernelNormalizationLib.core.plain_text import plain, quoted
-from KernelNormalizationLib.core.volume import BoolArray, CTVolume, Geometry
+from KernelNormalizationLib.core.volume import CTVolume, Geometry
 
 from .left_right import LEFT, RIGHT
 from .segmentation import LungMask

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from KernelNormalizationLib.core.arrays import LabelArray
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.imaging.orientation import Canonical
-from KernelNormalizationLib.core.io.input_files import require_regular_file
-from KernelNormalizationLib.core.io.volume_file import read_image_file
-from KernelNormalizationLib.core.volume import CTVolume, Geometry, LabelArray
+from KernelNormalizationLib.core.volume import CTVolume, Geometry
 
 from .label_schemes import (
     LOBE_NAMES,
@@ -140,27 +138,6 @@ def judge_supplied(volume: CTVolume, labels: LabelArray) -> MaskQuality:
         return quality
     reason = "What the mask calls right and left does not lie on the patient's right and left."
     return MaskQuality("failed" if quality.verdict == "failed" else "look", (reason, *quality.reasons))
-
-
-def read_mask(volume: CTVolume, path: Path | str, scheme: Scheme | Numbering | None = None) -> LungMask:
-    """Read a label file (NRRD, NIfTI, MHA or a Slicer ``.seg.nrrd``) as lung mask of ``volume``.
-
-    The file may store its axes in another order; otherwise its grid must be the volume's.
-
-    Raises:
-        InputError: unreadable, another grid, unknown numbering or empty.
-    """
-    path = Path(path)
-    require_regular_file(path)
-    if path.name.lower().endswith(".seg.nrrd"):
-        from .slicer_segmentation import read_segmentation
-
-        if scheme is not None:
-            raise InputError(f"The segments of {path.name} have names, not numbers; leave {OPTION} out.")
-
-        return read_segmentation(volume, path)
-    image = read_image_file(path)
-    return mask_from_labels(volume, on_grid_of(volume, image, path.name), scheme)
 
 
 def on_grid_of(volume: CTVolume, image: sitk.Image, name: str) -> NDArray[np.integer]:

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
+from KernelNormalizationLib.core.arrays import BoolArray
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.io.dicom_derived import SOFTWARE, is_synthetic_header, new_uid, without_quotes
 from KernelNormalizationLib.core.methods.protocol import TARGET_KERNEL
-from KernelNormalizationLib.core.volume import BoolArray
 
 from ..indices.density import RegionIndices
 from ..indices.regions import LOBE_NAMES

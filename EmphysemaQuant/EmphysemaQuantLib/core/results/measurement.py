@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from KernelNormalizationLib.core.arrays import BoolArray
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.progress import Progress, ProgressTracker
-from KernelNormalizationLib.core.volume import BoolArray, CTVolume
+from KernelNormalizationLib.core.volume import CTVolume
 
 from ..indices.emphysema_mask import EMPHYSEMA_THRESHOLD_HU, emphysema_mask, require_threshold
 

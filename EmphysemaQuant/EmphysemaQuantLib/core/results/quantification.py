@@ -7,20 +7,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from KernelNormalizationLib.core.arrays import BoolArray
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.progress import Progress
-from KernelNormalizationLib.core.volume import BoolArray, CTVolume
+from KernelNormalizationLib.core.volume import CTVolume
 
 from ..indices.emphysema_mask import EMPHYSEMA_THRESHOLD_HU
 from ..lungs.quality_verdict import MaskQuality
-from .measurement import Measurement, MeasurementSettings, VolumeMeasurement, measure, original_first
+from .measurement import Measurement, MeasurementSettings, measure, original_first
 
 # Needs SimpleITK, which would slow down the start of the application: the functions below import it.
 if TYPE_CHECKING:
     from ..lungs.segmentation import LungMask
 
-# The panel's names for them.
-Quantification, VolumeResult = Measurement, VolumeMeasurement
 RIGHT_LABEL, LEFT_LABEL = 1, 2
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
-from ..volume import BoolArray, CTVolume, FloatArray, Spacing
+from ..arrays import BoolArray, FloatArray, Spacing
+from ..volume import CTVolume
 from .morphology import bounding_box, components, filled_in_slices, morphology
 from .orientation import Canonical
 from .reduced_grid import ReducedGrid

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import SimpleITK as sitk
 
+from ..arrays import BoolArray, FloatArray, Spacing
 from ..stopping import filtered
-from ..volume import BoolArray, FloatArray, Spacing
 from .morphology import to_image
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from ..arrays import BoolArray, Spacing
 from ..stopping import check_stopped, execute, filtered
-from ..volume import BoolArray, Spacing
 
 
 def to_image(array: NDArray[Any], spacing: Spacing) -> sitk.Image:

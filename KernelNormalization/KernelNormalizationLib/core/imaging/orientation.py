@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..volume import Geometry, Spacing
+from ..arrays import Spacing
+from ..volume import Geometry
 
 
 @dataclass(frozen=True)

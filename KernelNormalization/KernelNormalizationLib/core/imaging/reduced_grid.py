@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..volume import FloatArray, Spacing
+from ..arrays import FloatArray, Spacing
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..volume import BoolArray, FloatArray
+from ..arrays import BoolArray, FloatArray
 
 # The usual lung window: centre -600, width 1500 HU.
 LUNG_WINDOW_HU = (-1350.0, 150.0)

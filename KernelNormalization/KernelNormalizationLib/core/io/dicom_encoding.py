@@ -9,8 +9,9 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 
+from ..arrays import FloatArray
 from ..errors import InputError
-from ..volume import CTVolume, FloatArray
+from ..volume import CTVolume
 
 # What is written where the source's own numbers cannot hold the voxels: signed 16 bit from -33792 to 31743 HU.
 _SIGNED_SLOPE, _SIGNED_INTERCEPT = 1.0, -1024.0

@@ -14,9 +14,10 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 
+from ..arrays import FloatArray
 from ..errors import CTKernelError, InputError
 from ..progress import Progress, ProgressTracker
-from ..volume import CTVolume, FloatArray, Geometry
+from ..volume import CTVolume, Geometry
 from .dicom_derived import derived_header, is_synthetic_header, marked_by_header, new_series, require_original, without_quotes
 from .dicom_encoding import Encoding, choose_encoding
 

@@ -22,9 +22,9 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from ..arrays import FloatArray
 from ..errors import InputError
 from ..plain_text import quoted
-from ..volume import FloatArray
 from .dicom_checks import rescale_of, size_of
 from .dicom_values import UNREADABLE, HeaderValues
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..truncation.model import LOWEST_STORED_HU
-from ..volume import BoolArray, FloatArray
+from ..arrays import LOWEST_STORED_HU, BoolArray, FloatArray
 
 # Padding is one exact value on many voxels: at least this share of the volume, and this many times the voxels found in
 # the 24 HU above it (image noise is continuous; padding of the visible scans has none there).

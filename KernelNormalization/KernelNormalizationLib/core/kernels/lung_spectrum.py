@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import BoolArray, FloatArray
 from ..imaging.body import BodyRegion
 from ..imaging.filters import smoothed
-from ..volume import BoolArray, CTVolume, FloatArray
+from ..volume import CTVolume
 from .radial_filter import Gain
 
 SIGMAS = (1.0, 2.0, 4.0, 8.0, 16.0)

@@ -8,9 +8,10 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import BoolArray, FloatArray
 from ..imaging.filters import smoothed
 from ..imaging.reconstruction_plane import in_reconstruction_plane
-from ..volume import BoolArray, CTVolume, FloatArray
+from ..volume import CTVolume
 from .mtf import KERNELS, kernel_mtf
 from .noise_fit import FamilyFit, fit_family
 from .noise_spectrum import NoiseSpectrum, aliased_noise_power, chosen_slices, measure_noise_spectrum, slices_apart

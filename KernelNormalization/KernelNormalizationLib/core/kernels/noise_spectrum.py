@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from ..volume import BoolArray, FloatArray
+from ..arrays import BoolArray, FloatArray
 
 Curve = NDArray[np.float64]
 Transfer = Callable[[Curve], Curve]

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
+from ..arrays import FloatArray
 from ..errors import InputError
 from ..progress import Progress
-from ..volume import CTVolume, FloatArray
+from ..volume import CTVolume
 
 # Wider than the point response of every transfer used, so that nothing reaches round the transform.
 EDGE_PIXELS = 32

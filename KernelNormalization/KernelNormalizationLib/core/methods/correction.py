@@ -9,11 +9,11 @@ from typing import TypeVar
 import numpy as np
 from scipy import ndimage
 
+from ..arrays import BoolArray, FloatArray
 from ..imaging.body import BodyRegion
 from ..kernels.radial_filter import in_threads
 from ..network.tiled_inference import NetworkRun, aligned_crop
 from ..progress import Progress
-from ..volume import BoolArray, FloatArray
 
 # Slices (first to last) to the restored linear transfer of them and to what truncation took from them; see ``restore_slices``.
 Restore = Callable[[slice], tuple[FloatArray, FloatArray]]

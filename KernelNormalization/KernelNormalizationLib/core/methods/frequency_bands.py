@@ -15,12 +15,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..arrays import FloatArray
 from ..errors import InputError
 from ..imaging.body import find_body
 from ..kernels.lung_spectrum import find_band_gain
 from ..kernels.radial_filter import filter_slices
 from ..progress import Progress
-from ..volume import CTVolume, FloatArray
+from ..volume import CTVolume
 
 
 def normalize_bands(volume: CTVolume, progress: Progress) -> tuple[FloatArray, dict[str, Any]]:

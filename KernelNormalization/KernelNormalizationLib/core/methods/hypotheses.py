@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import BoolArray, FloatArray
 from ..errors import InputError
 from ..imaging.body import BodyRegion
 from ..kernels.mtf import TARGET_NUMBER, gain_to_b20f
@@ -21,7 +22,7 @@ from ..kernels.radial_filter import Gain
 from ..kernels.transfer import SourceTransfer
 from ..truncation.model import Truncation
 from ..truncation.restoration import RestorationPlan, Restorer
-from ..volume import BoolArray, CTVolume, FloatArray
+from ..volume import CTVolume
 
 # Emphysema of the index, HU, strictly below.
 EMPHYSEMA_HU = -950.0

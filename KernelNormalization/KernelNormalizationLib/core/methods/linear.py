@@ -7,12 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ..arrays import FloatArray
 from ..imaging.reconstruction_plane import in_reconstruction_plane
 from ..kernels.radial_filter import filter_slices
 from ..kernels.transfer import find_transfer
 from ..progress import Progress
 from ..suitability import assess
-from ..volume import CTVolume, FloatArray
+from ..volume import CTVolume
 from .protocol import UNCHANGED_KEY, Method, NormalizationResult
 from .result import build_result
 

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
+from ..arrays import FloatArray
 from ..imaging.filters import smoothed
 from ..progress import Progress
-from ..volume import CTVolume, FloatArray
+from ..volume import CTVolume
 
 # A 3 x 3 median takes the isolated extremes, a Gaussian of 0.8 pixels the rest; of the simple filters tried on simulated
 # B80f and B20f pairs this combination came nearest (L1 18.0 HU). The paper's own heuristic (its reference 4) is not named.

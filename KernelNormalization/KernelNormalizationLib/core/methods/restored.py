@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from ..arrays import FloatArray
 from ..imaging.body import BodyRegion, find_body
 from ..kernels.radial_filter import Gain, apply_gain, in_threads
 from ..kernels.transfer import SourceTransfer, find_transfer
@@ -16,7 +17,7 @@ from ..truncation.estimation import estimate_plan, examined_slices
 from ..truncation.hu_floor import HUFloor, detect_floor
 from ..truncation.restoration import RestorationPlan, Restorer
 from ..truncation.scan_regions import BODY_MARGIN_PIXELS
-from ..volume import CTVolume, FloatArray
+from ..volume import CTVolume
 from .correction import Restore, restored_volume
 from .hypotheses import hypotheses_record
 from .protocol import HYPOTHESES_KEY, UNCHANGED_KEY

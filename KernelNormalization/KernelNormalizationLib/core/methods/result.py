@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import FloatArray
 from ..errors import RESEARCH_USE
 from ..suitability import Suitability
 from ..truncation.hu_floor import HUFloor
 from ..version import VERSION
-from ..volume import CTVolume, FloatArray
+from ..volume import CTVolume
 from .protocol import METHOD_NONE, TARGET_KERNEL, UNCHANGED_KEY, Method, NormalizationResult, synthetic_name
 
 TARGET_FLOOR_HU = -1024.0

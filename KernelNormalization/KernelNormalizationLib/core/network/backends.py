@@ -13,8 +13,8 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from ..arrays import FloatArray
 from ..errors import InputError, ModelError
-from ..volume import FloatArray
 from .model_folder import CONFORMANCE_HU, ConformanceVector, Model
 
 logger = logging.getLogger(__name__)

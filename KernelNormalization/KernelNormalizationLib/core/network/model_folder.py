@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import FloatArray
 from ..errors import InputError, ModelError
 from ..io.input_files import open_file
 from ..io.json_file import read_json
 from ..kernels.calibrated_transfer import OwnTransfer
 from ..plain_text import plain, quoted
-from ..volume import FloatArray
 
 CARD, WEIGHTS, ONNX = "card.json", "model.safetensors", "model.onnx"
 # 2: the network sees how many HU truncation took from every voxel; until then it was told the HU floor.

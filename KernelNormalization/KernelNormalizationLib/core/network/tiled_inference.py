@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import FloatArray
 from ..errors import CTKernelError
 from ..progress import Progress
-from ..volume import FloatArray
 from .backends import Backend, BackendMemoryError
 
 logger = logging.getLogger(__name__)

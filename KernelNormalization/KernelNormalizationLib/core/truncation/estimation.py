@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import BoolArray, FloatArray
 from ..kernels.radial_filter import Gain, in_threads
-from ..volume import BoolArray, FloatArray
 from .loss_table import LossTable
 from .lung_texture import RAYS_ERROR, noise_apart, with_texture
 from .model import AT_FLOOR_HU, Truncation

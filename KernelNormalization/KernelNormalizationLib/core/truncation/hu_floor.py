@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..volume import BoolArray, FloatArray
+from ..arrays import BoolArray, FloatArray
 from .model import AT_FLOOR_HU
 
 # A floor collects the noise's lower tail: more voxels than each of the next HU values hold (2 to 400 times on clipped series;

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from ..volume import BoolArray, FloatArray
+from ..arrays import BoolArray, FloatArray
 
 # Local moments of noise are taken at every fourth pixel and interpolated; they vary slowly.
 STEP = 4

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, special
 
-from ..volume import FloatArray
+from ..arrays import FloatArray
 from .model import Truncation
 
 Curve = NDArray[np.float64]

@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import LOWEST_STORED_HU, FloatArray
 from ..errors import InputError
-from ..volume import FloatArray
 
-LOWEST_STORED_HU = -1024.0
 # Voxels within this distance of the floor count as stored at it: values are rounded to whole HU.
 AT_FLOOR_HU = 0.5
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from ..volume import FloatArray
+from ..arrays import FloatArray
 
 # The variance is smooth: a coarse picture and few views do.
 COARSE_MM, VIEWS = 4.0, 36

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import BoolArray, FloatArray
 from ..kernels.radial_filter import Gain
-from ..volume import BoolArray, FloatArray
 from .local_means import LocalMeans
 from .loss_table import LossTable
 from .model import AT_FLOOR_HU, Truncation

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from ..arrays import BoolArray, FloatArray
 from ..kernels.radial_filter import Gain, in_threads
-from ..volume import BoolArray, FloatArray
 from .ray_noise import noise_by_rays
 from .restoration import BASE, NOISE_BAND, LocalState, Restorer
 

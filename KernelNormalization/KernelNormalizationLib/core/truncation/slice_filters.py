@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import fft
 
+from ..arrays import FloatArray
 from ..kernels.radial_filter import EDGE_PIXELS, Gain
-from ..volume import FloatArray
 
 # The gains are smooth: a table finer than their samples saves evaluating them on every frequency.
 TABLE_SAMPLES = 2048

@@ -1,0 +1,13 @@
+"""Types of the arrays that the core works on, and where the HU scale of stored images ends."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+LOWEST_STORED_HU = -1024.0
+
+LabelArray = NDArray[np.uint8]
+Spacing = tuple[float, float, float]
+FloatArray = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
