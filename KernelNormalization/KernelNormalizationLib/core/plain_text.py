@@ -7,10 +7,9 @@ import re
 import unicodedata
 from collections.abc import Container
 
-from ..ui.view_titles import LONGEST_NAME
-
 # A tag longer than this is no name of anything; the rest is cut.
 LONGEST = 200
+LONGEST_NAME = 30
 # Characters with which a cell of a table becomes a formula when a spreadsheet opens it.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")

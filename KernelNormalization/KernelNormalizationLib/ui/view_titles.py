@@ -11,7 +11,6 @@ from ..core.plain_text import shortened
 from ..mrml import provenance
 
 DIFFERENCE_ATTRIBUTE = "CTKernelNormalization.Difference"
-LONGEST_NAME = 30
 # Orange for what the scanner made, green for what a normalization drew, violet for a difference.
 ORIGINAL_COLOR, SYNTHETIC_COLOR, DIFFERENCE_COLOR = (0.78, 0.47, 0.0), (0.18, 0.55, 0.34), (0.42, 0.35, 0.80)
 EMPTY_COLOR = (0.5, 0.5, 0.5)
