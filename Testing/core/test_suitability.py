@@ -107,7 +107,7 @@ def test_a_lung_lost_at_the_floor_is_said_with_its_share() -> None:
     assert region is not None
     hu = volume.hu.copy()
     hu[region.lungs & (np.random.default_rng(1).random(hu.shape) < 0.5)] = -1024.0
-    verdict = assess(replace(volume, hu=hu), region)
+    verdict = assess(replace(volume, hu=hu))
     assert verdict.lung_floor_share == pytest.approx(0.5, abs=0.02)
     assert "50 % of the lung is stored at the HU floor" in reasons(verdict)
 

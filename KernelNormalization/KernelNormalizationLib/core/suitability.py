@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -40,6 +40,7 @@ class Suitability:
         floor: kind and value of the HU floor.
         lung_floor_share: share (0 to 1) of lung voxels stored at the floor.
         lung_ml: volume of the coarse lung region, mL.
+        region: the body in the plane of reconstruction; ``None`` if there is none.
     """
 
     verdict: Verdict
@@ -48,6 +49,7 @@ class Suitability:
     floor: HUFloor
     lung_floor_share: float
     lung_ml: float
+    region: BodyRegion | None = field(default=None, repr=False, compare=False)
 
     def as_record(self) -> dict[str, Any]:
         """For provenance and ``--json``."""
@@ -66,19 +68,16 @@ class Suitability:
         }
 
 
-def assess(volume: CTVolume, region: BodyRegion | None = None) -> Suitability:
+def assess(volume: CTVolume) -> Suitability:
     """Judge ``volume``.
 
-    Args:
-        volume: the scan.
-        region: its body, if already found, in the same order of axes.
+    Everything that a method needs to know of the scan is found here, once, in the plane of its reconstruction.
 
     Raises:
         InputError: the volume is stored obliquely, so that the plane of its reconstruction cannot be known.
     """
-    turned = in_reconstruction_plane(volume)
-    volume, region = turned.volume, None if turned.was_turned else region
-    region = region or find_body(volume)
+    volume = in_reconstruction_plane(volume).volume
+    region = find_body(volume)
     sharpness = estimate_sharpness(volume)
     floor = detect_floor(volume.hu, volume.padding_mask)
     lungs = region.lungs if region is not None else np.zeros(volume.shape, bool)
@@ -86,12 +85,12 @@ def assess(volume: CTVolume, region: BodyRegion | None = None) -> Suitability:
     lung_ml = float(np.count_nonzero(lungs)) * volume.geometry.voxel_volume_ml
     if lung_ml < MINIMUM_LUNG_ML:
         reason = f"Only {lung_ml:.0f} mL of aerated lung was found; at least {MINIMUM_LUNG_ML:.0f} mL are needed."
-        return Suitability("not a chest CT", (reason,), sharpness, floor, share, lung_ml)
+        return Suitability("not a chest CT", (reason,), sharpness, floor, share, lung_ml, region)
     smooth, smooth_reasons = _smoothness(volume, sharpness)
     kernel_reasons = _kernel_reasons(volume, sharpness)
     other = _geometry_reasons(volume) + _floor_reasons(floor, share)
     verdict: Verdict = "already smooth" if smooth else "untested kernel" if kernel_reasons else "in domain"
-    return Suitability(verdict, (*smooth_reasons, *kernel_reasons, *other), sharpness, floor, share, lung_ml)
+    return Suitability(verdict, (*smooth_reasons, *kernel_reasons, *other), sharpness, floor, share, lung_ml, region)
 
 
 def kernel_contradiction(volume: CTVolume, sharpness: Sharpness | None) -> str | None:

@@ -17,14 +17,14 @@ from typing import Any
 
 from ..arrays import FloatArray
 from ..errors import InputError
-from ..imaging.body import find_body
 from ..kernels.lung_spectrum import find_band_gain
 from ..kernels.radial_filter import filter_slices
 from ..progress import Progress
+from ..suitability import Suitability
 from ..volume import CTVolume
 
 
-def normalize_bands(volume: CTVolume, progress: Progress) -> tuple[FloatArray, dict[str, Any]]:
+def normalize_bands(volume: CTVolume, scan: Suitability, progress: Progress) -> tuple[FloatArray, dict[str, Any]]:
     """Scale the frequency bands of ``volume`` to the energies of B20f lungs.
 
     Returns:
@@ -33,7 +33,7 @@ def normalize_bands(volume: CTVolume, progress: Progress) -> tuple[FloatArray, d
     Raises:
         InputError: no lung to measure energies in.
     """
-    region = find_body(volume)
+    region = scan.region
     if region is None or not region.lungs.any():
         raise InputError("No aerated lung was found, so band energies cannot be measured; use another method.")
     gain, record = find_band_gain(volume, region)

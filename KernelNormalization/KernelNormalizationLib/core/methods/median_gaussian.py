@@ -10,6 +10,7 @@ import SimpleITK as sitk
 from ..arrays import FloatArray
 from ..imaging.filters import smoothed
 from ..progress import Progress
+from ..suitability import Suitability
 from ..volume import CTVolume
 
 # A 3 x 3 median takes the isolated extremes, a Gaussian of 0.8 pixels the rest; of the simple filters tried on simulated
@@ -18,7 +19,7 @@ MEDIAN_RADIUS = 1
 GAUSSIAN_SIGMA = 0.8
 
 
-def heuristic_filter(volume: CTVolume, progress: Progress) -> tuple[FloatArray, dict[str, Any]]:
+def heuristic_filter(volume: CTVolume, _: Suitability, progress: Progress) -> tuple[FloatArray, dict[str, Any]]:
     """Median and Gaussian filter of every slice.
 
     Returns:

@@ -9,12 +9,13 @@ import numpy as np
 from scipy import ndimage
 
 from ..arrays import FloatArray
-from ..imaging.body import BodyRegion, find_body
+from ..imaging.body import BodyRegion
 from ..kernels.radial_filter import Gain, apply_gain, in_threads
 from ..kernels.transfer import SourceTransfer, find_transfer
 from ..progress import Progress
+from ..suitability import Suitability
 from ..truncation.estimation import estimate_plan, examined_slices
-from ..truncation.hu_floor import HUFloor, detect_floor
+from ..truncation.hu_floor import HUFloor
 from ..truncation.restoration import RestorationPlan, Restorer
 from ..truncation.scan_regions import BODY_MARGIN_PIXELS
 from ..volume import CTVolume
@@ -23,18 +24,20 @@ from .hypotheses import hypotheses_record
 from .protocol import HYPOTHESES_KEY, UNCHANGED_KEY
 
 
-def restored_linear_transfer(volume: CTVolume, progress: Progress) -> tuple[FloatArray, dict[str, Any]]:
+def restored_linear_transfer(
+    volume: CTVolume, scan: Suitability, progress: Progress
+) -> tuple[FloatArray, dict[str, Any]]:
     """The linear transfer of the volume with what truncation took put back: the network's base without the network.
 
     Returns:
         float32 (k, j, i), HU, and the source kernel.
     """
-    region = find_body(volume)
-    transfer = find_transfer(volume, region)
+    region = scan.region
+    transfer = find_transfer(volume, region, scan.sharpness)
     if transfer.is_identity:
         left_open = hypotheses_record(volume, region, transfer, None)
         return volume.hu, {**transfer.record, HYPOTHESES_KEY: left_open, UNCHANGED_KEY: True}
-    restored = restoration(volume, region, detect_floor(volume.hu, volume.padding_mask), transfer.gain)
+    restored = restoration(volume, region, scan.floor, transfer.gain)
     told = restored.told(volume, region, transfer)
     return restored_volume(restored.of, volume.shape, progress), {**transfer.record, **told}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from ..imaging.body import find_body
 from ..imaging.reconstruction_plane import in_reconstruction_plane
 from ..kernels.transfer import find_transfer
 from ..network.backends import Choice, Device, available_cpu_backends, choose_backend, create_cpu_backend
@@ -43,8 +42,8 @@ class UNetNormalizer:
         started = time.monotonic()
         stored, turned = volume, in_reconstruction_plane(volume)
         volume = turned.volume
-        region = find_body(volume)
-        suitability = assess(volume, region)
+        suitability = assess(volume)
+        region = suitability.region
         transfer = find_transfer(volume, region, suitability.sharpness, self.model.transfer)
         run = NetworkRun(self.choice.backend, self._cpu_backend)
         told: dict[str, Any] = {HYPOTHESES_KEY: no_hypotheses("the network draws the image without transfer and restoration")}
