@@ -20,7 +20,7 @@ from EmphysemaQuantLib.core.results.measurement import MeasurementSettings, meas
 from EmphysemaQuantLib.core.results.wording import airways_sentence, mask_sentence
 from EmphysemaQuantLib.report.writing import HTML_NAME, PDF_NAME, write_report
 from KernelNormalizationLib.core.errors import RESEARCH_USE, InputError
-from KernelNormalizationLib.core.io.file_conversion import normalize_file, provenance_path
+from KernelNormalizationLib.core.io.file_conversion import Choices, normalize_file, provenance_path
 from KernelNormalizationLib.core.io.reading import read_second_volume, read_volume
 from KernelNormalizationLib.core.io.whole_sets import finish_interrupted, require_set_writable, whole_set
 from KernelNormalizationLib.core.io.writing import require_writable
@@ -75,8 +75,9 @@ def normalize(options: argparse.Namespace) -> None:
     with cancellable(options.json) as progress:
         # the members come first: a run stopped among them has written nothing
         spread = _ensemble(options, progress) if options.ensemble else None
-        choices = (options.method, options.model, options.device, progress, options.series, options.kernel)
-        record = normalize_file(options.scan, options.out, *choices, None if spread is None else {ENSEMBLE_KEY: spread})
+        choices = Choices(options.model, options.device, options.series, options.kernel)
+        more = None if spread is None else {ENSEMBLE_KEY: spread}
+        record = normalize_file(options.scan, options.out, options.method, choices, progress, more)
     if options.json:
         print_json(record)
         return

@@ -11,7 +11,7 @@ from core.chests import make_chest
 from numpy.typing import NDArray
 
 from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.io.file_conversion import normalize_file
+from KernelNormalizationLib.core.io.file_conversion import Choices, normalize_file
 from KernelNormalizationLib.core.io.writing import write_volume
 from KernelNormalizationLib.core.kernels.ge_kernels import ge_kernel, ge_kernel_model, published_spectra
 from KernelNormalizationLib.core.kernels.mtf import KERNELS, KernelModel, gain_to_b20f
@@ -166,14 +166,14 @@ class TestToldKernel:
 
     def test_a_contradiction_is_said_before_the_file_is_written(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         write_volume(make_chest(kernel="B70f", number=70.0).volume, tmp_path / "in.nrrd")
-        record = normalize_file(tmp_path / "in.nrrd", tmp_path / "out.nrrd", "linear", kernel="B40f")
+        record = normalize_file(tmp_path / "in.nrrd", tmp_path / "out.nrrd", "linear", Choices(kernel="B40f"))
         assert "You named B40f, but the noise looks like B" in caplog.text
         assert record["source_kernel_from"] == "told by the user"
         assert (record["input"]["kernel"], record["input"]["kernel_told_by_user"]) == ("B70f", "B40f")
 
     def test_a_bad_name_ends_before_anything_is_read(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="B99f"):
-            normalize_file(tmp_path / "absent.nrrd", tmp_path / "out.nrrd", "linear", kernel="B99f")
+            normalize_file(tmp_path / "absent.nrrd", tmp_path / "out.nrrd", "linear", Choices(kernel="B99f"))
 
 
 class TestRealScans:

@@ -13,7 +13,7 @@ from EmphysemaQuantLib.core.lungs.segmentation import LungMask
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.imaging.body import find_body
 from KernelNormalizationLib.core.imaging.orientation import Canonical
-from KernelNormalizationLib.core.io.file_conversion import normalize_file, provenance_path
+from KernelNormalizationLib.core.io.file_conversion import Choices, normalize_file, provenance_path
 from KernelNormalizationLib.core.io.writing import write_volume
 from KernelNormalizationLib.core.notebook import mid_planes
 from KernelNormalizationLib.core.simulated_chest import make_sample
@@ -97,5 +97,5 @@ def test_an_unknown_method_is_named_with_those_there_are(tmp_path: Path) -> None
 def test_a_model_for_a_method_without_one_is_refused_and_not_ignored(tmp_path: Path, method: Any) -> None:
     write_volume(chest(), tmp_path / "scan.nrrd")
     with pytest.raises(InputError, match=f"{method} uses no network"):
-        normalize_file(tmp_path / "scan.nrrd", tmp_path / "out.nrrd", method, "some-model")
+        normalize_file(tmp_path / "scan.nrrd", tmp_path / "out.nrrd", method, Choices("some-model"))
     assert not (tmp_path / "out.nrrd").exists()

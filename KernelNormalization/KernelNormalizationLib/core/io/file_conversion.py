@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +23,36 @@ from .writing import require_writable, write_json, write_volume
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["create_normalizer", "normalize_file", "provenance_path", "write_result"]
+__all__ = ["Choices", "create_normalizer", "normalize_file", "provenance_path", "write_result"]
 
 # Key of the provenance record: name of the volume's file beside it.
 VOLUME_FILE_KEY = "volume_file"
+
+
+@dataclass(frozen=True)
+class Choices:
+    """How a file is normalized, beside the method.
+
+    Attributes:
+        model: model identifier or folder, for ``unet`` only.
+        device: where the network computes.
+        series: which series of a DICOM folder.
+        kernel: the scan's kernel (such as ``"B70f"``) if the user knows better than the header; ``"noise"`` to go by the noise
+            alone; ``None`` or ``"header"`` for the header's.
+    """
+
+    model: str | Path | None = None
+    device: Device = "auto"
+    series: str | None = None
+    kernel: str | None = None
 
 
 def normalize_file(
     input_path: str | Path,
     output_path: str | Path,
     method: Method = "unet",
-    model: str | Path | None = None,
-    device: Device = "auto",
+    choices: Choices | None = None,
     progress: Progress | None = None,
-    series: str | None = None,
-    kernel: str | None = None,
     more_record: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Normalize the scan at ``input_path`` into ``output_path`` and, beside it, a provenance record (``.provenance.json``).
@@ -45,12 +61,8 @@ def normalize_file(
         input_path: DICOM folder or file, NRRD, NIfTI or MHA.
         output_path: NRRD, NIfTI or MHA file to write.
         method: normalization method.
-        model: model identifier or folder, for ``unet`` only.
-        device: where the network computes.
+        choices: model, device, series and kernel; the defaults if ``None``.
         progress: told of every finished slice.
-        series: which series of a DICOM folder.
-        kernel: the scan's kernel (such as ``"B70f"``) if the user knows better than the header; ``"noise"`` to go by the noise
-            alone; ``None`` or ``"header"`` for the header's.
         more_record: what else the provenance record shall hold.
 
     Returns:
@@ -62,18 +74,19 @@ def normalize_file(
         Cancelled: the user stopped the run; nothing is written.
     """
     input_path, output_path = Path(input_path), Path(output_path)
-    parse_told_kernel(kernel)
-    refuse_unused_model(method, model)
+    choices = choices or Choices()
+    parse_told_kernel(choices.kernel)
+    refuse_unused_model(method, choices.model)
     require_writable(output_path)
     require_set_writable(output_path.parent, (provenance_path(output_path).name,))
     if input_path.is_file() and output_path.exists() and input_path.samefile(output_path):
         raise InputError(f"{output_path} is the input itself; an original is never overwritten. Give another output name.")
-    volume = with_told_kernel(read_volume(input_path, series), kernel)
+    volume = with_told_kernel(read_volume(input_path, choices.series), choices.kernel)
     if volume.acquisition.told_kernel is not None:
         contradiction = kernel_contradiction(volume, estimate_sharpness(volume))
         if contradiction is not None:
             logger.warning("%s", contradiction)
-    normalizer = create_normalizer(method, model=model, device=device)
+    normalizer = create_normalizer(method, model=choices.model, device=choices.device)
     result = normalizer.normalize(volume, progress or ProgressTracker())
     return write_result(result, output_path, more_record)
 

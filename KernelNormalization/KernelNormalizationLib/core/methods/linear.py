@@ -35,7 +35,8 @@ class FilterNormalizer:
         turned = in_reconstruction_plane(volume)
         suitability = assess(turned.volume)
         hu, record = self.compute(turned.volume, suitability, progress)
-        return build_result(volume, turned.back(hu), self.method, suitability, record, time.monotonic() - started)
+        record["seconds"] = round(time.monotonic() - started, 2)
+        return build_result(volume, turned.back(hu), self.method, suitability, record)
 
 
 def linear_transfer(volume: CTVolume, scan: Suitability, progress: Progress) -> tuple[FloatArray, dict[str, Any]]:

@@ -20,8 +20,24 @@ TARGET_FLOOR_HU = -1024.0
 NOTHING_DONE = "Nothing was done: the scan is as smooth as the reference kernel already, and its voxels were left as they are."
 
 
-def build_result(volume: CTVolume, hu: FloatArray, method: Method, suitability: Suitability, record: dict[str, Any],
-            seconds: float, warnings: tuple[str, ...] = ()) -> NormalizationResult:  # fmt: skip
+def build_result(
+    volume: CTVolume,
+    hu: FloatArray,
+    method: Method,
+    suitability: Suitability,
+    record: dict[str, Any],
+    warnings: tuple[str, ...] = (),
+) -> NormalizationResult:
+    """The result of a method, with its provenance.
+
+    Args:
+        volume: the scan as stored.
+        hu: float32 (k, j, i), HU, what the method made of it.
+        method: its name.
+        suitability: how the scan was assessed.
+        record: what the method tells, with the ``seconds`` that it took.
+        warnings: what the user should know beside the assessment's reasons.
+    """
     unchanged = bool(record.get(UNCHANGED_KEY))
     made = volume if unchanged else _drawn(volume, hu, suitability.floor)
     if unchanged:
@@ -34,7 +50,6 @@ def build_result(volume: CTVolume, hu: FloatArray, method: Method, suitability: 
         "version": VERSION,
         "python": platform.python_version(),
         "numpy": np.__version__,
-        "seconds": round(seconds, 2),
         "input": {
             "name": volume.name,
             "kernel": volume.acquisition.kernel,

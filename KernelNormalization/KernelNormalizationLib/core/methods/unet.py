@@ -66,8 +66,8 @@ class UNetNormalizer:
             **told,
             **run.as_record(),
         }
-        seconds = time.monotonic() - started
-        return build_result(stored, turned.back(hu), self.method, suitability, record, seconds, tuple(run.warnings))
+        record["seconds"] = round(time.monotonic() - started, 2)
+        return build_result(stored, turned.back(hu), self.method, suitability, record, tuple(run.warnings))
 
     def _cpu_backend(self) -> Any:
         return create_cpu_backend(available_cpu_backends()[0], self.model)
