@@ -16,6 +16,7 @@ test: $(VENV)/.installed-test lint
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
 
 ## Every method against the real soft series of a kernel pair: make philips PAIR=folder of both series

@@ -32,7 +32,7 @@ def kernels() -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{SIZE}" height="{SIZE}" viewBox="0 0 {SIZE} {SIZE}">'
         f'<rect x="2" y="2" width="124" height="124" rx="22" fill="#8fc7ef"/>{speckle}'
-        f'{arrow.format(c="#ffffff", w=30)}{arrow.format(c="#c77700", w=18)}</svg>'
+        f"{arrow.format(c='#ffffff', w=30)}{arrow.format(c='#c77700', w=18)}</svg>"
     )
 
 

@@ -71,8 +71,10 @@ def agreement(model: Model, volume: CTVolume, device: str, write: Write) -> bool
         off = float(np.abs(_slice_by_slice(backend, images) - expected)[where].max())
         kept.append(off <= limit)
         used = "" if backend.precision == {"float32": "fp32"}.get(asked, asked) else f", refused for {backend.precision}"
-        write(f"{model.id}: {asked}{used} on {device} is {off:.4f} HU off {reference.name} (at most {limit:g}): "
-              f"{'kept' if kept[-1] else 'NOT KEPT'}")  # fmt: skip
+        write(
+            f"{model.id}: {asked}{used} on {device} is {off:.4f} HU off {reference.name} (at most {limit:g}): "
+            f"{'kept' if kept[-1] else 'NOT KEPT'}"
+        )
     return all(kept)
 
 
@@ -91,8 +93,10 @@ def seconds_a_chest(model: Model, volume: CTVolume, device: str, write: Write) -
     taken = time.perf_counter() - started
     memory = f", {torch.cuda.max_memory_allocated() / 1024**3:.2f} GiB of its memory" if device == "cuda" else ""
     shape = " x ".join(str(n) for n in volume.shape[::-1])
-    write(f"{model.id}: {shape} in {taken:.1f} s on {device} ({record['backend']}, {record['precision']}, "
-          f"batch {record['batch']}){memory}")  # fmt: skip
+    write(
+        f"{model.id}: {shape} in {taken:.1f} s on {device} ({record['backend']}, {record['precision']}, "
+        f"batch {record['batch']}){memory}"
+    )
 
 
 def _first_slices(volume: CTVolume, count: int) -> CTVolume:

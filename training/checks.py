@@ -42,16 +42,23 @@ not; 2: unusable input."""
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line's arguments."""
-    parser = argparse.ArgumentParser("python -m training.checks", description=DESCRIPTION,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser = argparse.ArgumentParser(
+        "python -m training.checks", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", metavar="FOLDER|ID", help="model folder or identifier (default: the one that ships)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
     parser.add_argument("--pairs", type=Path, metavar="FOLDER", help="simulated pairs, for smooth, twice and structure")
     parser.add_argument("--limit", type=int, default=4, metavar="N", help="only the first N of them (default: 4)")
-    parser.add_argument("--real", type=Path, default=Path("../shared/data"), metavar="FOLDER",
-                        help="folder of the real scans (default: ../shared/data)")  # fmt: skip
-    parser.add_argument("--only", nargs="+", choices=GROUPS, default=list(GROUPS), metavar="GROUP",
-                        help=f"some of: {' '.join(GROUPS)}")  # fmt: skip
+    parser.add_argument(
+        "--real",
+        type=Path,
+        default=Path("../shared/data"),
+        metavar="FOLDER",
+        help="folder of the real scans (default: ../shared/data)",
+    )
+    parser.add_argument(
+        "--only", nargs="+", choices=GROUPS, default=list(GROUPS), metavar="GROUP", help=f"some of: {' '.join(GROUPS)}"
+    )
     parser.add_argument("--device", choices=("auto", "cuda", "mps", "cpu"), default="auto", help="where the network computes")
     return parser
 
@@ -82,8 +89,10 @@ def run(args: argparse.Namespace, command: str) -> list[Outcome]:
     if args.limit < 1:
         raise InputError(f"--limit is {args.limit}; give at least 1 pair.")
     model = load_model(args.model)
-    methods = {MODEL: create_normalizer("unet", model=str(model.folder), device=args.device),
-               LINEAR: create_normalizer("linear")}  # fmt: skip
+    methods = {
+        MODEL: create_normalizer("unet", model=str(model.folder), device=args.device),
+        LINEAR: create_normalizer("linear"),
+    }
     args.out.mkdir(parents=True, exist_ok=True)
     outcomes: list[Outcome] = []
     skipped: list[Skipped] = []

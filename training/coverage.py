@@ -77,12 +77,19 @@ class Counted:
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line's arguments."""
-    parser = argparse.ArgumentParser("python -m training.coverage", description=DESCRIPTION,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser = argparse.ArgumentParser(
+        "python -m training.coverage", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("pairs", type=Path, nargs="+", metavar="PAIRS", help="folders with patients/*.npz to count on")
     parser.add_argument("--model", type=Path, metavar="FOLDER", help="model (default: restoration and transfer, no network)")
-    parser.add_argument("--calibrate", type=Path, nargs="+", default=[], metavar="PAIRS",
-                        help="folders to measure the errors on (default: those of the model's card)")  # fmt: skip
+    parser.add_argument(
+        "--calibrate",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="PAIRS",
+        help="folders to measure the errors on (default: those of the model's card)",
+    )
     parser.add_argument("--population", default="simulated patients", help="who the patients of --calibrate are")
     parser.add_argument("--device", choices=("auto", "cuda", "mps", "cpu"), default="auto", help="where the network computes")
     parser.add_argument("--limit", type=int, default=0, metavar="N", help="only the first N pairs of every folder")
@@ -147,9 +154,12 @@ def count(measured: Sequence[Measured], strata: Sequence[ErrorStratum]) -> list[
 def report(counted: Sequence[Counted], strata: Sequence[ErrorStratum]) -> list[str]:
     """Markdown lines: coverage by stratum of the normalized index, with n."""
     groups = [(f"{s.ei_from:g} to {s.ei_to:g}", [c for c in counted if s.holds(c.ei)]) for s in strata]
-    lines = ["# Coverage of the 95 % interval", "",
-             "| normalized EI, % | n | inside | coverage (95 % CI) | mean width, points | errors alone: coverage | width |",
-             "| --- | --- | --- | --- | --- | --- | --- |"]  # fmt: skip
+    lines = [
+        "# Coverage of the 95 % interval",
+        "",
+        "| normalized EI, % | n | inside | coverage (95 % CI) | mean width, points | errors alone: coverage | width |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
     lines += [_row(name, group) for name, group in [*groups, ("all", list(counted))] if group]
     lines += ["", "Errors behind it:", *(f"- {s.basis}" for s in strata)]
     outside = [c for c in counted if not c.inside[0]]
@@ -160,8 +170,10 @@ def report(counted: Sequence[Counted], strata: Sequence[ErrorStratum]) -> list[s
 def _row(name: str, group: Sequence[Counted]) -> str:
     full, alone = (sum(c.inside[n] for c in group) for n in (0, 1))
     low, high = stats.binomtest(full, len(group)).proportion_ci(0.95)
-    widths = [sum(i.high - i.low for i in intervals) / len(group)
-              for intervals in ([c.full for c in group], [c.strata for c in group])]  # fmt: skip
+    widths = [
+        sum(i.high - i.low for i in intervals) / len(group)
+        for intervals in ([c.full for c in group], [c.strata for c in group])
+    ]
     share = f"{100 * full / len(group):.0f} % ({100 * low:.0f} to {100 * high:.0f})"
     alone_share = f"{100 * alone / len(group):.0f} %"
     return f"| {name} | {len(group)} | {full} | {share} | {widths[0]:.2f} | {alone_share} | {widths[1]:.2f} |"
@@ -228,8 +240,20 @@ def measure(path: Path, normalizer: Normalizer) -> Measured:
 def _write_csv(counted: Sequence[Counted], path: Path) -> None:
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["case", "true EI [%]", "EI [%]", "low [%]", "high [%]", "inside",
-                         "errors alone low [%]", "errors alone high [%]", "errors alone inside", "basis"])  # fmt: skip
+        writer.writerow(
+            [
+                "case",
+                "true EI [%]",
+                "EI [%]",
+                "low [%]",
+                "high [%]",
+                "inside",
+                "errors alone low [%]",
+                "errors alone high [%]",
+                "errors alone inside",
+                "basis",
+            ]
+        )
         for c in counted:
             numbers = [round(v, 4) for v in (c.true_ei, c.ei, c.full.low, c.full.high)]
             alone = [round(c.strata.low, 4), round(c.strata.high, 4), c.inside[1]]

@@ -113,15 +113,25 @@ def _write_once(path: Path, content: object) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; 0 when every fold has its model, 2 for unusable input."""
-    parser = argparse.ArgumentParser("python -m training.crossval", description=(
-        "Train and export one model for every fold of patients. An interrupted run goes on when the command is given again. "
-        "Then: python -m training.evaluate PAIRS --methods ours=unet:OUT/fold{fold}/model --folds OUT/folds.json"))  # fmt: skip
+    parser = argparse.ArgumentParser(
+        "python -m training.crossval",
+        description=(
+            "Train and export one model for every fold of patients. An interrupted run goes on when the command is given "
+            "again. "
+            "Then: python -m training.evaluate PAIRS --methods ours=unet:OUT/fold{fold}/model --folds OUT/folds.json"
+        ),
+    )
     parser.add_argument("--pairs", type=Path, metavar="DIR", help="data set of training.simulate or training.pairs")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for folds.json and the folds")
     parser.add_argument("--folds", type=int, default=6, metavar="N", help="default: 6, as in the paper")
     parser.add_argument("--only", type=int, nargs="+", default=[], metavar="FOLD", help="train only these, numbered from 0")
-    parser.add_argument("--also", action="append", default=[], metavar="PATH",
-                        help="further data set that every fold trains on; it must not hold patients of --pairs")  # fmt: skip
+    parser.add_argument(
+        "--also",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="further data set that every fold trains on; it must not hold patients of --pairs",
+    )
     add_recipe_arguments(parser)
     options = parser.parse_args(arguments)
     try:

@@ -38,18 +38,21 @@ Methods are written [LABEL=]KIND[:MODEL]:
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line's arguments."""
-    parser = argparse.ArgumentParser("python -m training.evaluate", description=DESCRIPTION,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser = argparse.ArgumentParser(
+        "python -m training.evaluate", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("pairs", type=Path, nargs="+", metavar="PAIRS", help="folders with patients/*.npz")
-    parser.add_argument("--methods", nargs="+", default=DEFAULT_METHODS, metavar="METHOD",
-                        help=f"default: {' '.join(DEFAULT_METHODS)}")  # fmt: skip
+    parser.add_argument(
+        "--methods", nargs="+", default=DEFAULT_METHODS, metavar="METHOD", help=f"default: {' '.join(DEFAULT_METHODS)}"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for tables and figures")
     parser.add_argument("--best", metavar="LABEL", help="method tested against the others (default: the last one)")
     parser.add_argument("--folds", type=Path, metavar="FILE", help="JSON object of patient names and test folds")
     parser.add_argument("--device", choices=("auto", "cuda", "mps", "cpu"), default="auto", help="where networks compute")
     parser.add_argument("--limit", type=int, default=0, metavar="N", help="only the first N pairs of every folder")
-    parser.add_argument("--resume", action="store_true",
-                        help="keep the scores already in --out, compute those missing (same models!)")  # fmt: skip
+    parser.add_argument(
+        "--resume", action="store_true", help="keep the scores already in --out, compute those missing (same models!)"
+    )
     parser.add_argument("--panels", type=int, default=3, metavar="N", help="pairs to draw like the paper's Fig. 1 (default: 3)")
     return parser
 

@@ -147,9 +147,15 @@ def _write_onnx(network: UNet, path: Path) -> None:
         # The graph-capturing exporter writes other operators for a model this plain and needs a further package.
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.onnx.export(
-            network, (image,) * len(names), str(path), input_names=list(names), output_names=["smooth"], dynamic_axes=free,
-            opset_version=OPSET, dynamo=False,
-        )  # fmt: skip
+            network,
+            (image,) * len(names),
+            str(path),
+            input_names=list(names),
+            output_names=["smooth"],
+            dynamic_axes=free,
+            opset_version=OPSET,
+            dynamo=False,
+        )
 
 
 def _rows(image: FloatArray) -> list[str]:
@@ -166,8 +172,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--label", help="what the model is, for the user (default: the kind of network)")
     parser.add_argument("--licence", default="Apache-2.0")
     parser.add_argument("--members", type=Path, metavar="CROSSVAL", help="cross-validation whose networks go along")
-    parser.add_argument("--results", type=Path, metavar="DIR",
-                        help="cross-validated evaluation; the error of its index goes into the card")  # fmt: skip
+    parser.add_argument(
+        "--results", type=Path, metavar="DIR", help="cross-validated evaluation; the error of its index goes into the card"
+    )
     parser.add_argument("--method", default="ours", help="label of this model in --results (default: ours)")
     parser.add_argument("--population", default="simulated patients", help="who the patients of --results are")
     options = parser.parse_args(arguments)

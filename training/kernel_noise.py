@@ -73,8 +73,13 @@ def save_spectra(curves: list[NoiseCurve], target: Path) -> None:
         used = np.arange(len(curve.power)) >= 1
         width = 2.5 if curve.label == "published" else 0.8
         axes.plot(curve.frequency[used], curve.power[used], color=COLOURS[curve.label], linewidth=width, label=label)
-    axes.set(xlim=(0.0, 8.0), ylim=(0.0, 2.0), xlabel="frequency, lp/cm", ylabel="noise power, equal from 2.5 to 5.5 lp/cm",
-             title="B20f noise in soft tissue")  # fmt: skip
+    axes.set(
+        xlim=(0.0, 8.0),
+        ylim=(0.0, 2.0),
+        xlabel="frequency, lp/cm",
+        ylabel="noise power, equal from 2.5 to 5.5 lp/cm",
+        title="B20f noise in soft tissue",
+    )
     axes.legend()
     with atomic_path(target) as temporary:
         figure.savefig(temporary, dpi=120, format="png")

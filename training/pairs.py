@@ -296,8 +296,9 @@ def _kernel_of(volume: CTVolume) -> tuple[SharpKernel, bool]:
     return SharpKernel(volume.acquisition.kernel or f"B{nearest}f-like", KERNELS[nearest]), estimated
 
 
-def store_pairs(pairs: list[Pair], skipped: list[Skipped], out: Path, parameters: dict[str, Any],
-                resample_mm: float | None) -> list[Skipped]:  # fmt: skip
+def store_pairs(
+    pairs: list[Pair], skipped: list[Skipped], out: Path, parameters: dict[str, Any], resample_mm: float | None
+) -> list[Skipped]:
     """Write every pair and the manifest; pairs without lung join the skipped ones, which are returned."""
     skipped = list(skipped)
     numbers = itertools.count()
@@ -314,10 +315,14 @@ def store_pairs(pairs: list[Pair], skipped: list[Skipped], out: Path, parameters
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line's arguments."""
-    parser = argparse.ArgumentParser("python -m training.pairs", description=(
-        "Find pairs in a DICOM archive: the same acquisition and slice positions, reconstructed with different kernels. "
-        "Each pair is checked (same geometry, no shift, same anatomy) and stored for training.train and "
-        "training.evaluate; what is not used is listed with the reason. No patient name is stored."))  # fmt: skip
+    parser = argparse.ArgumentParser(
+        "python -m training.pairs",
+        description=(
+            "Find pairs in a DICOM archive: the same acquisition and slice positions, reconstructed with different kernels. "
+            "Each pair is checked (same geometry, no shift, same anatomy) and stored for training.train and "
+            "training.evaluate; what is not used is listed with the reason. No patient name is stored."
+        ),
+    )
     parser.add_argument("archive", type=Path, metavar="ARCHIVE", help="folder with DICOM files, searched with its subfolders")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where to store the pairs; without it they are only listed")
     parser.add_argument("--resample", type=float, metavar="MM", help="slice distance to resample to (the paper: 1.0)")

@@ -81,8 +81,13 @@ def loss_of(network: torch.nn.Module, batch: Batch, weight: Tensor, regional: fl
     return loss
 
 
-def train(config: TrainConfig, out: Path, source: PatchSource | None = None, fabric: Fabric | None = None,
-          rhythm: Rhythm | None = None) -> State:  # fmt: skip
+def train(
+    config: TrainConfig,
+    out: Path,
+    source: PatchSource | None = None,
+    fabric: Fabric | None = None,
+    rhythm: Rhythm | None = None,
+) -> State:
     """Train to the end, resuming from ``out`` if it holds a checkpoint.
 
     Args:
@@ -185,8 +190,13 @@ def _validate(state: State, validator: Validator, out: Path, fabric: Fabric, log
     state.best, state.stale = (score.merit, 0) if better else (state.best, state.stale + 1)
     if logbook:
         logbook.write(VALIDATION, state.step, (score.l1_hu, score.abs_dei_points, score.merit))
-        logger.info("step %d, validation: L1 %.2f HU, abs. dEI %.2f points%s", state.step, score.l1_hu, score.abs_dei_points,
-                    ", the best so far" if better else "")  # fmt: skip
+        logger.info(
+            "step %d, validation: L1 %.2f HU, abs. dEI %.2f points%s",
+            state.step,
+            score.l1_hu,
+            score.abs_dei_points,
+            ", the best so far" if better else "",
+        )
         if better:
             save_best(state.averaged, out)
 
@@ -212,17 +222,34 @@ def _leave_group() -> None:
 
 def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments that training and cross-validation share."""
-    parser.add_argument("--recipe", choices=sorted(RECIPES), default="ours",
-                        help="paper: direct, epochs over fixed patches; ours (default): residual")  # fmt: skip
-    parser.add_argument("--self-pairs", action="append", default=[], metavar="PATH",
-                        help="real sharp scan (DICOM folder or file) to make self-pairs from")  # fmt: skip
-    parser.add_argument("--variants", type=int, default=0, metavar="N",
-                        help="other floors, noise and calibrations of patients simulated with --keep-unclipped")  # fmt: skip
-    parser.add_argument("--own-transfer", action="store_true",
-                        help="measure the kernel transfer on --pairs, the first ones, which are of one kernel; it stays with "
-                             "the model")  # fmt: skip
-    parser.add_argument("--without", action="append", default=[], metavar="TEXT",
-                        help="leave out patients whose object's name contains TEXT")  # fmt: skip
+    parser.add_argument(
+        "--recipe",
+        choices=sorted(RECIPES),
+        default="ours",
+        help="paper: direct, epochs over fixed patches; ours (default): residual",
+    )
+    parser.add_argument(
+        "--self-pairs",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="real sharp scan (DICOM folder or file) to make self-pairs from",
+    )
+    parser.add_argument(
+        "--variants",
+        type=int,
+        default=0,
+        metavar="N",
+        help="other floors, noise and calibrations of patients simulated with --keep-unclipped",
+    )
+    parser.add_argument(
+        "--own-transfer",
+        action="store_true",
+        help="measure the kernel transfer on --pairs, the first ones, which are of one kernel; it stays with the model",
+    )
+    parser.add_argument(
+        "--without", action="append", default=[], metavar="TEXT", help="leave out patients whose object's name contains TEXT"
+    )
     for name, kind, text in (
         ("steps", int, "optimizer steps (recipes without epochs)"),
         ("epochs", int, "passes over the fixed patches (the paper: 100)"),
@@ -250,8 +277,20 @@ def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
 
 def config_from(options: argparse.Namespace, simulated: Sequence[str]) -> TrainConfig:
     """The recipe with what the command line changes, for these data sets and the real scans of the command line."""
-    names = ("steps", "epochs", "patches_per_patient", "batch", "patch", "learning_rate", "emphysema", "validate_every",
-             "patience", "seed", "start_from", "schedule")  # fmt: skip
+    names = (
+        "steps",
+        "epochs",
+        "patches_per_patient",
+        "batch",
+        "patch",
+        "learning_rate",
+        "emphysema",
+        "validate_every",
+        "patience",
+        "seed",
+        "start_from",
+        "schedule",
+    )
     changed = {n: getattr(options, n) for n in names if getattr(options, n) is not None}
     sources = SourceConfig(
         tuple(simulated), tuple(options.self_pairs), without=tuple(options.without), variants=options.variants
@@ -277,10 +316,18 @@ def main(arguments: list[str] | None = None) -> int:
     """Command line: ``python -m training.train``; 0 when trained, 2 for unusable input."""
     parser = argparse.ArgumentParser("python -m training.train", description="Train the UNet that normalizes sharp-kernel CT.")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; an unfinished run there is resumed")
-    parser.add_argument("--simulated", "--pairs", action="append", default=[], metavar="PATH", dest="simulated",
-                        help="folder (or one patient file) made by training.simulate or training.pairs")  # fmt: skip
-    parser.add_argument("--validate", action="append", default=[], metavar="PATH",
-                        help="folder or patient file that chooses the weights")  # fmt: skip
+    parser.add_argument(
+        "--simulated",
+        "--pairs",
+        action="append",
+        default=[],
+        metavar="PATH",
+        dest="simulated",
+        help="folder (or one patient file) made by training.simulate or training.pairs",
+    )
+    parser.add_argument(
+        "--validate", action="append", default=[], metavar="PATH", help="folder or patient file that chooses the weights"
+    )
     add_recipe_arguments(parser)
     options = parser.parse_args(arguments)
     try:

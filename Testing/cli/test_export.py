@@ -46,8 +46,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
         ds.PatientName = "Doe-Jane"  # one component: DICOM libraries warn of it, and quote it
 
     sample = make_sample(3, (24, 208, 208), (10.0, 1.6, 1.6))
-    write_series(folder / "scan", sample.sharp.hu.astype(np.int16), step=10.0, pixel=(1.6, 1.6), kernel="B80f",
-                 change=odd_name)  # fmt: skip
+    write_series(folder / "scan", sample.sharp.hu.astype(np.int16), step=10.0, pixel=(1.6, 1.6), kernel="B80f", change=odd_name)
     assert main(["normalize", str(folder / "scan"), str(folder / "smooth.nrrd"), "--method", "linear"]) == 0
     measure = ["quantify", str(folder / "scan"), "--compare", str(folder / "smooth.nrrd"), "--out", str(folder / "measured")]
     assert main(measure) == 0
@@ -123,9 +122,7 @@ def test_neither_file_names_nor_messages_hold_the_patients_name(
         assert word not in said + named
 
 
-def test_without_a_mask_only_the_series_is_written(
-    files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_without_a_mask_only_the_series_is_written(files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert files.export(tmp_path / "out", "--json") == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["images"] == 24
@@ -173,9 +170,7 @@ def test_a_volume_that_does_not_say_how_it_was_made_is_refused(
     assert "alone.provenance.json is not beside alone.nrrd" in said
 
 
-def test_without_a_dicom_source_it_is_said_what_to_do(
-    files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_without_a_dicom_source_it_is_said_what_to_do(files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = refused(Files(files.synthetic, files.synthetic, files.mask, files.results), tmp_path / "out", capsys)
     assert "is not DICOM" in said
     assert "give the DICOM folder of the scan" in said

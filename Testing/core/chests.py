@@ -37,10 +37,22 @@ def coloured_noise(
     return (noise * (sd / noise.std())).astype(np.float32)
 
 
-def make_chest(*, slices: int = 10, side: int = 144, pixel_mm: float = 0.7, slice_mm: float = 1.25, number: float = 70.0,
-               noise_hu: float = TISSUE_NOISE_HU, floor: float | None = -1024.0, padding: float | None = None,
-               kernel: str | None = "B70f", manufacturer: str | None = "SIEMENS", seed: int = 1,
-               scale: float = 1.0, texture_hu: float = 0.0) -> Chest:  # fmt: skip
+def make_chest(
+    *,
+    slices: int = 10,
+    side: int = 144,
+    pixel_mm: float = 0.7,
+    slice_mm: float = 1.25,
+    number: float = 70.0,
+    noise_hu: float = TISSUE_NOISE_HU,
+    floor: float | None = -1024.0,
+    padding: float | None = None,
+    kernel: str | None = "B70f",
+    manufacturer: str | None = "SIEMENS",
+    seed: int = 1,
+    scale: float = 1.0,
+    texture_hu: float = 0.0,
+) -> Chest:
     """An elliptic body with two lungs; sizes follow the image's side, so that the lungs hold little air in mL.
 
     Args:

@@ -23,11 +23,24 @@ def chest_slices(count: int = 10, rows: int = 12, columns: int = 16, seed: int =
     return hu.astype(np.int16)
 
 
-def write_series(folder: Path, hu: NDArray[np.int16], *, step: float = 1.25, pixel: tuple[float, float] = (0.7, 0.6),
-                 orientation: tuple[float, ...] = AXIAL, start: tuple[float, float, float] = (-110.0, -95.5, -310.25),
-                 kernel: str | list[str] | None = "B70f", number: int = 3, uid: str | None = None, intercept: int = -1024,
-                 change: Change | None = None, order: NDArray[np.int_] | None = None, signed: bool = False,
-                 implicit: bool = False, stem: str = "image") -> str:  # fmt: skip
+def write_series(
+    folder: Path,
+    hu: NDArray[np.int16],
+    *,
+    step: float = 1.25,
+    pixel: tuple[float, float] = (0.7, 0.6),
+    orientation: tuple[float, ...] = AXIAL,
+    start: tuple[float, float, float] = (-110.0, -95.5, -310.25),
+    kernel: str | list[str] | None = "B70f",
+    number: int = 3,
+    uid: str | None = None,
+    intercept: int = -1024,
+    change: Change | None = None,
+    order: NDArray[np.int_] | None = None,
+    signed: bool = False,
+    implicit: bool = False,
+    stem: str = "image",
+) -> str:
     """Write ``hu`` (k, j, i) as single-frame CT files and give the series instance UID.
 
     Args:

@@ -161,7 +161,10 @@ def test_a_library_that_runs_out_of_memory_is_understood(name: str, model_folder
         pytest.skip(f"{name} is not installed")
     package = Path(__file__).resolve().parents[2] / "KernelNormalization"
     run = subprocess.run(
-        [sys.executable, "-c", SHORT_OF_MEMORY, name, str(model_folder)], capture_output=True, text=True, check=False,
+        [sys.executable, "-c", SHORT_OF_MEMORY, name, str(model_folder)],
+        capture_output=True,
+        text=True,
+        check=False,
         env=os.environ | {"PYTHONPATH": str(package), "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    )
     assert run.returncode == 17, run.stderr[-2000:]

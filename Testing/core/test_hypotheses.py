@@ -28,8 +28,10 @@ def chest_of(truncation: Truncation, lung_hu: float) -> tuple[Chest, np.ndarray]
     plain = make_chest(noise_hu=0.0, floor=None, slices=8, side=192, pixel_mm=PIXEL_MM)
     object_hu = plain.volume.hu + plain.lungs * np.float32(lung_hu - LUNG_HU)
     r = truncation.correlation
-    own, shared = ([coloured_noise(70.0, plain.volume.shape, PIXEL_MM, NOISE_HU, seed=seed + n) for n in range(count)]
-                   for seed, count in ((9, truncation.images), (3, 1)))  # fmt: skip
+    own, shared = (
+        [coloured_noise(70.0, plain.volume.shape, PIXEL_MM, NOISE_HU, seed=seed + n) for n in range(count)]
+        for seed, count in ((9, truncation.images), (3, 1))
+    )
     images = np.stack([object_hu + np.sqrt(1.0 - r) * one + np.sqrt(r) * shared[0] for one in own]).astype(np.float32)
     stored = np.rint(truncation.store(images))
     unclipped = np.tensordot(np.asarray(truncation.weights, np.float32), images, axes=1)
@@ -43,8 +45,10 @@ def transfer_of_b70f() -> SourceTransfer:
 def open_plan(chest: Chest, chosen: Truncation, others: dict[Truncation, float]) -> RestorationPlan:
     """``chosen`` with ``others`` left open, by the mean HU that each restores."""
     plan = known_plan(chest.volume.hu, (PIXEL_MM, PIXEL_MM), b20f_gain(70.0), chosen)
-    entries = [{**t.as_record(), "noise_share": round(plan.noise_share, 3), "chi2": 3.0, "loss_hu": loss}
-               for t, loss in {chosen: -9.0, **others}.items()]  # fmt: skip
+    entries = [
+        {**t.as_record(), "noise_share": round(plan.noise_share, 3), "chi2": 3.0, "loss_hu": loss}
+        for t, loss in {chosen: -9.0, **others}.items()
+    ]
     return replace(plan, evidence={"left_open": entries})
 
 

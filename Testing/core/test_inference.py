@@ -116,9 +116,11 @@ class TestTiles:
 
 
 @given(
-    rows=st.integers(1, 600), columns=st.integers(1, 600), corner=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+    rows=st.integers(1, 600),
+    columns=st.integers(1, 600),
+    corner=st.tuples(st.floats(0, 1), st.floats(0, 1)),
     size=st.tuples(st.floats(0, 1), st.floats(0, 1)),
-)  # fmt: skip
+)
 def test_an_aligned_crop_holds_the_box_with_its_halo_and_stays_in_the_image(
     rows: int, columns: int, corner: tuple[float, float], size: tuple[float, float]
 ) -> None:

@@ -173,9 +173,12 @@ def sinusoid(frequency: float, angle: float, pixel_mm: tuple[float, float], side
 
 
 @given(
-    frequency=st.floats(0.5, 4.5), angle=st.floats(0.0, np.pi), row_mm=st.floats(0.5, 0.95), column_mm=st.floats(0.5, 0.95),
+    frequency=st.floats(0.5, 4.5),
+    angle=st.floats(0.0, np.pi),
+    row_mm=st.floats(0.5, 0.95),
+    column_mm=st.floats(0.5, 0.95),
     number=st.sampled_from([30.0, 50.0, 63.5, 70.0, 80.0]),
-)  # fmt: skip
+)
 def test_a_pattern_of_f_lp_per_cm_is_scaled_by_the_gain_at_f(
     frequency: float, angle: float, row_mm: float, column_mm: float, number: float
 ) -> None:

@@ -47,8 +47,11 @@ with whole_set(folder, ("a.nrrd", "b.json", "c.csv", "old.pdf"), own) as private
 def killed_at(folder: Path, own: str, moment: int) -> bool:
     run = subprocess.run(
         [sys.executable, "-S", "-c", WRITER, str(folder), own, str(moment)],
-        env=os.environ | {"PYTHONPATH": str(PACKAGE)}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        env=os.environ | {"PYTHONPATH": str(PACKAGE)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert run.returncode in (0, -9), run.stderr
     return run.returncode == -9
 
@@ -206,9 +209,12 @@ def test_an_older_file_is_spoken_of_only_where_there_was_one(tmp_path: Path, had
         "except CTKernelError as error:\n    sys.exit(str(error))\n"
     )
     run = subprocess.run(
-        [sys.executable, "-c", limited, str(path)], env=os.environ | {"PYTHONPATH": str(PACKAGE)}, capture_output=True,
-        text=True, check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", limited, str(path)],
+        env=os.environ | {"PYTHONPATH": str(PACKAGE)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert run.returncode == 1
     assert f"{path} could not be written completely" in run.stderr
     assert ("The older file was kept" in run.stderr) == had_one

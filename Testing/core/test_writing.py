@@ -127,9 +127,12 @@ def test_a_write_that_runs_out_of_space_keeps_the_old_file_and_leaves_nothing(tm
     path.write_bytes(b"the older file")
     package = Path(__file__).resolve().parents[2] / "KernelNormalization"
     run = subprocess.run(
-        [sys.executable, "-c", FULL_DISK, str(path)], env=os.environ | {"PYTHONPATH": str(package)}, capture_output=True,
-        text=True, check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", FULL_DISK, str(path)],
+        env=os.environ | {"PYTHONPATH": str(package)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert run.returncode == 1
     assert "could not be written completely" in run.stderr
     assert path.read_bytes() == b"the older file"

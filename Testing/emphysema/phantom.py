@@ -119,8 +119,9 @@ def _diseased(hu: NDArray[np.float32], grid, lungs: Mask, plan: Plan, rng: np.ra
         hole = _ellipsoid(grid, centre, (rng.uniform(low, high),) * 3) & lungs
         hu[hole] = -985.0
     if plan.pattern == "paraseptal":
-        image = sitk.SignedMaurerDistanceMap(to_image(lungs, plan.spacing), insideIsPositive=True, squaredDistance=False,
-                                             useImageSpacing=True)  # fmt: skip
+        image = sitk.SignedMaurerDistanceMap(
+            to_image(lungs, plan.spacing), insideIsPositive=True, squaredDistance=False, useImageSpacing=True
+        )
         hu[lungs & (sitk.GetArrayFromImage(image) < 8.0) & (z > 20 * s)] = -985.0
     return hu
 

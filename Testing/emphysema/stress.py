@@ -101,9 +101,11 @@ def pneumothorax(case: Case, depth_mm: float = 20.0) -> Case:
     """Gas in front of the right lung, behind a pleural line of one voxel."""
     right = case.labels == 1
     inside = sitk.SignedMaurerDistanceMap(
-        image_of(right.astype(np.uint8), case.volume.geometry), insideIsPositive=True, squaredDistance=False,
+        image_of(right.astype(np.uint8), case.volume.geometry),
+        insideIsPositive=True,
+        squaredDistance=False,
         useImageSpacing=True,
-    )  # fmt: skip
+    )
     depth = sitk.GetArrayFromImage(inside)
     j = bounding_box(right)[1]
     front = np.arange(right.shape[1])[None, :, None] < (j.start + j.stop) / 2

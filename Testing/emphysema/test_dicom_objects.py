@@ -99,8 +99,11 @@ def test_segments_lie_where_the_images_lie(measured: Measured) -> None:
 def test_segments_have_snomed_codes_with_sides(measured: Measured) -> None:
     kinds = [item.SegmentedPropertyTypeCodeSequence[0] for item in pydicom.dcmread(measured.seg_path).SegmentSequence]
     assert [(kind.CodeValue, kind.CodingSchemeDesignator) for kind in kinds] == [
-        ("39607008", "SCT"), ("39607008", "SCT"), ("89187006", "SCT"), ("87433001", "SCT"),
-    ]  # fmt: skip
+        ("39607008", "SCT"),
+        ("39607008", "SCT"),
+        ("89187006", "SCT"),
+        ("87433001", "SCT"),
+    ]
     sides = [kind.SegmentedPropertyTypeModifierCodeSequence[0].CodeMeaning for kind in kinds[:2]]
     assert sides == ["Right", "Left"]
 

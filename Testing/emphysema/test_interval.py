@@ -97,9 +97,14 @@ def test_an_old_record_gives_the_interval_of_the_patients_and_says_what_is_missi
 
 @pytest.mark.parametrize(
     "record",
-    [{}, {"method": "linear"}, {"model": "other", "model_sha256": "ab12"}, RECORD | {"model_sha256": "cd34"},
-     {"model": "../unet-x", "model_sha256": "ab12"}],
-)  # fmt: skip
+    [
+        {},
+        {"method": "linear"},
+        {"model": "other", "model_sha256": "ab12"},
+        RECORD | {"model_sha256": "cd34"},
+        {"model": "../unet-x", "model_sha256": "ab12"},
+    ],
+)
 def test_errors_of_another_model_are_never_borrowed(models, record):
     assert interval_of_normalized(2.0, record, models=models) is None
 
@@ -117,9 +122,15 @@ def test_a_scan_outside_the_models_domain_is_said_to_be(models):
 
 @pytest.mark.parametrize(
     "entry",
-    [{"ei_from": 0}, {**asdict(LOW), "error_sd_points": "much"}, {**asdict(LOW), "ei_to": -1}, "text",
-     {**asdict(LOW), "error_sd_points": -0.4}, {**asdict(LOW), "bias_points": float("nan")}],
-)  # fmt: skip
+    [
+        {"ei_from": 0},
+        {**asdict(LOW), "error_sd_points": "much"},
+        {**asdict(LOW), "ei_to": -1},
+        "text",
+        {**asdict(LOW), "error_sd_points": -0.4},
+        {**asdict(LOW), "bias_points": float("nan")},
+    ],
+)
 def test_damaged_errors_of_a_card_are_refused_with_the_models_name(entry):
     with pytest.raises(ModelError, match="unet-x"):
         read_strata({"id": "unet-x", "ei_error_strata": [entry]})

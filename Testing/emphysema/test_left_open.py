@@ -39,8 +39,17 @@ def test_means_of_shifts_to_the_same_side_add_and_opposite_ones_do_not() -> None
     assert open_variances([]) == (0.0, 0.0)
 
 
-@pytest.mark.parametrize("ranges", [[(0.0, 1.0)], [(-1.0, 1.0)], [(0.0, 3.0), (-0.4, 0.0)], [(0.0, 2.0), (0.0, 2.0)],
-                                    [(-2.0, 0.5), (-0.7, 0.0)], [(0.0, 8.0)]])  # fmt: skip
+@pytest.mark.parametrize(
+    "ranges",
+    [
+        [(0.0, 1.0)],
+        [(-1.0, 1.0)],
+        [(0.0, 3.0), (-0.4, 0.0)],
+        [(0.0, 2.0), (0.0, 2.0)],
+        [(-2.0, 0.5), (-0.7, 0.0)],
+        [(0.0, 8.0)],
+    ],
+)
 def test_95_of_100_intervals_hold_an_index_that_lies_anywhere_in_what_is_open(ranges: list[tuple[float, float]]) -> None:
     rng = np.random.default_rng(3)
     low, high = interval(*(OpenProperty("x", *r) for r in ranges))

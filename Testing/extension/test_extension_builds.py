@@ -88,9 +88,7 @@ def test_extension_metadata_agrees_with_the_index_entry(declared: list[tuple[str
     entry = json.loads((ROOT / "CTKernelNormalization.json").read_text(encoding="utf-8"))
     assert metadata["DEPENDS"].split() == entry["build_dependencies"]
     assert metadata["HOMEPAGE"].startswith(entry["scm_url"])
-    assert set(entry) == {
-        "$schema", "build_dependencies", "build_subdirectory", "category", "scm_revision", "scm_url", "tier"
-    }  # fmt: skip
+    assert set(entry) == {"$schema", "build_dependencies", "build_subdirectory", "category", "scm_revision", "scm_url", "tier"}
     assert re.fullmatch(r"https://.+\.png", metadata["ICONURL"])
     assert "Research use only" in metadata["DESCRIPTION"]
 

@@ -40,3 +40,40 @@ def ct_node(scene: Any) -> Any:
     display.SetAutoWindowLevel(0)
     display.SetWindowLevel(1400.0, -500.0)
     return node
+
+
+@pytest.fixture
+def logic(scene: Any) -> Any:
+    """The emphysema logic with the exact lung mask of the toy chest."""
+    from logic.toychest import with_box_mask
+
+    from EmphysemaQuantLib.logic import EmphysemaLogic
+
+    return EmphysemaLogic(with_box_mask)
+
+
+@pytest.fixture
+def chest(scene: Any) -> Any:
+    """Two boxes of lung with a block of emphysema, as a volume node."""
+    import slicer
+    from logic.toychest import chest_hu
+
+    node = slicer.util.addVolumeFromArray(chest_hu(), ijkToRAS=np.diag([-1.0, -1.0, 2.0, 1.0]), name="Chest B70f")
+    node.CreateDefaultDisplayNodes()
+    return node
+
+
+@pytest.fixture
+def synthetic(chest: Any) -> Any:
+    """The partner of the toy chest, with less emphysema."""
+    from logic.toychest import chest_hu
+
+    from KernelNormalizationLib.mrml import provenance
+    from KernelNormalizationLib.mrml.volumes import addVolumeNode
+
+    hu = chest_hu()
+    hu[4:6, 12:22, 8:15] = -900.0
+    node = addVolumeNode(hu, chest, "Chest B70f B20f (synthetic)")
+    node.SetAttribute(provenance.SYNTHETIC, "true")
+    node.SetNodeReferenceID(provenance.INPUT_REFERENCE_ROLE, chest.GetID())
+    return node

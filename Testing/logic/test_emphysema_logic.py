@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import slicer
 import vtk
+from logic.toychest import EI_RIGHT, HOLES, SHAPE, VOXEL_ML, chest_hu, lung_boxes
 
 from EmphysemaQuantLib.core.results import quantification
 from EmphysemaQuantLib.core.results.measurement import Measurement
@@ -20,57 +21,6 @@ from EmphysemaQuantLib.mrml import result_nodes, segments, view_overlay
 from EmphysemaQuantLib.ui import summary
 from KernelNormalizationLib.core.errors import InputError, LungNotFoundError
 from KernelNormalizationLib.mrml import provenance
-
-SHAPE = (16, 40, 48)
-RIGHT_BOX = (slice(2, 14), slice(10, 30), slice(6, 20))
-LEFT_BOX = (slice(2, 14), slice(10, 30), slice(28, 42))
-HOLES = (slice(4, 8), slice(12, 22), slice(8, 15))
-VOXEL_ML = 1.0 * 1.0 * 2.0 / 1000.0
-EI_RIGHT = 100.0 * (4 * 10 * 7) / (12 * 20 * 14)
-
-
-def chest_hu() -> np.ndarray:
-    """Two boxes of lung in soft tissue; a block of emphysema in the right one only."""
-    hu = np.full(SHAPE, 40.0, dtype=np.float32)
-    for box in (RIGHT_BOX, LEFT_BOX):
-        hu[box] = -860.0
-    hu[HOLES] = -980.0
-    return hu
-
-
-def lung_boxes() -> tuple[np.ndarray, np.ndarray]:
-    right, left = np.zeros(SHAPE, bool), np.zeros(SHAPE, bool)
-    right[RIGHT_BOX], left[LEFT_BOX] = True, True
-    return right, left
-
-
-def with_box_mask(volume: Any, compared: Any, mask: Any, threshold: float, progress: Any) -> Measurement:
-    """The project's own quantification; only the automatic mask is replaced by the boxes' exact one."""
-    return quantification.quantify(volume, compared, mask or quantification.supplied_mask(*lung_boxes()), threshold, progress)
-
-
-@pytest.fixture
-def logic(scene: Any) -> EmphysemaLogic:
-    return EmphysemaLogic(with_box_mask)
-
-
-@pytest.fixture
-def chest(scene: Any) -> Any:
-    node = slicer.util.addVolumeFromArray(chest_hu(), ijkToRAS=np.diag([-1.0, -1.0, 2.0, 1.0]), name="Chest B70f")
-    node.CreateDefaultDisplayNodes()
-    return node
-
-
-@pytest.fixture
-def synthetic(chest: Any) -> Any:
-    from KernelNormalizationLib.mrml.volumes import addVolumeNode
-
-    hu = chest_hu()
-    hu[4:6, 12:22, 8:15] = -900.0
-    node = addVolumeNode(hu, chest, "Chest B70f B20f (synthetic)")
-    node.SetAttribute(provenance.SYNTHETIC, "true")
-    node.SetNodeReferenceID(provenance.INPUT_REFERENCE_ROLE, chest.GetID())
-    return node
 
 
 def node_ids(scene: Any) -> set[str]:

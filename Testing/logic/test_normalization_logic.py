@@ -187,9 +187,15 @@ def save(node: Any, path: Path) -> bool:
 
 
 HEADER = {
-    "0018,1210": "B70f", "0008,0070": "SIEMENS", "0008,1090": "Sensation 16", "0018,0050": "3.0",
-    "0018,0060": "100", "0008,0060": "CT", "0008,0008": "ORIGINAL\\PRIMARY\\AXIAL", "0020,000D": "1.2.3",
-}  # fmt: skip
+    "0018,1210": "B70f",
+    "0008,0070": "SIEMENS",
+    "0008,1090": "Sensation 16",
+    "0018,0050": "3.0",
+    "0018,0060": "100",
+    "0008,0060": "CT",
+    "0008,0008": "ORIGINAL\\PRIMARY\\AXIAL",
+    "0020,000D": "1.2.3",
+}
 
 
 def test_dicom_tags_describe_the_acquisition(scene: Any, ct_node: Any) -> None:

@@ -20,9 +20,17 @@ from .uifiles import UiFile, UiLoader
 
 _application: Application | None = None
 WIDGETS = (
-    "QCheckBox", "QComboBox", "QLabel", "QProgressBar", "QPushButton", "QWidget", "QLineEdit", "QFrame", "QVBoxLayout",
+    "QCheckBox",
+    "QComboBox",
+    "QLabel",
+    "QProgressBar",
+    "QPushButton",
+    "QWidget",
+    "QLineEdit",
+    "QFrame",
+    "QVBoxLayout",
     "QFormLayout",
-)  # fmt: skip
+)
 
 
 class StrictNamespace:
@@ -157,10 +165,14 @@ class LayoutManager:
             layout = property(lambda _: manager.layout)
 
         return _Strict(
-            "slicer.app.layoutManager()", known, setLayout=self.setLayout, resetSliceViews=self.resetSliceViews,
-            layoutLogic=lambda: self._layout_logic, sliceWidget=self.sliceWidget,
+            "slicer.app.layoutManager()",
+            known,
+            setLayout=self.setLayout,
+            resetSliceViews=self.resetSliceViews,
+            layoutLogic=lambda: self._layout_logic,
+            sliceWidget=self.sliceWidget,
             mrmlSliceLogics=self._host.application_logic.GetSliceLogics,
-        )  # fmt: skip
+        )
 
 
 class Application:
@@ -194,9 +206,17 @@ class Application:
         qt.QSettings = lambda: SimpleNamespace(value=self.settings.get, setValue=self.settings.__setitem__)
         qt.QIcon = QtGui.QIcon
         qt.QMessageBox = SimpleNamespace(
-            Ok=1024, Cancel=4194304, Yes=16384, No=65536, Retry=524288, Close=2097152,
-            Information=1, Warning=2, Critical=3, Question=4,
-        )  # fmt: skip
+            Ok=1024,
+            Cancel=4194304,
+            Yes=16384,
+            No=65536,
+            Retry=524288,
+            Close=2097152,
+            Information=1,
+            Warning=2,
+            Critical=3,
+            Question=4,
+        )
         qt.QApplication = SimpleNamespace(setOverrideCursor=lambda _: None, restoreOverrideCursor=lambda: None)
         qt.Qt = SimpleNamespace(WaitCursor=int(QtCore.Qt.CursorShape.WaitCursor.value), Checked=2, Unchecked=0)
         ctk.ctkCollapsibleButton = strict_class("ctkCollapsibleButton", mrmlwidgets.ctkCollapsibleButton)

@@ -25,9 +25,13 @@ from training.simulate.store import patient_path, read_patient, write_patient
 
 META = {
     "sharp_kernel": {"name": "B80f", "number": 80, "f50": 7.5, "p": 4.04, "b": 1.27, "f1": 5.27, "lift": 1.0},
-    "slice_mm": 1.0, "pixel_mm": 0.7, "padding": None, "dose": {"quanta": 1e5, "slice_factor": 1.0}, "real_object": False,
+    "slice_mm": 1.0,
+    "pixel_mm": 0.7,
+    "padding": None,
+    "dose": {"quanta": 1e5, "slice_factor": 1.0},
+    "real_object": False,
     "floor": {"kind": "truncated", "value": -1024.0},
-}  # fmt: skip
+}
 
 
 def tiny(slices: int = 3, **meta: object) -> KernelPair:
@@ -42,8 +46,10 @@ def tiny(slices: int = 3, **meta: object) -> KernelPair:
 
 
 def scores_of(method: str, deis: list[float], *, ei: float = 3.0) -> list[Score]:
-    return [Score(f"c{n}", method, 10.0 + d, 9.0, 8.0, 0.0, ei, ei + d, abs(d), 1 - d / 10, "B80f", 1e5 + n, 0.7, False, n > 0)
-            for n, d in enumerate(deis)]  # fmt: skip
+    return [
+        Score(f"c{n}", method, 10.0 + d, 9.0, 8.0, 0.0, ei, ei + d, abs(d), 1 - d / 10, "B80f", 1e5 + n, 0.7, False, n > 0)
+        for n, d in enumerate(deis)
+    ]
 
 
 @pytest.fixture(scope="module")

@@ -45,11 +45,17 @@ def write_pairs(folder: Path, count: int = 2, kernel: str = "B80f", *, tissue: b
         smooth = apply_gain(sharp.astype(np.float32), (PIXEL, PIXEL), lifted)
         stored = [np.rint(np.maximum(image, -1024.0)).astype(np.int16) for image in (sharp, smooth)]
         meta = {
-            "object": "tissue", "sharp_kernel": {**nominal_kernel(80).as_meta(), "name": kernel},
+            "object": "tissue",
+            "sharp_kernel": {**nominal_kernel(80).as_meta(), "name": kernel},
             "smooth_kernel": {"name": "B20f"},
-            "floor": {"kind": "truncated", "value": -1024.0}, "padding": None, "dose": None, "pixel_mm": PIXEL, "slice_mm": 1.0,
-            "real_object": False, "true_ei": 50.0,
-        }  # fmt: skip
+            "floor": {"kind": "truncated", "value": -1024.0},
+            "padding": None,
+            "dose": None,
+            "pixel_mm": PIXEL,
+            "slice_mm": 1.0,
+            "real_object": False,
+            "true_ei": 50.0,
+        }
         lung = np.zeros(sharp.shape, np.uint8)
         lung[..., :80] = 1
         write_patient(path, KernelPair(stored[0], stored[1], lung, (1.0, PIXEL, PIXEL), meta))

@@ -59,7 +59,9 @@ def test_a_pair_is_found_and_the_smooth_one_is_the_partner(tmp_path: Path) -> No
     archive = archive_with(tmp_path, ("B70f", chest(60), {}, {}), ("B30f", chest(8, 1), {}, {}), ("B50f", chest(25, 2), {}, {}))
     pairs, skipped = find_pairs(archive)
     assert sorted((p.sharp.acquisition.kernel, p.smooth.acquisition.kernel) for p in pairs) == [
-        ("B50f", "B30f"), ("B70f", "B30f")]  # fmt: skip
+        ("B50f", "B30f"),
+        ("B70f", "B30f"),
+    ]
     assert skipped == []
     assert max(abs(s) for p in pairs for s in p.shift_pixels) < 0.1
 

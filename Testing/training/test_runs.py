@@ -59,8 +59,20 @@ def start(*arguments: str) -> subprocess.Popen[bytes]:
 
 def test_a_killed_run_goes_on_with_the_loss_curve_of_an_uninterrupted_one(pairs: Path, tmp_path: Path) -> None:
     files = sorted(str(p) for p in (pairs / "patients").glob("*.npz"))
-    command = ["-m", "training.train", "--pairs", files[0], "--validate", files[1], "--steps", "16", *STEPS,
-               "--validate-every", "5", "--out"]  # fmt: skip
+    command = [
+        "-m",
+        "training.train",
+        "--pairs",
+        files[0],
+        "--validate",
+        files[1],
+        "--steps",
+        "16",
+        *STEPS,
+        "--validate-every",
+        "5",
+        "--out",
+    ]
     whole = start(*command, str(tmp_path / "whole"))
     killed = start(*command, str(tmp_path / "killed"))
     deadline = time.monotonic() + 120.0
@@ -81,8 +93,20 @@ def test_a_killed_run_goes_on_with_the_loss_curve_of_an_uninterrupted_one(pairs:
 def test_two_processes_train_the_model_of_one_with_the_doubled_batch(pairs: Path, tmp_path: Path) -> None:
     files = sorted(str(p) for p in (pairs / "patients").glob("*.npz"))
     data = ["--pairs", files[0], "--validate", files[1], "--validate", files[2], "--steps", "6", "--patch", "64"]
-    both = start("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "training.train", *data,
-                 "--batch", "2", "--out", str(tmp_path / "two"))  # fmt: skip
+    both = start(
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "training.train",
+        *data,
+        "--batch",
+        "2",
+        "--out",
+        str(tmp_path / "two"),
+    )
     assert main([*data, "--batch", "4", "--out", str(tmp_path / "one")]) == 0
     _, messages = both.communicate(timeout=300)
     assert both.returncode == 0, messages.decode()[-2000:]
@@ -224,8 +248,23 @@ def test_one_command_cross_validates_and_another_evaluates_every_patient_with_th
     assert crossval.main([*command, "--schedule", "cosine" if recipe == "paper" else "constant"]) == 2
     method = f"cv=unet:{out}/fold{{fold}}/model"
     results = tmp_path / "results"
-    assert evaluate.main([str(tmp_path / "cv-data"), "--methods", "linear", method, "--folds", str(out / "folds.json"),
-                          "--panels", "0", "--out", str(results)]) == 0  # fmt: skip
+    assert (
+        evaluate.main(
+            [
+                str(tmp_path / "cv-data"),
+                "--methods",
+                "linear",
+                method,
+                "--folds",
+                str(out / "folds.json"),
+                "--panels",
+                "0",
+                "--out",
+                str(results),
+            ]
+        )
+        == 0
+    )
     tested = [row["case"] for row in table(results / "scores.csv") if row["method"] == "cv"]
     assert tested == [f"sim000{n}" for n in range(4)]
     shipped = tmp_path / "unet"

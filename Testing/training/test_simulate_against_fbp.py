@@ -24,8 +24,14 @@ VIEWS = 1152
 CHANNELS = 1024
 GRID = Grid((0.0,), 0.6, 160)
 # (y, x, radius) mm and HU relative to what lies below: body, lung, spine-like insert, vessels, an emphysema hole.
-DISCS = ((0.0, 0.0, 90.0, 1040.0), (3.0, 4.0, 44.0, -890.0), (-20.0, -12.0, 6.0, 700.0), (10.0, 12.0, 1.5, 850.0),
-         (-6.0, 20.0, 0.6, 850.0), (18.0, -8.0, 4.0, -100.0))  # fmt: skip
+DISCS = (
+    (0.0, 0.0, 90.0, 1040.0),
+    (3.0, 4.0, 44.0, -890.0),
+    (-20.0, -12.0, 6.0, 700.0),
+    (10.0, 12.0, 1.5, 850.0),
+    (-6.0, 20.0, 0.6, 850.0),
+    (18.0, -8.0, 4.0, -100.0),
+)
 
 
 def line_integrals(sub_rays: int = 5) -> NDArray[np.float64]:

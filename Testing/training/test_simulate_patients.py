@@ -54,7 +54,11 @@ def test_the_file_keeps_the_contract(patient: KernelPair, tmp_path: Path) -> Non
     write_patient(path, patient)
     with np.load(path, allow_pickle=False) as data:
         assert {k: data[k].dtype.str for k in ("sharp", "smooth", "lung", "spacing")} == {
-            "sharp": "<i2", "smooth": "<i2", "lung": "|u1", "spacing": "<f4"}  # fmt: skip
+            "sharp": "<i2",
+            "smooth": "<i2",
+            "lung": "|u1",
+            "spacing": "<f4",
+        }
         assert data["sharp"].shape == data["smooth"].shape == data["lung"].shape == (3, 160, 160)
         assert data["sharp_unclipped"].dtype == np.float32
         assert data["sharp_noise"].dtype == np.float16

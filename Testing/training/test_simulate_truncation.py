@@ -56,6 +56,7 @@ def test_noise_moved_in_the_plane_is_uncorrelated_with_itself(noise: np.ndarray)
 
 def test_an_image_keeps_the_colour_of_the_noise(noise: np.ndarray) -> None:
     images = _images(noise, noise, UNEQUAL, np.random.default_rng(2))
+
     def lag(field: np.ndarray) -> float:
         return float((field[:, 1:] * field[:, :-1]).mean() / (field**2).mean())
 

@@ -25,8 +25,10 @@ from training.train import train
 
 def scores_of(pairs: list[tuple[float, float]], method: str = "ours") -> list[Score]:
     """Scores of patients with (true EI, EI of the method)."""
-    return [Score(f"p{n:03d}", method, 9.0, 9.0, 9.0, 0.0, true, ei, abs(ei - true), 0.9, "B80f", 1e5, 0.7, False, False)
-            for n, (true, ei) in enumerate(pairs)]  # fmt: skip
+    return [
+        Score(f"p{n:03d}", method, 9.0, 9.0, 9.0, 0.0, true, ei, abs(ei - true), 0.9, "B80f", 1e5, 0.7, False, False)
+        for n, (true, ei) in enumerate(pairs)
+    ]
 
 
 def test_strata_go_by_the_index_of_the_method_and_hold_signed_errors() -> None:

@@ -21,10 +21,18 @@ from KernelNormalizationLib.mrml import provenance
 __all__ = ["chest", "panel", "partner"]
 
 STRATUM = ErrorStratum(0.0, 100.0, 0.2, 46, 0.1, "simulated patients")
-RECORD = {"method": "unet", "model": "tiny", "model_sha256": "abc", "input": {"verdict": "in domain"},
-          "ei_hypotheses": {"open": {
-              "truncation": {"shifts": [{"points": 0.0}, {"points": -0.1}, {"points": 0.6}]},
-              "lift": {"reason": "the kernel is no sharper than B20f"}}}}  # fmt: skip
+RECORD = {
+    "method": "unet",
+    "model": "tiny",
+    "model_sha256": "abc",
+    "input": {"verdict": "in domain"},
+    "ei_hypotheses": {
+        "open": {
+            "truncation": {"shifts": [{"points": 0.0}, {"points": -0.1}, {"points": 0.6}]},
+            "lift": {"reason": "the kernel is no sharper than B20f"},
+        }
+    },
+}
 NONE_KNOWN = "No cross-validated error is known for this method and threshold, so EI is given without interval."
 
 

@@ -108,9 +108,11 @@ UI = """<ui version="4.0"><class>X</class><widget class="qMRMLWidget" name="X"><
 </widget><connections><connection><sender>X</sender><signal>{signal}</signal><receiver>selector</receiver>
 <slot>{slot}</slot></connection></connections></ui>"""
 GOOD = {
-    "cls": "qMRMLNodeComboBox", "prop": "noneEnabled", "signal": "mrmlSceneChanged(vtkMRMLScene*)",
+    "cls": "qMRMLNodeComboBox",
+    "prop": "noneEnabled",
+    "signal": "mrmlSceneChanged(vtkMRMLScene*)",
     "slot": "setMRMLScene(vtkMRMLScene*)",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(

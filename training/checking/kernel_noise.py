@@ -154,8 +154,9 @@ def _scaled(label: str, power: Curve, pixel_mm: float) -> NoiseCurve:
     return NoiseCurve(label, frequency, power * published[tail].sum() / power[tail].sum() / published.max())
 
 
-def _gain_outcome(name: str, sharp: CTVolume, smooth: CTVolume, flat: BoolArray,
-                  pairs: tuple[NDArray[np.int_], NDArray[np.int_]]) -> Findings:  # fmt: skip
+def _gain_outcome(
+    name: str, sharp: CTVolume, smooth: CTVolume, flat: BoolArray, pairs: tuple[NDArray[np.int_], NDArray[np.int_]]
+) -> Findings:
     pixel = float(sharp.geometry.spacing[1])
     one, other = pairs
     where = flat[one] & flat[other]

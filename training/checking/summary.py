@@ -43,12 +43,15 @@ def table_lines(outcomes: Sequence[Outcome]) -> list[str]:
 
 def write_summary(folder: Path, outcomes: Sequence[Outcome], skipped: Sequence[Skipped], provenance: Provenance) -> None:
     """Write ``checks.json`` and ``checks.md`` into ``folder``."""
-    write_json({
-        "use": RESEARCH_USE,
-        "provenance": asdict(provenance),
-        "outcomes": [outcome.as_record() for outcome in outcomes],
-        "skipped": [asdict(one) for one in skipped],
-    }, folder / "checks.json")  # fmt: skip
+    write_json(
+        {
+            "use": RESEARCH_USE,
+            "provenance": asdict(provenance),
+            "outcomes": [outcome.as_record() for outcome in outcomes],
+            "skipped": [asdict(one) for one in skipped],
+        },
+        folder / "checks.json",
+    )
     parts = ["# Checks", RESEARCH_USE, "\n".join(f"- {name}: {value}" for name, value in asdict(provenance).items())]
     parts += ["\n".join(f"- {_count(outcomes, method)}" for method in methods_of(outcomes))]
     parts += [markdown(["Check", "Case", "Limit", *methods_of(outcomes)], rows_of(outcomes))]

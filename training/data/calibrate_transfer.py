@@ -58,8 +58,10 @@ def measure_transfer(files: Sequence[Path]) -> OwnTransfer:
     if len(kernels) > 1:
         raise InputError(f"The pairs are of several kernels ({', '.join(sorted(kernels))}); one transfer is of one kernel.")
     if patches < NEEDED_PATCHES:
-        raise InputError(f"The pairs show {patches} patches of tissue without truncated voxels, at least {NEEDED_PATCHES} are "
-                         "needed to measure the transfer; give more pairs, or train without --own-transfer.")  # fmt: skip
+        raise InputError(
+            f"The pairs show {patches} patches of tissue without truncated voxels, at least {NEEDED_PATCHES} are "
+            "needed to measure the transfer; give more pairs, or train without --own-transfer."
+        )
     known = power > 0.0
     gains = np.interp(frequency, frequency[known], cross[known] / power[known])
     gains[0] = 1.0
@@ -74,8 +76,14 @@ def _lowest(meta: PairRecord) -> float:
     return float(meta["floor"]["value"]) + (100.0 if averaged else 0.5)
 
 
-def _add_spectra(sharp: NDArray[np.float64], smooth: NDArray[np.float64], lowest: float, pixel_mm: float,
-                 cross: NDArray[np.float64], power: NDArray[np.float64]) -> int:  # fmt: skip
+def _add_spectra(
+    sharp: NDArray[np.float64],
+    smooth: NDArray[np.float64],
+    lowest: float,
+    pixel_mm: float,
+    cross: NDArray[np.float64],
+    power: NDArray[np.float64],
+) -> int:
     window = np.hanning(PATCH + 2)[1:-1]
     taper = np.outer(window, window)
     radius = np.hypot(np.fft.fftfreq(PATCH, pixel_mm / 10.0)[:, None], np.fft.rfftfreq(PATCH, pixel_mm / 10.0)[None, :])

@@ -37,8 +37,9 @@ def base_image(hu: FloatArray, pixel_mm: float, gain: Gain, floor: HUFloor) -> t
     return restore_slices(hu, (pixel_mm, pixel_mm), gain, plan, outside)
 
 
-def known_base_image(hu: FloatArray, pixel_mm: float, gain: Gain, truncation: Truncation | None,
-                     noise_factor: float) -> tuple[FloatArray, FloatArray]:  # fmt: skip
+def known_base_image(
+    hu: FloatArray, pixel_mm: float, gain: Gain, truncation: Truncation | None, noise_factor: float
+) -> tuple[FloatArray, FloatArray]:
     """The same for slices or parts of slices whose truncation is known.
 
     Args:

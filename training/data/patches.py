@@ -191,8 +191,10 @@ def choose_places(shape: tuple[int, int, int], size: int, count: int, rng: np.ra
     cells = [n // size for n in shape[1:]]
     fitting = shape[0] * cells[0] * cells[1]
     if count > fitting:
-        raise InputError(f"{count} patches of {size} x {size} pixels were asked for, but a volume of {shape[0]} x {shape[1]} x "
-                         f"{shape[2]} holds {fitting} that do not overlap; ask for fewer or smaller patches.")  # fmt: skip
+        raise InputError(
+            f"{count} patches of {size} x {size} pixels were asked for, but a volume of {shape[0]} x {shape[1]} x "
+            f"{shape[2]} holds {fitting} that do not overlap; ask for fewer or smaller patches."
+        )
     offsets = np.stack([rng.integers(0, n - c * size + 1, shape[0]) for n, c in zip(shape[1:], cells, strict=True)], axis=1)
     grid = np.indices((shape[0], cells[0], cells[1])).reshape(3, -1).T[rng.choice(fitting, count, replace=False)]
     return np.column_stack([grid[:, 0], grid[:, 1:] * size + offsets[grid[:, 0]]])

@@ -74,8 +74,10 @@ def patient_files(folder_or_file: Path) -> list[Path]:
     else:
         files = sorted((folder_or_file / "patients").glob("*.npz"))
     if not files:
-        raise InputError(f"{folder_or_file} holds no simulated patient or pair; make some with python -m training.simulate or "
-                         "python -m training.pairs.")  # fmt: skip
+        raise InputError(
+            f"{folder_or_file} holds no simulated patient or pair; make some with python -m training.simulate or "
+            "python -m training.pairs."
+        )
     return files
 
 

@@ -76,5 +76,11 @@ def draw_variant(patient: KernelPair, exact: Gain, rng: np.random.Generator) -> 
         noise[outside] = 0.0
     number = float(patient.meta["sharp_kernel"]["number"])
     gain = b20f_gain(number) if rng.random() < NAMED_KERNEL_SHARE else exact
-    return Variant(to_integers(truncated(sharp, noise, truncation, rng)), to_integers(np.minimum(smooth, 3071.0)),
-                   hu_floor(truncation), gain, truncation, draw_noise_factor(rng))  # fmt: skip
+    return Variant(
+        to_integers(truncated(sharp, noise, truncation, rng)),
+        to_integers(np.minimum(smooth, 3071.0)),
+        hu_floor(truncation),
+        gain,
+        truncation,
+        draw_noise_factor(rng),
+    )

@@ -100,9 +100,12 @@ def case_of(name: str, patient: KernelPair) -> Case:
     )
     geometry = Geometry(patient.spacing)
     sharp = CTVolume(
-        patient.sharp.astype(np.float32)[order], geometry, acquisition,
-        padding_value=None if padding is None else float(padding), name=name,
-    )  # fmt: skip
+        patient.sharp.astype(np.float32)[order],
+        geometry,
+        acquisition,
+        padding_value=None if padding is None else float(padding),
+        name=name,
+    )
     reference = CTVolume(smooth, geometry, padding_value=reference_padding, name=f"{name} B20f")
     mask = LungMask(lung, np.zeros(lung.shape, bool), MaskQuality("ok"))
     return Case(name, patient.meta, sharp, reference, mask, slices, patient.sharp_unclipped)

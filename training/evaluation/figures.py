@@ -58,8 +58,10 @@ def _lung_box(lung: NDArray[np.bool_], margin: int = 12) -> tuple[slice, slice]:
     if not lung.any():
         return slice(None), slice(None)
     rows, columns = (np.flatnonzero(lung.any(axis=a)).astype(int) for a in (1, 0))
-    return (slice(max(0, int(rows[0]) - margin), int(rows[-1]) + margin),
-            slice(max(0, int(columns[0]) - margin), int(columns[-1]) + margin))  # fmt: skip
+    return (
+        slice(max(0, int(rows[0]) - margin), int(rows[-1]) + margin),
+        slice(max(0, int(columns[0]) - margin), int(columns[-1]) + margin),
+    )
 
 
 def save_boxes(path: Path, scores: Sequence[Score]) -> None:

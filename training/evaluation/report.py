@@ -49,9 +49,14 @@ class Provenance:
     def now(command: str, data: dict[str, Any]) -> Provenance:
         """Of this process."""
         return Provenance(
-            command, _commit(), f"{_processor()}, {os.cpu_count()} cores", platform.python_version(), np.__version__,
-            datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), data,
-        )  # fmt: skip
+            command,
+            _commit(),
+            f"{_processor()}, {os.cpu_count()} cores",
+            platform.python_version(),
+            np.__version__,
+            datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            data,
+        )
 
 
 def _commit() -> str:
@@ -69,8 +74,11 @@ def _git(folder: Path, *arguments: str) -> str:
 
 def _processor() -> str:
     info = Path("/proc/cpuinfo")
-    names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")] \
-        if info.exists() else []  # fmt: skip
+    names = (
+        [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        if info.exists()
+        else []
+    )
     return names[0] if names else platform.processor() or platform.machine()
 
 
@@ -87,13 +95,19 @@ def write_report(out: Path, scores: Sequence[Score], best: str, provenance: Prov
     out.mkdir(parents=True, exist_ok=True)
     tests = {"all patients": compare_methods(scores, best), "EI > 5": compare_methods(scores, best, severe)}
     write_scores(out, scores)
-    _write(out / "results.json", json.dumps({
-        "use": RESEARCH_USE,
-        "provenance": asdict(provenance),
-        "scores": [asdict(s) for s in scores],
-        "tests": {name: [asdict(c) for c in found] for name, found in tests.items()},
-        "skipped": list(skipped),
-    }, indent=1))  # fmt: skip
+    _write(
+        out / "results.json",
+        json.dumps(
+            {
+                "use": RESEARCH_USE,
+                "provenance": asdict(provenance),
+                "scores": [asdict(s) for s in scores],
+                "tests": {name: [asdict(c) for c in found] for name, found in tests.items()},
+                "skipped": list(skipped),
+            },
+            indent=1,
+        ),
+    )
     panels = sorted(path.name for path in out.glob("panel_*.png"))
     _write(out / "results.md", _document(scores, best, provenance, tests, skipped, panels))
     for name, save in (("dei_and_dice", save_boxes), ("bland_altman", save_bland_altman), ("calibration", save_calibration)):
@@ -139,21 +153,33 @@ def _csv(scores: Sequence[Score]) -> str:
     return stream.getvalue()
 
 
-def _document(scores: Sequence[Score], best: str, provenance: Provenance, tests: dict[str, list[Comparison]],
-              skipped: Sequence[str], panels: Sequence[str]) -> str:  # fmt: skip
+def _document(
+    scores: Sequence[Score],
+    best: str,
+    provenance: Provenance,
+    tests: dict[str, list[Comparison]],
+    skipped: Sequence[str],
+    panels: Sequence[str],
+) -> str:
     parts = ["# Evaluation", RESEARCH_USE, _provenance_lines(provenance)]
     if "raw" in methods_of(scores):
         parts += ["## The patients beside the paper's", population_table(scores, "raw")]
     parts += ["## Ours: mean ± standard deviation [minimum, maximum]", main_table(scores)]
-    parts += ["## The paper's Table 1", paper_table(),
-              "The paper's patients are real and their lungs were segmented; borders of simulated emphysema are "
-              "easier to find again, so Dice values of simulated patients are not comparable one to one."]  # fmt: skip
+    parts += [
+        "## The paper's Table 1",
+        paper_table(),
+        "The paper's patients are real and their lungs were segmented; borders of simulated emphysema are "
+        "easier to find again, so Dice values of simulated patients are not comparable one to one.",
+    ]
     for name, found in tests.items():
         if found:
-            parts += [f"## Paired one-sided t-tests, {name}", comparison_table(found),
-                      f"{len(found)} tests stand in this table; at {SIGNIFICANCE:g} each, chance alone would make "
-                      f"{SIGNIFICANCE * len(found):.1f} of them significant, hence Holm's correction. Cohen's d is the mean "
-                      "gain over its standard deviation between patients."]  # fmt: skip
+            parts += [
+                f"## Paired one-sided t-tests, {name}",
+                comparison_table(found),
+                f"{len(found)} tests stand in this table; at {SIGNIFICANCE:g} each, chance alone would make "
+                f"{SIGNIFICANCE * len(found):.1f} of them significant, hence Holm's correction. Cohen's d is the mean "
+                "gain over its standard deviation between patients.",
+            ]
     for title, table in strata_tables(scores):
         parts += [f"## By {title}", table]
     parts += [

@@ -148,8 +148,10 @@ def compare_methods(scores: Sequence[Score], better: str, keep: Callable[[Score]
     others = [m for m in dict.fromkeys(s.method for s in scores) if m != better]
     raw = [_compare(scores, better, worse, measure, keep) for measure in ("l1_image", "abs_dei", "dice") for worse in others]
     adjusted = holm([c.p for c in raw])
-    return [Comparison(c.better, c.worse, c.measure, c.n, c.difference, c.p, p, c.effect)
-            for c, p in zip(raw, adjusted, strict=True)]  # fmt: skip
+    return [
+        Comparison(c.better, c.worse, c.measure, c.n, c.difference, c.p, p, c.effect)
+        for c, p in zip(raw, adjusted, strict=True)
+    ]
 
 
 def _compare(scores: Sequence[Score], better: str, worse: str, measure: str, keep: Callable[[Score], bool]) -> Comparison:

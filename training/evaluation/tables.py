@@ -21,8 +21,12 @@ PAPER_TABLE: tuple[tuple[str, str, str, str], ...] = (
     ("Frequency-based, EI > 5", "-", "3.44 ± 2.72 [0.35, 9.36]", "0.61 ± 0.15 [0.19, 0.85]"),
 )
 # Population figures of the same study that simulated patients are held against.
-PAPER_POPULATION = (("L1, HU", "84.5 ± 11.7"), ("abs. EI error, points", "17.32 ± 4.72"), ("Dice", "0.19 ± 0.19"),
-                    ("Dice, EI > 5", "0.41 ± 0.12"))  # fmt: skip
+PAPER_POPULATION = (
+    ("L1, HU", "84.5 ± 11.7"),
+    ("abs. EI error, points", "17.32 ± 4.72"),
+    ("Dice", "0.19 ± 0.19"),
+    ("Dice, EI > 5", "0.41 ± 0.12"),
+)
 Keep = Callable[[Score], bool]
 # Below, a p value says more of floating point than of the patients.
 SMALLEST_P = 1e-50
@@ -66,11 +70,15 @@ def main_table(scores: Sequence[Score]) -> str:
     for keep, suffix in ((everyone, ""), (severe, ", EI > 5")):
         for method in methods_of(scores):
             chosen = select(scores, method, keep)
-            rows.append([
-                method + suffix, str(len(chosen)),
-                *(spread([getattr(s, name) for s in chosen], 1) for name in ("l1_image", "l1_body", "l1_lung")),
-                spread([s.abs_dei for s in chosen], 2), spread([s.dice for s in chosen], 2),
-            ])  # fmt: skip
+            rows.append(
+                [
+                    method + suffix,
+                    str(len(chosen)),
+                    *(spread([getattr(s, name) for s in chosen], 1) for name in ("l1_image", "l1_body", "l1_lung")),
+                    spread([s.abs_dei for s in chosen], 2),
+                    spread([s.dice for s in chosen], 2),
+                ]
+            )
     return markdown(["Images", "n", "L1 whole, HU", "L1 body, HU", "L1 lung, HU", "abs. difference in EI", "Dice"], rows)
 
 
@@ -96,8 +104,18 @@ def population_table(scores: Sequence[Score], raw: str) -> str:
 def comparison_table(comparisons: Sequence[Comparison]) -> str:
     """Paired one-sided t-tests with effect sizes."""
     names = {"l1_image": "L1", "abs_dei": "abs. dEI", "dice": "Dice"}
-    rows = [[names[c.measure], f"{c.better} better than {c.worse}", str(c.n), f"{c.difference:.3g}", _p(c.p), _p(c.p_holm),
-             "-" if np.isnan(c.effect) else f"{c.effect:.2f}"] for c in comparisons]  # fmt: skip
+    rows = [
+        [
+            names[c.measure],
+            f"{c.better} better than {c.worse}",
+            str(c.n),
+            f"{c.difference:.3g}",
+            _p(c.p),
+            _p(c.p_holm),
+            "-" if np.isnan(c.effect) else f"{c.effect:.2f}",
+        ]
+        for c in comparisons
+    ]
     return markdown(["Measure", "Hypothesis", "n", "mean gain", "p, one-sided", "p, Holm", "Cohen's d"], rows)
 
 
@@ -141,9 +159,16 @@ def _strata(scores: Sequence[Score], groups: Sequence[tuple[str, Keep]]) -> str:
         for method in methods_of(scores):
             chosen = select(scores, method, keep)
             if chosen:
-                rows.append([
-                    title, method, str(len(chosen)), f"{np.mean([s.l1_lung for s in chosen]):.1f}",
-                    f"{np.mean([s.bias_lung for s in chosen]):+.1f}", f"{np.mean([s.ei - s.true_ei for s in chosen]):+.2f}",
-                    f"{np.mean([s.abs_dei for s in chosen]):.2f}", f"{np.mean([s.dice for s in chosen]):.2f}",
-                ])  # fmt: skip
+                rows.append(
+                    [
+                        title,
+                        method,
+                        str(len(chosen)),
+                        f"{np.mean([s.l1_lung for s in chosen]):.1f}",
+                        f"{np.mean([s.bias_lung for s in chosen]):+.1f}",
+                        f"{np.mean([s.ei - s.true_ei for s in chosen]):+.2f}",
+                        f"{np.mean([s.abs_dei for s in chosen]):.2f}",
+                        f"{np.mean([s.dice for s in chosen]):.2f}",
+                    ]
+                )
     return markdown(["Group", "Method", "n", "L1 lung, HU", "lung bias, HU", "EI bias, points", "abs. dEI", "Dice"], rows)

@@ -84,9 +84,18 @@ class TrainConfig:
 # that do not overlap from every patient; size and number of patches, batch, optimizer and its rate are ours.
 RECIPES: dict[str, TrainConfig] = {
     "ours": TrainConfig(),
-    "paper": TrainConfig(residual=False, epochs=100, patches_per_patient=32, batch=8, learning_rate=1e-3,
-                         schedule="constant", regional=0.0, emphysema=0.0, average=0.0),
-}  # fmt: skip
+    "paper": TrainConfig(
+        residual=False,
+        epochs=100,
+        patches_per_patient=32,
+        batch=8,
+        learning_rate=1e-3,
+        schedule="constant",
+        regional=0.0,
+        emphysema=0.0,
+        average=0.0,
+    ),
+}
 
 
 def write_config(config: TrainConfig, out: Path) -> None:

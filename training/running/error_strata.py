@@ -40,8 +40,11 @@ def error_strata(scores: Sequence[Score], method: str, population: str) -> list[
     strata = []
     for n, (low, high) in enumerate(itertools.pairwise(edges)):
         inside = error[number == n]
-        strata.append(ErrorStratum(low, high, round(float(inside.std(ddof=1)), 4), inside.size,
-                                   round(float(inside.mean()), 4), population))  # fmt: skip
+        strata.append(
+            ErrorStratum(
+                low, high, round(float(inside.std(ddof=1)), 4), inside.size, round(float(inside.mean()), 4), population
+            )
+        )
     return strata
 
 

@@ -38,21 +38,36 @@ stopped continues where it was when the same command is given again; more patien
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line's arguments."""
-    parser = argparse.ArgumentParser("python -m training.simulate", description=DESCRIPTION,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser = argparse.ArgumentParser(
+        "python -m training.simulate", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--preset", choices=PRESETS, default="diverse", help="population (default: diverse)")
     parser.add_argument("--patients", type=int, default=60, metavar="N", help="number of patients (default: 60)")
     parser.add_argument("--slices", type=int, default=8, metavar="M", help="neighbouring slices a patient (default: 8)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="same seed, same patients (default: 0)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to")
-    parser.add_argument("--objects", type=Path, nargs="*", default=[], metavar="DIR",
-                        help="folders of real chest CTs (DICOM, NRRD, NIfTI) to use beside procedural patients")  # fmt: skip
-    parser.add_argument("--real-share", type=float, default=-1.0, metavar="P",
-                        help="share of patients from --objects, 0 to 1 (default: diverse 0.5, paper 0)")  # fmt: skip
+    parser.add_argument(
+        "--objects",
+        type=Path,
+        nargs="*",
+        default=[],
+        metavar="DIR",
+        help="folders of real chest CTs (DICOM, NRRD, NIfTI) to use beside procedural patients",
+    )
+    parser.add_argument(
+        "--real-share",
+        type=float,
+        default=-1.0,
+        metavar="P",
+        help="share of patients from --objects, 0 to 1 (default: diverse 0.5, paper 0)",
+    )
     parser.add_argument("--matrix", type=int, default=512, help="rows and columns; below 512 a crop of the right lung")
     parser.add_argument("--quanta", type=float, default=0.0, help="mean quanta a detector reading (default: preset's)")
-    parser.add_argument("--keep-unclipped", action="store_true",
-                        help="also store the sharp volume before truncation and its noise, for variants")  # fmt: skip
+    parser.add_argument(
+        "--keep-unclipped",
+        action="store_true",
+        help="also store the sharp volume before truncation and its noise, for variants",
+    )
     parser.add_argument("--workers", type=int, default=1, metavar="W", help="processes (default: 1)")
     return parser
 
@@ -122,8 +137,16 @@ def _simulate(options: Options, seed: int, index: int, folder: Path) -> tuple[in
 
 def _report(done: tuple[int, float, PairRecord]) -> None:
     index, seconds, meta = done
-    logger.info("patient %d: %s, %s, EI %.1f %% (sharp %.1f %%), |sharp - smooth| %.1f HU, %.0f s", index, meta["object"],
-                meta["sharp_kernel"]["name"], meta["true_ei"], meta["raw_ei"], meta["l1_raw"], seconds)  # fmt: skip
+    logger.info(
+        "patient %d: %s, %s, EI %.1f %% (sharp %.1f %%), |sharp - smooth| %.1f HU, %.0f s",
+        index,
+        meta["object"],
+        meta["sharp_kernel"]["name"],
+        meta["true_ei"],
+        meta["raw_ei"],
+        meta["l1_raw"],
+        seconds,
+    )
 
 
 if __name__ == "__main__":

@@ -86,8 +86,9 @@ def draw_holes(plan: EmphysemaPlan, lung: LabelArray, grid: Grid, rng: np.random
     return Holes(*(a.astype(np.float32) for a in (centres, radii, depths, softness)))
 
 
-def _centres(plan: EmphysemaPlan, mask: NDArray[np.bool_], grid: Grid, count: int, thickness: float,
-             rng: np.random.Generator) -> NDArray[np.float64]:  # fmt: skip
+def _centres(
+    plan: EmphysemaPlan, mask: NDArray[np.bool_], grid: Grid, count: int, thickness: float, rng: np.random.Generator
+) -> NDArray[np.float64]:
     y, x = (a[::4] for a in grid.axes())
     depth = ndimage.distance_transform_edt(mask) * 4 * grid.pixel
     weight = mask.astype(np.float64)

@@ -52,8 +52,15 @@ class SharpKernel:
     def as_meta(self) -> SharpKernelRecord:
         """JSON-serializable description."""
         model = self.model
-        return {"name": self.name, "number": model.number, "f50": model.f50, "p": model.p, "b": model.b, "f1": model.f1,
-                "lift": self.lift}  # fmt: skip
+        return {
+            "name": self.name,
+            "number": model.number,
+            "f50": model.f50,
+            "p": model.p,
+            "b": model.b,
+            "f1": model.f1,
+            "lift": self.lift,
+        }
 
     @classmethod
     def from_meta(cls, meta: SharpKernelRecord) -> SharpKernel:

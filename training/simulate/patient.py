@@ -84,9 +84,11 @@ def simulate_patient(options: Options, seed: int, index: int, volumes: list[Real
 
 
 def _grid(options: Options, plan: PatientPlan, chest: ObjectSource, rng: np.random.Generator) -> Grid:
-    needed = options.slices if plan.native_mm == plan.output_mm else int(
-        np.ceil((options.slices - 1) * plan.output_mm / plan.native_mm) + 1
-    )  # fmt: skip
+    needed = (
+        options.slices
+        if plan.native_mm == plan.output_mm
+        else int(np.ceil((options.slices - 1) * plan.output_mm / plan.native_mm) + 1)
+    )
     low, high = chest.height
     length = (needed - 1) * plan.native_mm
     start = low + plan.position * max(0.0, high - low - length)
@@ -186,8 +188,9 @@ def _count_for(target: float, holes: Holes, slab: Slab, fine: Grid, warp: FloatA
     return calibrate(index_of, holes.radii.size, target)
 
 
-def _finish(options: Options, plan: PatientPlan, chest: ObjectSource, grid: Grid,
-            slices: _Slices, truth: SimulationTruth) -> KernelPair:  # fmt: skip
+def _finish(
+    options: Options, plan: PatientPlan, chest: ObjectSource, grid: Grid, slices: _Slices, truth: SimulationTruth
+) -> KernelPair:
     unclipped, noise, lung = slices.sharp, slices.sharp_noise, slices.lung
     # The averaged images are the same acquisitions for both kernels: one seed, one draw of their departures.
     seed = [truth["seed"], truth["index"], 1]
@@ -219,8 +222,14 @@ def _finish(options: Options, plan: PatientPlan, chest: ObjectSource, grid: Grid
         "raw_ei": emphysema_index(integers[0], lung),
         "l1_raw": float(np.abs(integers[0].astype(np.float32) - integers[1]).mean()),
         "sharp_kernel": plan.kernel.as_meta(),
-        "smooth_kernel": {"name": "B20f", "number": SMOOTH_KERNEL.number, "f50": SMOOTH_KERNEL.f50, "p": SMOOTH_KERNEL.p,
-                          "b": SMOOTH_KERNEL.b, "f1": SMOOTH_KERNEL.f1},
+        "smooth_kernel": {
+            "name": "B20f",
+            "number": SMOOTH_KERNEL.number,
+            "f50": SMOOTH_KERNEL.f50,
+            "p": SMOOTH_KERNEL.p,
+            "b": SMOOTH_KERNEL.b,
+            "f1": SMOOTH_KERNEL.f1,
+        },
         "dose": {"quanta": plan.dose.quanta, "modulation": plan.dose.modulation, "slice_factor": plan.dose.slice_factor},
         "truncation": truncation_meta(plan.truncation),
         "floor": {"kind": floor.kind, "value": floor.value},
@@ -236,10 +245,14 @@ def _finish(options: Options, plan: PatientPlan, chest: ObjectSource, grid: Grid
         "preset": options.preset,
     }
     return KernelPair(
-        integers[0], integers[1], np.ascontiguousarray(lung), spacing, meta,
+        integers[0],
+        integers[1],
+        np.ascontiguousarray(lung),
+        spacing,
+        meta,
         unclipped.astype(np.float32) if options.keep_unclipped else None,
         noise.astype(np.float16) if options.keep_unclipped else None,
-    )  # fmt: skip
+    )
 
 
 def _along_z(hu: FloatArray, z: NDArray[np.float64]) -> FloatArray:

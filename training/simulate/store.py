@@ -52,10 +52,14 @@ def read_patient(path: Path) -> KernelPair:
         with np.load(path, allow_pickle=False) as data:
             spacing = data["spacing"]
             return KernelPair(
-                data["sharp"], data["smooth"], data["lung"],
-                (float(spacing[0]), float(spacing[1]), float(spacing[2])), json.loads(str(data["meta"])),
-                data.get("sharp_unclipped"), data.get("sharp_noise"),
-            )  # fmt: skip
+                data["sharp"],
+                data["smooth"],
+                data["lung"],
+                (float(spacing[0]), float(spacing[1]), float(spacing[2])),
+                json.loads(str(data["meta"])),
+                data.get("sharp_unclipped"),
+                data.get("sharp_noise"),
+            )
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise InputError(f"{path.name} is not a simulated patient ({error}); generate it again.") from error
 
@@ -74,13 +78,15 @@ def write_manifest(folder: Path, parameters: dict[str, Any]) -> dict[str, Any]:
         if old is not None and (old["bytes"], old["modified_ns"]) == (state.st_size, state.st_mtime_ns):
             entries.append(old)
             continue
-        entries.append({
-            "file": path.name,
-            "bytes": state.st_size,
-            "modified_ns": state.st_mtime_ns,
-            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-            "meta": read_patient(path).meta,
-        })  # fmt: skip
+        entries.append(
+            {
+                "file": path.name,
+                "bytes": state.st_size,
+                "modified_ns": state.st_mtime_ns,
+                "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+                "meta": read_patient(path).meta,
+            }
+        )
     manifest = {"format": FORMAT, "parameters": parameters, "patients": entries}
     text = json.dumps(manifest, indent=1).encode()
     _atomically(folder / MANIFEST, lambda stream: stream.write(text))

@@ -89,8 +89,9 @@ def grow_tree(root: FloatArray, targets: FloatArray, rng: np.random.Generator) -
     return Tubes(ends.astype(np.float32), np.concatenate([radii[1:], radii[1:]]).astype(np.float32))
 
 
-def _lung_points(chest: Chest, side: int, count: int, z_range: tuple[float, float], rng: np.random.Generator,
-                 depth: float) -> FloatArray:  # fmt: skip
+def _lung_points(
+    chest: Chest, side: int, count: int, z_range: tuple[float, float], rng: np.random.Generator, depth: float
+) -> FloatArray:
     s = chest.shape
     kept: list[FloatArray] = []
     total = 0
@@ -178,12 +179,18 @@ def shoulder_bones(chest: Chest) -> Tubes:
         head = [1.0 * s.height, 10.0, side * (width + 30.0)]
         parts = [
             ([0.99 * s.height, -0.55 * s.cage_y, side * 18.0], [1.06 * s.height, -15.0, side * (width + 5.0)], 5.5),
-            ([1.0 * s.height, 0.75 * s.cage_y, side * (width + 2.0)],
-             [0.62 * s.height, 1.02 * s.cage_y + 9.0, side * 0.62 * s.cage_x], 3.8),
-            ([1.0 * s.height, 0.75 * s.cage_y, side * (width + 2.0)],
-             [0.85 * s.height, 1.0 * s.cage_y + 12.0, side * 0.45 * s.cage_x], 3.2),
+            (
+                [1.0 * s.height, 0.75 * s.cage_y, side * (width + 2.0)],
+                [0.62 * s.height, 1.02 * s.cage_y + 9.0, side * 0.62 * s.cage_x],
+                3.8,
+            ),
+            (
+                [1.0 * s.height, 0.75 * s.cage_y, side * (width + 2.0)],
+                [0.85 * s.height, 1.0 * s.cage_y + 12.0, side * 0.45 * s.cage_x],
+                3.2,
+            ),
             (head, [0.93 * s.height if s.arms_down else 1.2 * s.height, 12.0, side * (width + 38.0)], 21.0),
-        ]  # fmt: skip
+        ]
         for a, b, radius in parts:
             ends.append([a, b])
             radii.append(radius)

@@ -198,4 +198,3 @@ def _millilitres(result: Measurement) -> dict[str, float]:
         change.reverse()
     named = {style.role: float(value) for style, value in zip(CHANGE, change, strict=True)}
     return own | {COMPARED.role: float(result.compared.whole.ev_ml)} | named
-

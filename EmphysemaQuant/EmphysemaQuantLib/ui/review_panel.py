@@ -172,8 +172,9 @@ class ReviewPanel(ModulePanel):
             self.preview.show()
             self.showSegmentation()
         self.showLegend()
-        self.setStatus(_("Preview at {threshold:g} HU; press Compute for the numbers.").format(
-            threshold=self.ui.thresholdSlider.value))  # fmt: skip
+        self.setStatus(
+            _("Preview at {threshold:g} HU; press Compute for the numbers.").format(threshold=self.ui.thresholdSlider.value)
+        )
 
     def _previewBuilt(self) -> None:
         if self._measuredThreshold() not in (None, self.ui.thresholdSlider.value):

@@ -174,10 +174,15 @@ class WindowLink:
 
     def _changed(self, caller: Any, _event: Any) -> None:
         for node in self._nodes:
-            if node is not None and node is not caller and (node.GetWindow(), node.GetLevel()) != (
-                caller.GetWindow(),
-                caller.GetLevel(),
-            ):  # fmt: skip
+            if (
+                node is not None
+                and node is not caller
+                and (node.GetWindow(), node.GetLevel())
+                != (
+                    caller.GetWindow(),
+                    caller.GetLevel(),
+                )
+            ):
                 # In one step: told of the first alone, this would copy the old window back.
                 wasModified = node.StartModify()
                 node.SetAutoWindowLevel(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..core.kernels.told_kernel import kernel_in_use
@@ -78,3 +79,12 @@ def errorCard(message: str) -> ScanCard:
 
 def _escaped(text: str) -> str:
     return for_html(text)
+
+
+def describeScan(volume: Callable[[], CTVolume], kernel: str) -> ScanCard:
+    """The card of a scan that is read now, with the kernel that the user named; takes seconds, so a thread does it."""
+    from ..core.kernels.told_kernel import with_told_kernel
+    from ..core.suitability import assess
+
+    scan = with_told_kernel(volume(), kernel)
+    return scanCard(scan, assess(scan))

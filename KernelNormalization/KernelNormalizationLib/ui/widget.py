@@ -25,7 +25,7 @@ from .model_choice import ModelChoice
 from .module_panel import ModulePanel, ParameterLogic
 from .parameters import NormalizationParameters
 from .review_layout import addDifference, existingDifference, voxelDifference
-from .scan_card import ScanCard, errorCard, scanCard
+from .scan_card import ScanCard, describeScan, errorCard
 from .wrapped_labels import WrappedLabels
 
 
@@ -171,9 +171,12 @@ class NormalizationPanel(ModulePanel):
         self.ui.normalizeButton.enabled = running or (node is not None and not self._blocked)
         self.ui.normalizeButton.text = _("Cancel") if running else _("Normalize")
         for control in (
-            self.ui.inputSelector, self.ui.moreSelector, self.ui.kernelComboBox, self.ui.methodComboBox,
+            self.ui.inputSelector,
+            self.ui.moreSelector,
+            self.ui.kernelComboBox,
+            self.ui.methodComboBox,
             self.ui.importModelButton,
-        ):  # fmt: skip
+        ):
             control.enabled = not running
         isUnet = parameters.method.name == "unet"
         self.ui.modelComboBox.enabled = self.ui.deviceComboBox.enabled = isUnet and not running
@@ -209,7 +212,7 @@ class NormalizationPanel(ModulePanel):
             return
         self.ui.verdictLabel.text = _("Reading the scan…")
         self.ui.cardLabel.text = ""
-        self._mail.compute(lambda: _describe(volume, kernel), lambda *outcome: self._takeCard(wanted, *outcome))
+        self._mail.compute(lambda: describeScan(volume, kernel), lambda *outcome: self._takeCard(wanted, *outcome))
 
     def _reassess(self) -> None:
         """The chosen volume changed: what could not be used may be usable now, and the other way round."""
@@ -388,11 +391,3 @@ class NormalizationPanel(ModulePanel):
 
 def _hide(selector: Any, nodeIds: list[str]) -> None:
     selector.sortFilterProxyModel().hiddenNodeIDs = nodeIds
-
-
-def _describe(volume: Callable[[], CTVolume], kernel: str) -> ScanCard:
-    from ..core.kernels.told_kernel import with_told_kernel
-    from ..core.suitability import assess
-
-    scan = with_told_kernel(volume(), kernel)
-    return scanCard(scan, assess(scan))

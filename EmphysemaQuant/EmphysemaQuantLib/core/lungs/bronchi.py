@@ -199,9 +199,7 @@ def _widened(
     return k, j, i
 
 
-def _waves(
-    hu: NDArray[np.int16], open_to: BoolArray, front: IntArray, limits: tuple[Spacing, float, int]
-) -> BoolArray:
+def _waves(hu: NDArray[np.int16], open_to: BoolArray, front: IntArray, limits: tuple[Spacing, float, int]) -> BoolArray:
     """The voxels of ``open_to`` that waves from ``front`` reach; ``limits`` are spacing, HU of the wall and most voxels."""
     spacing, wall_hu, most = limits
     rays, around = Rays.on_grid(hu.shape, spacing, REACH_MM[1]), _neighbours() @ _strides(hu.shape)

@@ -17,8 +17,18 @@ from KernelNormalizationLib.core.volume import CTVolume
 
 from .left_right import LEFT, RIGHT
 
-Scheme = Literal["lungmask", "left-right", "lungmask-lobes", "lobes-right-first", "totalsegmentator", "totalsegmentator-v1",
-                 "cip", "cip-lobes", "luna16", "binary"]  # fmt: skip
+Scheme = Literal[
+    "lungmask",
+    "left-right",
+    "lungmask-lobes",
+    "lobes-right-first",
+    "totalsegmentator",
+    "totalsegmentator-v1",
+    "cip",
+    "cip-lobes",
+    "luna16",
+    "binary",
+]
 SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
 OPTION = "--mask-labels"
 
@@ -188,8 +198,12 @@ def in_place(numbering: Numbering, places: Mapping[int, Place]) -> bool:
     right, left = (_middle(places, numbering.of_side(side)) for side in (RIGHT, LEFT))
     if right is None or left is None:
         # of one side alone, every part lies there: the two lungs together are not nearly in the middle
-        apart = all(sign * places[n].left_mm > SIDE_MM for side, sign in ((RIGHT, -1), (LEFT, 1))
-                    for n in numbering.of_side(side) if n in places)  # fmt: skip
+        apart = all(
+            sign * places[n].left_mm > SIDE_MM
+            for side, sign in ((RIGHT, -1), (LEFT, 1))
+            for n in numbering.of_side(side)
+            if n in places
+        )
     else:
         apart = left - right > 2 * SIDE_MM
     lobes = {lobe: places[n].up_mm for n, lobe in (numbering.lobes or {}).items() if n in places}

@@ -197,4 +197,3 @@ def _corners(geometry: Geometry, shape: tuple[int, ...]) -> NDArray[np.float64]:
 
 def _mm(values: tuple[float, float, float]) -> str:
     return "(" + ", ".join(f"{v:.4g}" for v in values) + ") mm"
-

@@ -135,6 +135,7 @@ def sharp_kernel_warning(volume: CTVolume) -> str | None:
     what = f"Sharp kernel {kernel}" if noise is None else by_noise
     return f"{what}: noise counts as emphysema, so EI is too high and its place unreliable; normalize the volume first."
 
+
 def _noise_of(volume: CTVolume) -> float | None:
     # takes SimpleITK, which the start of the application should not load
     from KernelNormalizationLib.core.kernels.noise_sharpness import estimate_sharpness

@@ -152,9 +152,7 @@ def segmentation_object(
 
 
 @without_quotes()
-def report_object(
-    images: Sequence[Dataset], segmentation: Dataset, regions: Sequence[RegionIndices], maker: Maker
-) -> Dataset:
+def report_object(images: Sequence[Dataset], segmentation: Dataset, regions: Sequence[RegionIndices], maker: Maker) -> Dataset:
     """EI, EV, TLV, Perc15 and MLD of lungs and lobes as a structured report (TID 1500); right and left name their segment.
 
     Args:
@@ -242,11 +240,12 @@ def _group(hd: Any, entry: RegionIndices, segmentation: Dataset, numbers: dict[s
         "finding_type": _code(hd, site),
         "finding_sites": [hd.sr.FindingSite(_code(hd, site), None if laterality is None else _code(hd, laterality))],
         "measurements": [
-            hd.sr.Measurement(_code(hd, name), float(getattr(entry, field)), _code(hd, unit),
-                              algorithm_id=_algorithm(hd, entry, maker))
+            hd.sr.Measurement(
+                _code(hd, name), float(getattr(entry, field)), _code(hd, unit), algorithm_id=_algorithm(hd, entry, maker)
+            )
             for field, name, unit in MEASUREMENTS
         ],
-    }  # fmt: skip
+    }
     number = numbers.get(_SEGMENT_OF_REGION.get(entry.region, ""))
     if number is None:
         return hd.sr.MeasurementsAndQualitativeEvaluations(**shared)
@@ -272,9 +271,11 @@ def _emphysema_group(hd: Any, whole: RegionIndices, segmentation: Dataset, numbe
 def _reference(hd: Any, segmentation: Dataset, number: int) -> Any:
     series = segmentation.ReferencedSeriesSequence[0].SeriesInstanceUID
     return hd.sr.ReferencedSegment(
-        segmentation.SOPClassUID, segmentation.SOPInstanceUID, number,
+        segmentation.SOPClassUID,
+        segmentation.SOPInstanceUID,
+        number,
         source_series=hd.sr.SourceSeriesForSegmentation(series),
-    )  # fmt: skip
+    )
 
 
 def _algorithm(hd: Any, entry: RegionIndices, maker: Maker) -> Any:

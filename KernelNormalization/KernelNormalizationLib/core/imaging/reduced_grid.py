@@ -73,5 +73,3 @@ def _block_mean(plane: FloatArray, factor: int, axis: int) -> FloatArray:
     shape = [1, 1]
     shape[axis] = counts.size
     return (np.add.reduceat(plane, starts, axis=axis) / counts.reshape(shape)).astype(np.float32, copy=False)
-
-

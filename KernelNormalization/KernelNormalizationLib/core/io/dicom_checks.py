@@ -108,8 +108,9 @@ def _check_values(values: HeaderValues) -> None:
         raise InputError(f"{where} states {frames} frames among single images; export single-frame images.")
     photometric = values.text("PhotometricInterpretation")
     if photometric is not None and photometric not in _GREY:
-        raise InputError(f"{where} states the photometric interpretation {quoted(photometric)}; CT is MONOCHROME2. "
-                         "Export the series again.")  # fmt: skip
+        raise InputError(
+            f"{where} states the photometric interpretation {quoted(photometric)}; CT is MONOCHROME2. Export the series again."
+        )
     size_of(values)
     rescale_of(values)
 
@@ -134,8 +135,10 @@ def _placed(values: HeaderValues, keyword: str, count: int) -> tuple[float, ...]
     try:
         return values.numbers(keyword, count)
     except InputError:
-        raise InputError(f"{values.where} states {values.shown(keyword)}, {count} numbers of which place no image; "
-                         "export the series with its geometry.") from None  # fmt: skip
+        raise InputError(
+            f"{values.where} states {values.shown(keyword)}, {count} numbers of which place no image; "
+            "export the series with its geometry."
+        ) from None
 
 
 def _products(axes: Sequence[float]) -> NDArray[np.float64]:

@@ -30,13 +30,31 @@ from .dicom_values import UNREADABLE, HeaderValues
 
 NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
 # Lossy by their definition (PS3.5, section 10), or unless the header says otherwise (JPEG 2000, HTJ2K).
-LOSSY = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.81", "1.2.840.10008.1.2.4.91",
-         "1.2.840.10008.1.2.4.93", "1.2.840.10008.1.2.4.203")  # fmt: skip
+LOSSY = (
+    "1.2.840.10008.1.2.4.50",
+    "1.2.840.10008.1.2.4.51",
+    "1.2.840.10008.1.2.4.81",
+    "1.2.840.10008.1.2.4.91",
+    "1.2.840.10008.1.2.4.93",
+    "1.2.840.10008.1.2.4.203",
+)
 OVERLAY = 0x60000102  # bit position of the first overlay, 0 where it lies beside the pixels
 _TAGS = [
-    "Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames", "BitsAllocated",
-    "BitsStored", "HighBit", "PixelRepresentation", "RescaleSlope", "RescaleIntercept", OVERLAY, "PixelData",
-]  # fmt: skip
+    "Rows",
+    "Columns",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "PlanarConfiguration",
+    "NumberOfFrames",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "RescaleSlope",
+    "RescaleIntercept",
+    OVERLAY,
+    "PixelData",
+]
 _JPEG_BEGINNINGS = (b"\xff\xd8", b"\xff\x4f")
 _JPEG_END = b"\xff\xd9"
 # No codec packs an image of noise more than this many times.
@@ -89,8 +107,10 @@ def _native(dataset: pydicom.Dataset, values: HeaderValues, syntax: UID) -> NDAr
     rows, columns = size_of(values)
     allocated, signed = values.whole("BitsAllocated"), values.whole("PixelRepresentation")
     if allocated not in (8, 16, 32) or signed not in (0, 1):
-        raise InputError(f"{values.where} states {values.shown('BitsAllocated')} and {values.shown('PixelRepresentation')}; "
-                         "8, 16 or 32 bits and 0 or 1 are read. Export the series again.")  # fmt: skip
+        raise InputError(
+            f"{values.where} states {values.shown('BitsAllocated')} and {values.shown('PixelRepresentation')}; "
+            "8, 16 or 32 bits and 0 or 1 are read. Export the series again."
+        )
     content = dataset["PixelData"].value
     expected = rows * columns * allocated // 8
     present = len(content) if isinstance(content, bytes) else 0

@@ -23,20 +23,12 @@ from ..plain_text import plain, quoted
 from ..volume import Acquisition
 from .dicom_checks import check_positions, check_series, rescale_of, size_of
 from .dicom_pixels import NATIVE, compression_ratio, read_pixels, transfer_syntax
+from .dicom_tags import HEADER_TAGS
 from .dicom_values import UNREADABLE, HeaderValues
 from .input_files import open_file
 
 logger = logging.getLogger(__name__)
 
-_TAGS = [
-    "SOPClassUID", "Modality", "Manufacturer", "ManufacturerModelName", "ConvolutionKernel", "SliceThickness", "KVP",
-    "ContrastBolusAgent", "BodyPartExamined", "ImageType", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber",
-    "SeriesDescription", "FrameOfReferenceUID", "ImagePositionPatient", "ImageOrientationPatient", "SamplesPerPixel",
-    "NumberOfFrames", "RescaleSlope", "RescaleIntercept", "PixelPaddingValue", "PixelSpacing", "Rows", "Columns",
-    "InstanceNumber", "BitsAllocated", "PixelRepresentation", "PhotometricInterpretation", "LossyImageCompression",
-    "LossyImageCompressionRatio", "Exposure", "XRayTubeCurrent", "AcquisitionNumber", "PatientID", "PatientName",
-    "ImageComments", "DerivationDescription", "ContributingEquipmentSequence",
-]  # fmt: skip
 # Classes of images of a CT series; of any other class a file without pixels is no damaged slice.
 _CT_CLASSES = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
 _DICOM_ROOT = "1.2.840.10008."
@@ -158,7 +150,7 @@ def _read_slice(path: Path) -> DicomSlice | None:
     try:
         with open_file(path) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the values are checked one by one, in words for the user
-            header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_TAGS)
+            header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=HEADER_TAGS)
             item = DicomSlice(path, header, path.stat().st_size - file.tell())
             cut = "Rows" not in header and _should_be_image(header)
     except InvalidDicomError:

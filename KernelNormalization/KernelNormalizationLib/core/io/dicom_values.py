@@ -18,9 +18,22 @@ from ..plain_text import quoted
 
 # What pydicom and its converters raise on damaged files and values.
 UNREADABLE = (
-    AttributeError, EOFError, IndexError, KeyError, LookupError, MemoryError, NotImplementedError, OSError, OverflowError,
-    RecursionError, TypeError, ValueError, BytesLengthException, struct.error, zlib.error,
-)  # fmt: skip
+    AttributeError,
+    EOFError,
+    IndexError,
+    KeyError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    OSError,
+    OverflowError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    BytesLengthException,
+    struct.error,
+    zlib.error,
+)
 
 
 class HeaderValues:

@@ -22,14 +22,43 @@ from .stored_image import StoredImage, require_origin, require_rotation, require
 _MAXIMUM_HEADER = 1 << 16
 _NAME = re.compile(r"[A-Za-z][\w .:-]*")
 _TYPES: Mapping[str, str] = {
-    "MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4", "MET_UINT": "u4",
-    "MET_LONG": "i4", "MET_ULONG": "u4", "MET_LONG_LONG": "i8", "MET_ULONG_LONG": "u8", "MET_FLOAT": "f4",
+    "MET_CHAR": "i1",
+    "MET_UCHAR": "u1",
+    "MET_SHORT": "i2",
+    "MET_USHORT": "u2",
+    "MET_INT": "i4",
+    "MET_UINT": "u4",
+    "MET_LONG": "i4",
+    "MET_ULONG": "u4",
+    "MET_LONG_LONG": "i8",
+    "MET_ULONG_LONG": "u8",
+    "MET_FLOAT": "f4",
     "MET_DOUBLE": "f8",
-}  # fmt: skip
-_KNOWN = ("ObjectType", "NDims", "DimSize", "ElementType", "ElementSpacing", "ElementSize", "ElementDataFile",
-          "CompressedData", "CompressedDataSize", "BinaryData", "BinaryDataByteOrderMSB", "ElementByteOrderMSB",
-          "TransformMatrix", "Rotation", "Orientation", "Offset", "Origin", "Position", "CenterOfRotation",
-          "AnatomicalOrientation", "HeaderSize", "ElementNumberOfChannels")  # fmt: skip
+}
+_KNOWN = (
+    "ObjectType",
+    "NDims",
+    "DimSize",
+    "ElementType",
+    "ElementSpacing",
+    "ElementSize",
+    "ElementDataFile",
+    "CompressedData",
+    "CompressedDataSize",
+    "BinaryData",
+    "BinaryDataByteOrderMSB",
+    "ElementByteOrderMSB",
+    "TransformMatrix",
+    "Rotation",
+    "Orientation",
+    "Offset",
+    "Origin",
+    "Position",
+    "CenterOfRotation",
+    "AnatomicalOrientation",
+    "HeaderSize",
+    "ElementNumberOfChannels",
+)
 
 
 def read_metaimage(path: Path) -> StoredImage:
@@ -70,8 +99,9 @@ def _header(file: IO[bytes], name: str) -> tuple[dict[str, str], int]:
     raise InputError(f"{name} has no whole MetaImage header; the file is damaged or not the format its name says.")
 
 
-def _placement(fields: Mapping[str, str], name: str) -> tuple[tuple[float, float, float], tuple[float, float, float],
-                                                              NDArray[np.float64]]:  # fmt: skip
+def _placement(
+    fields: Mapping[str, str], name: str
+) -> tuple[tuple[float, float, float], tuple[float, float, float], NDArray[np.float64]]:
     stated = fields.get("ElementSpacing") or fields.get("ElementSize")
     if not stated:
         raise InputError(

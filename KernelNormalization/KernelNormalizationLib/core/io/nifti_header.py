@@ -25,13 +25,39 @@ DESCRIPTION = "ITK_FileNotes"  # what SimpleITK calls the field descrip
 # Size of the header -> magic of a single file, of a pair, format and offset of each field.
 _MAGIC = {348: (b"n+1\0", b"ni1\0"), 540: (b"n+2\0", b"ni2\0")}
 _FIELDS = {
-    348: {"magic": ("4s", 344), "dim": ("8h", 40), "datatype": ("h", 70), "bitpix": ("h", 72), "pixdim": ("8f", 76),
-          "vox_offset": ("f", 108), "slope": ("f", 112), "inter": ("f", 116), "units": ("B", 123), "descrip": ("80s", 148),
-          "qform": ("h", 252), "sform": ("h", 254), "quatern": ("6f", 256), "srow": ("12f", 280)},
-    540: {"magic": ("4s", 4), "dim": ("8q", 16), "datatype": ("h", 12), "bitpix": ("h", 14), "pixdim": ("8d", 104),
-          "vox_offset": ("q", 168), "slope": ("d", 176), "inter": ("d", 184), "units": ("i", 500), "descrip": ("80s", 240),
-          "qform": ("i", 344), "sform": ("i", 348), "quatern": ("6d", 352), "srow": ("12d", 400)},
-}  # fmt: skip
+    348: {
+        "magic": ("4s", 344),
+        "dim": ("8h", 40),
+        "datatype": ("h", 70),
+        "bitpix": ("h", 72),
+        "pixdim": ("8f", 76),
+        "vox_offset": ("f", 108),
+        "slope": ("f", 112),
+        "inter": ("f", 116),
+        "units": ("B", 123),
+        "descrip": ("80s", 148),
+        "qform": ("h", 252),
+        "sform": ("h", 254),
+        "quatern": ("6f", 256),
+        "srow": ("12f", 280),
+    },
+    540: {
+        "magic": ("4s", 4),
+        "dim": ("8q", 16),
+        "datatype": ("h", 12),
+        "bitpix": ("h", 14),
+        "pixdim": ("8d", 104),
+        "vox_offset": ("q", 168),
+        "slope": ("d", 176),
+        "inter": ("d", 184),
+        "units": ("i", 500),
+        "descrip": ("80s", 240),
+        "qform": ("i", 344),
+        "sform": ("i", 348),
+        "quatern": ("6d", 352),
+        "srow": ("12d", 400),
+    },
+}
 _TYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
 _COMPLEX, _COLOURS = (32, 1792, 2048), {128: 3, 2304: 4}
 _MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
@@ -175,8 +201,9 @@ def _start(header: _Header, name: str) -> int:
     return int(offset)
 
 
-def _placement(header: _Header, name: str) -> tuple[tuple[float, float, float], tuple[float, float, float],
-                                                    NDArray[np.float64]]:  # fmt: skip
+def _placement(
+    header: _Header, name: str
+) -> tuple[tuple[float, float, float], tuple[float, float, float], NDArray[np.float64]]:
     units = int(header.get("units")[0]) & 7
     if units not in _MM:
         raise InputError(f"{name} states the unknown unit of length {units}; save it again in mm.")
@@ -184,8 +211,10 @@ def _placement(header: _Header, name: str) -> tuple[tuple[float, float, float], 
     spacing = require_spacing([float(v) * scale for v in pixdim[1:4]], name)
     qform, sform = header.get("qform")[0] > 0, header.get("sform")[0] > 0
     if not qform and not sform:
-        raise InputError(f"{name} states no orientation (qform_code and sform_code are 0), so left and right are unknown; "
-                         "save it again with its geometry.")  # fmt: skip
+        raise InputError(
+            f"{name} states no orientation (qform_code and sform_code are 0), so left and right are unknown; "
+            "save it again with its geometry."
+        )
     found: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
     if sform:
         rows = np.reshape(header.get("srow"), (3, 4)) * scale
@@ -219,11 +248,13 @@ def _quaternion(header: _Header, name: str) -> tuple[NDArray[np.float64], NDArra
         a, (b, c, d) = 0.0, (v / math.sqrt(square) for v in bcd)
     else:
         a = math.sqrt(1.0 - square)
-    rotation = np.array([
-        [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
-        [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
-        [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - c * c - b * b],
-    ])  # fmt: skip
+    rotation = np.array(
+        [
+            [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
+            [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
+            [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - c * c - b * b],
+        ]
+    )
     rotation[:, 2] *= -1.0 if factor < 0.0 else 1.0
     return rotation, np.array([x, y, z])
 

@@ -46,15 +46,64 @@ _TO_LPS: Mapping[str, tuple[float, float, float]] = {
     }.items()
     for name in names.split(", ")
 }
-_KNOWN_FIELDS = frozenset((
-    "dimension", "type", "block size", "blocksize", "encoding", "endian", "content", "min", "max", "old min", "oldmin",
-    "old max", "oldmax", "data file", "line skip", "byte skip", "number", "sample units", "sampleunits", "space",
-    "space dimension", "space units", "space origin", "space directions", "measurement frame", "sizes", "spacings",
-    "thicknesses", "axis mins", "axismins", "axis maxs", "axismaxs", "centers", "labels", "units", "kinds",
-))  # fmt: skip
+_KNOWN_FIELDS = frozenset(
+    (
+        "dimension",
+        "type",
+        "block size",
+        "blocksize",
+        "encoding",
+        "endian",
+        "content",
+        "min",
+        "max",
+        "old min",
+        "oldmin",
+        "old max",
+        "oldmax",
+        "data file",
+        "line skip",
+        "byte skip",
+        "number",
+        "sample units",
+        "sampleunits",
+        "space",
+        "space dimension",
+        "space units",
+        "space origin",
+        "space directions",
+        "measurement frame",
+        "sizes",
+        "spacings",
+        "thicknesses",
+        "axis mins",
+        "axismins",
+        "axis maxs",
+        "axismaxs",
+        "centers",
+        "labels",
+        "units",
+        "kinds",
+    )
+)
 _LENGTHS = {"mm": 1.0, "millimeter": 1.0, "millimeters": 1.0, "": 1.0}
-_COMPONENT_KINDS = ("vector", "list", "rgb-color", "rgba-color", "3-color", "4-color", "covariant-vector", "normal", "point",
-                    "complex", "2-vector", "3-vector", "4-vector", "3-gradient", "3-normal")  # fmt: skip
+_COMPONENT_KINDS = (
+    "vector",
+    "list",
+    "rgb-color",
+    "rgba-color",
+    "3-color",
+    "4-color",
+    "covariant-vector",
+    "normal",
+    "point",
+    "complex",
+    "2-vector",
+    "3-vector",
+    "4-vector",
+    "3-gradient",
+    "3-normal",
+)
 
 
 @dataclass(frozen=True)
@@ -169,8 +218,9 @@ def _sizes(header: NrrdHeader, name: str) -> tuple[int, ...]:
     return sizes
 
 
-def _placement(header: NrrdHeader, name: str) -> tuple[tuple[float, float, float], tuple[float, float, float],
-                                                       NDArray[np.float64]]:  # fmt: skip
+def _placement(
+    header: NrrdHeader, name: str
+) -> tuple[tuple[float, float, float], tuple[float, float, float], NDArray[np.float64]]:
     for unit in [word.strip('"').lower() for field in ("space units", "units") for word in header.words(field)]:
         if unit not in _LENGTHS:
             raise InputError(f"{name} states lengths in {quoted(unit)}; only mm are read. Save it again in mm.")

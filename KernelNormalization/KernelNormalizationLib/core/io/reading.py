@@ -87,8 +87,9 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def volume_from_image(image: sitk.Image, *, name: str, acquisition: Acquisition | None = None,
-                      declared_padding: float | None = None) -> CTVolume:  # fmt: skip
+def volume_from_image(
+    image: sitk.Image, *, name: str, acquisition: Acquisition | None = None, declared_padding: float | None = None
+) -> CTVolume:
     """A validated volume from a SimpleITK image whose values are HU.
 
     Raises:

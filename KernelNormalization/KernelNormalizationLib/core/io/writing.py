@@ -110,4 +110,3 @@ def image_of(array: np.ndarray[Any, Any], geometry: Geometry) -> sitk.Image:
     image.SetOrigin(geometry.origin)
     image.SetDirection([float(v) for row in geometry.direction for v in row])
     return image
-

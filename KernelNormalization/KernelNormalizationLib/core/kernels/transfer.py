@@ -19,8 +19,19 @@ from .noise_sharpness import SMOOTH_NUMBER, Sharpness, estimate_sharpness
 from .radial_filter import Gain
 from .told_kernel import kernel_in_use
 
-Origin = Literal["synthetic", "told by the user", "model", "tag", "published spectrum", "smooth noise", "noise like a B kernel",
-                 "noise spectrum", "lung spectrum", "noise colour", "assumed"]  # fmt: skip
+Origin = Literal[
+    "synthetic",
+    "told by the user",
+    "model",
+    "tag",
+    "published spectrum",
+    "smooth noise",
+    "noise like a B kernel",
+    "noise spectrum",
+    "lung spectrum",
+    "noise colour",
+    "assumed",
+]
 # The paper's sharp kernel, for a volume that says nothing and shows neither lung nor homogeneous tissue.
 ASSUMED_NUMBER = 80.0
 # Noise below this is no evidence against a tag: normalized chests read 9 to 20 HU, a noise-free B70f phantom 2 HU.
@@ -67,8 +78,9 @@ class SourceTransfer:
         return self.origin in ("synthetic", "smooth noise") or (number is not None and float(number) <= TARGET_NUMBER)
 
 
-def find_transfer(volume: CTVolume, region: BodyRegion | None = None, sharpness: Sharpness | None = None,
-                  own: OwnTransfer | None = None) -> SourceTransfer:  # fmt: skip
+def find_transfer(
+    volume: CTVolume, region: BodyRegion | None = None, sharpness: Sharpness | None = None, own: OwnTransfer | None = None
+) -> SourceTransfer:
     """The transfer to B20f that fits ``volume``.
 
     Args:

@@ -167,5 +167,7 @@ def span(mask: BoolArray) -> Box | None:
 def union(boxes: Sequence[Box]) -> Box:
     """Smallest rows and columns that hold all ``boxes``."""
     rows, columns = ([box[axis] for box in boxes] for axis in (0, 1))
-    return (slice(min(r.start for r in rows), max(r.stop for r in rows)),
-            slice(min(c.start for c in columns), max(c.stop for c in columns)))  # fmt: skip
+    return (
+        slice(min(r.start for r in rows), max(r.stop for r in rows)),
+        slice(min(c.start for c in columns), max(c.stop for c in columns)),
+    )

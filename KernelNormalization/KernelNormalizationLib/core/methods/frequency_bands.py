@@ -38,5 +38,3 @@ def normalize_bands(volume: CTVolume, scan: Suitability, progress: Progress) -> 
         raise InputError("No aerated lung was found, so band energies cannot be measured; use another method.")
     gain, record = find_band_gain(volume, region)
     return filter_slices(volume, gain, "Frequency bands", progress), record
-
-

@@ -89,8 +89,9 @@ class LungSample:
         return Restorer((rows, columns), self.pixel_mm, gain)
 
 
-def hypotheses_record(volume: CTVolume, region: BodyRegion | None, transfer: SourceTransfer,
-                      plan: RestorationPlan | None) -> dict[str, Any]:  # fmt: skip
+def hypotheses_record(
+    volume: CTVolume, region: BodyRegion | None, transfer: SourceTransfer, plan: RestorationPlan | None
+) -> dict[str, Any]:
     """What the emphysema index would change by under each hypothesis that the scan leaves open.
 
     Args:
@@ -137,8 +138,9 @@ def no_hypotheses(reason: str) -> dict[str, Any]:
     return {"open": {"lift": {"reason": reason}, "truncation": {"reason": reason}}}
 
 
-def _of_lifts(sample: LungSample, transfer: SourceTransfer, plan: RestorationPlan | None,
-              chosen: float) -> list[dict[str, Any]]:  # fmt: skip
+def _of_lifts(
+    sample: LungSample, transfer: SourceTransfer, plan: RestorationPlan | None, chosen: float
+) -> list[dict[str, Any]]:
     number = _family_number(transfer)
     shifts = [{"lift": CHOSEN_LIFT, "points": 0.0}]
     for lift in OTHER_LIFTS:
@@ -169,8 +171,9 @@ def _lifted(number: float, lift: float) -> Gain:
     return lambda frequency: gain_to_b20f(number, frequency, lift=lift)
 
 
-def _of_truncations(sample: LungSample, restorer: Restorer, plan: RestorationPlan | None,
-                    chosen: float) -> list[dict[str, Any]]:  # fmt: skip
+def _of_truncations(
+    sample: LungSample, restorer: Restorer, plan: RestorationPlan | None, chosen: float
+) -> list[dict[str, Any]]:
     if plan is None:
         raise InputError("the scan was not truncated")
     tried = extremes(plan)

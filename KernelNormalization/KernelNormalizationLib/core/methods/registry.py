@@ -35,8 +35,10 @@ def create_normalizer(method: Method, *, model: str | Path | None = None, device
         raise InputError(f"There is no method {method!r}; choose one of {', '.join(METHODS)}.")
     if method == "unet":
         return UNetNormalizer(load_model(model), device)
-    computations = {"restored": restored_linear_transfer, "bands": normalize_bands, "heuristic": heuristic_filter,
-                    "linear": linear_transfer}  # fmt: skip
+    computations = {
+        "restored": restored_linear_transfer,
+        "bands": normalize_bands,
+        "heuristic": heuristic_filter,
+        "linear": linear_transfer,
+    }
     return FilterNormalizer(method, computations[method])
-
-

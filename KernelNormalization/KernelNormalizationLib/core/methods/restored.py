@@ -24,9 +24,7 @@ from .hypotheses import hypotheses_record
 from .protocol import HYPOTHESES_KEY, UNCHANGED_KEY
 
 
-def restored_linear_transfer(
-    volume: CTVolume, scan: Suitability, progress: Progress
-) -> tuple[FloatArray, dict[str, Any]]:
+def restored_linear_transfer(volume: CTVolume, scan: Suitability, progress: Progress) -> tuple[FloatArray, dict[str, Any]]:
     """The linear transfer of the volume with what truncation took put back: the network's base without the network.
 
     Returns:

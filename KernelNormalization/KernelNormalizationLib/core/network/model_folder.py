@@ -165,8 +165,10 @@ def load_model(identifier_or_folder: str | Path | None = None) -> Model:
         raise ModelError(f"{error} The model folder cannot be used.") from error
     found = card.get("format") if isinstance(card, dict) else None
     if found in (1, "1"):
-        raise ModelError(f"{folder / CARD} has format 1: its network expects the HU floor, which this version does not give. "
-                         f"Export or download the model again in format {CARD_FORMAT}.")  # fmt: skip
+        raise ModelError(
+            f"{folder / CARD} has format 1: its network expects the HU floor, which this version does not give. "
+            f"Export or download the model again in format {CARD_FORMAT}."
+        )
     missing = [key for key in REQUIRED if not isinstance(card, dict) or key not in card]
     if missing:
         raise ModelError(f"{folder / CARD} lacks {', '.join(missing)}; get the model again from where it came from.")
@@ -192,9 +194,13 @@ def load_model(identifier_or_folder: str | Path | None = None) -> Model:
 def _require_kinds(card: dict[str, Any], path: Path) -> None:
     """Refuse a card whose entries are of another kind than the code that reads them expects."""
     kinds: dict[str, tuple[type, str]] = {
-        "id": (str, "a text"), "label": (str, "a text"), "architecture": (dict, "named values"),
-        "sha256": (dict, "named values"), "metrics": (dict, "named values"), "conformance": (list, "a list"),
-    }  # fmt: skip
+        "id": (str, "a text"),
+        "label": (str, "a text"),
+        "architecture": (dict, "named values"),
+        "sha256": (dict, "named values"),
+        "metrics": (dict, "named values"),
+        "conformance": (list, "a list"),
+    }
     for key, (kind, words) in kinds.items():
         if not isinstance(card[key], kind):
             shown = quoted(json.dumps(card[key]))

@@ -102,8 +102,9 @@ class Prior:
         return float((images**2 + together**2) / self.looseness**2)
 
 
-def estimate_plan(hu: FloatArray, pixel_mm: tuple[float, float], gain: Gain, floor_hu: float,
-                  siemens: bool | None = None) -> RestorationPlan:  # fmt: skip
+def estimate_plan(
+    hu: FloatArray, pixel_mm: tuple[float, float], gain: Gain, floor_hu: float, siemens: bool | None = None
+) -> RestorationPlan:
     """How the slices were truncated.
 
     Args:
@@ -282,9 +283,7 @@ def _fit_one(samples: Sequence[Sample], truncation: Truncation, share: float, pr
         weight.append(np.full(chosen.size, places.size / max(chosen.size, 1)))
         losses.append(float(state.lost[sample.lungs].mean()))
     t, s, w = np.concatenate(height), np.concatenate(noise), np.concatenate(weight)
-    misfits = [
-        _misfit(_predicted(truncation, t, s * f, w), found) + _noise_misfit(f * factor) for f in NOISE_FACTORS
-    ]
+    misfits = [_misfit(_predicted(truncation, t, s * f, w), found) + _noise_misfit(f * factor) for f in NOISE_FACTORS]
     scaled = factor * float(NOISE_FACTORS[int(np.argmin(misfits))])
     return Fit(truncation, float(min(misfits)) + prior.misfit(truncation), scaled, float(np.mean(losses)))
 

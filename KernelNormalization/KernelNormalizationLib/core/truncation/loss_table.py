@@ -135,8 +135,9 @@ def _table(weights: tuple[float, ...], correlation: float) -> LossTable:
     return LossTable(t, loss, variance, np.cumsum(mass[:, :edges], axis=1) + atom[0][:, None], atom[0], mean, sd)
 
 
-def _given_shared(height: Curve, scale: float, weights: Curve, step: float,
-                  cells: int) -> tuple[tuple[Curve, Curve, Curve], Curve]:  # fmt: skip
+def _given_shared(
+    height: Curve, scale: float, weights: Curve, step: float, cells: int
+) -> tuple[tuple[Curve, Curve, Curve], Curve]:
     """Sums over images that are independent: normal of mean ``height`` and SD 1 in units of ``scale``.
 
     Returns:
@@ -167,11 +168,13 @@ def _given_shared(height: Curve, scale: float, weights: Curve, step: float,
     sums = tuple(fft.irfft(x, n=cells, axis=1) for x in (everything, first, second))
     count = len(weights)
     pairs = 1.0 - float(np.sum(weights**2))
-    atom = np.stack([
-        below**count,
-        once * below ** (count - 1),
-        np.sum(weights**2) * twice * below ** (count - 1) + (pairs * once**2 * below ** (count - 2) if count > 1 else 0.0),
-    ])  # fmt: skip
+    atom = np.stack(
+        [
+            below**count,
+            once * below ** (count - 1),
+            np.sum(weights**2) * twice * below ** (count - 1) + (pairs * once**2 * below ** (count - 2) if count > 1 else 0.0),
+        ]
+    )
     return (sums[0], sums[1], sums[2]), atom
 
 

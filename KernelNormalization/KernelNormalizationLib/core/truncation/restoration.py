@@ -184,8 +184,9 @@ class Restorer:
         return self.filters(clean, BACK)[0]
 
 
-def restore_slices(hu: FloatArray, pixel_mm: tuple[float, float], gain: Gain, plan: RestorationPlan,
-                   outside: BoolArray | None = None) -> tuple[FloatArray, FloatArray]:  # fmt: skip
+def restore_slices(
+    hu: FloatArray, pixel_mm: tuple[float, float], gain: Gain, plan: RestorationPlan, outside: BoolArray | None = None
+) -> tuple[FloatArray, FloatArray]:
     """Restore slices and bring them to the smooth kernel.
 
     Args:
@@ -247,8 +248,9 @@ def air_noise(image: FloatArray, air: BoolArray, truncation: Truncation) -> Floa
     return local.up(np.interp(above, expected, AIR_NOISES_HU).astype(np.float32))
 
 
-def _before_truncation(level: FloatArray, sd: FloatArray, truncation: Truncation,
-                       table: LossTable) -> tuple[FloatArray, FloatArray]:  # fmt: skip
+def _before_truncation(
+    level: FloatArray, sd: FloatArray, truncation: Truncation, table: LossTable
+) -> tuple[FloatArray, FloatArray]:
     """Mean (HU) and noise SD (HU) of the stored slice before truncation, from both after it."""
     above = np.maximum(level - truncation.floor_hu, 0.1).astype(np.float64)
     t = table.t_of(sd / above)

@@ -1,0 +1,93 @@
+"""DICOM series whose pixels are wrong, packed or of another size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pydicom
+from pydicom.dataset import FileDataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
+
+from .case import Case, Either, Refuse
+from .dicom_cases import Generator, _case, _one, by_hand
+
+
+def pixel_length(rng: Generator, folder: Path) -> Case:
+    which, change = int(rng.integers(0, 9)), int(rng.choice([-100, -4, -2, 2, 4, 32, 384]))
+
+    def edit(ds: FileDataset) -> None:
+        ds.PixelData = ds.PixelData[:change] if change < 0 else ds.PixelData + bytes(change)
+
+    return _case(f"pixels {change:+d} bytes", rng, folder, Refuse(), _one(0, which, edit))
+
+
+def other_size(rng: Generator, folder: Path) -> Case:
+    def change(_: int, ds: FileDataset) -> None:
+        ds.Rows, ds.Columns = [(11, 16), (12, 15), (6, 16), (65535, 65535), (0, 16), (24, 16)][choice]
+
+    choice = int(rng.integers(0, 6))
+    return _case("rows and columns that are not the pixels'", rng, folder, Refuse(), change)
+
+
+def photometric(rng: Generator, folder: Path) -> Case:
+    choice = int(rng.integers(0, 3))
+    value = ["MONOCHROME1", "RGB", "MONOCHROME1"][choice]
+    if choice == 0:
+        return _case("all MONOCHROME1", rng, folder, None, lambda _, ds: setattr(ds, "PhotometricInterpretation", value))
+    edit = _one(0, int(rng.integers(0, 9)), lambda ds: setattr(ds, "PhotometricInterpretation", value))
+    return _case(f"one {value}", rng, folder, Refuse(), edit)
+
+
+def lossy(rng: Generator, folder: Path) -> Case:
+    ratio = float(rng.choice([8.0, 20.0]))
+
+    def change(_: int, ds: FileDataset) -> None:
+        ds.LossyImageCompression, ds.LossyImageCompressionRatio = "01", ratio
+
+    return _case("strongly compressed with loss", rng, folder, Refuse(), change)
+
+
+def packed(rng: Generator, folder: Path) -> Case:
+    rle = bool(rng.integers(2))
+
+    def post(paths: list[Path]) -> None:
+        for path in paths:
+            ds = pydicom.dcmread(path)
+            if rle:
+                ds.compress(RLELossless)
+            else:
+                ds.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+            ds.save_as(path)
+
+    return _case("RLE" if rle else "deflated", rng, folder, None, post=post)
+
+
+def packed_and_cut(rng: Generator, folder: Path) -> Case:
+    rle = bool(rng.integers(2))
+
+    def post(paths: list[Path]) -> None:
+        ds = pydicom.dcmread(paths[3])
+        if rle:
+            ds.compress(RLELossless)
+        else:
+            ds.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+        ds.save_as(paths[3])
+        content = paths[3].read_bytes()
+        paths[3].write_bytes(content[: int(len(content) * rng.uniform(0.3, 0.98))])
+
+    return _case("compressed and cut off", rng, folder, Refuse(), post=post)
+
+
+def syntax(rng: Generator, folder: Path) -> Case:
+    uid = str(rng.choice(("1.2.3.4", "1.2.840.113619.5.2", "", "1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.90", "abc")))
+
+    def post(paths: list[Path]) -> None:
+        ds = pydicom.dcmread(paths[2])
+        ds.file_meta.TransferSyntaxUID = uid
+        if "1.2.4" in uid:
+            ds.PixelData = encapsulate([ds.PixelData])
+        paths[2].unlink()
+        pydicom.dcmwrite(paths[2], ds, implicit_vr=False, little_endian=True, force_encoding=True)
+
+    return _case(f"transfer syntax {uid}", rng, folder, Either(lambda: by_hand(folder)), post=post)
