@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from KernelNormalizationLib.core.errors import RESEARCH_USE, InputError
 from KernelNormalizationLib.core.io.dicom_export import ExportedSeries, export_series, staged_folder, stored_hu
 from KernelNormalizationLib.core.io.dicom_series import find_series, pick_series, read_header
 from KernelNormalizationLib.core.io.file_conversion import provenance_path
+from KernelNormalizationLib.core.io.json_file import read_json
 from KernelNormalizationLib.core.io.reading import read_volume
 from KernelNormalizationLib.core.progress import Progress
 from KernelNormalizationLib.core.version import VERSION
@@ -157,10 +157,10 @@ def measured_regions(
 
 def _told_regions(results: Path) -> list[RegionIndices]:
     try:
-        volumes = json.loads(results.read_text(encoding="utf-8"))["volumes"]
+        volumes = read_json(results)["volumes"]
         regions = next(entry["regions"] for entry in volumes if entry["synthetic"])
         return [RegionIndices(**region) for region in regions]
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, StopIteration) as error:
+    except (OSError, InputError, KeyError, TypeError, StopIteration) as error:
         raise InputError(
             f"{results} holds no indices of a synthetic volume; give the metrics.json that ctkernel quantify wrote."
         ) from error

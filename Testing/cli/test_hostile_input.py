@@ -48,7 +48,7 @@ def test_any_terminal_shows_the_scan(scan: Path, encoding: str) -> None:
 def test_a_file_in_the_way_of_the_output_is_named(scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "out").write_text("a file")
     assert main(["quantify", str(scan), "--out", str(tmp_path / "out")]) == 2
-    assert "a file of this name is in the way" in capsys.readouterr().err
+    assert f"{tmp_path / 'out'} is a file; give a folder." in capsys.readouterr().err
 
 
 def test_a_record_with_nan_is_refused_and_not_copied(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -32,7 +33,7 @@ def write_html(measurement: Measurement, path: Path, title: str) -> None:
 def page(measurement: Measurement, title: str) -> str:
     """The page as text; Jinja2 escapes every word that comes from outside."""
     # A name that the page does not know is an error, not an empty place.
-    environment = Environment(autoescape=True, undefined=StrictUndefined, finalize=printable_lines)
+    environment = Environment(autoescape=True, undefined=StrictUndefined, finalize=_finalized)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     verdict = measurement.lung_mask.quality.verdict
     return template.render(
@@ -54,6 +55,11 @@ def page(measurement: Measurement, title: str) -> str:
         provenance=text.provenance(measurement),
         use=text.FOOTER,
     )
+
+
+def _finalized(value: object) -> object:
+    """Words as they may be shown; what Jinja2 has escaped already (a macro's output) as it is."""
+    return value if isinstance(value, Markup) else printable_lines(value)
 
 
 def _pictures(measurement: Measurement) -> str:

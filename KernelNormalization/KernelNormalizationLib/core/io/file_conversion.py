@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from ..methods.registry import create_normalizer
 from ..network.backends import Device
 from ..progress import Progress, ProgressTracker
 from ..suitability import kernel_contradiction
+from .json_file import read_json
 from .reading import VOLUME_SUFFIXES, read_volume
 from .whole_sets import require_set_writable, whole_set
 from .writing import require_writable, write_json, write_volume
@@ -133,8 +133,8 @@ def _belongs_to_another(record: Path, volume: Path) -> bool:
     if not record.is_file():
         return False
     try:
-        owner = json.loads(record.read_text(encoding="utf-8")).get(VOLUME_FILE_KEY)
-    except (OSError, ValueError, AttributeError):
+        owner = read_json(record).get(VOLUME_FILE_KEY)
+    except (InputError, OSError, AttributeError):
         owner = None
     if owner is not None:
         return bool(owner != volume.name and record.with_name(str(owner)).is_file())
