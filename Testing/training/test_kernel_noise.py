@@ -12,8 +12,7 @@ from core.chests import make_chest
 from KernelNormalizationLib.core.io.file_conversion import create_normalizer
 from KernelNormalizationLib.core.kernels.mtf import KERNELS
 from KernelNormalizationLib.core.kernels.radial_filter import apply_gain
-from KernelNormalizationLib.core.methods.protocol import Method
-from KernelNormalizationLib.core.methods.registry import NormalizationResult
+from KernelNormalizationLib.core.methods.protocol import Method, NormalizationResult
 from KernelNormalizationLib.core.progress import Progress
 from KernelNormalizationLib.core.volume import CTVolume
 from training.checking.kernel_noise import NoiseCurve, gain_of_pair, gains_of_real_pairs, tag_and_no_tag

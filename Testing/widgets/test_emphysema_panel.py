@@ -219,6 +219,20 @@ def test_report_is_copied_and_saved(panel: EmphysemaPanel, chest: Any, app: Any,
     assert "not written" in panel.ui.statusLabel.text
 
 
+def test_the_command_lines_report_is_saved_as_page_and_pdf(panel: EmphysemaPanel, chest: Any, app: Any, tmp_path: Path) -> None:
+    compute(panel)
+    app.chosen_file = str(tmp_path / "study 4.html")
+    panel.ui.saveReportButton.click()
+    waitUntil(lambda: "Writing" not in panel.ui.statusLabel.text, "the report", 60.0)
+    assert panel.ui.statusLabel.text == "Report written to study 4.pdf and study 4.html."
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["study 4.html", "study 4.pdf"]
+    assert "EI 1.4 %" in (tmp_path / "study 4.html").read_text(encoding="utf-8")
+    assert (tmp_path / "study 4.pdf").read_bytes().startswith(b"%PDF")
+    panel.saveReport(str(tmp_path / "missing" / "report.html"))
+    waitUntil(lambda: "Writing" not in panel.ui.statusLabel.text, "the refusal", 60.0)
+    assert "not written: The folder" in panel.ui.statusLabel.text
+
+
 def test_histogram_is_shown_in_a_plot_view_until_the_module_is_left(panel: EmphysemaPanel, chest: Any, app: Any) -> None:
     users = app.layout_manager.layout
     compute(panel)

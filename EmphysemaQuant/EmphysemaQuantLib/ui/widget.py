@@ -22,6 +22,7 @@ from ..logic import Measured, OutputNodes
 from ..mrml.segments import EMPHYSEMA, VOLUME_REFERENCE_ROLE
 from .headline import Headline, legend, previewLegend
 from .parameters import EmphysemaParameters, OverlayChoice
+from .report_saving import SUFFIXES, writeBeside
 from .review_panel import ReviewPanel, singleShotTimer
 from .shortcuts import Shortcuts, isModuleOpen
 from .summary import Summary
@@ -40,6 +41,8 @@ class Logic(ParameterLogic, Protocol):
     def show(self, measured: Measured, volumeNode: Any, outputs: OutputNodes) -> OutputNodes: ...
     def partnerOf(self, volumeNode: Any) -> Any | None: ...
     def preferredVolume(self) -> Any | None: ...
+    def missingForReport(self) -> list[str]: ...
+    def writeReport(self, result: Measurement, folder: Path) -> dict[str, Path]: ...
 
 
 class EmphysemaPanel(ReviewPanel):
@@ -298,13 +301,19 @@ class EmphysemaPanel(ReviewPanel):
     def onSaveReport(self) -> None:
         """Ask for a file and write the report."""
         path = qt.QFileDialog.getSaveFileName(
-            self.widget, _("Save report"), "emphysema.txt", "Text (*.txt);;Comma-separated values (*.csv)"
+            self.widget,
+            _("Save report"),
+            "emphysema.html",
+            "Web page and PDF (*.html);;Text (*.txt);;Comma-separated values (*.csv)",
         )
         if path:
             self.saveReport(str(path))
 
     def saveReport(self, path: str) -> None:
-        """Write the report; ``.csv`` gives CSV, anything else text."""
+        """Write the report: ``.html`` or ``.pdf`` gives the command line's, both; ``.csv`` gives CSV, anything else text."""
+        if Path(path).suffix.lower() in SUFFIXES:
+            self._saveDrawnReport(Path(path))
+            return
         summary = self._summary
         if summary is None:
             return
@@ -315,6 +324,30 @@ class EmphysemaPanel(ReviewPanel):
             self.setStatus(_("The report was not written: {error}").format(error=error), error=True)
             return
         self.setStatus(_("Report written to {name}.").format(name=Path(path).name))
+
+    def _saveDrawnReport(self, path: Path) -> None:
+        if self.result is None:
+            text = _(
+                "The images of this result are no longer in memory. Compute again to save its report, or save text or CSV."
+            )
+            self.setStatus(text, error=True)
+            return
+        missing = self.logic.missingForReport()
+        if missing:
+            text = _(
+                "The report needs {names}. Type slicer.util.pip_install('{names}') in the Python console, then save again."
+            )
+            self.setStatus(text.format(names=" ".join(missing)), error=True)
+            return
+        self.setStatus(_("Writing the report…"))
+        result, write = self.result, self.logic.writeReport
+        self._mail.compute(lambda: writeBeside(write, result, path), self._reportWritten)
+
+    def _reportWritten(self, files: tuple[Path, ...] | None, error: BaseException | None) -> None:
+        if files is not None:
+            self.setStatus(_("Report written to {names}.").format(names=" and ".join(file.name for file in files)))
+        else:
+            self.setStatus(_("The report was not written: {error}").format(error=error), error=True)
 
 
 def _idOf(node: Any | None) -> str | None:

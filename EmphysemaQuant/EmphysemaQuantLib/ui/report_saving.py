@@ -1,0 +1,40 @@
+"""The report of the command line, written from the panel: a web page and a PDF beside each other."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from KernelNormalizationLib.core.errors import InputError
+
+SUFFIXES = (".html", ".pdf")
+Write = Callable[[Any, Path], dict[str, Path]]
+
+
+def writeBeside(write: Write, result: Any, path: Path) -> tuple[Path, ...]:
+    """Write the report as ``path`` with both suffixes; takes seconds and touches no node, so a thread does it.
+
+    Args:
+        write: writes the report of ``result`` into an existing folder and says which files these are.
+        result: the measurement.
+        path: what the user chose; its folder exists.
+
+    Returns:
+        The files.
+
+    Raises:
+        InputError: the folder does not exist or cannot be written to; nothing is left there.
+    """
+    if not path.parent.is_dir():
+        raise InputError(f"The folder {path.parent} does not exist; choose another.")
+    targets = []
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".report-") as private:
+            for file in write(result, Path(private)).values():
+                targets.append(path.with_suffix(file.suffix))
+                file.replace(targets[-1])
+    except OSError as error:
+        raise InputError(f"{path.parent} cannot be written to ({error.strerror}); choose another folder.") from error
+    return tuple(targets)
