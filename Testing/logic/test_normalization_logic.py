@@ -219,6 +219,15 @@ def test_a_thickness_that_is_no_number_is_left_out(scene: Any, ct_node: Any) -> 
     assert logic.volumeFromNode(ct_node).acquisition.slice_thickness_mm is None
 
 
+@pytest.mark.parametrize("tag", ["0008,103E", "0020,4000", "0008,2111"])
+def test_an_exported_synthetic_series_from_the_database_counts_as_synthetic(scene: Any, ct_node: Any, tag: str) -> None:
+    ct_node.SetAttribute("DICOM.instanceUIDs", "1.2.3.4")
+    header = HEADER | {tag: "synthetic B20f, research only"}
+    volume = NormalizationLogic(readTag=lambda uid, wanted: header.get(wanted, "")).volumeFromNode(ct_node)
+    assert (volume.synthetic, volume.acquisition.kernel) == (True, "B20f (synthetic)")
+    assert provenance.isSynthetic(ct_node)
+
+
 def test_another_modality_is_refused(scene: Any, ct_node: Any) -> None:
     ct_node.SetAttribute("DICOM.instanceUIDs", "1.2.3.4")
     logic = NormalizationLogic(readTag=lambda uid, tag: "MR" if tag == "0008,0060" else "")

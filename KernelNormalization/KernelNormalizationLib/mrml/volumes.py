@@ -17,7 +17,7 @@ from vtk.util import numpy_support
 
 from ..core.errors import InputError
 from ..core.io.padding import detect_padding
-from ..core.methods.protocol import UNCHANGED_KEY, NormalizationResult, synthetic_name
+from ..core.methods.protocol import TARGET_KERNEL, UNCHANGED_KEY, NormalizationResult, synthetic_name
 from ..core.volume import Acquisition, CTVolume, Geometry
 from . import provenance
 
@@ -43,6 +43,7 @@ _TAGS = {
 }
 _NUMBERS = {"slice_thickness_mm", "tube_voltage_kv"}
 _IMAGE_TYPE = "0008,0008"
+_ORIGIN_TAGS = {"SeriesDescription": "0008,103E", "ImageComments": "0020,4000", "DerivationDescription": "0008,2111"}
 
 
 def databaseTagReader() -> TagReader | None:
@@ -104,7 +105,7 @@ def acquisitionFromNode(node: Any, readTag: TagReader | None) -> Acquisition:
         node: volume node; tags are looked up only if it names its DICOM instances.
         readTag: how to read a tag, or ``None`` without a DICOM database.
 
-    Node attributes fill what DICOM does not say.
+    Node attributes fill what DICOM does not say. A synthetic series that this project exported is marked as synthetic.
     """
     values: dict[str, Any] = {}
     instances = (node.GetAttribute("DICOM.instanceUIDs") or "").split()
@@ -113,10 +114,20 @@ def acquisitionFromNode(node: Any, readTag: TagReader | None) -> Acquisition:
             values[field] = _converted(field, readTag(instances[0], tag))
         imageType = readTag(instances[0], _IMAGE_TYPE) or ""
         values["image_type"] = tuple(part for part in imageType.split("\\") if part)
+        if _exportedByThisProject(instances[0], readTag):
+            # Selectors, titles and tables go by the attribute.
+            node.SetAttribute(provenance.SYNTHETIC, "true")
+            values["kernel"] = f"{TARGET_KERNEL} (synthetic)"
     keys = _fileKeys()
     values["kernel"] = values.get("kernel") or _attribute(node, provenance.KERNEL, keys.kernel)
     values["manufacturer"] = values.get("manufacturer") or _attribute(node, provenance.MANUFACTURER, keys.manufacturer)
     return Acquisition(**values)
+
+
+def _exportedByThisProject(instance: str, readTag: TagReader) -> bool:
+    from ..core.io.dicom_derived import is_synthetic_header
+
+    return is_synthetic_header({name: readTag(instance, tag) for name, tag in _ORIGIN_TAGS.items()})
 
 
 def deferredVolume(node: Any, readTag: TagReader | None = None) -> Callable[[], CTVolume]:
