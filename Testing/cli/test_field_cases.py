@@ -11,22 +11,10 @@ import pytest
 
 from ctkernel.cli import main
 from KernelNormalizationLib.core.io.writing import image_of, write_volume
-from KernelNormalizationLib.core.simulated_chest import SamplePair, make_sample
+from KernelNormalizationLib.core.simulated_chest import SamplePair
 
 SMALL_SHAPE, SMALL_SPACING = (24, 208, 208), (10.0, 1.6, 1.6)
 SHARP = "noise counts as emphysema, so EI is too high"
-
-
-@pytest.fixture(scope="module")
-def sample() -> SamplePair:
-    return make_sample(3, SMALL_SHAPE, SMALL_SPACING)
-
-
-@pytest.fixture(scope="module")
-def scan(sample: SamplePair, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("scan") / "sharp.nrrd"
-    write_volume(sample.sharp, path)
-    return path
 
 
 def write_mask(sample: SamplePair, labels: np.ndarray, path: Path) -> Path:
