@@ -84,6 +84,24 @@ def test_air_around_the_body_comes_back_as_air(name: str) -> None:
     assert base[far].mean() == pytest.approx(-1001.0, abs=2.0)
 
 
+@pytest.mark.parametrize("name", ["plain clip", "interpolated", "two images", "four images"])
+def test_foam_of_the_table_is_not_taken_for_air(name: str) -> None:
+    truncation = TRUNCATIONS[name]
+    foam = np.zeros((SLICES, SIDE, SIDE), bool)
+    foam[:, -34:, :] = True
+    foam &= ~_chest().body
+    noise = coloured_noise(70.0, foam.shape, PIXEL[0], NOISE_HU, 7)
+    whole = (np.where(foam, -925.0, _chest().volume.hu) + noise).astype(np.float32)
+    stored = np.rint(truncated(whole, noise, truncation, np.random.default_rng(7))).astype(np.float32)
+    outside = np.stack([outer_air(image) for image in stored])
+    base, _ = restore_slices(stored, PIXEL, GAIN, known_plan(stored, PIXEL, GAIN, truncation), outside)
+    deep = foam & outside & (np.arange(SIDE)[:, None] > SIDE - 22)
+    air = outside & ~foam & (np.arange(SIDE)[:, None] < 20)
+    assert min(np.count_nonzero(deep), np.count_nonzero(air)) > 5000
+    assert base[deep].mean() == pytest.approx(-925.0, abs=5.0)
+    assert base[air].mean() == pytest.approx(-1001.0, abs=4.0)
+
+
 @pytest.mark.parametrize("name", ["plain clip", "two images", "four images"])
 def test_truncation_read_from_the_scan_restores_as_well_as_the_known_one(name: str) -> None:
     stored, truth = _scan(TRUNCATIONS[name])

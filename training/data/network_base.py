@@ -15,7 +15,7 @@ from KernelNormalizationLib.core.truncation.restoration import restore_slices
 from KernelNormalizationLib.core.truncation.scan_regions import outer_air
 
 # Part of the key of every stored base: raise it whenever base_image, or the choice of the gain, computes something else.
-BASE_VERSION = "restored-8"
+BASE_VERSION = "restored-9"
 
 
 def base_image(hu: FloatArray, pixel_mm: float, gain: Gain, floor: HUFloor) -> tuple[FloatArray, FloatArray]:

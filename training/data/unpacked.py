@@ -26,7 +26,7 @@ from ..evaluation.cases import case_of
 from ..simulate.kernel_family import simulated_gain
 from ..simulate.store import read_patient
 from .kernel_pair import KernelPair, PairRecord
-from .network_base import BASE_VERSION, base_image, known_base_image
+from .network_base import BASE_VERSION, base_image
 from .variants import Variant, draw_variant
 
 UNPACKED, META = "unpacked", "meta.json"
@@ -119,9 +119,8 @@ def _unpack(path: Path, folder: Path, variants: int, transfer: OwnTransfer | Non
         blocks += [draw_variant(patient, exact, np.random.default_rng([key, n])) for n in range(variants)]
     lung = np.tile(patient.lung, (len(blocks), 1, 1))
     hu = [v.sharp.astype(np.float32) for v in blocks]
-    bases = [base_image(hu[0], pixel, blocks[0].gain, blocks[0].floor)]
-    # The truncation of variants was drawn here, so that it need not be found again.
-    bases += [known_base_image(x, pixel, v.gain, v.truncation, v.noise_factor) for x, v in zip(hu[1:], blocks[1:], strict=True)]
+    # The truncation of variants was drawn here, and is found again: the network sees the errors that finding it makes in use.
+    bases = [base_image(x, pixel, v.gain, v.floor) for x, v in zip(hu, blocks, strict=True)]
     arrays = {
         "sharp": np.concatenate([v.sharp for v in blocks]),
         "smooth": np.concatenate([v.smooth for v in blocks]),

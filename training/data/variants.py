@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from KernelNormalizationLib.core.kernels.radial_filter import Gain
 from KernelNormalizationLib.core.kernels.transfer import b20f_gain
 from KernelNormalizationLib.core.truncation.hu_floor import HUFloor
-from KernelNormalizationLib.core.truncation.model import Truncation
 from KernelNormalizationLib.core.volume import AIR_HU
 
 from ..simulate.floors import to_integers
@@ -29,28 +28,14 @@ SHIFT_HU = (-6.0, 6.0)
 NAMED_KERNEL_SHARE = 0.5
 
 
-# In use the noise that was truncated is estimated, within some 8 % of that of simulated patients.
-NOISE_FACTOR_SPREAD = 0.08
-
-
-def draw_noise_factor(rng: np.random.Generator) -> float:
-    """Error of the noise that the restoration assumes."""
-    return float(np.exp(rng.normal(0.0, NOISE_FACTOR_SPREAD)))
-
-
 @dataclass(frozen=True)
 class Variant:
-    """Slices (k, j, i) of one variant: int16, HU, how they were truncated, and how they are brought to B20f.
-
-    ``noise_factor`` is the error to make in the noise that the restoration assumes.
-    """
+    """Slices (k, j, i) of one variant: int16, HU, their floor, and the gain that brings them to B20f."""
 
     sharp: NDArray[np.int16]
     smooth: NDArray[np.int16]
     floor: HUFloor
     gain: Gain
-    truncation: Truncation | None = None
-    noise_factor: float = 1.0
 
 
 def draw_variant(patient: KernelPair, exact: Gain, rng: np.random.Generator) -> Variant:
@@ -81,6 +66,4 @@ def draw_variant(patient: KernelPair, exact: Gain, rng: np.random.Generator) -> 
         to_integers(np.minimum(smooth, 3071.0)),
         hu_floor(truncation),
         gain,
-        truncation,
-        draw_noise_factor(rng),
     )

@@ -25,8 +25,11 @@ PARENCHYMA_HU = -600.0
 # two soft Siemens kernels.
 EMPTIEST_HU, AIR_HU = -1006.0, -1001.0
 LOWEST_NOISE_HU = 1.0
-# Outside the body, table, clothes and foam lie above this after the transfer.
+# Outside the body, the table's shell and clothes lie above this after the transfer.
 OUTER_AIR_HU = -900.0
+# Foam of table and cushions is lighter, but is not air: local means before truncation of simulated foam of -925 HU were read as
+# -935 to -919 HU, those of air, whose noise is read a little too weak, as -1002 to -959 HU (12 patients).
+FOAM_HU = -945.0
 # What the tables give for air is scaled to its known mean, by no more than this; smaller losses than these are left alone.
 LARGEST_CHANGE, LEAST_LOSS_HU = 1.5, 0.1
 AIR_NOISES_HU = np.geomspace(LOWEST_NOISE_HU, 500.0, 200)
@@ -131,9 +134,10 @@ class Restorer:
         start = self.start(image)
         if outside is None:
             outside = np.zeros(image.shape, dtype=bool)
-        inside = replace(start, sparse=start.sparse & ~outside)
+        air = free_air(start, outside, plan)
+        inside = replace(start, sparse=start.sparse & ~air)
         state = self.expect(image, inside, plan.lungs, plan.noise_share)
-        lost = state.lost + loss_in_air(image, outside & (start.base < OUTER_AIR_HU), plan.air)
+        lost = state.lost + loss_in_air(image, air, plan.air)
         base = self.filters(image + lost, BASE)[0] if lost.any() else start.base
         return replace(state, base=base, lost=lost)
 
@@ -210,6 +214,24 @@ def restore_slices(
 def noise_band_start(pixel_mm: tuple[float, float]) -> float:
     """Frequency (lp/cm) from which on noise is read."""
     return min(NOISE_BAND_LP_PER_CM, NOISE_BAND_SHARE * 5.0 / max(pixel_mm))
+
+
+def free_air(start: LocalState, outside: BoolArray, plan: RestorationPlan) -> BoolArray:
+    """Where ``outside`` (rows, columns) of the body is nothing but air, whose HU is known: not in foam.
+
+    Args:
+        start: the slice as if nothing had been lost.
+        outside: (rows, columns), around the body.
+        plan: how it was truncated.
+    """
+    light = outside & (start.base < OUTER_AIR_HU)
+    if not light.any():
+        return light
+    local, table = LocalMeans(light), LossTable.of(plan.air)
+    variance = local.mean(_without_outliers(start.noise, light) * plan.noise_share**2, NOISE_SIGMA)
+    sd = np.sqrt(np.maximum(variance, LOWEST_NOISE_HU**2))
+    mean, _ = _before_truncation(local.mean(start.base, FIRST_MEAN_SIGMA), sd, plan.air, table)
+    return light & (local.up(mean) < FOAM_HU)
 
 
 def loss_in_air(image: FloatArray, air: BoolArray, truncation: Truncation) -> FloatArray:
