@@ -21,6 +21,7 @@ from KernelNormalizationLib.core.arrays import FloatArray
 from KernelNormalizationLib.core.errors import RESEARCH_USE, CTKernelError, InputError
 from KernelNormalizationLib.core.kernels.radial_filter import apply_gain
 from KernelNormalizationLib.core.kernels.transfer import b20f_gain
+from KernelNormalizationLib.core.methods.restored import RESTORATION, RESTORATION_KEY
 from KernelNormalizationLib.core.network.model_folder import CARD, CARD_FORMAT, ONNX, WEIGHTS, load_model, sha256_of
 from KernelNormalizationLib.core.network.unet import UNet
 
@@ -186,7 +187,7 @@ def main(arguments: list[str] | None = None) -> int:
             description["label"] = options.label
         if options.results is not None:
             strata = error_strata(read_scores(options.results), options.method, options.population)
-            description[STRATA_KEY] = [asdict(stratum) for stratum in strata]
+            description |= {STRATA_KEY: [asdict(stratum) for stratum in strata], RESTORATION_KEY: RESTORATION}
         logger.info("%s is written", export(options.run, options.out, description, options.members))
     except CTKernelError as error:
         logger.error("%s", error)

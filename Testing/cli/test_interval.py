@@ -98,7 +98,7 @@ def test_without_the_models_errors_only_the_spread_is_used(
     assert main(["quantify", str(scan), "--compare", str(normalized), "--out", str(tmp_path), "--json"]) == 0
     basis = json.loads(capsys.readouterr().out)["volumes"][1]["ei_interval"]["basis"]
     assert "ensemble spread" in basis
-    assert "never saw" not in basis
+    assert "was not trained on" not in basis
 
 
 def test_a_damaged_provenance_record_is_refused(

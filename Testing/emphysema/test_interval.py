@@ -14,6 +14,8 @@ from EmphysemaQuantLib.core.indices.prediction_interval import (
     read_strata,
 )
 from KernelNormalizationLib.core.errors import InputError, ModelError
+from KernelNormalizationLib.core.methods.restored import RESTORATION
+from KernelNormalizationLib.core.network.model_folder import CARD
 
 LOW, HIGH = ErrorStratum(0, 5, 0.4, 30), ErrorStratum(5, 100, 1.5, 12, 0.5, "simulated patients")
 # 97.5 % quantiles of Student's distribution for 29 and 11 degrees of freedom, from printed tables.
@@ -107,6 +109,21 @@ def test_an_old_record_gives_the_interval_of_the_patients_and_says_what_is_missi
 )
 def test_errors_of_another_model_are_never_borrowed(models, record):
     assert interval_of_normalized(2.0, record, models=models) is None
+
+
+def test_the_method_without_a_network_has_errors_of_its_own():
+    record = {"method": "restored", "restoration": RESTORATION, "ei_hypotheses": {"open": {}}}
+    found = interval_of_normalized(2.0, record)
+    assert found is not None
+    assert found.low < 2.0 < found.high
+    assert interval_of_normalized(2.0, record | {"restoration": "restored-1"}) is None
+
+
+def test_errors_hold_for_the_restoration_they_were_measured_with_only(models):
+    card = json.loads((models / "unet-x" / CARD).read_text())
+    (models / "unet-x" / CARD).write_text(json.dumps(card | {"restoration": RESTORATION}))
+    assert interval_of_normalized(2.0, RECORD | {"restoration": RESTORATION}, models=models) is not None
+    assert interval_of_normalized(2.0, RECORD | {"restoration": "restored-1"}, models=models) is None
 
 
 def test_errors_hold_for_the_usual_threshold_only(models):

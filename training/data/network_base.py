@@ -14,9 +14,6 @@ from KernelNormalizationLib.core.truncation.model import Truncation
 from KernelNormalizationLib.core.truncation.restoration import restore_slices
 from KernelNormalizationLib.core.truncation.scan_regions import outer_air
 
-# Part of the key of every stored base: raise it whenever base_image, or the choice of the gain, computes something else.
-BASE_VERSION = "restored-9"
-
 
 def base_image(hu: FloatArray, pixel_mm: float, gain: Gain, floor: HUFloor) -> tuple[FloatArray, FloatArray]:
     """What the network corrects: the transfer of the restored sharp slices, and what truncation took from them.

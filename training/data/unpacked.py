@@ -19,6 +19,7 @@ from KernelNormalizationLib.core.kernels.calibrated_transfer import OwnTransfer
 from KernelNormalizationLib.core.kernels.mtf import KERNELS, TARGET_NUMBER, gain_to_b20f, kernel_number
 from KernelNormalizationLib.core.kernels.radial_filter import Gain, apply_gain
 from KernelNormalizationLib.core.kernels.transfer import b20f_gain, find_transfer
+from KernelNormalizationLib.core.methods.restored import RESTORATION
 from KernelNormalizationLib.core.truncation.hu_floor import HUFloor
 from KernelNormalizationLib.core.volume import AIR_HU
 
@@ -26,7 +27,7 @@ from ..evaluation.cases import case_of
 from ..simulate.kernel_family import simulated_gain
 from ..simulate.store import read_patient
 from .kernel_pair import KernelPair, PairRecord
-from .network_base import BASE_VERSION, base_image
+from .network_base import base_image
 from .variants import Variant, draw_variant
 
 UNPACKED, META = "unpacked", "meta.json"
@@ -96,7 +97,7 @@ def open_patient(path: Path, variants: int = 0, transfer: OwnTransfer | None = N
     state = path.stat()
     frequency = np.arange(0.0, 12.0, 0.1)
     kernels = np.concatenate([gain_to_b20f(number, frequency) for number in KERNELS]).astype(np.float32)
-    facts = f"{LAYOUT} {BASE_VERSION} {variants} {state.st_size} {state.st_mtime_ns} ".encode()
+    facts = f"{LAYOUT} {RESTORATION} {variants} {state.st_size} {state.st_mtime_ns} ".encode()
     key = hashlib.sha256(facts + kernels.tobytes()).hexdigest()[:16]
     of_transfer = "product" if transfer is None else hashlib.sha256(repr(transfer).encode()).hexdigest()[:8]
     folder = path.parent.parent / UNPACKED / f"{path.stem}-{variants}-{of_transfer}-{key}"

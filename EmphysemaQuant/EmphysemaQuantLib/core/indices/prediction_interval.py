@@ -11,6 +11,7 @@ from statistics import NormalDist
 from typing import Any
 
 from KernelNormalizationLib.core.errors import InputError, ModelError
+from KernelNormalizationLib.core.methods.restored import ERRORS_PATH, RESTORATION_KEY
 from KernelNormalizationLib.core.network.model_folder import CARD, models_folder
 
 from .emphysema_mask import EMPHYSEMA_THRESHOLD_HU
@@ -56,8 +57,8 @@ class ErrorStratum:
     def basis(self) -> str:
         """In words for the reader of a report."""
         return (
-            f"the error in {self.patients} {self.population} with EI {self.ei_from:g} to {self.ei_to:g} % that the model "
-            f"never saw (mean {self.bias_points:+.2f}, SD {self.error_sd_points:.2f} points)"
+            f"the error in {self.patients} {self.population} with EI {self.ei_from:g} to {self.ei_to:g} % that the method "
+            f"was not trained on (mean {self.bias_points:+.2f}, SD {self.error_sd_points:.2f} points)"
         )
 
 
@@ -138,8 +139,8 @@ def interval_of_normalized(
 ) -> EIInterval | None:
     """Interval for a normalized volume, found by its provenance record.
 
-    The record names the model; the errors stand in that model's card. A card counts only when it describes the very
-    weights that the record names (SHA-256).
+    The record names the model; the errors stand in that model's card, those of the method without a network beside that
+    method. They count only for what they were measured with: the very weights (SHA-256) and version of the restoration.
 
     Args:
         ei_percent: %, EI of both lungs on the normalized volume.
@@ -197,19 +198,32 @@ def _stratum(entry: Mapping[str, Any]) -> ErrorStratum:
 
 
 def _strata_of(provenance: Mapping[str, Any], models: Path) -> tuple[ErrorStratum, ...]:
+    if provenance.get("method") == "restored":
+        errors = _read_errors(ERRORS_PATH)
+        return read_strata(errors) if provenance.get(RESTORATION_KEY) == errors.get(RESTORATION_KEY) else ()
     model, weights = provenance.get("model"), provenance.get("model_sha256")
     if not isinstance(model, str) or Path(model).name != model:
         return ()
     path = models / model / CARD
     if not path.is_file():
         return ()
+    card = _read_errors(path)
+    if weights not in _mapping(card.get("sha256")).values():
+        return ()
+    same = RESTORATION_KEY not in card or card[RESTORATION_KEY] == provenance.get(RESTORATION_KEY)
+    return read_strata(card) if same else ()
+
+
+def _read_errors(path: Path) -> Mapping[str, Any]:
+    """A model card, or what else holds errors; empty if it is no JSON object.
+
+    Raises:
+        ModelError: no JSON.
+    """
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
+        return _mapping(json.loads(path.read_text(encoding="utf-8")))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ModelError(f"{path} is not valid JSON ({error}); copy the model folder again.") from error
-    if weights not in _mapping(_mapping(card).get("sha256")).values():
-        return ()
-    return read_strata(card)
 
 
 def _ensemble_sd(provenance: Mapping[str, Any]) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,12 @@ from ..volume import CTVolume
 from .correction import Restore, restored_volume
 from .hypotheses import hypotheses_record
 from .protocol import HYPOTHESES_KEY, UNCHANGED_KEY
+
+# Key of the provenance record, and the version of what this file computes: raise it whenever restoration or choice of the gain
+# computes something else. Errors of the index were measured with one version and count for no other.
+RESTORATION_KEY, RESTORATION = "restoration", "restored-9"
+# Errors of the index of the method "restored", as ``training.restored_errors`` writes them.
+ERRORS_PATH = Path(__file__).with_name("restored_errors.json")
 
 
 def restored_linear_transfer(volume: CTVolume, scan: Suitability, progress: Progress) -> tuple[FloatArray, dict[str, Any]]:
@@ -55,7 +62,8 @@ class Restoration:
     def told(self, volume: CTVolume, region: BodyRegion | None, transfer: SourceTransfer) -> dict[str, Any]:
         """For provenance: the plan, and how the index would move under what the scan leaves open."""
         record = {} if self.plan is None else self.plan.as_record()
-        return {**record, HYPOTHESES_KEY: hypotheses_record(volume, region, transfer, self.plan)}
+        left_open = hypotheses_record(volume, region, transfer, self.plan)
+        return {RESTORATION_KEY: RESTORATION, **record, HYPOTHESES_KEY: left_open}
 
 
 def restoration(volume: CTVolume, region: BodyRegion | None, floor: HUFloor, gain: Gain) -> Restoration:
