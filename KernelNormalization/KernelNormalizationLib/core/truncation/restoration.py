@@ -96,6 +96,7 @@ class LocalState:
         mean: HU, expected value of the sharp slice without noise.
         noise: HU, noise SD of the stored slice before truncation.
         sparse: where lung or air is.
+        usual: the part of it in which the usual strength of noise and detail is read: not in foam around the body.
     """
 
     base: FloatArray
@@ -103,6 +104,7 @@ class LocalState:
     mean: FloatArray
     noise: FloatArray
     sparse: BoolArray
+    usual: BoolArray
 
 
 class Restorer:
@@ -135,7 +137,7 @@ class Restorer:
         if outside is None:
             outside = np.zeros(image.shape, dtype=bool)
         air = free_air(start, outside, plan)
-        inside = replace(start, sparse=start.sparse & ~air)
+        inside = replace(start, sparse=start.sparse & ~air, usual=start.sparse & ~outside)
         state = self.expect(image, inside, plan.lungs, plan.noise_share)
         lost = state.lost + loss_in_air(image, air, plan.air)
         base = self.filters(image + lost, BASE)[0] if lost.any() else start.base
@@ -145,17 +147,18 @@ class Restorer:
         """The slice (rows, columns), HU, as if nothing had been lost."""
         base, band = self.filters(image, BASE, NOISE_BAND)
         nothing = np.zeros_like(image)
-        return LocalState(base, nothing, base, band, base < PARENCHYMA_HU)
+        sparse = base < PARENCHYMA_HU
+        return LocalState(base, nothing, base, band, sparse, sparse)
 
     def expect(self, image: FloatArray, start: LocalState, truncation: Truncation, noise_share: float) -> LocalState:
         """Mean, noise and loss of one slice (rows, columns), HU; the base is that before the last loss."""
         table = LossTable.of(truncation)
-        base, band, sparse = start.base, start.noise, start.sparse
+        base, band, sparse, usual = start.base, start.noise, start.sparse, start.usual
         local = LocalMeans(sparse)
         at_floor = (image <= truncation.floor_hu + AT_FLOOR_HU)[sparse]
         state, uncertain = start, np.zeros_like(image)
         for estimate in range(ESTIMATES if at_floor.any() else 0):
-            variance = local.mean(_without_outliers(band, sparse) * noise_share**2 + uncertain, NOISE_SIGMA)
+            variance = local.mean(_without_outliers(band, usual) * noise_share**2 + uncertain, NOISE_SIGMA)
             sd = np.sqrt(np.maximum(variance, LOWEST_NOISE_HU**2))
             if estimate == 0:
                 level = local.mean(base, FIRST_MEAN_SIGMA)
@@ -164,7 +167,7 @@ class Restorer:
                 base = base + np.where(sparse, local.up(low - level), 0.0)
             else:
                 low = np.maximum(local.mean(base, MEAN_SIGMA), EMPTIEST_HU)
-            mean, noise = self._sharp_mean(base, local.up(low), local), local.up(sd)
+            mean, noise = self._sharp_mean(base, local.up(low), local, usual), local.up(sd)
             lost, uncertain = np.zeros_like(image), np.zeros_like(image)
             s = noise[sparse] / np.float32(truncation.noise_ratio)
             t, u = (mean[sparse] - truncation.floor_hu) / s, (image[sparse] - truncation.floor_hu) / s
@@ -173,16 +176,16 @@ class Restorer:
             lost[sparse], uncertain[sparse] = np.where(took < -LEAST_LOSS_HU, took, 0.0), spread * s**2
             if estimate + 1 < ESTIMATES:
                 base, band = self.filters(image + lost, BASE, NOISE_BAND)
-            state = LocalState(base, lost, mean, noise, sparse)
+            state = LocalState(base, lost, mean, noise, sparse, usual)
         return state
 
-    def _sharp_mean(self, base: FloatArray, level: FloatArray, local: LocalMeans) -> FloatArray:
+    def _sharp_mean(self, base: FloatArray, level: FloatArray, local: LocalMeans, usual: BoolArray) -> FloatArray:
         """The sharp slice without its noise: the base with its noise shrunk, brought back to the sharp kernel.
 
         A sharp kernel undershoots beside vessels and the chest wall, often below the floor; the base does not.
         """
         detail = base - level
-        variance = local.up(local.mean(_without_outliers(detail, local.mask, 2.0), NOISE_SIGMA))
+        variance = local.up(local.mean(_without_outliers(detail, usual, 2.0), NOISE_SIGMA))
         kept = np.clip(1.0 - DETAIL**2 * variance / np.maximum(detail * detail, 1e-3), 0.0, 1.0)
         clean = np.where(local.mask, level + detail * kept, base)
         return self.filters(clean, BACK)[0]
