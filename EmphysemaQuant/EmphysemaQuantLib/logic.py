@@ -159,8 +159,15 @@ class EmphysemaLogic:
         """Names of the Python packages that :meth:`writeReport` needs and this application lacks, ready for pip."""
         return [package for package in REPORT_PACKAGES if importlib.util.find_spec(package.lower()) is None]
 
+    @staticmethod
+    def whyNoPdf() -> str | None:
+        """One sentence on why :meth:`writeReport` writes no PDF here and what to do, or ``None`` if it does."""
+        from .report.pdf import why_no_pdf
+
+        return why_no_pdf()
+
     def writeReport(self, result: Measurement, folder: str | Path, label: str | None = None) -> dict[str, Path]:
-        """Write the report of a measurement (PDF and web page), the very one of the command line; takes some seconds.
+        """Write the report of a measurement, the same as the command line's; takes some seconds.
 
         Touches no node, so a thread may do it.
 
@@ -170,7 +177,7 @@ class EmphysemaLogic:
             label: heading instead of the volume's name.
 
         Returns:
-            "pdf" and "html" -> path.
+            "html" and, if WeasyPrint and Pango are installed, "pdf" -> path; see :meth:`whyNoPdf`.
 
         Raises:
             InputError: the folder does not exist, or a Python package is missing.

@@ -22,7 +22,7 @@ from ..logic import Measured, OutputNodes
 from ..mrml.segments import EMPHYSEMA, VOLUME_REFERENCE_ROLE
 from .headline import Headline, legend, previewLegend
 from .parameters import EmphysemaParameters, OverlayChoice
-from .report_saving import SUFFIXES, writeBeside
+from .report_saving import SUFFIXES, writeBeside, writtenWithoutPdf
 from .review_panel import ReviewPanel, singleShotTimer
 from .shortcuts import Shortcuts, isModuleOpen
 from .summary import Summary
@@ -43,6 +43,9 @@ class Logic(ParameterLogic, Protocol):
     def preferredVolume(self) -> Any | None: ...
     def missingForReport(self) -> list[str]: ...
     def writeReport(self, result: Measurement, folder: Path) -> dict[str, Path]: ...
+
+    @staticmethod
+    def whyNoPdf() -> str | None: ...
 
 
 class EmphysemaPanel(ReviewPanel):
@@ -345,7 +348,8 @@ class EmphysemaPanel(ReviewPanel):
 
     def _reportWritten(self, files: tuple[Path, ...] | None, error: BaseException | None) -> None:
         if files is not None:
-            self.setStatus(_("Report written to {names}.").format(names=" and ".join(file.name for file in files)))
+            written = _("Report written to {names}.").format(names=" and ".join(file.name for file in files))
+            self.setStatus(" ".join(part for part in (written, writtenWithoutPdf(files, self.logic.whyNoPdf())) if part))
         else:
             self.setStatus(_("The report was not written: {error}").format(error=error), error=True)
 
