@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -342,7 +341,3 @@ def _add_threshold(parser: argparse.ArgumentParser) -> None:
         default=EMPHYSEMA_THRESHOLD_HU,
         help=f"emphysema is below this many HU, from {low:g} to {high:g} (default {EMPHYSEMA_THRESHOLD_HU:g})",
     )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -31,7 +31,7 @@ def scan(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
 def test_any_terminal_shows_the_scan(scan: Path, encoding: str) -> None:
     run = subprocess.run(
-        [sys.executable, "-m", "ctkernel.cli", "info", str(scan)],
+        [sys.executable, "-m", "ctkernel", "info", str(scan)],
         capture_output=True,
         check=False,
         env={**os.environ, "PYTHONIOENCODING": encoding},
