@@ -183,6 +183,7 @@ def _details(result: Measurement, volumes: Sequence[VolumeMeasurement]) -> str:
         agreement = result.agreement
         lines.append(f"Dice {agreement.dice:.2f}. L1 in lungs {agreement.l1_lung_hu:.1f} HU.")
     lines.append(for_html(mask_sentence(result.lung_mask.quality)))
+    lines += [for_html(note) for note in result.lung_mask.notes]
     lines.append(airways_sentence(result.volume.airways_ml))
     lines.append(f"Threshold {result.threshold_hu:g} HU. {RESEARCH_USE_TEXT}")
     return "<br>".join(lines)

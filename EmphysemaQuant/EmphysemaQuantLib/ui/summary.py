@@ -57,6 +57,7 @@ def asText(result: Measurement) -> str:
         lines.append("")
     spoken = [*interval_sentences(result.volumes), *agreement_sentences(result.agreement)]
     lines += [*spoken, airways_sentence(result.volume.airways_ml), mask_sentence(result.lung_mask.quality)]
+    lines += result.lung_mask.notes
     return "\n".join(lines) + "\n"
 
 

@@ -19,9 +19,10 @@ from KernelNormalizationLib.ui.module_panel import ParameterLogic
 
 from ..core.results.measurement import Measurement
 from ..logic import Measured, OutputNodes
+from ..mrml.numbered_masks import SuppliedMask
 from ..mrml.segments import EMPHYSEMA, VOLUME_REFERENCE_ROLE
 from .headline import Headline, legend, previewLegend
-from .parameters import EmphysemaParameters, OverlayChoice
+from .parameters import EmphysemaParameters, LabelChoice, OverlayChoice
 from .report_saving import SUFFIXES, writeBeside, writtenWithoutPdf
 from .review_panel import ReviewPanel, singleShotTimer
 from .shortcuts import Shortcuts, isModuleOpen
@@ -36,7 +37,7 @@ class Logic(ParameterLogic, Protocol):
     """What the panel needs of the module's logic."""
 
     def prepare(
-        self, volumeNode: Any, comparedNode: Any, maskNode: Any, thresholdHu: float
+        self, volumeNode: Any, comparedNode: Any, maskNode: SuppliedMask | None, thresholdHu: float
     ) -> Callable[[Progress], Measured]: ...
     def show(self, measured: Measured, volumeNode: Any, outputs: OutputNodes) -> OutputNodes: ...
     def partnerOf(self, volumeNode: Any) -> Any | None: ...
@@ -146,6 +147,7 @@ class EmphysemaPanel(ReviewPanel):
         self.ui.jumpEmphysemaButton.enabled = self.segmentOf(EMPHYSEMA) is not None
         self.ui.jumpDifferenceButton.enabled = self.ui.overlayComboBox.enabled = self.hasChange
         self.ui.histogramButton.enabled = self.chosen("chart") is not None
+        self.ui.maskLabelsComboBox.enabled = self.chosen("maskSegmentation") is not None
         self.ui.tableView.setMRMLTableNode(self.chosen("table"))
         self.showSegmentation()
 
@@ -187,7 +189,7 @@ class EmphysemaPanel(ReviewPanel):
             self.setStatus("")
             parameters.summary = parameters.headline = ""
             if self.chosen("maskSegmentation") is shown:
-                parameters.maskSegmentation = None
+                parameters.maskSegmentation, parameters.maskLabels = None, LabelChoice.automatic
             if left:
                 parameters.comparedVolume = None
             parameters.segmentation = parameters.table = parameters.chart = None
@@ -226,9 +228,10 @@ class EmphysemaPanel(ReviewPanel):
         self._forgetTimer.stop()
         parameters = self._parameters
         volume = self.chosen("volume")
-        nodes = (volume, self.chosen("comparedVolume"), self.chosen("maskSegmentation"))
+        maskNode = self.chosen("maskSegmentation")
+        mask = None if maskNode is None else SuppliedMask(maskNode, parameters.maskLabels.scheme)
         try:
-            work = self.logic.prepare(*nodes, parameters.thresholdHu)
+            work = self.logic.prepare(volume, self.chosen("comparedVolume"), mask, parameters.thresholdHu)
         except CTKernelError as error:
             self.setStatus(str(error), error=True)
             return
@@ -281,7 +284,7 @@ class EmphysemaPanel(ReviewPanel):
         wasModified = parameters.parameterNode.StartModify()
         parameters.segmentation, parameters.table, parameters.chart = outputs.segmentation, outputs.table, outputs.chart
         # The lungs just made are the ones to edit and to use next time.
-        parameters.maskSegmentation = outputs.segmentation
+        parameters.maskSegmentation, parameters.maskLabels = outputs.segmentation, LabelChoice.automatic
         parameters.summary = Summary.of(result).asLine()
         parameters.headline = Headline.of(result).asLine()
         parameters.parameterNode.EndModify(wasModified)
