@@ -64,7 +64,9 @@ def main() -> None:
         print(f"{path.name}: noise {sd:.1f} HU, EI {' / '.join(f'{v:.2f}' for v in before)} %", flush=True)  # noqa: T201
         for ratio in (None, *RATIOS):
             hu, reached = compressed(scan.hu, ratio)
-            after = [ei_percent(volume, lungs) for volume in _volumes(scan.with_hu(hu, name=scan.name, synthetic=False), methods)]
+            after = [
+                ei_percent(volume, lungs) for volume in _volumes(scan.with_hu(hu, name=scan.name, synthetic=False), methods)
+            ]
             change = " / ".join(f"{b - a:+.2f}" for a, b in zip(before, after, strict=True))
             share = 100.0 * (noise(hu, lungs) / sd - 1.0)
             name = "lossless" if ratio is None else f"{ratio:g}:1"

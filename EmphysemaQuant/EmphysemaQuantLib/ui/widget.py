@@ -25,6 +25,7 @@ from .headline import Headline, legend, previewLegend
 from .parameters import EmphysemaParameters, LabelChoice, OverlayChoice
 from .report_saving import SUFFIXES, writeBeside, writtenWithoutPdf
 from .review_panel import ReviewPanel, singleShotTimer
+from .saved_results import savedHeadline, savedSummary
 from .shortcuts import Shortcuts, isModuleOpen
 from .summary import Summary
 
@@ -142,7 +143,7 @@ class EmphysemaPanel(ReviewPanel):
         pair = None not in (self.chosen("volume"), self.chosen("comparedVolume"))
         self.ui.sideBySideButton.enabled = self.ui.swapButton.enabled = pair
         summary = self._summary
-        self.showHeadline(Headline.fromLine(parameters.headline))
+        self.showHeadline(self._headline)
         self.ui.copyButton.enabled = self.ui.saveReportButton.enabled = summary is not None
         self.ui.jumpEmphysemaButton.enabled = self.segmentOf(EMPHYSEMA) is not None
         self.ui.jumpDifferenceButton.enabled = self.ui.overlayComboBox.enabled = self.hasChange
@@ -162,7 +163,7 @@ class EmphysemaPanel(ReviewPanel):
     def showLegend(self) -> None:
         """Say what the colours in the views mean now."""
         node, parameters = self.chosen("segmentation"), self._parameters
-        headline = Headline.fromLine(parameters.headline) if parameters is not None else None
+        headline = self._headline
         if headline is None or node is None:
             self.ui.legendLabel.text = ""
         elif self.preview.shown:
@@ -213,7 +214,13 @@ class EmphysemaPanel(ReviewPanel):
 
     @property
     def _summary(self) -> Summary | None:
-        return Summary.fromLine(self._parameters.summary)
+        return Summary.fromLine(self._parameters.summary) or savedSummary(self.chosen("table"))
+
+    @property
+    def _headline(self) -> Headline | None:
+        if self._parameters is None:
+            return None
+        return Headline.fromLine(self._parameters.headline) or savedHeadline(self.chosen("table"))
 
     # ---- computing
 
