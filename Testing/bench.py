@@ -117,10 +117,10 @@ def volume_bench(write: Callable[[str], object], eager: float) -> None:
         folder = Path(name)
         scan, out = folder / "sharp.nrrd", folder / "smooth.nrrd"
         write_volume(make_sample(1, VOLUME_SHAPE, VOLUME_SPACING).sharp, scan)
-        normalize = child_seconds("ctkernel.cli", "normalize", str(scan), str(out))
+        normalize = child_seconds("ctkernel", "normalize", str(scan), str(out))
         # ru_maxrss of children is the largest of all so far: the normalization's, then possibly the measurement's.
         normalize_peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024**2
-        measure = child_seconds("ctkernel.cli", "quantify", str(scan), "--compare", str(out), "--out", str(folder / "q"))
+        measure = child_seconds("ctkernel", "quantify", str(scan), "--compare", str(out), "--out", str(folder / "q"))
         both_peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024**2
         quantified = subprocess.run(
             [sys.executable, "-m", "Testing.bench_emphysema", str(scan)], check=True, capture_output=True, text=True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ from EmphysemaQuantLib.core.lungs.quality_verdict import require_usable
 from EmphysemaQuantLib.core.results.acquisition_sheet import Patient, Sex
 from EmphysemaQuantLib.core.results.measurement import MeasurementSettings, measure
 from EmphysemaQuantLib.core.results.wording import airways_sentence, mask_sentence
+from EmphysemaQuantLib.report.pdf import why_no_pdf
 from EmphysemaQuantLib.report.writing import HTML_NAME, PDF_NAME, write_report
 from KernelNormalizationLib.core.errors import RESEARCH_USE, InputError
 from KernelNormalizationLib.core.io.file_conversion import Choices, normalize_file, provenance_path
@@ -130,7 +130,12 @@ def quantify_scan(options: argparse.Namespace) -> None:
         print_json(json_record(measurement))
         return
     mask_lines = [airways_sentence(measurement.volume.airways_ml), mask_sentence(lung_mask.quality), *lung_mask.notes]
-    print_lines([*result_lines(measurement), *mask_lines, f"Files: {options.out}", RESEARCH_USE])
+    print_lines([*result_lines(measurement), *mask_lines, *_without_pdf(options), f"Files: {options.out}", RESEARCH_USE])
+
+
+def _without_pdf(options: argparse.Namespace) -> list[str]:
+    reason = why_no_pdf() if options.report else None
+    return [] if reason is None else [reason]
 
 
 def _check_mask_options(options: argparse.Namespace) -> None:
@@ -296,7 +301,7 @@ def _add_quantify(commands: Any, common: argparse.ArgumentParser) -> None:
         f"one of {', '.join(SCHEMES)}, or the numbers, such as right=1,left=2,airways=3",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for segmentation, metrics.json and metrics.csv")
-    parser.add_argument("--report", action="store_true", help="also write a one-page report as PDF and HTML")
+    parser.add_argument("--report", action="store_true", help="also write a report: web page, and PDF with the extra pdf")
     parser.add_argument(
         "--thirds", choices=get_args(Thirds), default="volume", help="thirds of equal volume (default) or height"
     )
@@ -336,7 +341,3 @@ def _add_threshold(parser: argparse.ArgumentParser) -> None:
         default=EMPHYSEMA_THRESHOLD_HU,
         help=f"emphysema is below this many HU, from {low:g} to {high:g} (default {EMPHYSEMA_THRESHOLD_HU:g})",
     )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

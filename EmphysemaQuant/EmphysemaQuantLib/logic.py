@@ -19,10 +19,10 @@ from KernelNormalizationLib.mrml.volumes import TagReader, databaseTagReader, de
 from .core.indices.emphysema_mask import EMPHYSEMA_THRESHOLD_HU
 from .core.results.measurement import Measurement, with_provenance
 from .core.results.quantification import quantify
+from .mrml.numbered_masks import SuppliedMask, deferredSuppliedMask
 from .mrml.result_nodes import ownedNodes, writeHistogram, writeIndices
 from .mrml.segments import (
     VOLUME_REFERENCE_ROLE,
-    deferredLungMask,
     ijkToRasOf,
     labelmaps,
     newSegmentationNode,
@@ -89,7 +89,8 @@ class EmphysemaLogic:
         Args:
             volumeNode: chest CT.
             comparedNode: second volume on the same grid (sharp against its synthetic partner), or ``None``.
-            maskNode: segmentation whose lung segments are used; ``None`` makes the lung mask automatically.
+            maskNode: segmentation whose lung segments are used, or a label map; ``None`` makes the lung mask automatically. As
+                :class:`~.mrml.numbered_masks.SuppliedMask` also what its numbers mean.
             thresholdHu: HU of the emphysema index.
             outputs: nodes of an earlier run to write into.
             progress: told of the steps, asked for cancellation.
@@ -122,7 +123,8 @@ class EmphysemaLogic:
         readTag = self._readTag or databaseTagReader()
         volume = deferredVolume(volumeNode, readTag)
         compared = deferredVolume(comparedNode, readTag) if comparedNode is not None else None
-        lungs = deferredLungMask(maskNode, volumeNode) if maskNode is not None else None
+        supplied = maskNode if isinstance(maskNode, SuppliedMask) or maskNode is None else SuppliedMask(maskNode)
+        lungs = deferredSuppliedMask(supplied, volumeNode) if supplied is not None else None
         records = [deferredRecord(node) for node in (volumeNode, comparedNode) if node is not None]
         ijkToRas, volumeId = ijkToRasOf(volumeNode), volumeNode.GetID()
         comparedId = comparedNode.GetID() if comparedNode is not None else None
@@ -130,7 +132,7 @@ class EmphysemaLogic:
         def work(progress: Progress) -> Measured:
             volumes = [read() for read in (volume, compared) if read is not None]
             second = volumes[1] if len(volumes) == 2 else None
-            mask = lungs() if lungs is not None else None
+            mask = lungs(volumes[0]) if lungs is not None else None
             result = self._compute(volumes[0], second, mask, thresholdHu, progress)
             result = with_provenance(result, {ct: record() for ct, record in zip(volumes, records, strict=True)})
             return Measured(result, labelmaps(result, ijkToRas), volumeId, comparedId)
@@ -159,8 +161,15 @@ class EmphysemaLogic:
         """Names of the Python packages that :meth:`writeReport` needs and this application lacks, ready for pip."""
         return [package for package in REPORT_PACKAGES if importlib.util.find_spec(package.lower()) is None]
 
+    @staticmethod
+    def whyNoPdf() -> str | None:
+        """One sentence on why :meth:`writeReport` writes no PDF here and what to do, or ``None`` if it does."""
+        from .report.pdf import why_no_pdf
+
+        return why_no_pdf()
+
     def writeReport(self, result: Measurement, folder: str | Path, label: str | None = None) -> dict[str, Path]:
-        """Write the report of a measurement (PDF and web page), the very one of the command line; takes some seconds.
+        """Write the report of a measurement, the same as the command line's; takes some seconds.
 
         Touches no node, so a thread may do it.
 
@@ -170,7 +179,7 @@ class EmphysemaLogic:
             label: heading instead of the volume's name.
 
         Returns:
-            "pdf" and "html" -> path.
+            "html" and, if WeasyPrint and Pango are installed, "pdf" -> path; see :meth:`whyNoPdf`.
 
         Raises:
             InputError: the folder does not exist, or a Python package is missing.

@@ -170,7 +170,7 @@ def test_a_body_without_lungs_is_an_error_not_a_zero(
 
 def test_interrupting_a_run_ends_with_code_3_and_leaves_nothing(scan: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.nrrd"
-    command = [sys.executable, "-m", "ctkernel.cli", "normalize", str(scan), str(out), "--method", "heuristic"]
+    command = [sys.executable, "-m", "ctkernel", "normalize", str(scan), str(out), "--method", "heuristic"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         assert "Heuristic filter" in process.stderr.readline()

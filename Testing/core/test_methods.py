@@ -33,7 +33,8 @@ Results = dict[str, NormalizationResult]
 
 
 def normalized(method: str, volume: CTVolume, model: Model | None = None) -> NormalizationResult:
-    normalizer = create_normalizer(method, model=str(model.folder) if model else None, device="cpu")  # type: ignore[arg-type]
+    chosen = str(model.folder) if model and method == "unet" else None
+    normalizer = create_normalizer(method, model=chosen, device="cpu")  # type: ignore[arg-type]
     return normalizer.normalize(volume, ProgressTracker())
 
 
@@ -53,6 +54,11 @@ class TestEveryMethod:
         assert METHODS == get_args(Method) == tuple(METHOD_TEXTS) == ("unet", "restored", "linear", "bands", "heuristic")
         with pytest.raises(InputError, match="no method 'median'; choose one of unet, restored, linear, bands, heuristic"):
             create_normalizer("median")  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize("method", [method for method in METHODS if method != "unet"])
+    def test_a_model_that_the_method_would_ignore_is_refused(self, method: Method, model: Model) -> None:
+        with pytest.raises(InputError, match=rf"method {method} uses no network.*{model.folder.name}.*leave it out"):
+            create_normalizer(method, model=model.folder)
 
     @pytest.mark.parametrize("method", METHODS)
     def test_names_its_result_as_what_it_is(self, results: Results, method: str) -> None:

@@ -1,34 +1,25 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
-from emphysema.phantom import make
+from emphysema.reports import made, made_pair
 
 from ctkernel.quantification_files import json_record
 from EmphysemaQuantLib.core.lungs.quality_verdict import MaskQuality
-from EmphysemaQuantLib.core.lungs.segmentation import LungMask
 from EmphysemaQuantLib.core.results.acquisition_sheet import Patient
-from EmphysemaQuantLib.core.results.measurement import Measurement, MeasurementSettings, measure
+from EmphysemaQuantLib.core.results.measurement import Measurement, measure
 from EmphysemaQuantLib.core.results.table import measurement_rows
 from EmphysemaQuantLib.core.results.wording import interval_sentences
 from EmphysemaQuantLib.report.figures import cut, worst_levels
 from EmphysemaQuantLib.report.html import page as page_with_title
-from EmphysemaQuantLib.report.pdf import LOWEST, _draw, draw_page
 from EmphysemaQuantLib.report.tables import printed_whole
 from EmphysemaQuantLib.report.text import headline, verdicts
 from EmphysemaQuantLib.report.writing import write_report
 from KernelNormalizationLib.core.errors import RESEARCH_USE, InputError
-from KernelNormalizationLib.core.volume import Acquisition, CTVolume
-
-
-def made(volume: CTVolume, mask: LungMask, partner: CTVolume | None = None, **settings: Any) -> Measurement:
-    return measure([volume] if partner is None else [volume, partner], mask, MeasurementSettings(**settings))
 
 
 def page(measurement: Measurement, title: str | None = None) -> str:
@@ -37,11 +28,7 @@ def page(measurement: Measurement, title: str | None = None) -> str:
 
 @pytest.fixture(scope="module")
 def pair():
-    phantom = make(noise_hu=60.0)
-    labels = phantom.right.astype(np.uint8) + 2 * phantom.left.astype(np.uint8)
-    raw = replace(phantom.volume, name="chest 7", acquisition=Acquisition(kernel="B70f", manufacturer="SIEMENS"))
-    smooth = replace(make().volume, name="chest 7 B20f (synthetic)", synthetic=True)
-    return raw, smooth, LungMask(labels, phantom.airways, MaskQuality("ok"))
+    return made_pair()
 
 
 @pytest.fixture(scope="module")
@@ -137,23 +124,6 @@ def test_doubts_about_the_mask_come_first(pair):
     doubted = replace(mask, quality=MaskQuality("look", ("The apex is cut.",)))
     lines = verdicts(made(raw, doubted, smooth))
     assert lines[0] == "Lung mask: look at it. The apex is cut."
-
-
-def test_the_page_fits_even_with_lobes_and_many_doubts(pair, caplog):
-    raw, smooth, mask = pair
-    lobes = np.where(mask.labels == 1, 1 + np.arange(150)[None, :, None] // 60, 4).astype(np.uint8)
-    lobes[(mask.labels == 2) & (np.arange(72)[:, None, None] > 40)] = 5
-    reasons = tuple(f"Finding {n} is described here in a sentence of the usual length for a reader." for n in range(7))
-    crowded = made(raw, replace(mask, lobes=lobes, quality=MaskQuality("look", reasons)), smooth)
-    from EmphysemaQuantLib.report.figures import views
-
-    _, end = _draw(crowded, "chest 7", views(crowded), 0.0)
-    assert end < LOWEST
-    with caplog.at_level(logging.WARNING):
-        figure = draw_page(crowded, "chest 7")
-    assert not caplog.records
-    lowest = min(t.get_position()[1] for t in figure.texts if t.get_text() != RESEARCH_USE)
-    assert lowest >= LOWEST
 
 
 def test_pictures_stand_upright_whatever_the_stored_order(pair):

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 from core.dicomseries import chest_slices, write_series
-from matplotlib.figure import Figure
 
 from ctkernel.cli import main
 from ctkernel.console import print_lines
@@ -230,9 +229,7 @@ def _on_page(word: str) -> None:
 
 
 def _in_pdf(word: str, folder: Path) -> None:
-    figure = Figure(figsize=(4, 4))
-    pdf._paragraphs(figure, 0.1, 0.9, "Title", [word[:300]], 84)
-    figure.savefig(folder / "page.pdf", format="pdf")
+    pdf.write_pdf(f"<title>{for_html(word)}</title><p>{for_html(word)}", folder / "page.pdf")
 
 
 MODEL_MAKERS: tuple[Maker, ...] = (model_card, model_card, model_card, model_files)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -224,13 +225,26 @@ def test_the_command_lines_report_is_saved_as_page_and_pdf(panel: EmphysemaPanel
     app.chosen_file = str(tmp_path / "study 4.html")
     panel.ui.saveReportButton.click()
     waitUntil(lambda: "Writing" not in panel.ui.statusLabel.text, "the report", 60.0)
-    assert panel.ui.statusLabel.text == "Report written to study 4.pdf and study 4.html."
+    assert panel.ui.statusLabel.text == "Report written to study 4.html and study 4.pdf."
     assert sorted(path.name for path in tmp_path.iterdir()) == ["study 4.html", "study 4.pdf"]
     assert "EI 1.4 %" in (tmp_path / "study 4.html").read_text(encoding="utf-8")
     assert (tmp_path / "study 4.pdf").read_bytes().startswith(b"%PDF")
     panel.saveReport(str(tmp_path / "missing" / "report.html"))
     waitUntil(lambda: "Writing" not in panel.ui.statusLabel.text, "the refusal", 60.0)
     assert "not written: The folder" in panel.ui.statusLabel.text
+
+
+def test_without_weasyprint_the_page_is_saved_and_the_panel_says_why(
+    panel: EmphysemaPanel, chest: Any, app: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "weasyprint", None)
+    compute(panel)
+    (tmp_path / "study.pdf").write_text("older")
+    panel.saveReport(str(tmp_path / "study.html"))
+    waitUntil(lambda: "Writing" not in panel.ui.statusLabel.text, "the report", 60.0)
+    assert panel.ui.statusLabel.text.startswith("Report written to study.html. No PDF was written because the Python package")
+    assert panel.ui.statusLabel.text.endswith("The older study.pdf was not replaced and shows an earlier result.")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["study.html", "study.pdf"]
 
 
 def test_histogram_is_shown_in_a_plot_view_until_the_module_is_left(panel: EmphysemaPanel, chest: Any, app: Any) -> None:

@@ -239,6 +239,8 @@ def test_verified_model_is_offered_chosen_and_remembered(make_panel: PanelMaker,
     panel.ui.importModelButton.click()
     assert "verified and added" in panel.ui.statusLabel.text
     assert panel.settings().model == str(folder)
+    panel._parameters.method = MethodChoice.linear
+    assert panel.settings().model is None
     again = make_panel()
     assert again.ui.modelComboBox.findData(str(folder)) > 0
     (folder / "model.safetensors").write_bytes(b"spoilt")

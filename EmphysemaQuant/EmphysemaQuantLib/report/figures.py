@@ -110,8 +110,8 @@ def draw_histogram(axes: Any, measurement: Measurement) -> None:
     axes.axvline(measurement.threshold_hu, color="0.4", lw=0.8, ls="--")
     axes.set_xlim(*HISTOGRAM_SHOWN_HU)
     axes.set_xlabel("lung density (HU)", fontsize=7)
-    axes.set_ylabel("% of lung voxels per 5 HU", fontsize=7)
-    axes.set_title("Density histogram", fontsize=8)
+    axes.set_ylabel("% per 5 HU", fontsize=7)
+    axes.set_title("Density histogram, % of lung voxels", fontsize=8)
     _finish(axes)
 
 

@@ -1,9 +1,10 @@
-"""The report as one web page without outside references: pictures are embedded, nothing is loaded."""
+"""The report as one web page, on the screen and, printed, on one A4 page; pictures are embedded, nothing is loaded."""
 
 from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +13,19 @@ from markupsafe import Markup
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from KernelNormalizationLib.core.io.writing import atomic_path
 from KernelNormalizationLib.core.plain_text import printable_lines
 
 from ..core.results.measurement import Measurement
 from ..core.results.wording import VERDICT_WORDS
 from . import text
-from .figures import caption, draw_curve, draw_histogram, draw_view, grid_of, views
+from .figures import View, caption, draw_curve, draw_histogram, draw_view, grid_of, views
 from .tables import printed_clusters, printed_regions, printed_whole
 
+# Between the margins of an A4 page; letters then have the size that they are drawn with.
+PRINTED_WIDTH_INCHES = 7.3
+TITLE_INCHES = 0.25
+DOTS_PER_INCH = 180
 TEMPLATE = Path(__file__).with_name("page.html")
-
-
-def write_html(measurement: Measurement, path: Path, title: str) -> None:
-    """Write the page, whole or not at all."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(page(measurement, title), encoding="utf-8")
 
 
 def page(measurement: Measurement, title: str) -> str:
@@ -49,7 +47,8 @@ def page(measurement: Measurement, title: str) -> str:
         comparison_title=text.comparison_title(measurement),
         whole=printed_whole(measurement),
         clusters=printed_clusters(measurement),
-        plots=_plots(measurement),
+        histogram=_plot(draw_histogram, measurement),
+        curve=_plot(draw_curve, measurement),
         sheet=text.sheet(measurement),
         methods=text.methods(measurement),
         provenance=text.provenance(measurement),
@@ -65,26 +64,35 @@ def _finalized(value: object) -> object:
 def _pictures(measurement: Measurement) -> str:
     pictures = views(measurement)
     rows, columns = grid_of(pictures)
-    figure = _figure(10.2, 3.1 * rows if rows > 1 else 4.2)
+    width = PRINTED_WIDTH_INCHES / columns
+    heights = [
+        width * max(_height_over_width(view) for view, _, _ in pictures[row * columns :][:columns]) for row in range(rows)
+    ]
+    figure = _figure(PRINTED_WIDTH_INCHES, sum(heights) + TITLE_INCHES * rows)
+    grid = figure.add_gridspec(rows, columns, height_ratios=heights)
     for number, (view, title, raw) in enumerate(pictures):
-        draw_view(figure.add_subplot(rows, columns, number + 1), view, title, raw)
+        draw_view(figure.add_subplot(grid[divmod(number, columns)]), view, title, raw)
     return _embedded(figure)
 
 
-def _plots(measurement: Measurement) -> str:
-    figure = _figure(10.0, 2.6)
-    draw_histogram(figure.add_subplot(1, 2, 1), measurement)
-    draw_curve(figure.add_subplot(1, 2, 2), measurement)
+def _height_over_width(view: View) -> float:
+    rows, columns = view.hu.shape
+    return float(rows * view.aspect / columns)
+
+
+def _plot(draw: Callable[[Any, Measurement], None], measurement: Measurement) -> str:
+    figure = _figure(PRINTED_WIDTH_INCHES / 2, 1.5)
+    draw(figure.add_subplot(), measurement)
     return _embedded(figure)
 
 
-def _figure(width: float, height: float) -> Any:
+def _figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 
 
-def _embedded(figure: Any) -> str:
+def _embedded(figure: Figure) -> str:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130)
+    figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

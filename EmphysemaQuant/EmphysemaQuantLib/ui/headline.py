@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from KernelNormalizationLib.core.plain_text import for_html, shortened
 from KernelNormalizationLib.mrml.provenance import RESEARCH_USE_TEXT, isSynthetic
@@ -31,6 +31,7 @@ from ..mrml.volume_pairs import isReversed
 
 if TYPE_CHECKING:
     from ..core.indices.density import RegionIndices
+    from ..core.indices.prediction_interval import EIInterval
 
 REGIONS = {"whole": "Both lungs", "right": "Right", "left": "Left"}
 FIGURES = {
@@ -40,6 +41,21 @@ FIGURES = {
     "perc15_hu": ("Perc15", "HU", ".1f"),
     "mld_hu": ("MLD", "HU", ".1f"),
 }
+
+
+class Measured(Protocol):
+    """What the headline says of a volume."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def synthetic(self) -> bool: ...
+    @property
+    def interval(self) -> EIInterval | None: ...
+    @property
+    def indices(self) -> Sequence[RegionIndices]: ...
+    @property
+    def whole(self) -> RegionIndices: ...
 
 
 @dataclass(frozen=True)
@@ -62,7 +78,15 @@ class Headline:
     def of(cls, result: Measurement) -> Headline:
         """Headline of ``result``."""
         volumes = inReadingOrder(result)
-        return cls(_lines(result, volumes), _table(volumes), _details(result, volumes), _millilitres(result))
+        verdict = result.lung_mask.quality.verdict
+        return cls.ofVolumes(volumes, result.threshold_hu, verdict, _details(result, volumes), _millilitres(result))
+
+    @classmethod
+    def ofVolumes(
+        cls, volumes: Sequence[Measured], thresholdHu: float, verdict: str, details: str, millilitres: dict[str, float]
+    ) -> Headline:
+        """Headline of one or two volumes in reading order, measured now or read from a saved table."""
+        return cls(_lines(volumes, thresholdHu, verdict), _table(volumes), details, millilitres)
 
     @classmethod
     def fromLine(cls, line: str) -> Headline | None:
@@ -130,19 +154,19 @@ def _entry(segmentation: Any, style: SegmentStyle, name: str, headline: Headline
     return f'<span style="color:{code}">■</span> {for_html(name)}{amount}'
 
 
-def _lines(result: Measurement, volumes: Sequence[VolumeMeasurement]) -> str:
+def _lines(volumes: Sequence[Measured], thresholdHu: float, verdict: str) -> str:
     lines = [_large(volume) for volume in volumes]
     if len(volumes) == 2:
         delta = volumes[1].whole.ei_percent - volumes[0].whole.ei_percent
         lines.append(f"<b>ΔEI {delta:+.1f} percentage points</b>")
-    if result.threshold_hu != EMPHYSEMA_THRESHOLD_HU:
-        lines.append(f"<b>Threshold {result.threshold_hu:g} HU</b>")
-    if result.lung_mask.quality.verdict != "ok":
-        lines.append(f"<b>Lung mask: {result.lung_mask.quality.verdict}.</b> Read Details before using the numbers.")
+    if thresholdHu != EMPHYSEMA_THRESHOLD_HU:
+        lines.append(f"<b>Threshold {thresholdHu:g} HU</b>")
+    if verdict != "ok":
+        lines.append(f"<b>Lung mask: {for_html(verdict)}.</b> Read Details before using the numbers.")
     return "<br>".join(lines)
 
 
-def _large(volume: VolumeMeasurement) -> str:
+def _large(volume: Measured) -> str:
     name = volume.name.replace("(synthetic)", "").strip() if volume.synthetic else volume.name
     kind = "Synthetic" if volume.synthetic else "Original"
     interval = f"({interval_words(volume.interval)}) " if volume.interval is not None else ""
@@ -151,7 +175,7 @@ def _large(volume: VolumeMeasurement) -> str:
     return f'{figure} <span style="font-size:small">{beside}</span>'
 
 
-def _table(volumes: Sequence[VolumeMeasurement]) -> str:
+def _table(volumes: Sequence[Measured]) -> str:
     titles = "".join(f"<td align='right'><b>{name}</b> ({unit})</td>" for name, unit, _ in FIGURES.values())
     rows = [f"<tr><td></td>{titles}</tr>"]
     for entries in zip(*(volume.indices for volume in volumes), strict=True):
@@ -162,7 +186,7 @@ def _table(volumes: Sequence[VolumeMeasurement]) -> str:
     return f'<div style="font-size:small">{_columns(volumes)}{table}</div>'
 
 
-def _columns(volumes: Sequence[VolumeMeasurement]) -> str:
+def _columns(volumes: Sequence[Measured]) -> str:
     if len(volumes) == 1:
         return ""
     if volumes[1].synthetic and not volumes[0].synthetic:
@@ -183,6 +207,7 @@ def _details(result: Measurement, volumes: Sequence[VolumeMeasurement]) -> str:
         agreement = result.agreement
         lines.append(f"Dice {agreement.dice:.2f}. L1 in lungs {agreement.l1_lung_hu:.1f} HU.")
     lines.append(for_html(mask_sentence(result.lung_mask.quality)))
+    lines += [for_html(note) for note in result.lung_mask.notes]
     lines.append(airways_sentence(result.volume.airways_ml))
     lines.append(f"Threshold {result.threshold_hu:g} HU. {RESEARCH_USE_TEXT}")
     return "<br>".join(lines)

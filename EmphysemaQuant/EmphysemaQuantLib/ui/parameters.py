@@ -25,6 +25,31 @@ class OverlayChoice(enum.Enum):
         return self.value
 
 
+class LabelChoice(enum.Enum):
+    """What the numbers of a mask of one's own mean; all but the first are the command line's ``--mask-labels``."""
+
+    automatic = "Automatic: by name, or by what lies where"
+    lungmask = "lungmask: 1 right, 2 left, 3 airways"
+    left_right = "left-right: 1 left, 2 right, 3 airways"
+    lungmask_lobes = "lungmask-lobes: 1 LUL, 2 LLL, 3 RUL, 4 RML, 5 RLL"
+    lobes_right_first = "lobes-right-first: 1 RUL, 2 RML, 3 RLL, 4 LUL, 5 LLL"
+    totalsegmentator = "totalsegmentator: lobes 10 to 14, trachea 16"
+    totalsegmentator_v1 = "totalsegmentator-v1: lobes 13 to 17, trachea 43"
+    cip = "cip: 2 right, 3 left"
+    cip_lobes = "cip-lobes: lobes 4 to 8"
+    luna16 = "luna16: 4 right, 3 left, 5 trachea"
+    binary = "binary: one number, both lungs"
+
+    def label(self) -> str:
+        """Text shown to the user."""
+        return self.value
+
+    @property
+    def scheme(self) -> str | None:
+        """Name of the numbering; ``None`` finds out."""
+        return None if self is LabelChoice.automatic else self.name.replace("_", "-")
+
+
 @parameterNodeWrapper
 class EmphysemaParameters:
     """Choices and results of the Emphysema Quantification panel.
@@ -33,6 +58,7 @@ class EmphysemaParameters:
         volume: the volume to measure.
         comparedVolume: a second volume on the same grid, if any.
         maskSegmentation: segmentation whose lungs are used; none makes the lung mask automatically.
+        maskLabels: what the numbers of that mask mean.
         thresholdHu: HU below which a lung voxel counts as emphysema.
         showOverlay: whether lungs and emphysema are drawn in slice views.
         overlay: whose emphysema is drawn.
@@ -48,6 +74,7 @@ class EmphysemaParameters:
     volume: vtkMRMLScalarVolumeNode
     comparedVolume: vtkMRMLScalarVolumeNode
     maskSegmentation: vtkMRMLSegmentationNode
+    maskLabels: LabelChoice = LabelChoice.automatic
     thresholdHu: Annotated[float, WithinRange(-1000.0, -800.0)] = -950.0
     showOverlay: bool = True
     overlay: OverlayChoice = OverlayChoice.own

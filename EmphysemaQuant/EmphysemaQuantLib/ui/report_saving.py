@@ -1,4 +1,4 @@
-"""The report of the command line, written from the panel: a web page and a PDF beside each other."""
+"""The report of the command line, written from the panel: a web page and, where possible, a PDF beside each other."""
 
 from __future__ import annotations
 
@@ -38,3 +38,11 @@ def writeBeside(write: Write, result: Any, path: Path) -> tuple[Path, ...]:
     except OSError as error:
         raise InputError(f"{path.parent} cannot be written to ({error.strerror}); choose another folder.") from error
     return tuple(targets)
+
+
+def writtenWithoutPdf(files: tuple[Path, ...], reason: str | None) -> str:
+    """What the user reads when no PDF stands among ``files``: why, and that an older one shows an earlier result."""
+    older = files[0].with_suffix(".pdf")
+    if older in files or reason is None:
+        return ""
+    return f"{reason} The older {older.name} was not replaced and shows an earlier result." if older.exists() else reason

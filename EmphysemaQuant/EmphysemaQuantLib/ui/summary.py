@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from KernelNormalizationLib.mrml.provenance import RESEARCH_USE_TEXT
 
@@ -48,16 +50,24 @@ class Summary:
 def asText(result: Measurement) -> str:
     """A table in plain text."""
     lines = [f"Emphysema quantification, threshold {result.threshold_hu:g} HU", RESEARCH_USE_TEXT, ""]
-    for volume in result.volumes:
+    lines += volumeLines(result.volumes)
+    spoken = [*interval_sentences(result.volumes), *agreement_sentences(result.agreement)]
+    lines += [*spoken, airways_sentence(result.volume.airways_ml), mask_sentence(result.lung_mask.quality)]
+    lines += result.lung_mask.notes
+    return "\n".join(lines) + "\n"
+
+
+def volumeLines(volumes: Sequence[Any]) -> list[str]:
+    """The main indices of each volume in plain text, a line a region."""
+    lines = []
+    for volume in volumes:
         lines.append(shown_name(volume))
         lines.append("  " + "region".ljust(18) + "".join(label.rjust(13) for label, _, _ in SHOWN_INDICES))
         for entry in volume.indices:
             values = "".join(format(getattr(entry, field), form).rjust(13) for _, field, form in SHOWN_INDICES)
             lines.append("  " + entry.region.ljust(18) + values)
         lines.append("")
-    spoken = [*interval_sentences(result.volumes), *agreement_sentences(result.agreement)]
-    lines += [*spoken, airways_sentence(result.volume.airways_ml), mask_sentence(result.lung_mask.quality)]
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def asCsv(result: Measurement) -> str:

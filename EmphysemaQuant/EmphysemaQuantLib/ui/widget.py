@@ -19,11 +19,13 @@ from KernelNormalizationLib.ui.module_panel import ParameterLogic
 
 from ..core.results.measurement import Measurement
 from ..logic import Measured, OutputNodes
+from ..mrml.numbered_masks import SuppliedMask
 from ..mrml.segments import EMPHYSEMA, VOLUME_REFERENCE_ROLE
 from .headline import Headline, legend, previewLegend
-from .parameters import EmphysemaParameters, OverlayChoice
-from .report_saving import SUFFIXES, writeBeside
+from .parameters import EmphysemaParameters, LabelChoice, OverlayChoice
+from .report_saving import SUFFIXES, writeBeside, writtenWithoutPdf
 from .review_panel import ReviewPanel, singleShotTimer
+from .saved_results import savedHeadline, savedSummary
 from .shortcuts import Shortcuts, isModuleOpen
 from .summary import Summary
 
@@ -36,13 +38,16 @@ class Logic(ParameterLogic, Protocol):
     """What the panel needs of the module's logic."""
 
     def prepare(
-        self, volumeNode: Any, comparedNode: Any, maskNode: Any, thresholdHu: float
+        self, volumeNode: Any, comparedNode: Any, maskNode: SuppliedMask | None, thresholdHu: float
     ) -> Callable[[Progress], Measured]: ...
     def show(self, measured: Measured, volumeNode: Any, outputs: OutputNodes) -> OutputNodes: ...
     def partnerOf(self, volumeNode: Any) -> Any | None: ...
     def preferredVolume(self) -> Any | None: ...
     def missingForReport(self) -> list[str]: ...
     def writeReport(self, result: Measurement, folder: Path) -> dict[str, Path]: ...
+
+    @staticmethod
+    def whyNoPdf() -> str | None: ...
 
 
 class EmphysemaPanel(ReviewPanel):
@@ -138,11 +143,12 @@ class EmphysemaPanel(ReviewPanel):
         pair = None not in (self.chosen("volume"), self.chosen("comparedVolume"))
         self.ui.sideBySideButton.enabled = self.ui.swapButton.enabled = pair
         summary = self._summary
-        self.showHeadline(Headline.fromLine(parameters.headline))
+        self.showHeadline(self._headline)
         self.ui.copyButton.enabled = self.ui.saveReportButton.enabled = summary is not None
         self.ui.jumpEmphysemaButton.enabled = self.segmentOf(EMPHYSEMA) is not None
         self.ui.jumpDifferenceButton.enabled = self.ui.overlayComboBox.enabled = self.hasChange
         self.ui.histogramButton.enabled = self.chosen("chart") is not None
+        self.ui.maskLabelsComboBox.enabled = self.chosen("maskSegmentation") is not None
         self.ui.tableView.setMRMLTableNode(self.chosen("table"))
         self.showSegmentation()
 
@@ -157,7 +163,7 @@ class EmphysemaPanel(ReviewPanel):
     def showLegend(self) -> None:
         """Say what the colours in the views mean now."""
         node, parameters = self.chosen("segmentation"), self._parameters
-        headline = Headline.fromLine(parameters.headline) if parameters is not None else None
+        headline = self._headline
         if headline is None or node is None:
             self.ui.legendLabel.text = ""
         elif self.preview.shown:
@@ -184,7 +190,7 @@ class EmphysemaPanel(ReviewPanel):
             self.setStatus("")
             parameters.summary = parameters.headline = ""
             if self.chosen("maskSegmentation") is shown:
-                parameters.maskSegmentation = None
+                parameters.maskSegmentation, parameters.maskLabels = None, LabelChoice.automatic
             if left:
                 parameters.comparedVolume = None
             parameters.segmentation = parameters.table = parameters.chart = None
@@ -208,7 +214,13 @@ class EmphysemaPanel(ReviewPanel):
 
     @property
     def _summary(self) -> Summary | None:
-        return Summary.fromLine(self._parameters.summary)
+        return Summary.fromLine(self._parameters.summary) or savedSummary(self.chosen("table"))
+
+    @property
+    def _headline(self) -> Headline | None:
+        if self._parameters is None:
+            return None
+        return Headline.fromLine(self._parameters.headline) or savedHeadline(self.chosen("table"))
 
     # ---- computing
 
@@ -223,9 +235,10 @@ class EmphysemaPanel(ReviewPanel):
         self._forgetTimer.stop()
         parameters = self._parameters
         volume = self.chosen("volume")
-        nodes = (volume, self.chosen("comparedVolume"), self.chosen("maskSegmentation"))
+        maskNode = self.chosen("maskSegmentation")
+        mask = None if maskNode is None else SuppliedMask(maskNode, parameters.maskLabels.scheme)
         try:
-            work = self.logic.prepare(*nodes, parameters.thresholdHu)
+            work = self.logic.prepare(volume, self.chosen("comparedVolume"), mask, parameters.thresholdHu)
         except CTKernelError as error:
             self.setStatus(str(error), error=True)
             return
@@ -278,7 +291,7 @@ class EmphysemaPanel(ReviewPanel):
         wasModified = parameters.parameterNode.StartModify()
         parameters.segmentation, parameters.table, parameters.chart = outputs.segmentation, outputs.table, outputs.chart
         # The lungs just made are the ones to edit and to use next time.
-        parameters.maskSegmentation = outputs.segmentation
+        parameters.maskSegmentation, parameters.maskLabels = outputs.segmentation, LabelChoice.automatic
         parameters.summary = Summary.of(result).asLine()
         parameters.headline = Headline.of(result).asLine()
         parameters.parameterNode.EndModify(wasModified)
@@ -345,7 +358,8 @@ class EmphysemaPanel(ReviewPanel):
 
     def _reportWritten(self, files: tuple[Path, ...] | None, error: BaseException | None) -> None:
         if files is not None:
-            self.setStatus(_("Report written to {names}.").format(names=" and ".join(file.name for file in files)))
+            written = _("Report written to {names}.").format(names=" and ".join(file.name for file in files))
+            self.setStatus(" ".join(part for part in (written, writtenWithoutPdf(files, self.logic.whyNoPdf())) if part))
         else:
             self.setStatus(_("The report was not written: {error}").format(error=error), error=True)
 

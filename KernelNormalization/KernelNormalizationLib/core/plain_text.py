@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
-from collections.abc import Container
 
 # A tag longer than this is no name of anything; the rest is cut.
 LONGEST = 200
@@ -42,19 +41,6 @@ def quoted(text: object, longest: int = 40) -> str:
 def for_html(text: object) -> str:
     """Safe in the text and in the quoted attributes of a web page or a rich-text widget."""
     return html.escape(printable_lines(text), quote=True)
-
-
-def for_pdf(text: object, glyphs: Container[int] | None = None) -> str:
-    """Safe for matplotlib, which reads text between two dollar signs as a formula.
-
-    Args:
-        text: one or several lines.
-        glyphs: code points that the font can draw; others become "?" (the web page shows them).
-    """
-    lines = printable_lines(text).replace("$", r"\$")
-    if glyphs is None:
-        return lines
-    return "".join(c if c == "\n" or ord(c) in glyphs else "?" for c in lines)
 
 
 def for_csv(text: object) -> str:

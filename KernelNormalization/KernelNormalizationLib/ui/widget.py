@@ -247,7 +247,9 @@ class NormalizationPanel(ModulePanel):
     def settings(self) -> Settings:
         """The user's choices."""
         parameters = self._parameters
-        return Settings(parameters.method.name, parameters.model or None, parameters.device.name, parameters.kernel.name)
+        # the other methods have no model: their list is disabled, and keeps what was chosen for the network
+        model = parameters.model if parameters.method.name == "unet" else ""
+        return Settings(parameters.method.name, model or None, parameters.device.name, parameters.kernel.name)
 
     def onNormalizeOrCancel(self) -> None:
         """The button: start a run, or cancel the one that runs."""

@@ -72,6 +72,8 @@ def supplied_mask(right: BoolArray, left: BoolArray, airways: BoolArray | None =
 def _judged(volume: CTVolume, lung_mask: LungMask) -> LungMask:
     from ..lungs.supplied_mask import judge_supplied
 
+    if lung_mask.notes:
+        return lung_mask  # of numbers, which were judged when they were read
     if lung_mask.labels.shape != volume.shape or not lung_mask.labels.any():
         return lung_mask  # refused where it is measured
     quality = judge_supplied(volume, lung_mask.labels)

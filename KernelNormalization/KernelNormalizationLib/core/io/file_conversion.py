@@ -12,7 +12,7 @@ from ..errors import InputError
 from ..kernels.noise_sharpness import estimate_sharpness
 from ..kernels.told_kernel import parse_told_kernel, with_told_kernel
 from ..methods.protocol import Method, NormalizationResult
-from ..methods.registry import create_normalizer
+from ..methods.registry import create_normalizer, refuse_unused_model
 from ..network.backends import Device
 from ..progress import Progress, ProgressTracker
 from ..suitability import kernel_contradiction
@@ -109,12 +109,6 @@ def write_result(result: NormalizationResult, path: Path, more_record: Mapping[s
         write_volume(result.volume, private / path.name, path)
         write_json(record, private / beside.name)
     return record
-
-
-def refuse_unused_model(method: Method, model: str | Path | None) -> None:
-    """Raise :class:`InputError` for a model that the method would silently ignore."""
-    if model is not None and method != "unet":
-        raise InputError(f"The method {method} uses no network, so the model {str(model)!r} would be ignored; leave it out.")
 
 
 def provenance_path(volume_path: str | Path) -> Path:

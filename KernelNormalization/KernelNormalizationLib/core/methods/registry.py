@@ -24,15 +24,16 @@ def create_normalizer(method: Method, *, model: str | Path | None = None, device
 
     Args:
         method: one of :data:`METHODS`.
-        model: identifier or folder, for ``unet`` (the other methods use none); default: the one the product names so.
+        model: identifier or folder, for ``unet`` only; default: the one the product names so.
         device: where the network computes.
 
     Raises:
-        InputError: no such method, model or device; the message names those there are.
+        InputError: no such method, model or device (the message names those there are), or a model for a method without one.
         ModelError: the model cannot be used.
     """
     if method not in METHODS:
         raise InputError(f"There is no method {method!r}; choose one of {', '.join(METHODS)}.")
+    refuse_unused_model(method, model)
     if method == "unet":
         return UNetNormalizer(load_model(model), device)
     computations = {
@@ -42,3 +43,9 @@ def create_normalizer(method: Method, *, model: str | Path | None = None, device
         "linear": linear_transfer,
     }
     return FilterNormalizer(method, computations[method])
+
+
+def refuse_unused_model(method: Method, model: str | Path | None) -> None:
+    """Raise :class:`InputError` for a model that the method would silently ignore."""
+    if model is not None and method != "unet":
+        raise InputError(f"The method {method} uses no network, so the model {str(model)!r} would be ignored; leave it out.")
