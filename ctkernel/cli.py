@@ -40,9 +40,8 @@ from .quantification_files import (
     METRICS_CSV,
     METRICS_JSON,
     SEGMENTATION,
-    json_record,
     lung_mask_for,
-    read_provenance,
+    records_of,
     result_lines,
     write_measurement,
 )
@@ -117,17 +116,16 @@ def quantify_scan(options: argparse.Namespace) -> None:
     read = {read_volume(options.scan, options.series): options.scan}
     if options.compare is not None:
         read[read_second_volume(options.compare, options.compare_series, options.scan, options.series)] = options.compare
-    provenance = {volume: read_provenance(path) for volume, path in read.items() if volume.synthetic}
+    provenance = records_of(read)
     with cancellable(options.json) as progress:
         lung_mask = lung_mask_for(list(read), options.mask, progress, options.mask_labels)
         require_usable(lung_mask.quality)
         measurement = measure(list(read), lung_mask, settings, provenance, progress)
         with whole_set(options.out, SET_NAMES) as private:
-            write_measurement(measurement, private)
-            if options.report:
-                write_report(measurement, private)
+            reports = [path.name for path in write_report(measurement, private).values()] if options.report else []
+            record = write_measurement(measurement, private, reports)
     if options.json:
-        print_json(json_record(measurement))
+        print_json(record)
         return
     mask_lines = [airways_sentence(measurement.volume.airways_ml), mask_sentence(lung_mask.quality), *lung_mask.notes]
     print_lines([*result_lines(measurement), *mask_lines, f"Files: {options.out}", RESEARCH_USE])

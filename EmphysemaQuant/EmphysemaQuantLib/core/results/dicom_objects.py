@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +21,8 @@ from KernelNormalizationLib.core.methods.protocol import TARGET_KERNEL
 from ..indices.density import RegionIndices
 from ..indices.regions import LOBE_NAMES
 from ..lungs.left_right import LEFT, RIGHT
-from ..lungs.segmentation import LungMask
+from ..lungs.segmentation import LungMask, MaskOrigin
 
-MaskOrigin = Literal["automatic", "supplied"]
 # Codes that DICOM and SNOMED lack; a scheme that starts with 99 is private (PS3.16, 8.2).
 PRIVATE_SCHEME = "99CTKN"
 RESEARCH_ONLY = "research only"
