@@ -45,6 +45,7 @@ from .quantification_files import (
     result_lines,
     write_measurement,
 )
+from .verification.command import add_verify
 
 DESCRIPTION = f"""Turn a sharp-kernel chest CT (such as Siemens B80f or B70f) into the smooth-kernel (B20f) volume on which
 emphysema is measured, and measure it. {RESEARCH_USE}"""
@@ -54,7 +55,7 @@ SCAN_HELP = "scan: a DICOM folder, one DICOM file of the series, or a .nrrd, .ni
 # Files of one quantification, which are written together.
 SET_NAMES = (SEGMENTATION, METRICS_JSON, METRICS_CSV, PDF_NAME, HTML_NAME)
 
-Command = Callable[[argparse.Namespace], None]
+Command = Callable[[argparse.Namespace], int | None]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -229,6 +230,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_quantify(commands, common)
     _add_change(commands, common)
     add_export(commands, common)
+    add_verify(commands, common)
     describe_parser = commands.add_parser("info", parents=[common], help="say what a scan is and whether it can be normalized")
     describe_parser.add_argument("scan", type=Path, help=SCAN_HELP)
     _add_kernel(describe_parser)
