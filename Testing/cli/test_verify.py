@@ -17,6 +17,7 @@ from ctkernel.cli import main
 from ctkernel.verification.normalization import OTHER_BACKEND_HU, SAME_COMPUTATION_HU, tolerance_hu
 from KernelNormalizationLib.core.io.reading import read_volume
 from KernelNormalizationLib.core.io.writing import write_volume
+from KernelNormalizationLib.core.network.model_folder import default_model, models_folder
 from KernelNormalizationLib.core.provenance.manifest import sealed
 from KernelNormalizationLib.core.simulated_chest import SamplePair
 
@@ -215,7 +216,7 @@ def test_another_model_is_told_before_anything_is_computed(
     scan: Path, tmp_path_factory: pytest.TempPathFactory, capsys: Capture
 ) -> None:
     folder = tmp_path_factory.mktemp("model")
-    one, other = make_model(folder / "one"), make_model(folder / "other", residual=False)
+    one, other = make_model(folder / "one"), models_folder() / default_model()
     out = folder / "smooth.nrrd"
     assert main(["normalize", str(scan), str(out), "--model", str(one), "--device", "cpu"]) == 0
     record = folder / "smooth.provenance.json"
