@@ -16,9 +16,9 @@ from EmphysemaQuantLib.core.lungs.supplied_mask import mask_from_labels
 from EmphysemaQuantLib.core.results import measurement
 from EmphysemaQuantLib.core.results.measurement import Measurement, MeasurementSettings
 from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.io.file_conversion import provenance_path
+from KernelNormalizationLib.core.io.file_conversion import write_result
 from KernelNormalizationLib.core.io.reading import read_volume
-from KernelNormalizationLib.core.io.writing import write_json, write_volume
+from KernelNormalizationLib.core.io.writing import write_volume
 from KernelNormalizationLib.core.kernels.told_kernel import with_told_kernel
 from KernelNormalizationLib.core.methods.protocol import Method, NormalizationResult
 from KernelNormalizationLib.core.methods.registry import create_normalizer, refuse_unused_model
@@ -236,8 +236,7 @@ def write(content: CTVolume | NormalizationResult | Measurement, path: str | Pat
     if isinstance(content, CTVolume):
         write_volume(content, target)
     elif isinstance(content, NormalizationResult):
-        write_volume(content.volume, target)
-        write_json(content.record, provenance_path(target))
+        write_result(content, target)
     elif isinstance(content, Measurement):
         _write_measurement(content, target, report)
     else:
@@ -252,9 +251,8 @@ def _write_measurement(content: Measurement, folder: Path, report: bool) -> None
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; a measurement is written to a folder.")
     folder.mkdir(parents=True, exist_ok=True)
-    write_measurement(content, folder)
-    if report:
-        write_report(content, folder)
+    reports = [path.name for path in write_report(content, folder).values()] if report else []
+    write_measurement(content, folder, reports)
 
 
 def _volume(source: Source) -> CTVolume:

@@ -40,12 +40,12 @@ from .quantification_files import (
     METRICS_CSV,
     METRICS_JSON,
     SEGMENTATION,
-    json_record,
     lung_mask_for,
-    read_provenance,
+    records_of,
     result_lines,
     write_measurement,
 )
+from .verification.command import add_verify
 
 DESCRIPTION = f"""Turn a sharp-kernel chest CT (such as Siemens B80f or B70f) into the smooth-kernel (B20f) volume on which
 emphysema is measured, and measure it. {RESEARCH_USE}"""
@@ -55,7 +55,7 @@ SCAN_HELP = "scan: a DICOM folder, one DICOM file of the series, or a .nrrd, .ni
 # Files of one quantification, which are written together.
 SET_NAMES = (SEGMENTATION, METRICS_JSON, METRICS_CSV, PDF_NAME, HTML_NAME)
 
-Command = Callable[[argparse.Namespace], None]
+Command = Callable[[argparse.Namespace], int | None]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -117,17 +117,16 @@ def quantify_scan(options: argparse.Namespace) -> None:
     read = {read_volume(options.scan, options.series): options.scan}
     if options.compare is not None:
         read[read_second_volume(options.compare, options.compare_series, options.scan, options.series)] = options.compare
-    provenance = {volume: read_provenance(path) for volume, path in read.items() if volume.synthetic}
+    provenance = records_of(read)
     with cancellable(options.json) as progress:
         lung_mask = lung_mask_for(list(read), options.mask, progress, options.mask_labels)
         require_usable(lung_mask.quality)
         measurement = measure(list(read), lung_mask, settings, provenance, progress)
         with whole_set(options.out, SET_NAMES) as private:
-            write_measurement(measurement, private)
-            if options.report:
-                write_report(measurement, private)
+            reports = [path.name for path in write_report(measurement, private).values()] if options.report else []
+            record = write_measurement(measurement, private, reports)
     if options.json:
-        print_json(json_record(measurement))
+        print_json(record)
         return
     mask_lines = [airways_sentence(measurement.volume.airways_ml), mask_sentence(lung_mask.quality), *lung_mask.notes]
     print_lines([*result_lines(measurement), *mask_lines, *_without_pdf(options), f"Files: {options.out}", RESEARCH_USE])
@@ -236,6 +235,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_quantify(commands, common)
     _add_change(commands, common)
     add_export(commands, common)
+    add_verify(commands, common)
     describe_parser = commands.add_parser("info", parents=[common], help="say what a scan is and whether it can be normalized")
     describe_parser.add_argument("scan", type=Path, help=SCAN_HELP)
     _add_kernel(describe_parser)

@@ -76,11 +76,11 @@ def run_command(command: Callable[[], Any], as_json: bool) -> int:
     """Run ``command``; turn what it raises into a message on standard error and an exit code.
 
     Args:
-        command: does the work.
+        command: does the work; may return an exit code.
         as_json: print the error as JSON on standard output too, for machines.
     """
     try:
-        command()
+        code = command()
     except Cancelled as error:
         return _report(error, "cancelled", CANCELLED, as_json)
     except (InputError, LungNotFoundError, ModelError) as error:
@@ -89,7 +89,7 @@ def run_command(command: Callable[[], Any], as_json: bool) -> int:
         return _report(Cancelled("Cancelled with Ctrl+C."), "cancelled", CANCELLED, as_json)
     except (CTKernelError, OSError, MemoryError) as error:
         return _report(error, "failure", FAILURE, as_json)
-    return OK
+    return code if isinstance(code, int) else OK
 
 
 class PlainFormatter(logging.Formatter):

@@ -8,13 +8,14 @@ from typing import Any
 
 from EmphysemaQuantLib.core.results.measurement import measure, segment
 from KernelNormalizationLib.core.errors import RESEARCH_USE
-from KernelNormalizationLib.core.io.file_conversion import provenance_path
+from KernelNormalizationLib.core.io.file_conversion import provenance_path, write_into_set
 from KernelNormalizationLib.core.io.reading import read_volume
 from KernelNormalizationLib.core.io.whole_sets import whole_set
-from KernelNormalizationLib.core.io.writing import write_json, write_volume
+from KernelNormalizationLib.core.io.writing import write_json
 from KernelNormalizationLib.core.methods.registry import create_normalizer
 from KernelNormalizationLib.core.network.backends import Device
 from KernelNormalizationLib.core.progress import Progress
+from KernelNormalizationLib.core.provenance.manifest import sealed
 from KernelNormalizationLib.core.simulated_chest import make_sample
 from KernelNormalizationLib.core.volume import CTVolume
 
@@ -52,9 +53,8 @@ def run_demo(scan: Path | None, folder: Path, series: str | None, device: Device
         metrics = write_measurement(measurement, private)
         if sample is not None:
             metrics["simulated_truth"] = _truth(sample.smooth, sample.true_ei_percent, sample.lungs)
-            write_json(metrics, private / METRICS_JSON)
-        write_volume(result.volume, private / NORMALIZED, folder / NORMALIZED)
-        write_json(result.record, provenance_path(private / NORMALIZED))
+            write_json(sealed(metrics), private / METRICS_JSON)
+        write_into_set(result, private / NORMALIZED, provenance_path(private / NORMALIZED).name, folder / NORMALIZED)
         draw_comparison(measurement, private / FIGURE)
     notes = [f"Note: {reason}" for reason in (*result.record["warnings"], *lung_mask.quality.reasons)]
     return DemoOutcome(metrics, [*result_lines(measurement), *_truth_lines(metrics), *notes, f"Files: {folder}", RESEARCH_USE])

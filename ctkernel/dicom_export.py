@@ -19,6 +19,7 @@ from EmphysemaQuantLib.core.results.dicom_objects import (
     segmentation_object,
 )
 from KernelNormalizationLib.core.errors import RESEARCH_USE, InputError
+from KernelNormalizationLib.core.io.dicom_derived import manifest_of
 from KernelNormalizationLib.core.io.dicom_export import ExportedSeries, export_series, staged_folder, stored_hu
 from KernelNormalizationLib.core.io.dicom_series import find_series, pick_series, read_header
 from KernelNormalizationLib.core.io.file_conversion import provenance_path
@@ -176,7 +177,7 @@ def _write_measurement(
 ) -> dict[str, Any]:
     lung_mask = lung_mask_for([volume], options.mask, progress)
     regions, threshold = measured_regions(volume, lung_mask, options.threshold, options.results)
-    maker = Maker(VERSION, "automatic" if options.mask is None else "supplied")
+    maker = Maker(VERSION, lung_mask.origin, manifest_of(written.headers[0]))
     emphysema = emphysema_mask(volume.hu, lung_mask.mask, threshold)
     segmentation = segmentation_object(written.headers, lung_mask, emphysema, threshold, maker)
     report = report_object(written.headers, segmentation, regions, maker)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from EmphysemaQuantLib.core.lungs.quality_verdict import require_usable
 from EmphysemaQuantLib.core.lungs.segmentation import LungMask
 from EmphysemaQuantLib.core.lungs.slicer_segmentation import write_segmentation
 from EmphysemaQuantLib.core.results.acquisition_sheet import sharp_kernel_warning
+from EmphysemaQuantLib.core.results.manifest import measurement_manifest
 from EmphysemaQuantLib.core.results.measurement import Measurement, VolumeMeasurement, original_first, segment
 from EmphysemaQuantLib.core.results.table import csv_text, measurement_rows
 from EmphysemaQuantLib.core.results.wording import SHOWN_INDICES, agreement_sentences, interval_sentences, shown_name
@@ -23,10 +24,20 @@ from KernelNormalizationLib.core.io.json_file import read_json
 from KernelNormalizationLib.core.io.whole_sets import finish_interrupted
 from KernelNormalizationLib.core.io.writing import atomic_path, write_json
 from KernelNormalizationLib.core.progress import Progress
+from KernelNormalizationLib.core.provenance.hashes import voxels_sha256
+from KernelNormalizationLib.core.provenance.manifest import (
+    file_hashes,
+    recorded_voxels,
+    require_known_schema,
+    require_record_of,
+    require_unchanged,
+    sealed,
+)
 from KernelNormalizationLib.core.volume import CTVolume
 
 from .console import table
 
+MANIFEST_KEY = "manifest"  # of metrics.json: how the numbers came about
 SEGMENTATION, METRICS_JSON, METRICS_CSV = "emphysema.seg.nrrd", "metrics.json", "metrics.csv"
 
 
@@ -53,7 +64,7 @@ def read_provenance(volume_path: Path) -> dict[str, Any]:
     """The provenance record beside a volume file, empty when there is none.
 
     Raises:
-        InputError: there is one, and it is damaged.
+        InputError: there is one, and it is damaged, was changed, or is of a later version of this software.
     """
     finish_interrupted(volume_path.parent)
     path = provenance_path(volume_path)
@@ -65,19 +76,45 @@ def read_provenance(volume_path: Path) -> dict[str, Any]:
         raise InputError(f"{error} Without it the volume's origin is unknown: normalize again.") from error
     if not isinstance(record, dict):
         raise InputError(f"{path} holds no provenance record; normalize again, or move it away.")
+    require_known_schema(record, path.name)
+    require_unchanged(record, path.name)
     return record
 
 
-def write_measurement(measurement: Measurement, folder: Path) -> dict[str, Any]:
-    """Write segmentation, ``metrics.json`` and ``metrics.csv``.
+def records_of(volumes: Mapping[CTVolume, Path]) -> dict[CTVolume, dict[str, Any]]:
+    """The provenance record of every synthetic volume; empty where there is none.
+
+    Args:
+        volumes: volume -> file or folder that it was read from.
+
+    Raises:
+        InputError: a record is damaged, was changed or describes other voxels; or a volume has lost its mark as synthetic.
+    """
+    found = {}
+    for volume, path in volumes.items():
+        record = read_provenance(path)
+        if volume.synthetic:
+            require_record_of(volume, record)
+            found[volume] = record
+        elif record.get("synthetic") and recorded_voxels(record) == voxels_sha256(volume.hu):
+            raise InputError(
+                f"{path.name} holds a synthetic volume, as the record beside it shows, but its header no longer says so: "
+                "another program wrote it anew. Normalize again, and use that file."
+            )
+    return found
+
+
+def write_measurement(measurement: Measurement, folder: Path, reports: Sequence[str] = ()) -> dict[str, Any]:
+    """Write segmentation, ``metrics.csv`` and, last, ``metrics.json`` with the hashes of all files of the set.
 
     Args:
         measurement: what was measured.
         folder: existing folder to write to; the segmentation shows the emphysema of the last volume (the synthetic one of a
             pair with an original).
+        reports: names of the report's files, which lie in ``folder`` already.
 
     Returns:
-        What ``metrics.json`` holds, :func:`json_record`.
+        What ``metrics.json`` holds: :func:`json_record` and, as ``manifest``, how it came about.
 
     Raises:
         InputError: the folder does not exist.
@@ -88,10 +125,12 @@ def write_measurement(measurement: Measurement, folder: Path) -> dict[str, Any]:
     require_usable(measurement.lung_mask.quality)
     last = measurement.volumes[-1]
     write_segmentation(folder / SEGMENTATION, last.ct.geometry, measurement.lung_mask, last.emphysema)
-    record = json_record(measurement)
-    write_json(record, folder / METRICS_JSON)
     with atomic_path(folder / METRICS_CSV) as temporary:
         temporary.write_text(csv_text(measurement_rows(measurement)), encoding="utf-8")
+    manifest = measurement_manifest(measurement)
+    manifest["files"] = file_hashes(folder, (SEGMENTATION, METRICS_CSV, *reports))
+    record = sealed({**json_record(measurement), MANIFEST_KEY: manifest})
+    write_json(record, folder / METRICS_JSON)
     return record
 
 

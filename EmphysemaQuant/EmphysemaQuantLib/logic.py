@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ import slicer
 
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.progress import Progress, ProgressTracker
+from KernelNormalizationLib.core.provenance.manifest import sealed
 from KernelNormalizationLib.mrml import provenance
 from KernelNormalizationLib.mrml.volumes import TagReader, databaseTagReader, deferredRecord, deferredVolume, whyNotCt
 
 from .core.indices.emphysema_mask import EMPHYSEMA_THRESHOLD_HU
+from .core.results.manifest import measurement_manifest
 from .core.results.measurement import Measurement, with_provenance
 from .core.results.quantification import quantify
 from .mrml.numbered_masks import SuppliedMask, deferredSuppliedMask
@@ -54,12 +57,14 @@ class Measured:
         labelmaps: role -> vtkOrientedImageData of its segments.
         volumeId: ID of the node that was measured first, the original of a pair.
         comparedId: ID of the second volume node, if there is one.
+        manifest: how the result came about; empty for a result that nobody described.
     """
 
     result: Measurement
     labelmaps: dict[str, Any]
     volumeId: str | None = None
     comparedId: str | None = None
+    manifest: dict[str, Any] = field(default_factory=dict)
 
 
 class EmphysemaLogic:
@@ -135,7 +140,9 @@ class EmphysemaLogic:
             mask = lungs(volumes[0]) if lungs is not None else None
             result = self._compute(volumes[0], second, mask, thresholdHu, progress)
             result = with_provenance(result, {ct: record() for ct, record in zip(volumes, records, strict=True)})
-            return Measured(result, labelmaps(result, ijkToRas), volumeId, comparedId)
+            # hashing takes a while on large volumes, so it is done here, where no window waits
+            manifest = dict(measurement_manifest(result))
+            return Measured(result, labelmaps(result, ijkToRas), volumeId, comparedId, manifest)
 
         return work
 
@@ -225,6 +232,8 @@ class EmphysemaLogic:
             writeIndices(shown.table, result)
             shown.table.SetNodeReferenceID(VOLUME_REFERENCE_ROLE, volumeNode.GetID())
             writeHistogram(shown.chart, result)
+            for node in (shown.segmentation, shown.table):
+                node.SetAttribute(provenance.RECORD, json.dumps(sealed(measured.manifest), sort_keys=True))
         except Exception:
             self.remove(made)
             raise

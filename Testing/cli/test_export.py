@@ -18,8 +18,10 @@ from core.dicomseries import write_series
 from ctkernel.cli import main
 from EmphysemaQuantLib.core.indices.emphysema_mask import emphysema_mask
 from EmphysemaQuantLib.core.lungs.mask_files import read_mask
+from KernelNormalizationLib.core.io.dicom_derived import manifest_of
 from KernelNormalizationLib.core.io.dicom_export import is_synthetic_header
 from KernelNormalizationLib.core.io.reading import read_volume
+from KernelNormalizationLib.core.io.writing import write_volume
 from KernelNormalizationLib.core.simulated_chest import make_sample
 
 hd = pytest.importorskip("highdicom", reason="highdicom (the extra dicom) is not installed")
@@ -198,3 +200,27 @@ def test_an_independent_validator_finds_scan_and_export_consistent(files: Files,
     paths = [str(p) for p in [*files.source.iterdir(), *everything.rglob("*.dcm")]]
     found = subprocess.run(["dcentvfy", *paths], capture_output=True, text=True, check=False)
     assert [line for line in (found.stdout + found.stderr).splitlines() if line.startswith("Error")] == []
+
+
+def test_the_whole_record_travels_in_the_images_and_the_model_s_hash_in_all_objects(files: Files, everything: Path) -> None:
+    record = json.loads((files.synthetic.parent / "smooth.provenance.json").read_text())
+    image = pydicom.dcmread(everything / "ct" / "ct_0012.dcm")
+    assert manifest_of(image) == record
+    image.remove_private_tags()
+    assert manifest_of(image) is None
+    for path in (everything / "ct" / "ct_0012.dcm", everything / "segmentation.dcm", everything / "report.dcm"):
+        item = pydicom.dcmread(path).ContributingEquipmentSequence[-1]
+        assert item.Manufacturer == "CTKernelNormalization"
+        assert item.ManufacturerModelName == "method linear"
+        assert f"voxels SHA-256 {record['output']['voxels_sha256'][:12]}" in item.ContributionDescription
+
+
+def test_a_volume_that_was_changed_after_its_record_is_not_exported(
+    files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    volume = read_volume(files.synthetic)
+    write_volume(volume.with_hu(volume.hu + np.float32(1.0), name="smooth", synthetic=True), tmp_path / "smooth.nrrd")
+    shutil.copy(files.synthetic.parent / "smooth.provenance.json", tmp_path)
+    assert main(["export", str(files.source), str(tmp_path / "smooth.nrrd"), "--out", str(tmp_path / "out")]) == 2
+    assert "describes other voxels than the volume has" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

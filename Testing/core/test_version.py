@@ -8,7 +8,7 @@ from pathlib import Path
 from setuptools.config.pyprojecttoml import read_configuration
 
 from KernelNormalizationLib.core import version
-from KernelNormalizationLib.core.methods import result
+from KernelNormalizationLib.core.provenance.manifest import new_manifest
 
 PROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
 
@@ -19,4 +19,4 @@ def test_the_package_takes_its_version_from_the_code() -> None:
 
 
 def test_the_provenance_states_the_same_version() -> None:
-    assert result.VERSION is version.VERSION
+    assert new_manifest("normalization")["version"] == version.VERSION

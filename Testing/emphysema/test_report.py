@@ -20,6 +20,7 @@ from EmphysemaQuantLib.report.tables import printed_whole
 from EmphysemaQuantLib.report.text import headline, verdicts
 from EmphysemaQuantLib.report.writing import write_report
 from KernelNormalizationLib.core.errors import RESEARCH_USE, InputError
+from KernelNormalizationLib.core.provenance.hashes import voxels_sha256
 
 
 def page(measurement: Measurement, title: str | None = None) -> str:
@@ -164,3 +165,10 @@ def test_a_normalized_volume_alone_is_called_normalized(pair):
     assert [volume.kind for volume in alone.volumes] == ["normalized"]
     assert "synthetic B20f" in headline(alone)
     assert measurement_rows(alone)[0]["kind"] == "normalized"
+
+
+def test_the_report_names_the_voxels_that_it_is_about(pair):
+    raw, smooth, mask = pair
+    record = {"method": "linear", "input": {"voxels_sha256": "a" * 64}, "output": {"voxels_sha256": voxels_sha256(smooth.hu)}}
+    shown = page(measure([raw, smooth], mask, provenance={smooth: record}))
+    assert f"Record: voxels SHA-256 {voxels_sha256(smooth.hu)[:12]}, made from voxels aaaaaaaaaaaa;" in shown

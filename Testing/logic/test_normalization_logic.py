@@ -16,10 +16,12 @@ import vtk
 from KernelNormalizationLib.core.errors import Cancelled, InputError
 from KernelNormalizationLib.core.methods.protocol import Method, NormalizationResult
 from KernelNormalizationLib.core.progress import Progress, ProgressTracker
+from KernelNormalizationLib.core.provenance.hashes import voxels_sha256
+from KernelNormalizationLib.core.provenance.manifest import require_record_of, seal_is_broken, sealed
 from KernelNormalizationLib.core.volume import CTVolume
 from KernelNormalizationLib.logic import NormalizationLogic
 from KernelNormalizationLib.mrml import provenance
-from KernelNormalizationLib.mrml.volumes import addVolumeNode, geometryFromNode
+from KernelNormalizationLib.mrml.volumes import addVolumeNode, geometryFromNode, volumeFromNode
 
 
 class RaisesBy100:
@@ -292,3 +294,23 @@ class WithMatrix:
 
     def GetIJKToRASMatrix(self, matrix: Any) -> None:
         matrix.DeepCopy(self.matrix)
+
+
+def test_a_node_s_record_follows_its_voxels_through_a_saved_scene(ct_node: Any, scene: Any, tmp_path: Path) -> None:
+    class WithRecord(RaisesBy100):
+        def normalize(self, volume: CTVolume, progress: Progress) -> NormalizationResult:
+            made = super().normalize(volume, progress)
+            output = {"voxels_sha256": voxels_sha256(made.volume.hu)}
+            return replace(made, record=sealed({**made.record, "output": output}))
+
+    NormalizationLogic(WithRecord).normalize(ct_node, "linear")
+    assert scene.WriteToMRB(str(tmp_path / "scene.mrb"), None)
+    scene.Clear(0)
+    assert scene.ReadFromMRB(str(tmp_path / "scene.mrb"))
+    (node,) = [n for n in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if provenance.isSynthetic(n)]
+    record = json.loads(node.GetAttribute(provenance.RECORD))
+    assert seal_is_broken(record) is False
+    require_record_of(volumeFromNode(node), record)
+    slicer.util.arrayFromVolume(node)[2, 2, 2] += 1.0
+    with pytest.raises(InputError, match="describes other voxels than the volume has"):
+        require_record_of(volumeFromNode(node), record)

@@ -6,6 +6,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from KernelNormalizationLib.core.errors import RESEARCH_USE
+from KernelNormalizationLib.core.provenance.manifest import short_form
 from KernelNormalizationLib.core.version import VERSION
 
 from ..core.indices.regions import RIND_MM
@@ -121,4 +122,5 @@ def _normalization(volume: VolumeMeasurement, named: bool) -> list[str]:
     lines = [f"Normalization{of}: " + ", ".join(found)] if found else []
     if "model_sha256" in volume.provenance:
         lines.append(f"Model weights{of} SHA-256 {volume.provenance['model_sha256']}")
-    return lines
+    short = short_form(volume.provenance)
+    return lines if short is None else [*lines, f"Record{of}: {short}; the whole record is the .provenance.json of the volume"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -50,6 +51,9 @@ BRONCHI_NOISE_HU = 25.0
 CENTRAL_LUMEN_HU = -500.0
 
 
+MaskOrigin = Literal["automatic", "supplied"]
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class LungMask:
     """Right and left lung of a volume; equal (``==``, ``hash``) only to itself.
@@ -62,6 +66,7 @@ class LungMask:
         lobes: uint8 (k, j, i) when a lobe mask was supplied: 1 right upper, 2 right middle, 3 right lower, 4 left
             upper, 5 left lower; ``None`` otherwise.
         notes: what the user should know of how the mask came about, without doubt about it.
+        origin: "automatic", or "supplied" for a mask that came from outside.
     """
 
     labels: LabelArray
@@ -69,6 +74,7 @@ class LungMask:
     quality: MaskQuality
     lobes: LabelArray | None = None
     notes: tuple[str, ...] = ()
+    origin: MaskOrigin = "automatic"
 
     def __repr__(self) -> str:
         right, left = (int(np.count_nonzero(self.labels == label)) for label in (RIGHT, LEFT))

@@ -156,7 +156,7 @@ def read_segmentation(volume: CTVolume, path: Path) -> LungMask:
     labels[airways] = 0
     unread = sorted(set(_segment_prefixes(texts)) - _READ_NAMES)
     notes = (f"Segments of the mask that were not used: {', '.join(unread[:8])}.",) if unread else ()
-    return LungMask(labels, airways, judge_supplied(volume, labels), notes=notes)
+    return LungMask(labels, airways, judge_supplied(volume, labels), notes=notes, origin="supplied")
 
 
 def _voxels_of(layers: NDArray[Any], place: tuple[int, int], file_name: str) -> BoolArray:

@@ -68,7 +68,7 @@ def mask_from_labels(volume: CTVolume, labels: NDArray[np.integer], scheme: Sche
         )
     airways = np.isin(labels, numbering.airways)
     quality = _with_unread(judge_supplied(volume, sides), numbering, places)
-    return LungMask(sides, airways, quality, lobes, _notes(name, numbering, places))
+    return LungMask(sides, airways, quality, lobes, _notes(name, numbering, places), "supplied")
 
 
 def _binary(volume: CTVolume, labels: NDArray[np.integer]) -> LungMask:

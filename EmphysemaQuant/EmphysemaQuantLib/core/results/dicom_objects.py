@@ -5,9 +5,9 @@ highdicom, the extra ``dicom``, is imported when an object is made.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,15 +15,14 @@ from pydicom.dataset import Dataset
 
 from KernelNormalizationLib.core.arrays import BoolArray
 from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.io.dicom_derived import SOFTWARE, is_synthetic_header, new_uid, without_quotes
+from KernelNormalizationLib.core.io.dicom_derived import SOFTWARE, equipment, is_synthetic_header, new_uid, without_quotes
 from KernelNormalizationLib.core.methods.protocol import TARGET_KERNEL
 
 from ..indices.density import RegionIndices
 from ..indices.regions import LOBE_NAMES
 from ..lungs.left_right import LEFT, RIGHT
-from ..lungs.segmentation import LungMask
+from ..lungs.segmentation import LungMask, MaskOrigin
 
-MaskOrigin = Literal["automatic", "supplied"]
 # Codes that DICOM and SNOMED lack; a scheme that starts with 99 is private (PS3.16, 8.2).
 PRIVATE_SCHEME = "99CTKN"
 RESEARCH_ONLY = "research only"
@@ -76,10 +75,12 @@ class Maker:
     Attributes:
         version: of this software.
         lungs: "automatic", or "supplied" for a lung mask that came from outside.
+        record: provenance of the normalization, so that SEG and SR name the model and its hash.
     """
 
     version: str
     lungs: MaskOrigin = "automatic"
+    record: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,7 @@ def segmentation_object(
         content_description=_description(images, "lungs and emphysema"),
         series_description=_description(images, "lungs and emphysema"),
     )
+    _name_model(segmentation, maker)
     return segmentation
 
 
@@ -191,7 +193,15 @@ def report_object(images: Sequence[Dataset], segmentation: Dataset, regions: Seq
         series_description=_description(images, "emphysema indices"),
     )
     report.CodingSchemeIdentificationSequence = [_private_scheme()]
+    _name_model(report, maker)
     return report
+
+
+def _name_model(made: Dataset, maker: Maker) -> None:
+    """Add what normalized the measured volume: method, model and hash (SOP common module, PS3.3 C.12.1)."""
+    if maker.record is not None:
+        earlier = list(made.get("ContributingEquipmentSequence") or [])
+        made.ContributingEquipmentSequence = [*earlier, equipment(maker.record)]
 
 
 def _content(hd: Any, groups: Sequence[Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -126,12 +127,14 @@ class Measurement:
         lung_mask: the mask that all numbers belong to.
         volumes: one or two. An original stands before a synthetic volume, in whatever order they were given.
         agreement: the second volume against the first, if there are two.
+        seconds: how long the measuring took, without the segmentation of the lungs; ``None`` where nobody looked.
     """
 
     settings: MeasurementSettings
     lung_mask: LungMask
     volumes: tuple[VolumeMeasurement, ...]
     agreement: Agreement | None = None
+    seconds: float | None = None
 
     def __repr__(self) -> str:
         found = "; ".join(f"{v.name!r}: EI {v.whole.ei_percent:.1f} %, TLV {v.whole.tlv_ml:.0f} mL" for v in self.volumes)
@@ -201,7 +204,7 @@ def measure(
     chosen = settings if settings is not None else MeasurementSettings()
     tracker: Progress = progress if progress is not None else ProgressTracker()
     mask = lung_mask if lung_mask is not None else segment(ordered, tracker)
-    pair = len(ordered) == 2
+    started, pair = time.monotonic(), len(ordered) == 2
     tracker.start("Measuring", 3 if pair else 1)
     if pair:
         from ..indices.agreement import require_same_grid
@@ -217,7 +220,8 @@ def measure(
 
         agreement = compare_volumes(ordered[0], ordered[1], mask, chosen.threshold_hu)
         tracker.advance()
-    return with_provenance(Measurement(chosen, mask, tuple(measured), agreement), provenance or {})
+    seconds = round(time.monotonic() - started, 2)
+    return with_provenance(Measurement(chosen, mask, tuple(measured), agreement, seconds), provenance or {})
 
 
 def segment(volumes: Sequence[CTVolume], progress: Progress | None = None) -> LungMask:
@@ -260,14 +264,18 @@ def with_provenance(measurement: Measurement, records: Records) -> Measurement:
         records: volume -> record; volumes without one keep what they have.
 
     Raises:
+        InputError: a record describes other voxels than its volume has.
         ModelError: the errors in a model's card are damaged.
     """
+    from KernelNormalizationLib.core.provenance.manifest import require_record_of
+
     from ..indices.prediction_interval import interval_of_normalized
 
     def known(volume: VolumeMeasurement) -> VolumeMeasurement:
         record = records.get(volume.ct)
         if record is None or not volume.synthetic:
             return volume
+        require_record_of(volume.ct, record)
         interval = interval_of_normalized(volume.whole.ei_percent, record, volume.threshold_hu)
         return replace(volume, provenance=dict(record), interval=interval)
 

@@ -66,7 +66,7 @@ def supplied_mask(right: BoolArray, left: BoolArray, airways: BoolArray | None =
     if not labels.any():
         raise InputError("The lung segments are empty; paint the lungs or choose the automatic lung mask.")
     outside = np.zeros(right.shape, dtype=bool) if airways is None else airways & (labels == 0)
-    return LungMask(labels, outside, MaskQuality("ok"))
+    return LungMask(labels, outside, MaskQuality("ok"), origin="supplied")
 
 
 def _judged(volume: CTVolume, lung_mask: LungMask) -> LungMask:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from ..errors import InputError
 from ..methods.protocol import TARGET_KERNEL
+from ..provenance.manifest import short_form
 from ..volume import CTVolume
 
 SOFTWARE = "CTKernelNormalization"
@@ -24,6 +26,8 @@ IMAGE_TYPE = ("DERIVED", "SECONDARY", "AXIAL")
 # Far from the numbers a scanner gives, so that the series stands behind them in every list.
 SERIES_NUMBER_OFFSET = 9000
 _LONG_STRING, _SHORT_TEXT = 64, 1024
+# Private field of the whole provenance record: (0099,xx01), reserved by the private creator SOFTWARE.
+_PRIVATE_GROUP, _MANIFEST_ELEMENT = 0x0099, 0x01
 
 # Groups copied whole: patient, clinical trial and de-identification, acquisition. Private tags are never copied.
 _COPIED_GROUPS = (0x0010, 0x0012, 0x0018)
@@ -153,7 +157,29 @@ def derived_header(source: Dataset, series: SyntheticSeries) -> FileDataset:
     image.SourceImageSequence = [_source_reference(source)]
     earlier = list(image.get("ContributingEquipmentSequence") or [])
     image.ContributingEquipmentSequence = [*earlier, equipment(series.record, series.made)]
+    block = image.private_block(_PRIVATE_GROUP, SOFTWARE, create=True)
+    block.add_new(_MANIFEST_ELEMENT, "UT", json.dumps(dict(series.record), sort_keys=True))
     return image
+
+
+def manifest_of(header: Dataset) -> dict[str, Any] | None:
+    """The whole provenance record in an image that this software exported; ``None`` if there is none, or it was stripped.
+
+    Archives and de-identification may remove private fields; the model and its hash then still stand in the
+    ContributingEquipmentSequence.
+
+    Raises:
+        InputError: what stands there is no record.
+    """
+    try:
+        text = header.private_block(_PRIVATE_GROUP, SOFTWARE)[_MANIFEST_ELEMENT].value
+    except KeyError:
+        return None
+    try:
+        record = json.loads(text)
+    except (TypeError, ValueError) as error:
+        raise InputError("The provenance record in the DICOM header is damaged; export the series again.") from error
+    return record if isinstance(record, dict) else None
 
 
 def code(value: str, scheme: str, meaning: str) -> Dataset:
@@ -178,7 +204,9 @@ def equipment(record: Mapping[str, Any], made: datetime | None = None) -> Datase
     if made is not None:
         item.ContributionDateTime = made.strftime("%Y%m%d%H%M%S")
     weights = f", model {model}, SHA-256 {sha}" if model else ""
-    text = f"{SERIES_DESCRIPTION}: method {record.get('method', 'not stated')}{weights}"
+    short = short_form(record)
+    voxels = f"; {short}" if short else ""
+    text = f"{SERIES_DESCRIPTION}: method {record.get('method', 'not stated')}{weights}{voxels}"
     item.ContributionDescription = text[:_SHORT_TEXT]
     return item
 

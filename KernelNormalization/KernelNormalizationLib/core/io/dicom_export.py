@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ..arrays import FloatArray
 from ..errors import CTKernelError, InputError
 from ..progress import Progress, ProgressTracker
+from ..provenance.manifest import require_record_of
 from ..volume import CTVolume, Geometry
 from .dicom_derived import derived_header, is_synthetic_header, marked_by_header, new_series, require_original, without_quotes
 from .dicom_encoding import Encoding, choose_encoding
@@ -97,7 +98,8 @@ def export_series(
     Each image has its source's position, patient and study; voxels are rounded to the stored step (1 HU as a rule).
 
     Raises:
-        InputError: the volume is not synthetic, was made from another series or lies on another grid, or cannot be stored.
+        InputError: the volume is not synthetic, was made from another series or lies on another grid, cannot be stored, or
+            the record describes other voxels.
         CTKernelError: writing failed; nothing is kept.
         Cancelled: the user stopped; nothing is kept.
     """
@@ -105,6 +107,7 @@ def export_series(
         raise InputError("The volume is not synthetic; only a normalized volume is exported as a derived series.")
     headers = matched_headers(volume, source)
     require_original(headers[0])
+    require_record_of(volume, record)
     _require_source_of(record, headers[0])
     encoding = choose_encoding(volume, headers)
     series = new_series(record, headers[0])

@@ -15,6 +15,7 @@ from ..methods.protocol import Method, NormalizationResult
 from ..methods.registry import create_normalizer, refuse_unused_model
 from ..network.backends import Device
 from ..progress import Progress, ProgressTracker
+from ..provenance.manifest import sealed, with_file
 from ..suitability import kernel_contradiction
 from .json_file import read_json
 from .reading import VOLUME_SUFFIXES, read_volume
@@ -104,10 +105,33 @@ def write_result(result: NormalizationResult, path: Path, more_record: Mapping[s
     require_writable(path)
     beside = provenance_path(path)
     require_set_writable(path.parent, (beside.name,))
-    record = {**result.record, **(more_record or {}), VOLUME_FILE_KEY: path.name}
     with whole_set(path.parent, own_folder=False) as private:
-        write_volume(result.volume, private / path.name, path)
-        write_json(record, private / beside.name)
+        return write_into_set(result, private / path.name, beside.name, path, more_record)
+
+
+def write_into_set(
+    result: NormalizationResult,
+    volume_file: Path,
+    record_name: str,
+    target: Path | None = None,
+    more_record: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Write a normalized volume into the private folder of a set, and beside it the record with the file's hash.
+
+    Args:
+        result: what to write.
+        volume_file: in the private folder.
+        record_name: name of the record's file.
+        target: where the volume will be moved, for messages.
+        more_record: what else the record shall hold.
+
+    Returns:
+        The record as written.
+    """
+    write_volume(result.volume, volume_file, target)
+    told = {**result.record, **(more_record or {}), VOLUME_FILE_KEY: volume_file.name}
+    record = sealed(with_file(told, volume_file))
+    write_json(record, volume_file.with_name(record_name))
     return record
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import platform
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ..arrays import FloatArray
-from ..errors import RESEARCH_USE
+from ..provenance.hashes import voxels_sha256
+from ..provenance.manifest import OUTPUT_KEY, input_facts, new_manifest
 from ..suitability import Suitability
 from ..truncation.hu_floor import HUFloor
-from ..version import VERSION
 from ..volume import CTVolume
 from .protocol import METHOD_NONE, TARGET_KERNEL, UNCHANGED_KEY, Method, NormalizationResult, synthetic_name
 
@@ -43,28 +42,18 @@ def build_result(
     if unchanged:
         warnings = (NOTHING_DONE, *warnings)
     provenance = {
+        **new_manifest("normalization", record.get("backend")),
         "method": METHOD_NONE if unchanged else method,
         "target_kernel": None if unchanged else TARGET_KERNEL,
         "synthetic": made.synthetic,
-        "use": RESEARCH_USE,
-        "version": VERSION,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
         "input": {
-            "name": volume.name,
-            "kernel": volume.acquisition.kernel,
-            "kernel_told_by_user": volume.acquisition.told_kernel,
-            "manufacturer": volume.acquisition.manufacturer,
-            "scanner_model": volume.acquisition.scanner_model,
-            "series_instance_uid": volume.acquisition.series_instance_uid,
-            "shape": list(volume.shape),
-            "spacing_mm": list(volume.geometry.spacing),
-            "padding_hu": volume.padding_value,
+            **input_facts(volume),
             **suitability.as_record(),
         },
         "warnings": [*warnings, *suitability.reasons] if unchanged else [*suitability.reasons, *warnings],
         **({"method_asked_for": method} if unchanged else {}),
         **record,
+        OUTPUT_KEY: {"voxels_sha256": voxels_sha256(made.hu)},
     }
     return NormalizationResult(made, provenance)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +11,10 @@ import numpy as np
 
 from ..arrays import FloatArray
 from ..errors import InputError, ModelError
-from ..io.input_files import open_file
 from ..io.json_file import read_json
 from ..kernels.calibrated_transfer import OwnTransfer
 from ..plain_text import plain, quoted
+from ..provenance.hashes import sha256_of as sha256_of
 
 CARD, WEIGHTS, ONNX = "card.json", "model.safetensors", "model.onnx"
 # 2: the network sees how many HU truncation took from every voxel; until then it was told the HU floor.
@@ -207,12 +206,6 @@ def _require_kinds(card: dict[str, Any], path: Path) -> None:
             raise ModelError(f"{path} is damaged: “{key}” is {shown}, not {words}; copy the model folder again.")
     if not all(isinstance(vector, dict) for vector in card["conformance"]):
         raise ModelError(f"{path} is damaged: a conformance vector is no set of images; copy the model folder again.")
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with open_file(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
 def _resolve(identifier_or_folder: str | Path | None) -> Path:

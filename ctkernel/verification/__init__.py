@@ -1,0 +1,1 @@
+"""``ctkernel verify``: make a result again from its record, and say what agrees."""

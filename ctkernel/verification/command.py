@@ -1,0 +1,106 @@
+"""The command ``ctkernel verify``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, get_args
+
+from KernelNormalizationLib.core.errors import RESEARCH_USE, InputError
+from KernelNormalizationLib.core.io.file_conversion import provenance_path
+from KernelNormalizationLib.core.io.json_file import read_json
+from KernelNormalizationLib.core.io.reading import VOLUME_SUFFIXES
+from KernelNormalizationLib.core.network.backends import Device
+from KernelNormalizationLib.core.progress import Progress
+from KernelNormalizationLib.core.provenance.manifest import require_known_schema
+
+from ..console import FAILURE, OK, cancellable, print_json, print_lines
+from ..quantification_files import MANIFEST_KEY
+from .findings import Verification
+from .normalization import Choices
+
+_MARKS = {"agrees": "agrees ", "differs": "DIFFERS", "note": "note   "}
+
+
+def add_verify(commands: Any, common: argparse.ArgumentParser) -> None:
+    """Add ``verify`` to the commands of ``ctkernel``."""
+    parser = commands.add_parser(
+        "verify",
+        parents=[common],
+        help="make a result again from its record and say what agrees",
+        description="Make a result again from its record, and compare input, versions, model, voxels and indices. Exit code 0: "
+        "it is reproduced; 1: it is not; 2: record, input or model cannot be used.",
+    )
+    parser.add_argument(
+        "manifest", type=Path, help="NAME.provenance.json of a normalized volume, or metrics.json of ctkernel quantify"
+    )
+    parser.add_argument(
+        "--input",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="the scan (DICOM folder or file) if it does not lie beside the record; twice for a measured pair",
+    )
+    parser.add_argument("--model", type=Path, help="folder of the model, if it is not an installed one")
+    parser.add_argument(
+        "--mask", type=Path, help="the lung mask that was supplied, if the segmentation is not beside the record"
+    )
+    parser.add_argument(
+        "--device", choices=get_args(Device), default="auto", help="auto takes the device on record if it is here"
+    )
+    parser.set_defaults(command=verify)
+
+
+def verify(options: argparse.Namespace) -> int:
+    """``ctkernel verify``."""
+    path, record = read_manifest(options.manifest)
+    choices = Choices(tuple(options.input), options.model, options.device, options.mask)
+    with cancellable(options.json) as progress:
+        found = run(record, path, choices, progress)
+    if options.json:
+        findings = [asdict(finding) for finding in found.findings]
+        print_json({"reproduces": found.reproduces, "findings": findings, "numbers": found.numbers, "use": RESEARCH_USE})
+    else:
+        print_lines([*lines(found), RESEARCH_USE])
+    return OK if found.reproduces else FAILURE
+
+
+def run(record: Mapping[str, Any], path: Path, choices: Choices, progress: Progress) -> Verification:
+    """Verify a record of either kind; see :func:`.normalization.verify_normalization` for what is raised."""
+    if MANIFEST_KEY in record or isinstance(record.get("volumes"), list):
+        from .measurement import verify_measurement
+
+        return verify_measurement(record, path, choices, progress)
+    from .normalization import verify_normalization
+
+    return verify_normalization(record, path, choices, progress)
+
+
+def read_manifest(path: Path) -> tuple[Path, dict[str, Any]]:
+    """The record at ``path``, or the one of the volume or in the folder at ``path``, and where it lies.
+
+    Raises:
+        InputError: there is none, or it is of a later version of this software.
+    """
+    if path.name.lower().endswith(VOLUME_SUFFIXES):
+        path = provenance_path(path)
+    elif path.is_dir():
+        path = path / "metrics.json"
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; give the .provenance.json of a volume, or the metrics.json of a measurement.")
+    record = read_json(path)
+    kinds = ("method", "volumes", MANIFEST_KEY)
+    if not isinstance(record, dict) or not any(key in record for key in kinds):
+        raise InputError(f"{path.name} is no record of this software; give the .provenance.json of a volume, or metrics.json.")
+    require_known_schema(record.get(MANIFEST_KEY) or record, path.name)
+    return path, record
+
+
+def lines(found: Verification) -> list[str]:
+    """What a person is told: the result first, then every comparison."""
+    differing = sum(finding.status == "differs" for finding in found.findings)
+    head = "Reproduced." if found.reproduces else f"NOT reproduced: {differing} of {len(found.findings)} comparisons differ."
+    return [head, *(f"{_MARKS[finding.status]}  {finding.subject}: {finding.text}" for finding in found.findings)]
