@@ -34,6 +34,7 @@ from KernelNormalizationLib.core.suitability import assess
 from KernelNormalizationLib.core.version import VERSION
 from KernelNormalizationLib.core.volume import CTVolume
 
+from .cohort.command import add_cohort
 from .console import PlainFormatter, cancellable, print_json, print_lines, run_command
 from .dicom_export import add_export
 from .quantification_files import (
@@ -231,6 +232,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_quantify(commands, common)
     _add_change(commands, common)
     add_export(commands, common)
+    add_cohort(commands, common)
     describe_parser = commands.add_parser("info", parents=[common], help="say what a scan is and whether it can be normalized")
     describe_parser.add_argument("scan", type=Path, help=SCAN_HELP)
     _add_kernel(describe_parser)
