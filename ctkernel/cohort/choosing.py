@@ -28,7 +28,8 @@ _NOT_CHEST = ("HEAD", "BRAIN", "SKULL", "NECK", "ABDOMEN", "PELVIS", "LEG", "KNE
 _NUMBERED = re.compile(r"^[A-Z][a-z]{0,1}(\d{2})\w*$")
 # Reconstructions of one acquisition lie on the same slices to this, mm.
 _SAME_MM = 0.05
-_TISSUE_HU = (-100.0, 150.0)
+# Wide, so that a sharp kernel's noise is not cut off where it is compared.
+_TISSUE_HU = (-250.0, 300.0)
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,8 @@ def cohort(options: argparse.Namespace) -> None:
     """``ctkernel cohort``."""
     if options.workers < 1:
         raise InputError(f"--workers {options.workers} cannot work; give 1 or more.")
+    if options.series is not None:
+        raise InputError("--series means nothing for a cohort; name the series of a scan in the column “series” of a CSV list.")
     require_libraries()
     settings = _settings(options).checked()
     with cancellable(options.json) as progress:
@@ -257,3 +259,14 @@ def _result_lines(facts: dict[str, Any], failures: Sequence[Failure]) -> list[st
     kinds = dict.fromkeys(failure.kind for failure in failures)
     lines += [ADVICE[kind] for kind in kinds]
     return [*lines, f"Tables: {Path(facts['folder']) / RESULTS_CSV}", f"Summary: {Path(facts['folder']) / SUMMARY}"]
+
+
+def tell_change_of_cohort(out: Path, as_json: bool) -> None:
+    """``ctkernel change`` with the output folder of a cohort."""
+    from .change import change_of_cohort
+
+    changes, lines = change_of_cohort(out)
+    if as_json:
+        print_json({"changes": changes, "use": RESEARCH_USE})
+    else:
+        print_lines([*lines, RESEARCH_USE])

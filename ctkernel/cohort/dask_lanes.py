@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import logging
+import signal
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,13 +16,17 @@ from urllib.parse import urlsplit
 from KernelNormalizationLib.core.cores import usable_cores
 from KernelNormalizationLib.core.errors import InputError
 
-from .case import Case
-from .lanes import STEPS, Future, Lane, SchedulerLostError, Step
+from .case import Case, Outcome
+from .lanes import STEPS, Future, Lane, SchedulerLostError, Step, WorkerLostError
 from .steps import Job, stop_session
+
+logger = logging.getLogger(__name__)
 
 # Seconds until a scheduler that does not answer counts as gone.
 PATIENCE = 15.0
 THREADS = len(STEPS)
+# Dask's words for a worker that died with a task, or a task that nobody knows any more.
+_LOST = ("KilledWorker", "NoValidWorkerError", "FutureCancelledError", "CommClosedError")
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
 
 
@@ -32,6 +39,34 @@ class Certificates:
     key: Path | None = None
 
 
+class _StepFuture(concurrent.futures.Future[Outcome]):
+    """The outcome of a step; :class:`WorkerLostError` where worker or scheduler went away before it arrived."""
+
+    def __init__(self, future: Any) -> None:
+        super().__init__()
+        self._future = future
+
+    def cancel(self) -> bool:
+        self._future.cancel()
+        return super().cancel()
+
+    def settle(self, future: Any) -> None:
+        """Take over what Dask knows; runs in a thread of Dask."""
+        if self.cancelled():
+            return
+        try:
+            self.set_result(future.result())
+        except (OSError, TimeoutError, concurrent.futures.CancelledError) as error:
+            # also where a step itself met one, but steps turn those into outcomes
+            self.set_exception(WorkerLostError(str(error)))
+        except Exception as error:
+            if type(error).__name__ in _LOST:
+                self.set_exception(WorkerLostError(str(error)))
+                return
+            self.set_exception(error)
+            logger.debug("A step failed", exc_info=True)
+
+
 class _Worker:
     def __init__(self, lanes: DaskLanes, address: str, number: int) -> None:
         self.name, self.host = address, urlsplit(address).hostname or address
@@ -39,11 +74,13 @@ class _Worker:
 
     def submit(self, step: Step, case: Case) -> Future:
         # pinned: the volume that was read stays in the memory of this worker
-        future: Future = self._lanes.client.submit(
+        future = self._lanes.client.submit(
             STEPS[step], self._job, case, workers=[self.name], allow_other_workers=False, pure=False, retries=0,
             key=f"{step}-{case.id}-{uuid.uuid4().hex[:8]}",
         )  # fmt: skip
-        return future
+        step_future = _StepFuture(future)
+        future.add_done_callback(step_future.settle)
+        return step_future
 
 
 class DaskLanes:
@@ -87,7 +124,7 @@ class DaskLanes:
             if stopped and self.client.status == "running":
                 self.client.run(stop_session, self.job.session, on_error="ignore")
         except (OSError, TimeoutError, ValueError, RuntimeError):
-            logging.getLogger(__name__).debug("The workers could not be told to stop", exc_info=True)
+            logger.debug("The workers could not be told to stop", exc_info=True)
         finally:
             self.client.close(timeout=2)
             if self._cluster is not None:
@@ -108,16 +145,30 @@ def local_lanes(job: Job, workers: int) -> DaskLanes:
     threads = str(max(1, usable_cores() // workers))
     environment = {name: threads for name in _THREAD_VARIABLES}
     dask.config.set({"distributed.nanny.pre-spawn-environ": environment, **_config()})
-    cluster = distributed.LocalCluster(
-        n_workers=workers,
-        threads_per_worker=THREADS,
-        processes=True,
-        host="127.0.0.1",
-        memory_limit=int(job.settings.memory_gb * 1e9),
-        dashboard_address="127.0.0.1:0" if _has("bokeh") else None,
-        silence_logs=logging.CRITICAL,
-    )
+    with _interrupts_for_this_process():
+        cluster = distributed.LocalCluster(
+            n_workers=workers,
+            threads_per_worker=THREADS,
+            processes=True,
+            host="127.0.0.1",
+            memory_limit=int(job.settings.memory_gb * 1e9),
+            dashboard_address="127.0.0.1:0",
+            silence_logs=logging.CRITICAL,
+        )
     return DaskLanes(job, distributed.Client(cluster, timeout=PATIENCE), cluster)
+
+
+@contextmanager
+def _interrupts_for_this_process() -> Iterator[None]:
+    """Processes that are started meanwhile, and later by threads that are, get no Ctrl+C: this process ends them itself."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def remote_lanes(job: Job, address: str, certificates: Certificates) -> DaskLanes:
@@ -143,7 +194,7 @@ def remote_lanes(job: Job, address: str, certificates: Certificates) -> DaskLane
     except (OSError, TimeoutError) as error:
         raise InputError(f"No Dask scheduler answers at {address}; start one, or check the address.") from error
     if not client.nthreads():
-        logging.getLogger(__name__).warning("The scheduler at %s has no worker yet; waiting for one.", address)
+        logger.warning("The scheduler at %s has no worker yet; waiting for one.", address)
     return DaskLanes(job, client)
 
 
@@ -177,6 +228,9 @@ def _libraries() -> tuple[Any, Any]:
         raise InputError(
             "Several workers need Dask: pip install 'ctkernelnormalization[cohort]'. Without it leave --workers out."
         ) from error
+    for name in [name for name in logging.root.manager.loggerDict if name.startswith("distributed")]:
+        # what concerns the user is said by this program
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     return dask, distributed
 
 

@@ -21,6 +21,10 @@ class SchedulerLostError(CTKernelError):
     """The Dask scheduler no longer answers."""
 
 
+class WorkerLostError(CTKernelError):
+    """A worker died, or nobody knows any more what became of a step."""
+
+
 class Future(Protocol):
     """What both kinds of futures have."""
 

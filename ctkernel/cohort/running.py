@@ -14,7 +14,7 @@ from typing import Any
 from KernelNormalizationLib.core.errors import Cancelled, CTKernelError
 
 from .case import Case, Failure, Outcome
-from .lanes import Future, Lane, Lanes, Step
+from .lanes import Future, Lane, Lanes, Step, WorkerLostError
 from .steps import Job
 
 logger = logging.getLogger(__name__)
@@ -210,7 +210,7 @@ class Run:
             self._looked = 0.0  # the worker or the scheduler has gone: looking at the lanes will tell
             return
         error = ended.future.exception()
-        if _died(error):
+        if isinstance(error, WorkerLostError):
             self._looked = 0.0
             self._places.pop(place.lane.name)
             self._lost(place)
@@ -263,7 +263,3 @@ class Run:
         states = [outcome.state for outcome in self.outcomes.values()]
         seconds = time.monotonic() - self._started
         self._told(Update(len(states), self._total, states.count("done"), states.count("failed"), seconds))
-
-
-def _died(error: BaseException | None) -> bool:
-    return type(error).__name__ in ("KilledWorker", "NoValidWorkerError", "CommClosedError", "FutureCancelledError")

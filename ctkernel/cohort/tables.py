@@ -14,7 +14,7 @@ from KernelNormalizationLib.core.plain_text import for_csv
 
 from .case import Case
 from .case_folder import ROWS, CaseFolder
-from .rows import COLUMNS
+from .rows import COLUMNS, Column
 from .settings import CohortSettings, digest
 
 RESULTS_CSV, RESULTS_PARQUET, RUNS_CSV = "results.csv", "results.parquet", "runs.csv"
@@ -71,20 +71,32 @@ def collect_runs(out: Path, cases: Sequence[Case]) -> Rows:
 
 
 def write_results(out: Path, rows: Rows) -> None:
-    """``results.csv`` and ``results.parquet``: the same rows, all digits; units and meanings in the Parquet file's metadata."""
+    """``results.csv`` and ``results.parquet``: the same rows, all digits."""
+    write_both(out / RESULTS_CSV, out / RESULTS_PARQUET, COLUMNS, rows)
+
+
+def write_both(csv: Path, parquet_file: Path, columns: Sequence[Column], rows: Rows) -> None:
+    """Write rows as CSV, safe for spreadsheets, and as Parquet with units and meanings in the metadata.
+
+    Args:
+        csv: file to write.
+        parquet_file: file to write.
+        columns: in this order; what a row lacks is empty.
+        rows: the table.
+    """
     import pandas
     import pyarrow
     from pyarrow import parquet
 
     types = {True: pyarrow.float64(), False: pyarrow.string()}
-    columns = [pyarrow.field(c.name, types[c.number], metadata={"unit": c.unit, "meaning": c.meaning}) for c in COLUMNS]
-    schema = pyarrow.schema(columns, metadata={"use": RESEARCH_USE, "table": "one row a case, volume and region"})
-    table = pyarrow.Table.from_pylist([_typed(row) for row in rows], schema=schema)
-    with atomic_path(out / RESULTS_PARQUET) as temporary:
+    fields = [pyarrow.field(c.name, types[c.number], metadata={"unit": c.unit, "meaning": c.meaning}) for c in columns]
+    typed = [{c.name: _value(row.get(c.name), c.number) for c in columns} for row in rows]
+    table = pyarrow.Table.from_pylist(typed, schema=pyarrow.schema(fields, metadata={"use": RESEARCH_USE}))
+    with atomic_path(parquet_file) as temporary:
         parquet.write_table(table, temporary)
-    frame = pandas.DataFrame([_safe(row) for row in rows], columns=[c.name for c in COLUMNS])
-    with atomic_path(out / RESULTS_CSV) as temporary:
-        frame.to_csv(temporary, index=False, lineterminator="\n")
+    safe = [{k: for_csv(v) if isinstance(v, str) else v for k, v in row.items()} for row in typed]
+    with atomic_path(csv) as temporary:
+        pandas.DataFrame(safe, columns=[c.name for c in columns]).to_csv(temporary, index=False, lineterminator="\n")
 
 
 def write_runs(out: Path, runs: Rows) -> None:
@@ -116,21 +128,13 @@ def read_results(out: Path) -> Rows:
     return rows
 
 
-def columns_text() -> str:
-    """The columns as a Markdown table, for the documents."""
+def columns_text(columns: Sequence[Column] = COLUMNS) -> str:
+    """Columns as a Markdown table, for the documents."""
     lines = ["| column | unit | what |", "| --- | --- | --- |"]
-    return "\n".join([*lines, *(f"| `{c.name}` | {c.unit} | {c.meaning} |" for c in COLUMNS)])
-
-
-def _typed(row: dict[str, Any]) -> dict[str, Any]:
-    return {c.name: _value(row.get(c.name), c.number) for c in COLUMNS}
+    return "\n".join([*lines, *(f"| `{c.name}` | {c.unit} | {c.meaning} |" for c in columns)])
 
 
 def _value(value: Any, number: bool) -> Any:
     if value is None:
         return None
     return float(value) if number else value if isinstance(value, str) else json.dumps(value)
-
-
-def _safe(row: dict[str, Any]) -> dict[str, Any]:
-    return {k: for_csv(v) if isinstance(v, str) else v for k, v in _typed(row).items()}
