@@ -34,6 +34,7 @@ from KernelNormalizationLib.core.suitability import assess
 from KernelNormalizationLib.core.version import VERSION
 from KernelNormalizationLib.core.volume import CTVolume
 
+from .cohort.command import add_cohort, tell_change_of_cohort
 from .console import PlainFormatter, cancellable, print_json, print_lines, run_command
 from .dicom_export import add_export
 from .quantification_files import (
@@ -159,6 +160,9 @@ def change(options: argparse.Namespace) -> None:
     """``ctkernel change``."""
     from .longitudinal import change_lines, change_record
 
+    if options.follow_up is None:
+        tell_change_of_cohort(options.baseline, options.json)
+        return
     require_threshold(options.threshold)
     baseline, follow_up = read_volume(options.baseline, options.series), read_volume(options.follow_up, options.series)
     with cancellable(options.json) as progress:
@@ -236,6 +240,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_change(commands, common)
     add_export(commands, common)
     add_verify(commands, common)
+    add_cohort(commands, common)
     describe_parser = commands.add_parser("info", parents=[common], help="say what a scan is and whether it can be normalized")
     describe_parser.add_argument("scan", type=Path, help=SCAN_HELP)
     _add_kernel(describe_parser)
@@ -321,8 +326,8 @@ def _add_change(commands: Any, common: argparse.ArgumentParser) -> None:
         description="Change of Perc15 and EI from an earlier to a later scan of one patient, each on its own lung mask, with "
         "and without adjustment for the depth of inspiration. Use one kernel for both, or normalize both first.",
     )
-    parser.add_argument("baseline", type=Path, help="earlier " + SCAN_HELP)
-    parser.add_argument("follow_up", type=Path, help="later scan, in any of these forms")
+    parser.add_argument("baseline", type=Path, help="earlier " + SCAN_HELP + "; or alone, the output folder of ctkernel cohort")
+    parser.add_argument("follow_up", type=Path, nargs="?", help="later scan, in any of these forms")
     _add_threshold(parser)
     parser.set_defaults(command=change)
 

@@ -78,9 +78,22 @@ Series = list[DicomSlice]
 
 
 def find_series(folder: Path) -> dict[str, Series]:
-    """All DICOM image series below ``folder`` by series instance UID; files that are not DICOM are passed over.
+    """All DICOM image series below ``folder`` by series instance UID, as :func:`series_of_files` sorts them.
+
+    Raises:
+        InputError: no DICOM image at all.
+    """
+    return series_of_files(_files_below(folder), folder)
+
+
+def series_of_files(files: Iterable[Path], folder: Path) -> dict[str, Series]:
+    """The DICOM image series among ``files`` by series instance UID; files that are not DICOM are passed over.
 
     A file that cannot be read stands, with its fault, at the end of every series that it may belong to.
+
+    Args:
+        files: what to look at.
+        folder: where they come from, for messages.
 
     Raises:
         InputError: no DICOM image at all.
@@ -88,8 +101,8 @@ def find_series(folder: Path) -> dict[str, Series]:
     series: dict[str, Series] = defaultdict(list)
     strays: list[Path] = []
     faulty: Series = []
-    for path in _files_below(folder):
-        item = _read_slice(path)
+    for path in files:
+        item = read_slice(path)
         if item is None:
             strays.append(path)
         elif item.fault is not None:
@@ -142,11 +155,12 @@ def _may_belong(item: DicomSlice, series: dict[str, Series]) -> list[Series]:
 
 def read_header(path: Path) -> pydicom.Dataset | None:
     """The header tags the product uses, or ``None`` if ``path`` is not DICOM or cannot be read."""
-    item = _read_slice(path)
+    item = read_slice(path)
     return None if item is None or item.fault is not None else item.header
 
 
-def _read_slice(path: Path) -> DicomSlice | None:
+def read_slice(path: Path) -> DicomSlice | None:
+    """A DICOM file without its pixels, with its fault if it has one; ``None`` for a file that is not DICOM."""
     try:
         with open_file(path) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the values are checked one by one, in words for the user

@@ -13,6 +13,7 @@ HEADER_TAGS = [
     "ContrastBolusAgent",
     "BodyPartExamined",
     "ImageType",
+    "StudyDate",
     "StudyInstanceUID",
     "SeriesInstanceUID",
     "SeriesNumber",

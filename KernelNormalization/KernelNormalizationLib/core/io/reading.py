@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from ..errors import InputError
 from ..plain_text import plain
 from ..volume import Acquisition, CTVolume, Geometry
 from .dicom_derived import marked_by_header
-from .dicom_series import Series, find_series, has_dicom_mark, pick_series, read_header, read_series
+from .dicom_series import Series, find_series, has_dicom_mark, pick_series, read_header, read_series, series_of_files
 from .dicom_values import HeaderValues
 from .input_files import require_regular_file
 from .padding import detect_padding
@@ -55,6 +56,21 @@ def read_volume(path: Path | str, series: str | None = None, option: str = "--se
     if header is None:
         raise InputError(f"{path.name} is neither DICOM nor one of {', '.join(VOLUME_SUFFIXES)}.")
     return _from_dicom(path.parent, HeaderValues(header, path.name).text("SeriesInstanceUID"), option)
+
+
+def read_dicom_files(files: Sequence[Path], series: str | None = None) -> CTVolume:
+    """Read the series that ``files`` hold, wherever they lie; other files beside them are not looked at.
+
+    Args:
+        files: DICOM files.
+        series: number, kernel or UID, when they hold several series.
+
+    Raises:
+        InputError: as :func:`read_volume`.
+    """
+    if not files:
+        raise InputError("No file was given; give the files of one DICOM series.")
+    return _volume_of(pick_series(series_of_files(files, files[0].parent), series))
 
 
 def read_second_volume(path: Path, series: str | None, first: Path, first_series: str | None) -> CTVolume:

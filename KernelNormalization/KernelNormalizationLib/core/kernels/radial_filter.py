@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from ..arrays import FloatArray
+from ..cores import usable_cores
 from ..errors import InputError
 from ..progress import Progress
 from ..volume import CTVolume
@@ -68,7 +68,7 @@ def in_threads(compute: Callable[[Item], Result], items: Iterable[Item], threads
         items: what for.
         threads: how many at a time; one a core if absent.
     """
-    with ThreadPoolExecutor(max_workers=threads or os.cpu_count()) as pool:
+    with ThreadPoolExecutor(max_workers=threads or usable_cores()) as pool:
         yield from pool.map(compute, items)
 
 

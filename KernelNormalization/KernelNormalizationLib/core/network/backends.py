@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from ..arrays import FloatArray
+from ..cores import usable_cores
 from ..errors import InputError, ModelError
 from .model_folder import CONFORMANCE_HU, ConformanceVector, Model
 
@@ -152,7 +152,7 @@ class OpenVinoBackend:
         import openvino
 
         core = openvino.Core()
-        self.streams = min(os.cpu_count() or 1, LARGEST_STREAMS)
+        self.streams = min(usable_cores(), LARGEST_STREAMS)
         # fp16 and bf16, the defaults on newer CPUs, are up to 8 HU off.
         hints = {"INFERENCE_PRECISION_HINT": "f32", "NUM_STREAMS": str(self.streams)}
         compiled = core.compile_model(core.read_model(str(model.onnx)), "CPU", hints)
@@ -183,7 +183,7 @@ class OnnxBackend:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = os.cpu_count() or 1
+        options.intra_op_num_threads = usable_cores()
         self._inputs = model.inputs
         try:
             self._session = onnxruntime.InferenceSession(str(model.onnx), options, providers=["CPUExecutionProvider"])

@@ -1,0 +1,272 @@
+"""``ctkernel cohort``: many scans in one run that can be interrupted."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from EmphysemaQuantLib.core.indices.emphysema_mask import EMPHYSEMA_THRESHOLD_HU
+from EmphysemaQuantLib.core.indices.regions import Thirds
+from KernelNormalizationLib.core.errors import RESEARCH_USE, Cancelled, InputError
+from KernelNormalizationLib.core.methods.protocol import METHODS
+from KernelNormalizationLib.core.network.backends import Device
+from KernelNormalizationLib.core.progress import ProgressReport, ProgressTracker
+
+from ..console import ProgressPrinter, cancellable, print_json, print_lines
+from .case import ADVICE, Failure, Found, Outcome
+from .choosing import THICKEST_MM
+from .finding import Finding, dry_run_lines, find_cases
+from .lanes import Lanes, ThisProcess
+from .output import alone_in, open_output, still_running, write_failures, write_left_out
+from .running import Run, Update
+from .settings import MEMORY_GB, CohortSettings
+from .steps import Job
+from .summary import SUMMARY, write_summary
+from .tables import RESULTS_CSV, collect, collect_runs, require_libraries, write_results, write_runs
+
+# What a run prints of what it could not do; failures.csv has all.
+SHOWN_FAILURES = 10
+# In a log without news, between two lines.
+LOG_SECONDS = 60.0
+
+
+def add_cohort(commands: Any, common: argparse.ArgumentParser) -> None:
+    """Add ``cohort`` to the commands of ``ctkernel``."""
+    parser = commands.add_parser(
+        "cohort",
+        parents=[common],
+        help="normalize and measure many scans; can be interrupted and run on a cluster",
+        description="Find the chest CT below INPUTS, normalize and measure each, and write tables and a summary page. The same "
+        "command goes on where an interrupted run stopped, and redoes only what another model or threshold asks for.",
+    )
+    parser.add_argument("inputs", type=Path, nargs="+", metavar="INPUTS", help="folders, scans, or CSV lists (docs/cohort.md)")
+    parser.add_argument("--out", type=Path, required=True, help="folder for results, or that of the run to go on with")
+    parser.add_argument("--dry-run", action="store_true", help="say what would run and what is left out, and write nothing")
+    parser.add_argument("--method", choices=METHODS, default="unet", help="of normalization (default: unet)")
+    parser.add_argument("--model", help="model name or folder, for unet")
+    parser.add_argument("--device", choices=get_args(Device), default="auto", help="where the network computes")
+    parser.add_argument("--threshold", type=float, default=EMPHYSEMA_THRESHOLD_HU, help="HU of the emphysema index")
+    parser.add_argument("--thirds", choices=get_args(Thirds), default="volume", help="thirds of equal volume or height")
+    parser.add_argument("--report", action="store_true", help="also a report page for each case")
+    parser.add_argument("--dicom", action="store_true", help="also the synthetic series as DICOM, where the scan is DICOM")
+    parser.add_argument("--discard-volumes", action="store_true", help="keep no normalized volumes (saves most of the disk)")
+    choice = parser.add_argument_group("which series of a folder")
+    choice.add_argument("--thickest", type=float, default=THICKEST_MM, metavar="MM", help="leave thicker slices out")
+    choice.add_argument("--all-series", action="store_true", help="every acquisition and thickness, not the thinnest alone")
+    choice.add_argument("--dates", action="store_true", help="keep the study dates of DICOM headers in the tables")
+    workers = parser.add_argument_group("where it runs")
+    workers.add_argument("--workers", type=int, default=1, metavar="N", help="processes on this machine (default 1)")
+    workers.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster, such as tcp://host:8786 or tls://host:8786")
+    workers.add_argument("--memory", type=float, default=MEMORY_GB, metavar="GB", help=f"of a worker (default {MEMORY_GB:g})")
+    workers.add_argument("--gpus", default="", metavar="LIST", help="GPUs that the workers share, such as 0,1,2,3")
+    for name, what in (("ca", "certificate authority"), ("cert", "client certificate"), ("key", "client key")):
+        workers.add_argument(f"--tls-{name}", type=Path, metavar="PEM", help=f"{what} for a tls:// scheduler")
+    parser.set_defaults(command=cohort)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a run leaves.
+
+    Attributes:
+        found: cases and what was left out.
+        outcomes: of the cases that were tried.
+        failures: everything without a result, with its reason.
+        measured: number of cases in the tables.
+    """
+
+    found: Found
+    outcomes: dict[str, Outcome]
+    failures: list[Failure]
+    measured: int
+
+
+def cohort(options: argparse.Namespace) -> None:
+    """``ctkernel cohort``."""
+    if options.workers < 1:
+        raise InputError(f"--workers {options.workers} cannot work; give 1 or more.")
+    if options.series is not None:
+        raise InputError("--series means nothing for a cohort; name the series of a scan in the column “series” of a CSV list.")
+    require_libraries()
+    settings = _settings(options).checked()
+    with cancellable(options.json) as progress:
+        if options.dry_run:
+            _dry_run(options, progress)
+            return
+        salt = open_output(options.out, options.inputs, settings)
+        with alone_in(options.out):
+            found = find_cases(options.inputs, _finding(options, salt), _looking(progress))
+            write_left_out(options.out, found.left_out)
+            lanes = _lanes(options, Job(settings, options.out.resolve(), ""))
+            if not options.json:
+                print_lines([f"{len(found.cases)} case(s), {len(found.left_out)} left out", *lanes.describe()])
+            finished = run_cohort(found, lanes, Job(settings, options.out.resolve(), ""), watching(progress, options))
+    _tell(options, finished)
+
+
+def run_cohort(found: Found, lanes: Lanes, job: Job, told: Callable[[Update], None]) -> Finished:
+    """Run the cases and write tables and summary, of what is there even if the run ends early.
+
+    Args:
+        found: of :func:`~.finding.find_cases`.
+        lanes: who works; closed at the end.
+        job: settings and output folder.
+        told: called with every change; may raise :class:`Cancelled`.
+
+    Raises:
+        Cancelled: ``told`` asked to stop; the message says how to go on.
+        CTKernelError: the scheduler is gone or the disk is full.
+    """
+    run, whole = Run(found.cases, lanes, job, told), False
+    try:
+        run.work()
+        whole = True
+    except Cancelled as error:
+        raise Cancelled(
+            f"Stopped after {len(run.outcomes)} of {len(found.cases)} cases. What is finished lies in {job.out}; run the same "
+            "command again to go on."
+        ) from error
+    finally:
+        lanes.close(stopped=not whole)
+        finished = write_outputs(found, run.outcomes, job)
+    return finished
+
+
+def write_outputs(found: Found, outcomes: dict[str, Outcome], job: Job) -> Finished:
+    """Tables, failures and summary of what lies in the output folder."""
+    rows, _ = collect(job.out, found.cases, job.settings)
+    failures = [o.failure for o in outcomes.values() if o.failure is not None]
+    failures += [Failure(item.what, item.reason) for item in found.broken]
+    runs = collect_runs(job.out, found.cases)
+    write_results(job.out, rows)
+    write_runs(job.out, runs)
+    write_failures(job.out, failures)
+    write_summary(job.out, rows, failures, found, job.settings)
+    return Finished(found, outcomes, failures, len({row["case"] for row in rows}))
+
+
+def watching(progress: ProgressTracker, options: argparse.Namespace) -> Callable[[Update], None]:
+    """Shows a run on the terminal, and stops it with Ctrl+C."""
+    printer, last = ProgressPrinter(options.json), (-1, 0.0)
+
+    def told(update: Update) -> None:
+        nonlocal last
+        progress.check_cancelled()
+        still_running(options.out)
+        # in a log a line for every finished case is enough
+        if sys.stderr.isatty() or update.done != last[0] or update.seconds - last[1] > LOG_SECONDS:
+            last = (update.done, update.seconds)
+            printer(ProgressReport(update.done, update.total, None, _stage(update)))
+
+    return told
+
+
+def _stage(update: Update) -> str:
+    words = ["Cases"]
+    if update.computed:
+        rate = update.computed / max(update.seconds, 1e-3)
+        words += [f"{3600.0 * rate:.0f} an hour", f"{_duration((update.total - update.done) / rate)} left"]
+    if update.failed:
+        words.append(f"{update.failed} failed")
+    return ", ".join(words)
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60.0)
+    if minutes < 1:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _settings(options: argparse.Namespace) -> CohortSettings:
+    return CohortSettings(
+        method=options.method,
+        model=options.model,
+        device=options.device,
+        threshold_hu=options.threshold,
+        thirds_by=options.thirds,
+        report=options.report,
+        keep_volumes=not options.discard_volumes,
+        dicom=options.dicom,
+        memory_gb=options.memory,
+    )
+
+
+def _finding(options: argparse.Namespace, salt: bytes) -> Finding:
+    return Finding(options.thickest, options.all_series, options.dates, salt)
+
+
+def _looking(progress: ProgressTracker) -> Callable[[int], None]:
+    def told(files: int) -> None:
+        progress.check_cancelled()
+        if files and progress.on_report is not None:
+            progress.on_report(ProgressReport(0, 1, None, f"Looking for scans, {files} files seen"))
+
+    return told
+
+
+def _lanes(options: argparse.Namespace, job: Job) -> Lanes:
+    from dataclasses import replace
+
+    job = replace(job, gpus=tuple(part for part in options.gpus.split(",") if part.strip()))
+    if options.scheduler is not None:
+        from .dask_lanes import Certificates, remote_lanes
+
+        return remote_lanes(job, options.scheduler, Certificates(options.tls_ca, options.tls_cert, options.tls_key))
+    if options.workers == 1:
+        return ThisProcess(job)
+    from .dask_lanes import local_lanes
+
+    return local_lanes(job, options.workers)
+
+
+def _dry_run(options: argparse.Namespace, progress: ProgressTracker) -> None:
+    found = find_cases(options.inputs, _finding(options, b"dry run"), _looking(progress))
+    if options.json:
+        cases = [{"case": case.id, "scan": case.described, "partner": case.partner is not None} for case in found.cases]
+        left = [{"scan": item.what, "reason": item.reason, "broken": item.broken} for item in found.left_out]
+        print_json({"cases": cases, "left_out": left})
+    else:
+        print_lines([*dry_run_lines(found), RESEARCH_USE])
+
+
+def _tell(options: argparse.Namespace, finished: Finished) -> None:
+    states = [outcome.state for outcome in finished.outcomes.values()]
+    facts = {
+        "cases": len(finished.found.cases),
+        "computed": states.count("done"),
+        "kept": states.count("kept"),
+        "failed": len(finished.failures),
+        "measured": finished.measured,
+        "folder": str(options.out),
+        "use": RESEARCH_USE,
+    }
+    if options.json:
+        print_json(facts | {"failures": [{"case": f.case, "reason": f.reason} for f in finished.failures]})
+        return
+    print_lines([*_result_lines(facts, finished.failures), RESEARCH_USE])
+
+
+def _result_lines(facts: dict[str, Any], failures: Sequence[Failure]) -> list[str]:
+    lines = [f"{facts['measured']} case(s) measured: {facts['computed']} now, {facts['kept']} from earlier runs"]
+    lines += [f"{failure.case}: {failure.reason}" for failure in failures[:SHOWN_FAILURES]]
+    if len(failures) > SHOWN_FAILURES:
+        lines.append(f"and {len(failures) - SHOWN_FAILURES} more in failures.csv")
+    kinds = dict.fromkeys(failure.kind for failure in failures)
+    lines += [ADVICE[kind] for kind in kinds]
+    return [*lines, f"Tables: {Path(facts['folder']) / RESULTS_CSV}", f"Summary: {Path(facts['folder']) / SUMMARY}"]
+
+
+def tell_change_of_cohort(out: Path, as_json: bool) -> None:
+    """``ctkernel change`` with the output folder of a cohort."""
+    from .change import change_of_cohort
+
+    changes, lines = change_of_cohort(out)
+    if as_json:
+        print_json({"changes": changes, "use": RESEARCH_USE})
+    else:
+        print_lines([*lines, RESEARCH_USE])

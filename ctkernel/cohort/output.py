@@ -1,0 +1,151 @@
+"""The output folder of a cohort: whose it is, who is at work in it, and what could not be done."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from KernelNormalizationLib.core.errors import RESEARCH_USE, InputError
+from KernelNormalizationLib.core.io.json_file import read_json
+from KernelNormalizationLib.core.io.whole_sets import require_set_writable
+from KernelNormalizationLib.core.io.writing import atomic_path, write_json
+from KernelNormalizationLib.core.plain_text import for_csv
+
+from .case import Failure, LeftOut
+from .finding import new_salt
+from .series_scan import COHORT_FILE
+from .settings import CohortSettings
+
+FAILURES, LEFT_OUT, RUNNING, SALT = "failures.csv", "left_out.csv", ".running.json", ".salt"
+# A run on another machine that has not been heard of for so long has ended.
+SILENCE_SECONDS = 600.0
+_KIND = "ctkernel cohort"
+
+
+def open_output(out: Path, inputs: Sequence[Path], settings: CohortSettings) -> bytes:
+    """Make the folder, or take up that of an earlier run over the same inputs.
+
+    Args:
+        out: output folder.
+        inputs: what the cohort is made of.
+        settings: of this run.
+
+    Returns:
+        The salt of the pseudonyms.
+
+    Raises:
+        InputError: the folder holds something else, or the cohort of other inputs; nothing is changed.
+    """
+    require_set_writable(out, (COHORT_FILE, FAILURES))
+    given = [str(path.resolve()) for path in inputs]
+    record = cohort_record(out)
+    if record is None:
+        if out.is_dir() and any(out.iterdir()):
+            raise InputError(f"{out} holds files that are no cohort's; give a new folder, nothing is overwritten.")
+        out.mkdir(parents=True, exist_ok=True)
+    elif record.get("inputs") != given:
+        earlier = ", ".join(record.get("inputs") or ["unknown inputs"])
+        raise InputError(f"{out} holds the cohort of {earlier}; give another folder, or the same inputs to go on.")
+    salt = _salt(out / SALT)
+    write_json({"kind": _KIND, "inputs": given, "settings": settings.as_record(), "use": RESEARCH_USE}, out / COHORT_FILE)
+    return salt
+
+
+def cohort_record(out: Path) -> dict[str, Any] | None:
+    """What ``cohort.json`` holds; ``None`` if the folder is no cohort's.
+
+    Raises:
+        InputError: the file is there and damaged.
+    """
+    path = out / COHORT_FILE
+    if not path.is_file():
+        return None
+    record = read_json(path)
+    if not isinstance(record, dict) or record.get("kind") != _KIND:
+        raise InputError(f"{path} was not written by ctkernel cohort; give another folder.")
+    return record
+
+
+def _salt(path: Path) -> bytes:
+    try:
+        return bytes.fromhex(path.read_text(encoding="ascii"))
+    except FileNotFoundError:
+        salt = new_salt()
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.write(salt.hex())
+        return salt
+    except ValueError as error:
+        raise InputError(f"{path} is damaged, so pseudonyms would change; restore it or use a new folder.") from error
+
+
+@contextmanager
+def alone_in(out: Path) -> Iterator[None]:
+    """No second run works in the folder meanwhile.
+
+    Raises:
+        InputError: another run is at work there.
+    """
+    path = out / RUNNING
+    other = _owner(path)
+    if other is not None:
+        raise InputError(f"Another run works in {out} ({other}); wait for it, or end it first.")
+    path.write_text(json.dumps({"host": socket.gethostname(), "process": os.getpid()}), encoding="utf-8")
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def still_running(out: Path) -> None:
+    """Tell other machines that this run still works."""
+    path = out / RUNNING
+    if time.time() - path.stat().st_mtime > SILENCE_SECONDS / 10.0:
+        path.touch()
+
+
+def _owner(path: Path) -> str | None:
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        host, process = str(told["host"]), int(told["process"])
+        age = time.time() - path.stat().st_mtime
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if host != socket.gethostname() or os.name != "posix":
+        return f"on {host}" if age < SILENCE_SECONDS else None
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        pass
+    return None if process == os.getpid() else f"process {process}"
+
+
+def write_failures(out: Path, failures: Sequence[Failure]) -> None:
+    """``failures.csv``: case, what was being done, reason and what to do; a header alone if nothing failed."""
+    rows = [[f.case, f.kind, f.step, f.reason, f.advice, RESEARCH_USE] for f in sorted(failures, key=lambda f: f.case)]
+    _write_table(out / FAILURES, ["case", "kind", "step", "reason", "what_to_do", "use"], rows)
+
+
+def write_left_out(out: Path, left_out: Sequence[LeftOut]) -> None:
+    """``left_out.csv``: what was not run by choice."""
+    _write_table(out / LEFT_OUT, ["scan", "reason"], [[item.what, item.reason] for item in left_out if not item.broken])
+
+
+def _write_table(path: Path, header: list[str], rows: list[list[str]]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    # a reason may be long: every word of it is kept
+    writer.writerows([[for_csv(cell) if len(cell) <= 200 else " ".join(cell.split()) for cell in row] for row in rows])
+    with atomic_path(path) as temporary:
+        temporary.write_text(text.getvalue(), encoding="utf-8")
