@@ -35,7 +35,7 @@ class Reading:
         case: random identifier of the image.
         group: what the image was.
         score: 0 to 5.
-        seconds: from the moment the case was opened to this score, within one sitting.
+        seconds: from opening the case to this score, all times that it was opened and scored together.
         changes: how often the reader gave another score before this one.
     """
 
