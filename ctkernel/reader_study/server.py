@@ -7,6 +7,7 @@ reader's order; no identifier, name or tag leaves the server.
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 import signal
 from collections.abc import Awaitable, Callable, Mapping
@@ -23,6 +24,8 @@ from .sittings import NotYetError, ReadingRoom, Sitting, TakenOverError
 
 PAGE = Path(__file__).with_name("page")
 SITTING_HEADER = "X-Sitting"
+# Every JSON answer is filled up with spaces to this size, so that no size tells anything.
+JSON_BYTES = 1024
 LARGEST_REQUEST = 4096
 # Which status an error has; the page acts on 409.
 STATUS: tuple[tuple[type[InputError], int], ...] = ((TakenOverError, 409), (NotYetError, 403), (InputError, 400))
@@ -106,15 +109,15 @@ class _Routes:
     async def open_sitting(self, request: web.Request) -> web.StreamResponse:
         reader = self._reader(request)
         identifier = self._room.open(reader)
-        return web.json_response({"sitting": identifier, **self._room.state(reader)})
+        return _json({"sitting": identifier, **self._room.state(reader)})
 
     async def state(self, request: web.Request) -> web.StreamResponse:
         reader, _ = self._sitting(request)
-        return web.json_response(self._room.state(reader))
+        return _json(self._room.state(reader))
 
     async def case(self, request: web.Request) -> web.StreamResponse:
         reader, sitting = self._sitting(request)
-        return web.json_response(self._room.open_case(reader, sitting, _number(request, "position")))
+        return _json(self._room.open_case(reader, sitting, _number(request, "position")))
 
     async def slice(self, request: web.Request) -> web.StreamResponse:
         reader, _ = self._sitting(request)
@@ -129,7 +132,7 @@ class _Routes:
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise InputError('The request holds no score; send JSON such as {"score": 3}.') from error
         self._room.score(reader, sitting, _number(request, "position"), value)
-        return web.json_response(self._room.state(reader))
+        return _json(self._room.state(reader))
 
     def _reader(self, request: web.Request) -> str:
         reader = self._keys.get(request.match_info["key"])
@@ -159,5 +162,9 @@ async def _errors_in_words(request: web.Request, handler: Answer) -> web.StreamR
         return await handler(request)
     except InputError as error:
         status = next(status for kind, status in STATUS if isinstance(error, kind))
-        content: dict[str, Any] = {"error": str(error)}
-        return web.json_response(content, status=status)
+        return _json({"error": str(error)}, status)
+
+
+def _json(content: Mapping[str, Any], status: int = 200) -> web.Response:
+    text = json.dumps(content).ljust(JSON_BYTES)
+    return web.Response(text=text, status=status, content_type="application/json")

@@ -97,7 +97,6 @@ class ReadingRoom:
         sitting.opened[position] = time.monotonic()
         event = self._scores(reader).get(case.identifier)
         return {
-            "position": position,
             "shape": list(case.shape),
             "spacing_mm": [round(mm, 6) for mm in case.spacing],
             "score": -1 if event is None else event["score"],
