@@ -1,4 +1,4 @@
-"""Two readers of known skill read a study as large as the paper's in Chromium; their skills come back, nothing tells a group."""
+"""Two readers of known skill read a study of the paper's size in Chromium: their skills come back, nothing tells a group."""
 
 from __future__ import annotations
 

@@ -128,12 +128,12 @@ def _agreement(summary: StudySummary) -> Table:
 def _power(summary: StudySummary) -> Table:
     plan = summary.next_study
     rows = [
-        [f"{100 * entry.accuracy:.0f} %", _cases(entry.cases), f"{100 * entry.power_now:.0f} %"]
+        [f"{100 * entry.accuracy:.1f} %", _cases(entry.cases), f"{100 * entry.power_now:.0f} %"]
         for entry in sorted(plan.detect, key=lambda entry: entry.accuracy)
     ]
     header = [
         "True share of right answers",
-        f"Cases to show more than guessing ({POWER:.0%} power)",
+        f"Cases to show more than guessing (power {100 * POWER:.0f} %)",
         f"Power with {plan.cases_now} cases",
     ]
     return header, rows
@@ -144,8 +144,8 @@ def _plan(summary: StudySummary) -> list[str]:
     widths = ", ".join(f"±{half:.2f} with {count}" for count, half in plan.area_half_width)
     return [
         f"To show that the images cannot be told apart is another question: {_cases(plan.cases_to_exclude)} cases are needed "
-        f"to exclude {100 * plan.excluded_accuracy:.0f} % or more right answers ({POWER:.0%} power, one-sided 5 %) if the "
-        "reader truly guesses. A study in which no reader beats guessing does not show it by itself.",
+        f"to exclude {100 * plan.excluded_accuracy:.0f} % or more right answers (power {100 * POWER:.0f} %, one-sided 5 %) if "
+        "the reader truly guesses. A study in which no reader beats guessing does not show it by itself.",
         f"Expected 95 % interval of an ROC area near 0.6: {widths} cases.",
         "All for one reader, exact binomial probabilities. More readers do not replace cases: they see the same images.",
     ]
@@ -189,13 +189,17 @@ def _kappa(kappa: Kappa) -> str:
     if kappa.value is None:
         return f"{DASH} (one answer only)"
     limits = "" if kappa.low is None or kappa.high is None else f" ({kappa.low:.2f} to {kappa.high:.2f})"
-    return f"{kappa.value:.2f}{limits}"
+    return _minus(f"{kappa.value:.2f}{limits}")
 
 
 def _difference(found: AreaDifference | None) -> str:
     if found is None:
         return DASH
-    return f"{found.difference:+.2f} ({found.low:+.2f} to {found.high:+.2f}), p = {_p(found.p_value)}"
+    return _minus(f"{found.difference:+.2f} ({found.low:+.2f} to {found.high:+.2f}), p = {_p(found.p_value)}")
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "−")
 
 
 def _cases(count: int | None) -> str:

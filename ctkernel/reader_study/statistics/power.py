@@ -18,6 +18,8 @@ MOST_CASES = 2000
 EXCLUDED_ACCURACY = 0.65
 # Accuracies for which the table is made, besides those that were observed; 58 % and 75 % are the paper's two readers.
 USUAL_ACCURACIES = (0.58, 0.65, 0.70, 0.75, 0.80)
+# One of them is left out where an observed one is this near.
+_ALIKE = 0.006
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,9 @@ def next_study(cases: int, observed: list[float]) -> NextStudy:
         cases: number of cases of this study.
         observed: share of correct answers (0 to 1) of its readers.
     """
-    accuracies = sorted({*USUAL_ACCURACIES, *(round(share, 3) for share in observed if share > 0.5)})
+    own = {round(share, 3) for share in observed if share > 0.5}
+    usual = {accuracy for accuracy in USUAL_ACCURACIES if all(abs(accuracy - share) > _ALIKE for share in own)}
+    accuracies = sorted(own | usual)
     counts = sorted({cases, 36, 72, 100, 150, 200})
     return NextStudy(
         cases_now=cases,
