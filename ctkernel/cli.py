@@ -46,6 +46,7 @@ from .quantification_files import (
     result_lines,
     write_measurement,
 )
+from .reader_study.command import add_reader_study
 from .verification.command import add_verify
 
 DESCRIPTION = f"""Turn a sharp-kernel chest CT (such as Siemens B80f or B70f) into the smooth-kernel (B20f) volume on which
@@ -241,6 +242,7 @@ def _parser() -> argparse.ArgumentParser:
     add_export(commands, common)
     add_verify(commands, common)
     add_cohort(commands, common)
+    add_reader_study(commands, common)
     describe_parser = commands.add_parser("info", parents=[common], help="say what a scan is and whether it can be normalized")
     describe_parser.add_argument("scan", type=Path, help=SCAN_HELP)
     _add_kernel(describe_parser)

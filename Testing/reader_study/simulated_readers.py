@@ -1,0 +1,134 @@
+"""Readers of known skill in a real browser, and what the browser saw meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from reader_study.studies import Prepared
+
+ROOT = Path(__file__).resolve().parents[2]
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+# Differs from answer to answer whatever they hold.
+ANY_TIME = ("date",)
+
+
+@dataclass
+class Seen:
+    """What a browser saw: for each position the answers (address, status, headers, bytes) and the page's text."""
+
+    answers: dict[int, list[tuple[str, int, str, int]]] = field(default_factory=dict)
+    pages: dict[int, str] = field(default_factory=dict)
+    other: list[str] = field(default_factory=list)
+
+
+def command_line(*words: str) -> list[str]:
+    return [sys.executable, "-m", "ctkernel.cli", "reader-study", *words]
+
+
+def environment() -> dict[str, str]:
+    parts = [str(ROOT / "KernelNormalization"), str(ROOT / "EmphysemaQuant"), str(ROOT)]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(parts)}
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[Mapping[str, str]]:
+    """``ctkernel reader-study run``: the address of each reader."""
+    run = subprocess.Popen(command_line("run", str(folder), "--json"), stdout=subprocess.PIPE, text=True, env=environment())
+    try:
+        assert run.stdout is not None
+        text = ""
+        for line in run.stdout:
+            text += line
+            if line == "}\n":
+                break
+        yield json.loads(text)["addresses"]
+    finally:
+        run.terminate()
+        assert run.wait(timeout=20) == 0
+
+
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """A browser; the test is skipped where there is none."""
+    api = pytest.importorskip("playwright.sync_api")
+    with api.sync_playwright() as playwright:
+        path = shutil.which("chromium")
+        try:
+            browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        except api.Error as error:
+            pytest.skip(f"no Chromium: {error}")
+        yield browser
+        browser.close()
+
+
+def scores_of_skill(prepared: Prepared, reader: str, correct: int, seed: int) -> list[int]:
+    """Scores, in the reader's order, of which exactly ``correct`` are on the right side; nobody is certain, as in the paper."""
+    rng = np.random.default_rng(seed)
+    cases = prepared.study.reading_order(reader)
+    right = np.zeros(len(cases), bool)
+    right[rng.permutation(len(cases))[:correct]] = True
+    sides = [(prepared.seal.groups[case.identifier] == "original") == hit for case, hit in zip(cases, right, strict=True)]
+    return [int(rng.integers(3, 5) if original else rng.integers(1, 3)) for original in sides]
+
+
+def read_cases(page: Any, address: str, scores: list[int], first: int, last: int, seen: Seen) -> None:
+    """Open the reading and score the cases ``first`` to ``last`` (exclusive) by keyboard."""
+    came: list[Any] = []
+
+    def keep(response: Any) -> None:
+        came.append(response)
+
+    page.on("response", keep)
+    page.goto(address)
+    for position in range(first, last):
+        page.get_by_text(f"Case {position + 1} of").wait_for()
+        page.wait_for_selector("#view[data-drawn]")
+        page.wait_for_selector("#loading-text:empty", state="attached")
+        seen.pages[position] = _without_position(page.content(), position)
+        page.keyboard.press("ArrowUp")
+        page.keyboard.press(str(scores[position]))
+        page.keyboard.press("Enter")
+    if last == len(scores):
+        page.wait_for_selector("#cover:not([hidden])")
+    else:
+        page.get_by_text(f"Case {last + 1} of").wait_for()
+        page.wait_for_selector("#loading-text:empty", state="attached")
+    page.remove_listener("response", keep)
+    for response in came:
+        _note(response, seen)
+
+
+def _note(response: Any, seen: Seen) -> None:
+    headers = {key: value for key, value in response.headers.items() if key not in ANY_TIME}
+    found = re.search(r"/case/(\d+)(.*)", response.url)
+    if found is None:
+        seen.other.append(response.url)
+        return
+    entry = (found[2], response.status, json.dumps(headers, sort_keys=True), len(response.body()))
+    seen.answers.setdefault(int(found[1]), []).append(entry)
+
+
+def _without_position(content: str, position: int) -> str:
+    content = content.replace(f'id="number">{position + 1}<', 'id="number">N<')
+    return re.sub(r' value="\d+"( aria-label="Cases scored")', r"\1", content)
