@@ -46,6 +46,7 @@ from .quantification_files import (
     result_lines,
     write_measurement,
 )
+from .review.command import add_review
 
 DESCRIPTION = f"""Turn a sharp-kernel chest CT (such as Siemens B80f or B70f) into the smooth-kernel (B20f) volume on which
 emphysema is measured, and measure it. {RESEARCH_USE}"""
@@ -231,6 +232,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_quantify(commands, common)
     _add_change(commands, common)
     add_export(commands, common)
+    add_review(commands, common)
     describe_parser = commands.add_parser("info", parents=[common], help="say what a scan is and whether it can be normalized")
     describe_parser.add_argument("scan", type=Path, help=SCAN_HELP)
     _add_kernel(describe_parser)
