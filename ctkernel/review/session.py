@@ -31,7 +31,7 @@ class RunningStep:
     """A step that is being computed, as the page shows it."""
 
     name: str
-    stage: str = "Waiting for another computation to end"
+    stage: str = "Starting"
     done: int = 0
     total: int = 0
     seconds_left: float | None = None
@@ -169,6 +169,8 @@ class Session:
             with stoppable(running.cancelled.is_set):
                 return step(ProgressTracker(report, running.cancelled.is_set))
 
+        if self._turn.locked():
+            running.stage = "Waiting for another page's computation to end"
         self.tell()
         try:
             async with self._turn:

@@ -39,9 +39,18 @@ function connect() {
 function showStart(start) {
   const list = byId("method");
   if (list.options.length > 0) return;
-  for (const method of start.methods) list.add(new Option(`${method.name}: ${method.text}`, method.name));
+  for (const method of start.methods) {
+    const option = new Option(method.name, method.name);
+    option.dataset.text = method.text;
+    list.add(option);
+  }
+  showMethod();
   const slider = byId("threshold");
   [slider.min, slider.max, slider.value] = [start.threshold.low, start.threshold.high, start.threshold.default];
+}
+
+function showMethod() {
+  byId("method-text").textContent = byId("method").selectedOptions[0].dataset.text;
 }
 
 async function showState(state) {
@@ -170,6 +179,7 @@ byId("normalize").addEventListener("submit", (event) => {
   event.preventDefault();
   post("/api/normalize", { method: byId("method").value });
 });
+byId("method").addEventListener("change", showMethod);
 byId("cancel").addEventListener("click", () => post("/api/cancel", {}));
 byId("second").addEventListener("change", (event) => setLook({ second: event.target.value }));
 byId("window").addEventListener("change", (event) => {

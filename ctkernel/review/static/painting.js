@@ -15,7 +15,7 @@ export class Colours {
     this.difference = new Uint32Array(2 * DIFFERENCE_HU + 1);
     this.known = "";
     for (let d = -DIFFERENCE_HU; d <= DIFFERENCE_HU; d++) {
-      const share = Math.sqrt(Math.abs(d) / DIFFERENCE_HU);
+      const share = Math.abs(d) / DIFFERENCE_HU;
       const end = d < 0 ? [74, 163, 255] : [255, 154, 60];
       const [red, green, blue] = [16, 19, 22].map((dark, n) => Math.round(dark + share * (end[n] - dark)));
       this.difference[d + DIFFERENCE_HU] = packed(red, green, blue);

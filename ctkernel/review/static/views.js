@@ -77,12 +77,13 @@ export class Views {
     const canvas = element.appendChild(document.createElement("canvas"));
     canvas.setAttribute("aria-hidden", "true");
     const texts = {};
-    for (const name of ["title", "right", "left", "place", "levels", "value", "legend", "use"]) {
+    for (const name of ["title", "right", "left", "place", "scale", "levels", "value", "legend", "use"]) {
       texts[name] = element.appendChild(document.createElement("span"));
       texts[name].className = name;
     }
     texts.right.textContent = "R";
     texts.left.textContent = "L";
+    texts.scale.textContent = "5 cm";
     texts.use.textContent = "Research use only. Not for diagnosis.";
     this.container.append(element);
     const pane = { kind, number, element, canvas, texts, image: null, buffer: document.createElement("canvas") };
@@ -191,7 +192,7 @@ export class Views {
     texts.title.textContent = title;
     element.classList.toggle("is-synthetic", Boolean(difference || (there && volume.synthetic)));
     const z = kind === "axial" ? `, z ${(this.voxels.firstZ + index * this.voxels.dz).toFixed(1)} mm` : "";
-    texts.place.textContent = `5 cm   ${NAMES[kind]} ${index + 1} of ${count}${z}`;
+    texts.place.textContent = `${NAMES[kind]} ${index + 1} of ${count}${z}`;
     texts.levels.textContent = difference || !there ? "" : `W ${width}  L ${centre}`;
     this.writeLegend(texts.legend, difference, there && overlay && this.voxels.lungs !== null, threshold);
     if (!there) texts.value.textContent = "";
