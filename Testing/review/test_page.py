@@ -36,7 +36,8 @@ def page(serve: Serve, browser: Any, scan: Path) -> Iterator[Any]:
     page.goto(served.address)
     page.fill("#path", str(scan))
     page.click("#open button")
-    page.wait_for_selector("body[data-loaded]")
+    page.wait_for_selector(EI)
+    wait_loaded(page)
     yield page
     assert page.problems == []
 

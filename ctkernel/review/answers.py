@@ -68,7 +68,7 @@ def _card(volume: CTVolume, suitability: Suitability | None) -> dict[str, Any]:
         ("Pixels", f"{columns} × {rows}, {pixel:.3g} mm"),
     ]
     if suitability is None:
-        return {"rows": rows_of_card, "verdict": "cannot be judged", "light": "bad", "reasons": []}
+        return {"rows": rows_of_card, "verdict": "not judged", "light": "doubtful", "reasons": []}
     if suitability.sharpness is not None:
         rows_of_card.append(("Noise", f"as sharp as B{suitability.sharpness.kernel_number:.0f}f"))
     rows_of_card.append(("At the HU floor", f"{100.0 * suitability.lung_floor_share:.1f} % of the lung"))

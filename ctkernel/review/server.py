@@ -22,7 +22,7 @@ from .downloads import write_file
 from .pictures import hu_block, mask_block
 from .session import Session
 from .sessions import Sessions
-from .steps import known_method, normalized, open_scan, scan_among, whole_threshold
+from .steps import Source, known_method, normalized, open_scan, scan_among, whole_threshold
 
 STATIC = Path(__file__).with_name("static")
 LARGEST_JSON = 1 << 16
@@ -94,7 +94,8 @@ class ReviewServer:
     def _open_first(self, session: Session) -> None:
         scan, series = self._settings.scan, self._settings.series
         if scan is not None:
-            session.start("Opening the scan", lambda progress: open_scan(scan, series, None, progress))
+            source = Source(scan, series)
+            session.start("Opening the scan", lambda progress: open_scan(source, session.show, progress))
 
     def _for_session(self, handler: SessionHandler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def handle(request: web.Request) -> web.StreamResponse:
@@ -172,8 +173,8 @@ class ReviewServer:
         if not path:
             raise InputError("Give the path of a DICOM folder, or of a NRRD, NIfTI or MHA file, on this computer.")
         parse_told_kernel(kernel or None)
-        source = Path(path).expanduser()
-        session.start("Opening the scan", lambda progress: open_scan(source, series or None, kernel or None, progress))
+        source = Source(Path(path).expanduser(), series or None, kernel or None)
+        session.start("Opening the scan", lambda progress: open_scan(source, session.show, progress))
         return _answer(session.state())
 
     async def _upload(self, request: web.Request, session: Session) -> web.StreamResponse:
@@ -185,9 +186,10 @@ class ReviewServer:
             kernel = request.query.get("kernel", "").strip() or None
             series = request.query.get("series", "").strip() or None
             parse_told_kernel(kernel)
+            source = Source(scan, series, kernel)
             session.start(
                 "Opening the scan",
-                lambda progress: open_scan(scan, series, kernel, progress),
+                lambda progress: open_scan(source, session.show, progress),
                 lambda: shutil.rmtree(folder, ignore_errors=True),
             )
         except BaseException:

@@ -69,6 +69,7 @@ class Session:
         self.last_seen = time.monotonic()
         self._threshold_hu: float | None = None
         self._turn = turn
+        self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Condition()
         self._tasks: set[asyncio.Task[None]] = set()
         self._folders = 0
@@ -116,6 +117,16 @@ class Session:
         self.message = ""
         self._keep(self._run(self.step, step, afterwards))
 
+    def show(self, review: Review) -> None:
+        """Let the page draw what a running step has so far; called in the step's thread."""
+
+        def take() -> None:
+            self.review = review
+            self.version += 1
+            self.tell()
+
+        self._loop.call_soon_threadsafe(take)
+
     def cancel(self) -> None:
         """Ask the running step to stop; nothing happens if none runs."""
         if self.step is not None:
@@ -147,7 +158,7 @@ class Session:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _keep(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
+        task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -156,14 +167,12 @@ class Session:
             self._changed.notify_all()
 
     async def _run(self, running: RunningStep, step: Step, afterwards: Callable[[], None] | None) -> None:
-        loop = asyncio.get_running_loop()
-
         def report(now: ProgressReport) -> None:
             running.stage, running.done, running.total = now.stage, now.done, now.total
             running.seconds_left = now.seconds_left
             if time.monotonic() - running.told > PROGRESS_SECONDS or now.done == 0:
                 running.told = time.monotonic()
-                loop.call_soon_threadsafe(self.tell)
+                self._loop.call_soon_threadsafe(self.tell)
 
         def compute() -> Review:
             with stoppable(running.cancelled.is_set):

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from EmphysemaQuantLib.core.indices.emphysema_mask import EMPHYSEMA_THRESHOLD_HU, THRESHOLD_RANGE_HU, require_threshold
-from KernelNormalizationLib.core.errors import InputError, LungNotFoundError
+from KernelNormalizationLib.core.errors import Cancelled, InputError, LungNotFoundError
 from KernelNormalizationLib.core.methods.protocol import METHODS, UNCHANGED_KEY, Method
 from KernelNormalizationLib.core.progress import Progress
 
@@ -60,32 +60,54 @@ class Review:
         return [self.original] if self.synthetic is None else [self.original, self.synthetic]
 
 
-def open_scan(path: Path, series: str | None, kernel: str | None, progress: Progress) -> Review:
-    """Read a scan, judge it and measure it as it is.
+@dataclass(frozen=True)
+class Source:
+    """Where a scan is read from.
 
-    Args:
+    Attributes:
         path: DICOM folder or file, NRRD, NIfTI or MHA.
         series: which series of a DICOM folder.
         kernel: the scan's kernel if the user knows better than the header.
+    """
+
+    path: Path
+    series: str | None = None
+    kernel: str | None = None
+
+
+def open_scan(source: Source, show: Callable[[Review], None], progress: Progress) -> Review:
+    """Read a scan, judge it and measure it as it is.
+
+    Args:
+        source: where it is.
+        show: called with what is known so far, so that the pictures need not wait for the numbers.
         progress: told of the steps, asked for cancellation.
 
+    Returns:
+        The review; where the scan cannot be measured, or the user stopped it, without numbers and with a note.
+
     Raises:
-        InputError: not a chest CT that can be read. A scan that cannot be measured is opened, with a note.
-        Cancelled: the user stopped it.
+        InputError: not a chest CT that can be read.
+        Cancelled: the user stopped it before it was read.
     """
     from KernelNormalizationLib.core.io.reading import read_volume
     from KernelNormalizationLib.core.kernels.told_kernel import with_told_kernel
     from KernelNormalizationLib.core.suitability import assess
 
-    progress.start("Reading the scan", 2)
-    volume = with_told_kernel(read_volume(path, series, "the field “Series”"), kernel)
+    progress.start("Reading the scan", 1)
+    volume = with_told_kernel(read_volume(source.path, source.series, "the field “Series”"), source.kernel)
     progress.advance()
+    review = Review(volume)
+    show(review)
     try:
-        review = Review(volume, assess(volume))
+        progress.start("Judging the scan", 1)
+        review = replace(review, suitability=assess(volume))
+        show(review)
+        return measured(review, EMPHYSEMA_THRESHOLD_HU, progress)
     except InputError as error:
-        return Review(volume, note=str(error))
-    progress.advance()
-    return measured(review, EMPHYSEMA_THRESHOLD_HU, progress)
+        return replace(review, note=str(error))
+    except Cancelled:
+        return replace(review, note="Cancelled: the scan is open, but was not measured.")
 
 
 def normalized(review: Review, method: str, threshold_hu: float, progress: Progress) -> Review:

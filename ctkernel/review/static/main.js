@@ -77,6 +77,7 @@ async function showReview() {
   const answer = await fetch("/api/review");
   if (!answer.ok) return told(answer);
   const review = await answer.json();
+  if (page.review !== null && review.version < page.review.version) return;
   const before = page.review;
   page.review = review;
   page.version = review.version;
