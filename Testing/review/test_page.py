@@ -6,12 +6,14 @@ import csv
 import json
 import re
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from core.dicomseries import chest_slices, write_series
 
 from ctkernel.cli import main
 from EmphysemaQuantLib.core.results.wording import SHOWN_INDICES
@@ -308,3 +310,36 @@ def test_a_path_that_does_not_exist_is_answered_in_words_and_changes_nothing(nor
     normalized.click("#open button")
     until(normalized, "document.querySelector('#message').textContent.includes('does not exist')")
     assert shown_numbers(normalized) == before
+
+
+def test_a_zip_is_sent_opened_and_measured_like_the_path_and_its_name_is_not_kept(
+    normalized: Any, scan: Path, told_by_command_line: dict[float, Any], tmp_path: Path
+) -> None:
+    packed = tmp_path / "Doe^Jane.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.write(scan, "Doe^Jane/chest.nrrd")
+    normalized.set_input_files("#files", packed)
+    until(normalized, "document.querySelectorAll('#indices .index').length === 1 && document.querySelector('#step').hidden")
+    wait_loaded(normalized)
+    ei = told_by_command_line[-950.0]["volumes"][0]["regions"][0]["ei_percent"]
+    # the lungs of a pair are segmented on both volumes, those of the scan alone on the scan
+    assert float(normalized.inner_text(".index .number").split()[0]) == pytest.approx(ei, abs=0.1)
+    assert normalized.inner_text('[data-view="axial-1"] .title') == "Not normalized yet"
+    assert "Doe" not in normalized.content()
+
+
+def test_a_dicom_folder_is_sent_and_opened(normalized: Any, tmp_path: Path) -> None:
+    write_series(tmp_path / "series", chest_slices(count=12, rows=24, columns=32))
+    normalized.set_input_files("#files", sorted((tmp_path / "series").iterdir()))
+    until(normalized, "document.querySelector('#facts').textContent.includes('32 × 24')")
+    until(normalized, "document.querySelector('#step').hidden")
+    assert "B70f" in normalized.inner_text("#facts")
+    assert "PID4711" not in normalized.content()
+    assert normalized.inner_text("#message") != ""  # no lungs in it, which is said
+
+
+def test_ending_the_session_leaves_an_empty_page(normalized: Any) -> None:
+    with normalized.expect_navigation():
+        normalized.click("#leave")
+    until(normalized, "!document.querySelector('#empty').hidden && document.querySelector('#method').options.length > 0")
+    assert normalized.locator("#card").is_hidden()

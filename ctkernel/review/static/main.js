@@ -23,6 +23,11 @@ async function told(answer) {
   else if (content.step !== undefined) await showState(content);
 }
 
+async function leave() {
+  await fetch("/api/leave", { method: "POST" });
+  location.reload();
+}
+
 function connect() {
   const socket = new WebSocket(`ws://${location.host}/api/events`);
   socket.addEventListener("message", (event) => {
@@ -193,6 +198,7 @@ byId("threshold").addEventListener("input", (event) => {
   setThreshold(Number(event.target.value));
   measureSoon();
 });
+byId("leave").addEventListener("click", leave);
 byId("fit").addEventListener("click", () => views.fit());
 byId("help-button").addEventListener("click", () => byId("help").showModal());
 document.addEventListener("keydown", (event) => {

@@ -93,7 +93,7 @@ function drawHistogram(measurement) {
   const highest = Math.max(...measurement.volumes.flatMap((volume) => volume.histogram_percent), 0.1);
   const Y = (percent) => 128 - (112 * percent) / highest;
   add("line", { x1: 24, x2: 334, y1: 128, y2: 128, class: "axis" });
-  for (let hu = -1000; hu <= -500; hu += 100) add("text", { x: X(hu), y: 143, "text-anchor": "middle" }, hu);
+  for (let hu = -1000; hu < SHOWN_HU[1]; hu += 100) add("text", { x: X(hu), y: 143, "text-anchor": "middle" }, hu);
   add("text", { x: 2, y: 12 }, `${highest.toFixed(1)} % of the lungs in 5 HU`);
   for (const volume of measurement.volumes) {
     const points = volume.histogram_percent.map((percent, n) => [(edges[n] + edges[n + 1]) / 2, percent]);

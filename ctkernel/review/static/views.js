@@ -190,6 +190,7 @@ export class Views {
     const volume = this.titles[number];
     const title = difference ? "DIFFERENCE, synthetic minus original" : there ? volume.title : "Not normalized yet";
     texts.title.textContent = title;
+    element.classList.toggle("is-empty", !there);
     element.classList.toggle("is-synthetic", Boolean(difference || (there && volume.synthetic)));
     const z = kind === "axial" ? `, z ${(this.voxels.firstZ + index * this.voxels.dz).toFixed(1)} mm` : "";
     texts.place.textContent = `${NAMES[kind]} ${index + 1} of ${count}${z}`;
@@ -212,7 +213,7 @@ export class Views {
     legend.replaceChildren();
     if (difference) {
       legend.append(Object.assign(document.createElement("i"), { className: "difference" }));
-      legend.append(`-${DIFFERENCE_HU} HU      0      +${DIFFERENCE_HU} HU`);
+      legend.append(`-${DIFFERENCE_HU} HU     0    +${DIFFERENCE_HU} HU`);
     } else if (wanted) legend.append(`■ lung ${wanted}`);
     legend.style.color = difference ? "" : "#ff8078";
   }
