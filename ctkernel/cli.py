@@ -47,6 +47,7 @@ from .quantification_files import (
     write_measurement,
 )
 from .reader_study.command import add_reader_study
+from .review.command import add_review
 from .verification.command import add_verify
 
 DESCRIPTION = f"""Turn a sharp-kernel chest CT (such as Siemens B80f or B70f) into the smooth-kernel (B20f) volume on which
@@ -243,6 +244,7 @@ def _parser() -> argparse.ArgumentParser:
     add_verify(commands, common)
     add_cohort(commands, common)
     add_reader_study(commands, common)
+    add_review(commands, common)
     describe_parser = commands.add_parser("info", parents=[common], help="say what a scan is and whether it can be normalized")
     describe_parser.add_argument("scan", type=Path, help=SCAN_HELP)
     _add_kernel(describe_parser)

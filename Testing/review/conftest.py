@@ -1,0 +1,106 @@
+"""A running review page, a small simulated chest for it, and a real browser."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from KernelNormalizationLib.core.io.writing import write_volume
+from KernelNormalizationLib.core.simulated_chest import make_sample
+
+ROOT = Path(__file__).resolve().parents[2]
+CHROMIUM_FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@dataclass
+class Served:
+    """A review server of its own process."""
+
+    process: subprocess.Popen[str]
+    address: str
+    temporary: Path
+
+    @property
+    def origin(self) -> str:
+        return "http://" + urlsplit(self.address).netloc
+
+    @property
+    def token(self) -> str:
+        return urlsplit(self.address).query.removeprefix("token=")
+
+
+Serve = Callable[..., Served]
+
+
+def command_line(*arguments: object, temporary: Path) -> subprocess.Popen[str]:
+    """``ctkernel`` in a process whose temporary files lie in ``temporary``."""
+    paths = os.pathsep.join(str(ROOT / name) for name in ("KernelNormalization", "EmphysemaQuant", "."))
+    environment = os.environ | {"PYTHONPATH": paths, "TMPDIR": str(temporary), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "ctkernel.cli", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+
+
+@pytest.fixture(scope="module")
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+    """Starts ``ctkernel review``; every server is ended afterwards."""
+    started: list[Served] = []
+
+    def start(*arguments: object) -> Served:
+        temporary = tmp_path_factory.mktemp("temporary")
+        process = command_line("review", "--json", *arguments, temporary=temporary)
+        assert process.stdout is not None
+        text = ""
+        while not text.rstrip().endswith("}"):
+            line = process.stdout.readline()
+            assert line, "the server ended before it was ready"
+            text += line
+        started.append(Served(process, json.loads(text)["address"], temporary))
+        return started[-1]
+
+    yield start
+    for served in started:
+        served.process.terminate()
+        served.process.wait(30)
+        assert served.process.stdout is not None
+        served.process.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def scan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small simulated chest with emphysema on the kernel B80f."""
+    path = tmp_path_factory.mktemp("scan") / "sharp.nrrd"
+    write_volume(make_sample(3, (24, 208, 208), (10.0, 1.6, 1.6)).sharp, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium, driven by Playwright."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        pytest.skip("no Chromium on this machine")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()
