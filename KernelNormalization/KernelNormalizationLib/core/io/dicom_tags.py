@@ -42,4 +42,7 @@ HEADER_TAGS = [
     "ImageComments",
     "DerivationDescription",
     "ContributingEquipmentSequence",
+    # enhanced CT keeps what differs between its frames, and what does not, in these
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
 ]
