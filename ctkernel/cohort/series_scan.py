@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.io.dicom_series import DicomSlice, acquisition_of, read_slice
+from KernelNormalizationLib.core.io.dicom_series import acquisition_of
+from KernelNormalizationLib.core.io.dicom_slice import DicomSlice, read_images
 from KernelNormalizationLib.core.io.volume_file import VOLUME_SUFFIXES
 from KernelNormalizationLib.core.io.whole_sets import PRIVATE_PREFIX
 from KernelNormalizationLib.core.volume import Acquisition
@@ -114,9 +115,10 @@ def _look(tree: Tree, folder: Path, name: str) -> str | None:
         return None
     if not path.is_file():
         return None
-    item = read_slice(path)
-    if item is None:
+    items = read_images(path)
+    if items is None:
         return None
+    item = items[0]
     if item.fault is not None:
         tree.faults.setdefault(folder, []).append(item.fault)
         return None
@@ -126,13 +128,13 @@ def _look(tree: Tree, folder: Path, name: str) -> str | None:
     series = tree.series.get(uid)
     if series is None:
         series = tree.series[uid] = _begun(uid, item)
-    series.images += 1
+    series.images += len(items)
     series.places.setdefault(folder, []).append(name)
     try:
-        position = item.position
+        positions = [image.position for image in items]
     except InputError:
         return uid  # said when the series is read
-    series.extent = [min([*series.extent[:1], position]), max([*series.extent[1:], position])]
+    series.extent = [min([*series.extent[:1], *positions]), max([*series.extent[1:], *positions])]
     return uid
 
 

@@ -6,6 +6,7 @@ import io
 import shutil
 import tempfile
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from ..arrays import FloatArray
 from ..errors import InputError
 from ..plain_text import quoted
 from .dicom_checks import rescale_of, size_of
+from .dicom_decoding import HIGH_THROUGHPUT, OVERLAY, bits_in_use, decoded_frames
 from .dicom_values import UNREADABLE, HeaderValues
 
 NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
@@ -38,8 +40,7 @@ LOSSY = (
     "1.2.840.10008.1.2.4.93",
     "1.2.840.10008.1.2.4.203",
 )
-OVERLAY = 0x60000102  # bit position of the first overlay, 0 where it lies beside the pixels
-_TAGS = [
+PIXEL_TAGS = [
     "Rows",
     "Columns",
     "SamplesPerPixel",
@@ -53,6 +54,8 @@ _TAGS = [
     "RescaleSlope",
     "RescaleIntercept",
     OVERLAY,
+    "ExtendedOffsetTable",
+    "ExtendedOffsetTableLengths",
     "PixelData",
 ]
 _JPEG_BEGINNINGS = (b"\xff\xd8", b"\xff\x4f")
@@ -86,7 +89,7 @@ def read_pixels(path: Path) -> FloatArray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            dataset = pydicom.dcmread(path, specific_tags=_TAGS)
+            dataset = pydicom.dcmread(path, specific_tags=PIXEL_TAGS)
     except UNREADABLE as error:
         raise InputError(f"{where} is cut off or damaged; copy the series again.") from error
     values = HeaderValues(dataset, where)
@@ -95,15 +98,22 @@ def read_pixels(path: Path) -> FloatArray:
     syntax = transfer_syntax(dataset, where)
     slope, intercept = rescale_of(values)
     if syntax in NATIVE:
-        stored = _native(dataset, values, syntax)
-    elif syntax == RLELossless:
-        stored = _run_lengths(dataset, values)
+        stored = native_pixels(dataset, values, syntax)(0)
+    elif syntax == RLELossless or syntax in HIGH_THROUGHPUT:
+        ((_, stored),) = decoded_frames(dataset, values, syntax, [0])
     else:
         return _decoded(dataset, values, path)
     return (stored * slope + intercept).astype(np.float32)
 
 
-def _native(dataset: pydicom.Dataset, values: HeaderValues, syntax: UID) -> NDArray[np.float64]:
+def native_pixels(
+    dataset: pydicom.Dataset, values: HeaderValues, syntax: UID, frames: int = 1
+) -> Callable[[int], NDArray[np.float64]]:
+    """What gives the stored pixels (j, i) of a frame, by its number from 0, of a file without compression.
+
+    Raises:
+        InputError: another number of bytes than ``frames`` images need, or a type of pixels that is not read.
+    """
     rows, columns = size_of(values)
     allocated, signed = values.whole("BitsAllocated"), values.whole("PixelRepresentation")
     if allocated not in (8, 16, 32) or signed not in (0, 1):
@@ -112,56 +122,24 @@ def _native(dataset: pydicom.Dataset, values: HeaderValues, syntax: UID) -> NDAr
             "8, 16 or 32 bits and 0 or 1 are read. Export the series again."
         )
     content = dataset["PixelData"].value
-    expected = rows * columns * allocated // 8
+    pixels = rows * columns
+    expected = frames * pixels * allocated // 8
     present = len(content) if isinstance(content, bytes) else 0
     # an odd number of bytes is padded to an even one
     if present != expected + expected % 2:
+        several = f"{frames} frames of " if frames > 1 else ""
         raise InputError(
-            f"{values.where} holds {present} bytes of pixels where {rows} x {columns} of {allocated} bits need {expected}; "
-            "it is cut off or damaged, copy the series again."
+            f"{values.where} holds {present} bytes of pixels where {several}{rows} x {columns} of {allocated} bits need "
+            f"{expected}; it is cut off or damaged, copy the series again."
         )
-    order = ">" if syntax == ExplicitVRBigEndian else "<"
-    stored = np.frombuffer(content, f"{order}{'i' if signed else 'u'}{allocated // 8}", rows * columns)
+    kind = f"{'>' if syntax == ExplicitVRBigEndian else '<'}{'i' if signed else 'u'}{allocated // 8}"
     overlaid = OVERLAY in dataset and dataset[OVERLAY].value not in (None, 0)
-    return _in_use(stored.reshape(rows, columns).astype(np.int64), values, bool(signed), overlaid).astype(np.float64)
 
+    def frame(number: int) -> NDArray[np.float64]:
+        stored = np.frombuffer(content, kind, pixels, number * pixels * allocated // 8)
+        return bits_in_use(stored.reshape(rows, columns).astype(np.int64), values, bool(signed), overlaid).astype(np.float64)
 
-def _in_use(stored: NDArray[np.int64], values: HeaderValues, signed: bool, overlaid: bool) -> NDArray[np.int64]:
-    """The stored bits of each pixel; the others are no part of it (PS3.5, section 8.1.1)."""
-    allocated = values.whole("BitsAllocated") or 16
-    bits = values.whole("BitsStored") or allocated
-    high = values.whole("HighBit")
-    high = bits - 1 if high is None else high
-    if not (1 <= bits <= allocated and bits - 1 <= high < allocated):
-        raise InputError(
-            f"{values.where} states {values.shown('BitsStored')} and {values.shown('HighBit')} of {allocated} bits; "
-            "they do not fit together. Export the series again."
-        )
-    shifted = stored >> (high + 1 - bits)
-    if bits == allocated:
-        return shifted
-    limit = 1 << bits
-    if signed:
-        low = shifted & (limit - 1)
-        extended = np.where(low >= limit // 2, low - limit, low)
-        # a pixel beyond its bits that is no missing sign was written so on purpose (padding of some makers)
-        zero_filled = (shifted >= 0) & (shifted < limit)
-        return np.where(zero_filled, extended, shifted)
-    # old overlays lie in the free bits
-    return shifted & (limit - 1) if overlaid else shifted
-
-
-def _run_lengths(dataset: pydicom.Dataset, values: HeaderValues) -> NDArray[np.float64]:
-    size = size_of(values)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            stored = dataset.pixel_array
-    except (*UNREADABLE, RuntimeError) as error:
-        raise InputError(f"{values.where} holds compressed pixels that are damaged; copy the series again.") from error
-    if stored.shape != size:
-        raise InputError(f"{values.where} holds {stored.shape} pixels instead of {size}; copy the series again.")
-    return np.asarray(stored, dtype=np.float64)
+    return frame
 
 
 def _decoded(dataset: pydicom.Dataset, values: HeaderValues, path: Path) -> FloatArray:

@@ -4,118 +4,92 @@ from __future__ import annotations
 
 import logging
 import re
-import warnings
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import SimpleITK as sitk
 from numpy.typing import NDArray
-from pydicom.errors import InvalidDicomError
-from pydicom.uid import UID, MediaStorageDirectoryStorage
 
 from ..errors import InputError
 from ..plain_text import plain, quoted
 from ..volume import Acquisition
 from .dicom_checks import check_positions, check_series, rescale_of, size_of
+from .dicom_directory import listed_images, missing_images
+from .dicom_frames import read_frames
 from .dicom_pixels import NATIVE, compression_ratio, read_pixels, transfer_syntax
-from .dicom_tags import HEADER_TAGS
-from .dicom_values import UNREADABLE, HeaderValues
-from .input_files import open_file
+from .dicom_slice import DicomSlice, faulty_file, read_images
+from .dicom_slice import Series as Series
+from .dicom_slice import has_dicom_mark as has_dicom_mark
+from .dicom_slice import read_header as read_header
+from .dicom_values import HeaderValues
 
 logger = logging.getLogger(__name__)
 
-# Classes of images of a CT series; of any other class a file without pixels is no damaged slice.
-_CT_CLASSES = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
-_DICOM_ROOT = "1.2.840.10008."
 _IMAGE_SUFFIXES = (".dcm", ".ima", ".dicom", ".ct")
 # JPEG 2000 at 20:1 halved the emphysema index of a B70f scan (5.8 for 11.2). Lossless packing of CT reaches 2 to 4, so up to
 # 5 hardly any noise is gone.
 LOSSY_RATIO_LIMIT = 5.0
 
 
-@dataclass(frozen=True)
-class DicomSlice:
-    """One image file of a series and its header without pixels.
-
-    Attributes:
-        path: the file.
-        header: tags the product uses.
-        bytes_left: size of the rest of the file, from the pixel element on.
-        fault: why the file cannot be used, if it cannot; a series with such a file is refused.
-    """
-
-    path: Path
-    header: pydicom.Dataset
-    bytes_left: int
-    fault: str | None = None
-
-    @cached_property
-    def values(self) -> HeaderValues:
-        """The header's values by type."""
-        return HeaderValues(self.header, plain(self.path.name))
-
-    @property
-    def position(self) -> float:
-        """Signed distance along the slice normal, mm.
-
-        Raises:
-            InputError: the file states none or cannot be read.
-        """
-        if self.fault is not None:
-            raise InputError(self.fault)
-        axes, corner = self.values.numbers("ImageOrientationPatient", 6), self.values.numbers("ImagePositionPatient", 3)
-        if axes is None or corner is None:
-            raise InputError(f"{self.values.where} states no position or orientation; export the series with its geometry.")
-        return float(np.dot(np.cross(axes[:3], axes[3:]), corner))
-
-
-Series = list[DicomSlice]
-
-
 def find_series(folder: Path) -> dict[str, Series]:
-    """All DICOM image series below ``folder`` by series instance UID, as :func:`series_of_files` sorts them.
+    """All DICOM image series below ``folder`` by series instance UID; files that are not DICOM are passed over.
+
+    A file that cannot be read, or that the folder's DICOMDIR lists and that is not there, stands, with its fault, at the end of
+    every series that it may belong to. Each frame of an enhanced CT is a slice.
 
     Raises:
         InputError: no DICOM image at all.
     """
-    return series_of_files(_files_below(folder), folder)
+    return _series_of(_files_below(folder), missing_images(folder), str(folder))
 
 
 def series_of_files(files: Iterable[Path], folder: Path) -> dict[str, Series]:
-    """The DICOM image series among ``files`` by series instance UID; files that are not DICOM are passed over.
-
-    A file that cannot be read stands, with its fault, at the end of every series that it may belong to.
-
-    Args:
-        files: what to look at.
-        folder: where they come from, for messages.
+    """The series among ``files`` of ``folder``, sorted as :func:`find_series` does; no DICOMDIR is asked.
 
     Raises:
         InputError: no DICOM image at all.
     """
+    return _series_of(files, {}, str(folder))
+
+
+def listed_series(directory: Path) -> dict[str, Series]:
+    """The series that a DICOMDIR lists, and no other file; what is not there stands as a fault, as in :func:`find_series`.
+
+    Raises:
+        InputError: the DICOMDIR is damaged, or none of its files is there.
+    """
+    listed = listed_images(directory)
+    there = sorted(path for paths in listed.values() for path in paths if path.is_file())
+    absent = {uid: [path for path in paths if not path.is_file()] for uid, paths in listed.items()}
+    return _series_of(there, absent, f"what {quoted(directory.name)} lists")
+
+
+def _series_of(paths: Iterable[Path], absent: Mapping[str, Iterable[Path]], where: str) -> dict[str, Series]:
     series: dict[str, Series] = defaultdict(list)
     strays: list[Path] = []
     faulty: Series = []
-    for path in files:
-        item = read_slice(path)
-        if item is None:
+    for path in paths:
+        items = read_images(path)
+        if items is None:
             strays.append(path)
-        elif item.fault is not None:
-            faulty.append(item)
-        elif "Rows" in item.header:
-            series[item.values.text("SeriesInstanceUID") or ""].append(item)
-    faulty += [_faulty(path, "is named like the others and is no DICOM file") for path in _named_like(series, strays)]
+        elif items[0].fault is not None:
+            faulty += items
+        elif "Rows" in items[0].header:
+            series[items[0].values.text("SeriesInstanceUID") or ""] += items
+    faulty += [faulty_file(path, "is named like the others and is no DICOM file") for path in _named_like(series, strays)]
     if not series:
-        reason = f" ({len(faulty)} file(s) are damaged, such as {quoted(faulty[0].path.name)})" if faulty else ""
-        raise InputError(f"No DICOM image was found in {folder}{reason}; give the folder that holds the series' files.")
+        shown = faulty[0].fault if len(faulty) == 1 else None
+        reason = f" ({shown or f'{len(faulty)} files are damaged, such as {quoted(faulty[0].path.name)}'})" if faulty else ""
+        raise InputError(f"No DICOM image was found in {where}{reason}; give the folder that holds the series' files.")
     for item in faulty:
         for slices in _may_belong(item, series):
             slices.append(item)
+    for uid, gone in absent.items():
+        if uid in series:
+            series[uid] += [faulty_file(path, "stands in the DICOMDIR and is not there") for path in gone]
     return dict(series)
 
 
@@ -151,62 +125,6 @@ def _may_belong(item: DicomSlice, series: dict[str, Series]) -> list[Series]:
         return [series[stated]]
     # the UID itself may be what was cut
     return [slices for slices in series.values() if any(s.path.parent == item.path.parent for s in slices)]
-
-
-def read_header(path: Path) -> pydicom.Dataset | None:
-    """The header tags the product uses, or ``None`` if ``path`` is not DICOM or cannot be read."""
-    item = read_slice(path)
-    return None if item is None or item.fault is not None else item.header
-
-
-def read_slice(path: Path) -> DicomSlice | None:
-    """A DICOM file without its pixels, with its fault if it has one; ``None`` for a file that is not DICOM."""
-    try:
-        with open_file(path) as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the values are checked one by one, in words for the user
-            header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=HEADER_TAGS)
-            item = DicomSlice(path, header, path.stat().st_size - file.tell())
-            cut = "Rows" not in header and _should_be_image(header)
-    except InvalidDicomError:
-        return None
-    except InputError as error:
-        return _faulty(path, f"cannot be opened ({error})")
-    except UNREADABLE:
-        return _faulty(path, "is cut off or damaged") if has_dicom_mark(path) else None
-    return item if not cut else DicomSlice(path, header, 0, _fault(path, "is cut off: it ends before its image"))
-
-
-def _should_be_image(header: pydicom.Dataset) -> bool:
-    """Whether a file without image is a damaged one, and not a report, a plan or a directory of images."""
-    stated = HeaderValues(header, "").text("SOPClassUID")
-    announced = HeaderValues(header.file_meta, "").text("MediaStorageSOPClassUID")
-    if announced == MediaStorageDirectoryStorage:
-        return False
-    # both places name the same class in a whole file; a text that was cut or damaged names another
-    if stated is None or stated != announced or stated in _CT_CLASSES:
-        return True
-    uid = UID(stated)
-    return not uid.is_valid or (uid.startswith(_DICOM_ROOT) and uid.name == stated)
-
-
-def has_dicom_mark(path: Path) -> bool:
-    """Whether a file begins as DICOM files do, whatever follows."""
-    try:
-        with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
-
-
-def _faulty(path: Path, what: str) -> DicomSlice:
-    return DicomSlice(path, pydicom.Dataset(), 0, _fault(path, what))
-
-
-def _fault(path: Path, what: str) -> str:
-    return (
-        f"{quoted(path.name, 80)} {what}, so a slice of the series may be missing. Copy or export the series again; if the "
-        "file is no part of the scan, move it out of the folder."
-    )
 
 
 def pick_series(series: dict[str, Series], wanted: str | None, option: str = "--series") -> Series:
@@ -263,8 +181,15 @@ def read_series(slices: Series) -> tuple[sitk.Image, Acquisition, float | None]:
     for item in ordered:
         _check_bytes_left(item, rows * columns)
     voxels = np.empty((len(ordered), rows, columns), np.float32)
+    frames: dict[Path, dict[int, int]] = defaultdict(dict)
     for k, item in enumerate(ordered):
-        voxels[k] = read_pixels(item.path)
+        if item.frame is None:
+            voxels[k] = read_pixels(item.path)
+        else:
+            frames[item.path][item.frame] = k
+    for path, places in frames.items():
+        for number, hu in read_frames(path, {number: ordered[k].values for number, k in places.items()}):
+            voxels[places[number]] = hu
     return _placed(voxels, ordered), acquisition_of(ordered[0].header, notes), _declared_padding(ordered[0].values)
 
 

@@ -43,4 +43,7 @@ HEADER_TAGS = [
     "ImageComments",
     "DerivationDescription",
     "ContributingEquipmentSequence",
+    # enhanced CT keeps what differs between its frames, and what does not, in these
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
 ]

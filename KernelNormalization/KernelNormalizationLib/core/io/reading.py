@@ -12,7 +12,17 @@ from ..errors import InputError
 from ..plain_text import plain
 from ..volume import Acquisition, CTVolume, Geometry
 from .dicom_derived import marked_by_header
-from .dicom_series import Series, find_series, has_dicom_mark, pick_series, read_header, read_series, series_of_files
+from .dicom_directory import is_directory_file
+from .dicom_series import (
+    Series,
+    find_series,
+    has_dicom_mark,
+    listed_series,
+    pick_series,
+    read_header,
+    read_series,
+    series_of_files,
+)
 from .dicom_values import HeaderValues
 from .input_files import require_regular_file
 from .padding import detect_padding
@@ -32,7 +42,8 @@ def read_volume(path: Path | str, series: str | None = None, option: str = "--se
     """Read and validate a CT volume.
 
     Args:
-        path: DICOM folder, one DICOM file (its series is read), or a ``.nrrd``, ``.nii``, ``.nii.gz``, ``.mha`` file.
+        path: DICOM folder, a DICOMDIR, one DICOM file (its series is read), or a ``.nrrd``, ``.nii``, ``.nii.gz`` or ``.mha``
+            file.
         series: series number, kernel or UID when a folder holds several.
         option: how the user says which, for messages.
 
@@ -55,6 +66,8 @@ def read_volume(path: Path | str, series: str | None = None, option: str = "--se
         raise InputError(f"{plain(path.name)} is a DICOM file that is cut off or damaged; copy the series again.")
     if header is None:
         raise InputError(f"{path.name} is neither DICOM nor one of {', '.join(VOLUME_SUFFIXES)}.")
+    if is_directory_file(path):
+        return _volume_of(pick_series(listed_series(path), series, option))
     return _from_dicom(path.parent, HeaderValues(header, path.name).text("SeriesInstanceUID"), option)
 
 

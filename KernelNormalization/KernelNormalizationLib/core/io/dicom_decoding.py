@@ -1,0 +1,108 @@
+"""Compressed pixels through the decoders of pydicom, and which bits of a stored pixel count."""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from collections.abc import Iterator
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom.pixels import get_decoder
+from pydicom.uid import UID, JPEGLSLossless, JPEGLSNearLossless, RLELossless
+
+from ..errors import InputError
+from .dicom_checks import size_of
+from .dicom_values import UNREADABLE, HeaderValues
+
+OVERLAY = 0x60000102  # bit position of the first overlay, 0 where it lies beside the pixels
+# Decoders that need no library under the GPL: pylibjpeg is asked for JPEG 2000 alone, which it reads through OpenJPEG.
+_JPEG, _JPEG_LS, _JPEG_2000 = ("gdcm",), ("pyjpegls", "gdcm"), ("pylibjpeg", "gdcm")
+HIGH_THROUGHPUT = (UID("1.2.840.10008.1.2.4.201"), UID("1.2.840.10008.1.2.4.202"), UID("1.2.840.10008.1.2.4.203"))
+_2000 = (UID("1.2.840.10008.1.2.4.90"), UID("1.2.840.10008.1.2.4.91"))
+INSTALL = "pip install 'ctkernelnormalization[dicom]'"
+
+
+def bits_in_use(stored: NDArray[np.int64], values: HeaderValues, signed: bool, overlaid: bool) -> NDArray[np.int64]:
+    """The stored bits of each pixel; the others are no part of it (PS3.5, section 8.1.1)."""
+    allocated = values.whole("BitsAllocated") or 16
+    bits = values.whole("BitsStored") or allocated
+    high = values.whole("HighBit")
+    high = bits - 1 if high is None else high
+    if not (1 <= bits <= allocated and bits - 1 <= high < allocated):
+        raise InputError(
+            f"{values.where} states {values.shown('BitsStored')} and {values.shown('HighBit')} of {allocated} bits; "
+            "they do not fit together. Export the series again."
+        )
+    shifted = stored >> (high + 1 - bits)
+    if bits == allocated:
+        return shifted
+    limit = 1 << bits
+    if signed:
+        low = shifted & (limit - 1)
+        extended = np.where(low >= limit // 2, low - limit, low)
+        # a pixel beyond its bits that is no missing sign was written so on purpose (padding of some makers)
+        zero_filled = (shifted >= 0) & (shifted < limit)
+        return np.where(zero_filled, extended, shifted)
+    # old overlays lie in the free bits
+    return shifted & (limit - 1) if overlaid else shifted
+
+
+def decoded_frames(
+    dataset: pydicom.Dataset, values: HeaderValues, syntax: UID, numbers: list[int]
+) -> Iterator[tuple[int, NDArray[np.float64]]]:
+    """Stored pixels (j, i) of the frames ``numbers`` (from 0) of a compressed file, each with its number.
+
+    Raises:
+        InputError: damaged, another size than the header states, or no decoder is installed.
+    """
+    size, signed = size_of(values), values.whole("PixelRepresentation") == 1
+    plugin = decoder_for(syntax, values.where)
+    overlaid = OVERLAY in dataset and dataset[OVERLAY].value not in (None, 0)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = get_decoder(syntax).iter_array(dataset, indices=numbers, raw=True, decoding_plugin=plugin)
+            for number, (stored, _) in zip(numbers, found, strict=True):
+                if stored.shape != size:
+                    raise InputError(f"{values.where} holds {stored.shape} pixels instead of {size}; copy the series again.")
+                yield number, bits_in_use(stored.astype(np.int64), values, signed, overlaid).astype(np.float64)
+    except (*UNREADABLE, RuntimeError) as error:
+        raise InputError(
+            f"{values.where} holds compressed pixels that are cut off, damaged or cannot be decoded; copy the series again, or "
+            "export it uncompressed."
+        ) from error
+
+
+def decoder_for(syntax: UID, where: str) -> str:
+    """Name of the installed decoder for ``syntax``.
+
+    Raises:
+        InputError: none is installed; the message says how to install one.
+    """
+    if syntax == RLELossless:
+        return "pydicom"
+    if syntax in HIGH_THROUGHPUT:
+        candidates: tuple[str, ...] = ("pylibjpeg",)
+    elif syntax in _2000:
+        candidates = _JPEG_2000
+    else:
+        candidates = _JPEG_LS if syntax in (JPEGLSLossless, JPEGLSNearLossless) else _JPEG
+    try:
+        available = set(get_decoder(syntax).available_plugins)
+    except NotImplementedError:
+        available = set()
+    if "openjpeg" not in _importable("openjpeg"):
+        available.discard("pylibjpeg")
+    found = next((name for name in candidates if name in available), None)
+    if found is None:
+        raise InputError(
+            f"{where} is compressed as {syntax.name}, and no decoder for that is installed. Install one with: {INSTALL} - or "
+            "export the series uncompressed."
+        )
+    return found
+
+
+def _importable(*names: str) -> set[str]:
+    return {name for name in names if importlib.util.find_spec(name) is not None}

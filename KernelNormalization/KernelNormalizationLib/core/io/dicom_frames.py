@@ -1,0 +1,147 @@
+"""Enhanced (multi-frame) CT: every frame of a file as an image with a header and pixels of its own.
+
+Single-frame CT images keep position, spacing, rescale and kernel in the header; enhanced ones keep them in functional groups,
+once for all frames (shared) or once a frame (PS3.3, A.38 and C.7.6.16). Here each frame gets the header that a single-frame
+image would have, so that a frame passes the very checks that a file passes.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom.datadict import tag_for_keyword
+from pydicom.tag import Tag
+from pydicom.uid import UID
+
+from ..arrays import FloatArray
+from ..errors import InputError
+from .dicom_checks import rescale_of
+from .dicom_decoding import decoded_frames
+from .dicom_pixels import NATIVE, PIXEL_TAGS, native_pixels, transfer_syntax
+from .dicom_values import UNREADABLE, HeaderValues
+
+# Enhanced CT, and legacy converted enhanced CT.
+ENHANCED_CT = ("1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
+SHARED, PER_FRAME = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
+# More frames than any chest CT has slices; a header that states more is damaged.
+_MOST_FRAMES = 20_000
+_SAME = {name: name for name in ("ConvolutionKernel", "KVP", "Exposure", "XRayTubeCurrent", "AcquisitionNumber")}
+# Sequence of a functional group: its attribute -> where a single-frame image has it.
+_GROUPS: dict[str, dict[str, str]] = {
+    "PlanePositionSequence": {"ImagePositionPatient": "ImagePositionPatient"},
+    "PlaneOrientationSequence": {"ImageOrientationPatient": "ImageOrientationPatient"},
+    "PixelMeasuresSequence": {"PixelSpacing": "PixelSpacing", "SliceThickness": "SliceThickness"},
+    "PixelValueTransformationSequence": {"RescaleSlope": "RescaleSlope", "RescaleIntercept": "RescaleIntercept"},
+    "CTReconstructionSequence": {"ConvolutionKernel": "ConvolutionKernel"},
+    "CTXRayDetailsSequence": {"KVP": "KVP"},
+    "CTExposureSequence": {"ExposureInmAs": "Exposure", "XRayTubeCurrentInmA": "XRayTubeCurrent"},
+    "FrameContentSequence": {"FrameAcquisitionNumber": "AcquisitionNumber"},
+    # what a conversion from single-frame images found no other place for
+    "UnassignedSharedConvertedAttributesSequence": _SAME,
+    "UnassignedPerFrameConvertedAttributesSequence": _SAME,
+}
+
+
+def is_enhanced(header: pydicom.Dataset) -> bool:
+    """Whether a file is of a class whose frames have functional groups."""
+    return HeaderValues(header, "").text("SOPClassUID") in ENHANCED_CT
+
+
+def frame_headers(header: pydicom.Dataset) -> list[pydicom.Dataset]:
+    """The header that a single-frame image would have, for each frame of an enhanced CT file.
+
+    Args:
+        header: with both functional group sequences; not changed.
+
+    Raises:
+        InputError: no functional groups, or not one for each frame.
+        OSError, ValueError and the rest of :data:`.dicom_values.UNREADABLE`: damaged groups.
+    """
+    groups = list(header.get(PER_FRAME) or [])
+    stated = HeaderValues(header, "the file").whole("NumberOfFrames") or 1
+    if len(groups) != stated or not 1 <= stated <= _MOST_FRAMES:
+        raise InputError(f"states {stated} frame(s) and describes {len(groups)} of them")
+    shared = next(iter(header.get(SHARED) or []), pydicom.Dataset())
+    common = _without_groups(header)
+    return [_as_single(common, header, shared, group) for group in groups]
+
+
+def _without_groups(header: pydicom.Dataset) -> pydicom.Dataset:
+    left_out = {tag_for_keyword(name) for name in (SHARED, PER_FRAME, "NumberOfFrames")}
+    common = pydicom.Dataset()
+    for tag in header.keys():  # noqa: SIM118 - iterating over a dataset converts its values, and odd ones raise
+        if tag not in left_out:
+            common[tag] = header.get_item(tag)
+    return common
+
+
+def _as_single(
+    common: pydicom.Dataset, header: pydicom.Dataset, shared: pydicom.Dataset, group: pydicom.Dataset
+) -> pydicom.Dataset:
+    frame = pydicom.Dataset()
+    frame.update(common)  # Dataset(common) would share its elements with every other frame
+    frame.set_original_encoding(*header.original_encoding)
+    frame.file_meta = header.file_meta
+    for sequence, attributes in _GROUPS.items():
+        items = list(group.get(sequence) or shared.get(sequence) or [])
+        # several items tell of several sources at once: then none of them describes the frame
+        if len(items) == 1:
+            for name, single in attributes.items():
+                _copy(items[0], name, frame, single)
+    return frame
+
+
+def _copy(item: pydicom.Dataset, name: str, frame: pydicom.Dataset, single: str) -> None:
+    tag = Tag(tag_for_keyword(name) or 0)
+    if tag not in item:
+        return
+    if name == single:
+        frame[tag] = item.get_item(tag)  # as it stands, so that what is odd is told where it is used
+    else:
+        frame.add_new(tag_for_keyword(single), item[tag].VR, item[tag].value)
+
+
+def read_frames(path: Path, wanted: Mapping[int, HeaderValues]) -> Iterator[tuple[int, FloatArray]]:
+    """Frames of one enhanced file, number (from 0) and float32 (j, i), HU; the file is read once.
+
+    Args:
+        path: the file.
+        wanted: frame number -> header of that frame, as :func:`frame_headers` gives it.
+
+    Raises:
+        InputError: unreadable, another number of bytes than the header promises, or a compression that cannot be decoded here;
+            then the message names what to install.
+    """
+    where = path.name
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            dataset = pydicom.dcmread(path, specific_tags=PIXEL_TAGS)
+    except UNREADABLE as error:
+        raise InputError(f"{where} is cut off or damaged; copy the series again.") from error
+    if "PixelData" not in dataset:
+        raise InputError(f"{where} holds no pixels; it is cut off, copy the series again.")
+    values = HeaderValues(dataset, where)
+    syntax = transfer_syntax(dataset, where)
+    stored = (
+        _native(dataset, values, syntax, list(wanted))
+        if syntax in NATIVE
+        else decoded_frames(dataset, values, syntax, list(wanted))
+    )
+    for number, pixels in stored:
+        slope, intercept = rescale_of(wanted[number])
+        yield number, (pixels * slope + intercept).astype(np.float32)
+
+
+def _native(
+    dataset: pydicom.Dataset, values: HeaderValues, syntax: UID, numbers: list[int]
+) -> Iterator[tuple[int, NDArray[np.float64]]]:
+    frames = values.whole("NumberOfFrames") or 1
+    pixels = native_pixels(dataset, values, syntax, frames)
+    for number in numbers:
+        yield number, pixels(number)
