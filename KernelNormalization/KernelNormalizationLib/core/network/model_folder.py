@@ -166,7 +166,7 @@ def load_model(identifier_or_folder: str | Path | None = None) -> Model:
     found = card.get("format") if isinstance(card, dict) else None
     if found in (1, "1"):
         raise ModelError(
-            f"{folder / CARD} has format 1: its network expects the HU floor, which this version does not give. "
+            f"{folder / CARD} has format 1: its network needs the HU floor as an input, which this version no longer gives. "
             f"Export or download the model again in format {CARD_FORMAT}."
         )
     missing = [key for key in REQUIRED if not isinstance(card, dict) or key not in card]
