@@ -129,7 +129,7 @@ def _is_sentence(text: str) -> bool:
 
 
 def _plain(text: str) -> str:
-    return " ".join(_TAG.sub(" ", text).split())
+    return re.sub(f"{PLACEHOLDER}+", PLACEHOLDER, " ".join(_TAG.sub(" ", text).split()))
 
 
 def _translated(node: ast.Call) -> ast.AST | None:
