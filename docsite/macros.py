@@ -136,4 +136,6 @@ def _at(content: Any, path: str, file: str) -> Any:
 
 
 def _shown(value: Any, decimals: str) -> str:
+    if value is None:
+        return "-"
     return f"{float(value):.{int(decimals)}f}" if decimals else str(value)
