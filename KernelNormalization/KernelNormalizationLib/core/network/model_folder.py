@@ -185,7 +185,9 @@ def load_model(identifier_or_folder: str | Path | None = None) -> Model:
             problem = f"the entry {error} is missing"
         raise ModelError(f"{folder / CARD} is damaged ({problem}); copy the model folder again.") from error
     if not vectors:
-        raise ModelError(f"{folder / CARD} has no conformance vector, so nothing shows that the model computes correctly.")
+        raise ModelError(
+            f"{folder / CARD} has no conformance vector, so nothing shows that the model computes correctly; export it again."
+        )
     for name, expected in hashes.items():
         _verify(folder / name, expected)
     return model
