@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint Testing/constraints.txt
 
-.PHONY: demo test test-fast coverage dist lint bench philips clean
+.PHONY: demo test test-fast coverage dist lint docs docs-serve bench philips clean
 
 ## The whole way on a scan: make demo CT=path, or without CT on a simulated chest.
 demo: $(VENV)/.installed
@@ -31,6 +31,13 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
 
+## The documents into site/; warnings are errors, links and anchors are checked. They open from the disk, without network.
+docs: $(VENV)/.installed-test
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+docs-serve: $(VENV)/.installed-test
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve
+
 ## Every method against the real soft series of a kernel pair: make philips PAIR=folder of both series
 PAIR ?= ../shared/data/lung-dx-a0001-philips
 philips: $(VENV)/.installed-test
@@ -42,7 +49,7 @@ bench: $(VENV)/.installed-test
 	$(BIN)/python -m Testing.bench
 
 clean:
-	rm -rf $(VENV) demo build dist *.egg-info
+	rm -rf $(VENV) demo build dist site *.egg-info
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

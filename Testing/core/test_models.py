@@ -119,7 +119,7 @@ def test_a_card_of_the_first_format_is_refused_with_the_reason(folder: Path) -> 
         del card["label"]  # that format had none
 
     rewrite_card(folder, edit)
-    with pytest.raises(ModelError, match=r"format 1: its network expects the HU floor.* again in format 2"):
+    with pytest.raises(ModelError, match=r"format 1: its network needs the HU floor as an input.* again in format 2"):
         load_model(folder)
 
 

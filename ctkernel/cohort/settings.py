@@ -11,9 +11,8 @@ from EmphysemaQuantLib.core.indices.emphysema_mask import EMPHYSEMA_THRESHOLD_HU
 from EmphysemaQuantLib.core.indices.regions import Thirds
 from EmphysemaQuantLib.core.results.measurement import MeasurementSettings
 from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.io.file_conversion import refuse_unused_model
 from KernelNormalizationLib.core.methods.protocol import Method
-from KernelNormalizationLib.core.methods.registry import create_normalizer
+from KernelNormalizationLib.core.methods.registry import create_normalizer, refuse_unused_model
 from KernelNormalizationLib.core.network.backends import Device
 from KernelNormalizationLib.core.network.model_folder import load_model
 from KernelNormalizationLib.core.version import VERSION

@@ -215,7 +215,7 @@ def _require_finite(hu: FloatArray) -> None:
 
 def _require_hounsfield(hu: FloatArray) -> None:
     if hu.size == 0:
-        raise InputError("Every voxel is padding; there is no image inside the field of view.")
+        raise InputError("Every voxel is padding; there is no image inside the field of view. Load another volume.")
     # an odd step does not fall on the same columns again and again
     step = (hu.size // MEDIAN_SAMPLE) | 1
     low, high, median = float(hu.min()), float(hu.max()), float(np.median(hu.reshape(-1)[::step]))

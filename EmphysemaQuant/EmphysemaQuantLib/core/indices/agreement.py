@@ -103,7 +103,7 @@ def require_same_grid(reference: CTVolume, other: CTVolume, lung_mask: LungMask)
             "resample one onto the other first."
         )
     if lung_mask.labels.shape != reference.shape:
-        raise InputError(f"The lung mask has shape {lung_mask.labels.shape}, the volumes {reference.shape}.")
+        raise InputError(f"The lung mask has shape {lung_mask.labels.shape}, the volumes {reference.shape}; make it on them.")
 
 
 def _place(volume: CTVolume) -> str:

@@ -114,7 +114,8 @@ def judge(facts: MaskFacts) -> MaskQuality:
     """Turn the facts about a mask into a verdict; every finding is named."""
     total = facts.right_ml + facts.left_ml
     if total < FAILED_VOLUME_ML:
-        return MaskQuality("failed", (f"Only {total:.0f} mL of lung were found; the lungs are not in this volume or filled.",))
+        reason = f"Only {total:.0f} mL of lung were found; the lungs are not in it, or filled with fluid or consolidated."
+        return MaskQuality("failed", (reason,))
     reasons = [*_volume_reasons(facts, total), *_gap_reasons(facts), *_silhouette_reasons(facts)]
     reasons += [*_cut_reasons(facts), *_content_reasons(facts)]
     return MaskQuality("look" if reasons else "ok", tuple(reasons))

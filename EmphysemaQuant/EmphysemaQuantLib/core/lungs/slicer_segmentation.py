@@ -84,7 +84,9 @@ def write_segmentation(path: Path, geometry: Geometry, lung_mask: LungMask, emph
     if not path.parent.is_dir():
         raise InputError(f"The folder {path.parent} does not exist; create it first.")
     if emphysema.shape != lung_mask.labels.shape:
-        raise InputError(f"The emphysema mask has shape {emphysema.shape}, the lung mask {lung_mask.labels.shape}.")
+        raise InputError(
+            f"The emphysema mask has shape {emphysema.shape}, the lung mask {lung_mask.labels.shape}; both must fit."
+        )
     anatomy = lung_mask.labels.astype(np.uint8)
     anatomy[lung_mask.airways & (anatomy == 0)] = AIRWAYS_LABEL
     layers = np.stack([anatomy, emphysema.astype(np.uint8)])

@@ -165,7 +165,7 @@ def load_model(identifier_or_folder: str | Path | None = None) -> Model:
     found = card.get("format") if isinstance(card, dict) else None
     if found in (1, "1"):
         raise ModelError(
-            f"{folder / CARD} has format 1: its network expects the HU floor, which this version does not give. "
+            f"{folder / CARD} has format 1: its network needs the HU floor as an input, which this version no longer gives. "
             f"Export or download the model again in format {CARD_FORMAT}."
         )
     missing = [key for key in REQUIRED if not isinstance(card, dict) or key not in card]
@@ -184,7 +184,9 @@ def load_model(identifier_or_folder: str | Path | None = None) -> Model:
             problem = f"the entry {error} is missing"
         raise ModelError(f"{folder / CARD} is damaged ({problem}); copy the model folder again.") from error
     if not vectors:
-        raise ModelError(f"{folder / CARD} has no conformance vector, so nothing shows that the model computes correctly.")
+        raise ModelError(
+            f"{folder / CARD} has no conformance vector, so nothing shows that the model computes correctly; export it again."
+        )
     for name, expected in hashes.items():
         _verify(folder / name, expected)
     return model
