@@ -21,7 +21,7 @@ from KernelNormalizationLib.core.io.reading import read_volume
 from KernelNormalizationLib.core.io.writing import write_volume
 from KernelNormalizationLib.core.kernels.told_kernel import with_told_kernel
 from KernelNormalizationLib.core.methods.protocol import Method, NormalizationResult
-from KernelNormalizationLib.core.methods.registry import create_normalizer, refuse_unused_model
+from KernelNormalizationLib.core.methods.registry import chosen_method, create_normalizer, refuse_unused_model
 from KernelNormalizationLib.core.network.backends import Device
 from KernelNormalizationLib.core.progress import Progress, ProgressCallback, ProgressTracker
 from KernelNormalizationLib.core.simulated_chest import make_sample
@@ -107,7 +107,7 @@ def simulated_chest(seed: int = 1, shape: tuple[int, int, int] = (24, 208, 208))
 def normalize(
     volume: CTVolume | str | Path,
     kernel: str | None = None,
-    method: Method = "unet",
+    method: Method | None = None,
     progress: Watcher = None,
     model: str | Path | None = None,
     device: Device = "auto",
@@ -117,7 +117,8 @@ def normalize(
     Args:
         volume: the scan, or the path to read it from.
         kernel: the scan's kernel, such as ``"B70f"``, if you know better than the header; ``"noise"`` goes by the noise alone.
-        method: "unet" (a network), "restored", "linear", "bands" or "heuristic".
+        method: "restored" (the default), "unet" (a network; the default where ``model`` is given), "linear", "bands" or
+            "heuristic".
         progress: function that is told of every step (a ``ProgressReport``), or a ``Progress``.
         model: name or folder of a model, for "unet" only; the default model if ``None``.
         device: "auto", "cpu", "cuda" or "mps".
@@ -138,6 +139,7 @@ def normalize(
         >>> result.record["method"]
         'linear'
     """
+    method = chosen_method(method, model)
     refuse_unused_model(method, model)
     scan = _volume(volume)
     told = scan if kernel is None else with_told_kernel(scan, kernel)

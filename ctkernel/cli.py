@@ -26,7 +26,8 @@ from KernelNormalizationLib.core.io.whole_sets import finish_interrupted, requir
 from KernelNormalizationLib.core.io.writing import require_writable
 from KernelNormalizationLib.core.kernels.told_kernel import CHOICES as KERNEL_CHOICES
 from KernelNormalizationLib.core.kernels.told_kernel import FROM_HEADER, parse_told_kernel, with_told_kernel
-from KernelNormalizationLib.core.methods.protocol import METHOD_TEXTS, METHODS, UNCHANGED_KEY
+from KernelNormalizationLib.core.methods.protocol import DEFAULT_METHOD, METHOD_TEXTS, METHODS, UNCHANGED_KEY
+from KernelNormalizationLib.core.methods.registry import chosen_method
 from KernelNormalizationLib.core.network.backends import Device
 from KernelNormalizationLib.core.network.model_folder import list_models, model_label
 from KernelNormalizationLib.core.progress import Progress
@@ -101,8 +102,9 @@ def normalize(options: argparse.Namespace) -> None:
 def _ensemble(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     from .ensemble import ensemble_spread, load_members
 
-    if options.method != "unet":
-        raise InputError(f"--ensemble compares networks; the method {options.method} has none. Use --method unet.")
+    method = chosen_method(options.method, options.model)
+    if method != "unet":
+        raise InputError(f"--ensemble compares networks; the method {method} has none. Use --method unet.")
     require_writable(options.out)
     members = load_members(options.model)
     volume = with_told_kernel(read_volume(options.scan, options.series), options.kernel)
@@ -272,8 +274,8 @@ def _add_normalize(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--method",
         choices=METHODS,
-        default="unet",
-        help="; ".join(f"{method}: {text}" for method, text in METHOD_TEXTS.items()),
+        help="; ".join(f"{method}: {text}" for method, text in METHOD_TEXTS.items())
+        + f" (default: {DEFAULT_METHOD}; unet where --model is given)",
     )
     parser.add_argument("--model", help=f"model folder, or one of the installed models: {_installed_models()}")
     parser.add_argument("--device", choices=get_args(Device), default="auto", help="auto takes CUDA, else MPS, else the CPU")

@@ -88,7 +88,7 @@ def build_parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="PAIRS",
-        help="folders to measure the errors on (default: those of the model's card)",
+        help="folders to measure the errors on (default: those that the product knows)",
     )
     parser.add_argument("--population", default="simulated patients", help="who the patients of --calibrate are")
     parser.add_argument("--device", choices=("auto", "cuda", "mps", "cpu"), default="auto", help="where the network computes")
@@ -121,7 +121,7 @@ def run(args: argparse.Namespace) -> None:
     both = {p.resolve() for p in args.pairs} & {p.resolve() for p in args.calibrate}
     if both:
         raise InputError(f"{', '.join(p.name for p in both)} is counted and calibrated on; take patients apart.")
-    strata = () if args.calibrate else _strata_of_card(args.model)
+    strata = () if args.calibrate else _known_strata(args.model)
     args.out.mkdir(parents=True, exist_ok=True)
     normalizer = _normalizer(args.model, args.device)
     if args.calibrate:
@@ -183,14 +183,14 @@ def _missed(c: Counted) -> str:
     return f"{c.case} (true {c.true_ei:.2f}, normalized {c.ei:.2f}, {c.full.low:.2f} to {c.full.high:.2f} %)"
 
 
-def _strata_of_card(model: Path | None) -> tuple[ErrorStratum, ...]:
-    """The errors in the card of ``model``.
+def _known_strata(model: Path | None) -> tuple[ErrorStratum, ...]:
+    """The errors in the card of ``model``, or those of the method without a network.
 
     Raises:
         InputError: there are none.
     """
-    path = model / CARD if model is not None else None
-    strata = read_strata(json.loads(path.read_text(encoding="utf-8"))) if path is not None and path.is_file() else ()
+    path = ERRORS_PATH if model is None else model / CARD
+    strata = read_strata(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else ()
     if not strata:
         raise InputError("No error of the index is known to make an interval of; give pairs to measure it on (--calibrate).")
     return strata

@@ -7,7 +7,7 @@ from typing import Any
 
 import slicer
 
-from .core.methods.protocol import Method, NormalizationResult, Normalizer
+from .core.methods.protocol import DEFAULT_METHOD, Method, NormalizationResult, Normalizer
 from .core.progress import Progress, ProgressTracker
 from .core.volume import CTVolume
 from .mrml import provenance
@@ -48,7 +48,7 @@ class NormalizationLogic:
         """Like :meth:`volumeFromNode`, in two steps: the returned function does the slow part and may run in a thread."""
         return deferredVolume(node, self._readTag or databaseTagReader())
 
-    def normalize(self, node: Any, method: Method = "unet", progress: Progress | None = None) -> Any:
+    def normalize(self, node: Any, method: Method = DEFAULT_METHOD, progress: Progress | None = None) -> Any:
         """Normalize ``node`` in this process and add the result to the scene.
 
         Returns:

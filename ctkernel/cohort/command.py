@@ -12,7 +12,8 @@ from typing import Any, get_args
 from EmphysemaQuantLib.core.indices.emphysema_mask import EMPHYSEMA_THRESHOLD_HU
 from EmphysemaQuantLib.core.indices.regions import Thirds
 from KernelNormalizationLib.core.errors import RESEARCH_USE, Cancelled, InputError
-from KernelNormalizationLib.core.methods.protocol import METHODS
+from KernelNormalizationLib.core.methods.protocol import DEFAULT_METHOD, METHODS
+from KernelNormalizationLib.core.methods.registry import chosen_method
 from KernelNormalizationLib.core.network.backends import Device
 from KernelNormalizationLib.core.progress import ProgressReport, ProgressTracker
 
@@ -46,7 +47,9 @@ def add_cohort(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument("inputs", type=Path, nargs="+", metavar="INPUTS", help="folders, scans, or CSV lists (docs/cohort.md)")
     parser.add_argument("--out", type=Path, required=True, help="folder for results, or that of the run to go on with")
     parser.add_argument("--dry-run", action="store_true", help="say what would run and what is left out, and write nothing")
-    parser.add_argument("--method", choices=METHODS, default="unet", help="of normalization (default: unet)")
+    parser.add_argument(
+        "--method", choices=METHODS, help=f"of normalization (default: {DEFAULT_METHOD}; unet where --model is given)"
+    )
     parser.add_argument("--model", help="model name or folder, for unet")
     parser.add_argument("--device", choices=get_args(Device), default="auto", help="where the network computes")
     parser.add_argument("--threshold", type=float, default=EMPHYSEMA_THRESHOLD_HU, help="HU of the emphysema index")
@@ -184,7 +187,7 @@ def _duration(seconds: float) -> str:
 
 def _settings(options: argparse.Namespace) -> CohortSettings:
     return CohortSettings(
-        method=options.method,
+        method=chosen_method(options.method, options.model),
         model=options.model,
         device=options.device,
         threshold_hu=options.threshold,

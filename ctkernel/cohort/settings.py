@@ -11,7 +11,7 @@ from EmphysemaQuantLib.core.indices.emphysema_mask import EMPHYSEMA_THRESHOLD_HU
 from EmphysemaQuantLib.core.indices.regions import Thirds
 from EmphysemaQuantLib.core.results.measurement import MeasurementSettings
 from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.methods.protocol import Method
+from KernelNormalizationLib.core.methods.protocol import DEFAULT_METHOD, Method
 from KernelNormalizationLib.core.methods.registry import create_normalizer, refuse_unused_model
 from KernelNormalizationLib.core.network.backends import Device
 from KernelNormalizationLib.core.network.model_folder import load_model
@@ -38,7 +38,7 @@ class CohortSettings:
         model_sha256: of the model's weights; filled by :meth:`checked`.
     """
 
-    method: Method = "unet"
+    method: Method = DEFAULT_METHOD
     model: str | None = None
     device: Device = "auto"
     threshold_hu: float = EMPHYSEMA_THRESHOLD_HU

@@ -150,7 +150,7 @@ def _embedded(png: bytes) -> str:
 
 def methods_text(cases: Sequence[CaseNumbers], settings: CohortSettings) -> str:
     """Methods to paste into a paper."""
-    method = METHOD_TEXTS[settings.method].removesuffix(" (default)")
+    method = METHOD_TEXTS[settings.method]
     models = sorted({str(case.row["model"]) for case in cases if case.row["model"]})
     model = f", model {', '.join(models)}" if models else ""
     weights = f" (SHA-256 of the weights {settings.model_sha256})" if settings.model_sha256 else ""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from KernelNormalizationLib.core.errors import RESEARCH_USE, InputError
-from KernelNormalizationLib.core.methods.protocol import METHODS
+from KernelNormalizationLib.core.methods.protocol import DEFAULT_METHOD, METHODS
 
 from ..console import cancellable, print_json, print_lines
 
@@ -83,7 +83,7 @@ def _add_example(steps: Any, common: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="new folder")
     parser.add_argument("--cases", type=int, default=DEFAULT_CASES, help=f"how many chests (default {DEFAULT_CASES})")
-    parser.add_argument("--method", choices=METHODS, default="unet", help="that normalizes the sharp ones (default unet)")
+    parser.add_argument("--method", choices=METHODS, default=DEFAULT_METHOD, help=f"that normalizes (default {DEFAULT_METHOD})")
     parser.set_defaults(command=example)
 
 

@@ -14,6 +14,7 @@ from aiohttp import WSMsgType, web
 
 from KernelNormalizationLib.core.errors import RESEARCH_USE, CTKernelError, InputError
 from KernelNormalizationLib.core.kernels.told_kernel import parse_told_kernel
+from KernelNormalizationLib.core.methods.protocol import DEFAULT_METHOD
 
 from ..web.access import Access, protect
 from ..web.uploads import UploadLimits, save_upload
@@ -198,7 +199,7 @@ class ReviewServer:
         return _answer(session.state())
 
     async def _normalize(self, request: web.Request, session: Session) -> web.StreamResponse:
-        method = known_method(str((await _told(request)).get("method", "unet")))
+        method = known_method(str((await _told(request)).get("method", DEFAULT_METHOD)))
         review = session.require_review()
         if review.original.synthetic:
             raise InputError("This volume is a synthetic one already; open the scan that it was made from.")

@@ -15,7 +15,7 @@ from ..core.arrays import FloatArray
 from ..core.errors import Cancelled, CTKernelError, InputError, LungNotFoundError, ModelError
 from ..core.io.padding import detect_padding
 from ..core.kernels.told_kernel import FROM_HEADER
-from ..core.methods.protocol import Method, NormalizationResult
+from ..core.methods.protocol import DEFAULT_METHOD, Method, NormalizationResult
 from ..core.network.backends import Device
 from ..core.progress import ProgressReport
 from ..core.volume import Acquisition, CTVolume, Geometry
@@ -40,7 +40,7 @@ class Settings:
         kernel: the scans' kernel as told by the user, "noise" to go by the noise, "header" for each header's.
     """
 
-    method: Method = "unet"
+    method: Method = DEFAULT_METHOD
     model: str | None = None
     device: Device = "auto"
     kernel: str = FROM_HEADER

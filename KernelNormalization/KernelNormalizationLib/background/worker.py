@@ -19,7 +19,7 @@ from typing import TextIO, get_args
 
 from ..core.errors import Cancelled, CTKernelError
 from ..core.kernels.told_kernel import CHOICES, FROM_HEADER, with_told_kernel
-from ..core.methods.protocol import METHODS, Normalizer
+from ..core.methods.protocol import DEFAULT_METHOD, METHODS, Normalizer
 from ..core.network.backends import Device
 from ..core.progress import ProgressReport, ProgressTracker
 from . import exchange
@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Command line of the background process."""
     parser = argparse.ArgumentParser(prog="normalize_process", description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="stored volumes")
-    parser.add_argument("--method", choices=METHODS, default="unet", help="normalization method")
+    parser.add_argument("--method", choices=METHODS, default=DEFAULT_METHOD, help="normalization method")
     parser.add_argument("--model", default=None, help="model folder's name; the default model if left out")
     parser.add_argument("--device", choices=get_args(Device), default="auto", help="where the network computes")
     parser.add_argument("--kernel", default=FROM_HEADER, help=f"the scans' kernel: {CHOICES}")

@@ -11,8 +11,8 @@ from slicer.parameterNodeWrapper import parameterNodeWrapper
 class MethodChoice(enum.Enum):
     """Normalization method; the member's name is the method's name in the core."""
 
-    unet = "UNet (recommended)"
-    restored = "Restored linear transfer"
+    restored = "Restored linear transfer (recommended)"
+    unet = "UNet on top of it"
     linear = "Linear kernel transfer"
     bands = "Frequency bands"
     heuristic = "Heuristic filter"
@@ -69,7 +69,7 @@ class NormalizationParameters:
     inputVolume: vtkMRMLScalarVolumeNode
     resultVolume: vtkMRMLScalarVolumeNode
     kernel: KernelChoice = KernelChoice.header
-    method: MethodChoice = MethodChoice.unet
+    method: MethodChoice = MethodChoice.restored
     device: DeviceChoice = DeviceChoice.auto
     model: str = ""
     showDifference: bool = False

@@ -12,7 +12,7 @@ from ..errors import InputError
 from ..kernels.noise_sharpness import estimate_sharpness
 from ..kernels.told_kernel import parse_told_kernel, with_told_kernel
 from ..methods.protocol import Method, NormalizationResult
-from ..methods.registry import create_normalizer, refuse_unused_model
+from ..methods.registry import chosen_method, create_normalizer, refuse_unused_model
 from ..network.backends import Device
 from ..progress import Progress, ProgressTracker
 from ..provenance.manifest import sealed, with_file
@@ -51,7 +51,7 @@ class Choices:
 def normalize_file(
     input_path: str | Path,
     output_path: str | Path,
-    method: Method = "unet",
+    method: Method | None = None,
     choices: Choices | None = None,
     progress: Progress | None = None,
     more_record: Mapping[str, Any] | None = None,
@@ -61,7 +61,7 @@ def normalize_file(
     Args:
         input_path: DICOM folder or file, NRRD, NIfTI or MHA.
         output_path: NRRD, NIfTI or MHA file to write.
-        method: normalization method.
+        method: normalization method; the default one if ``None``, or the network if a model is chosen.
         choices: model, device, series and kernel; the defaults if ``None``.
         progress: told of every finished slice.
         more_record: what else the provenance record shall hold.
@@ -77,6 +77,7 @@ def normalize_file(
     input_path, output_path = Path(input_path), Path(output_path)
     choices = choices or Choices()
     parse_told_kernel(choices.kernel)
+    method = chosen_method(method, choices.model)
     refuse_unused_model(method, choices.model)
     require_writable(output_path)
     require_set_writable(output_path.parent, (provenance_path(output_path).name,))

@@ -10,11 +10,7 @@ from ..network.model_folder import load_model
 from .frequency_bands import normalize_bands
 from .linear import FilterNormalizer, linear_transfer
 from .median_gaussian import heuristic_filter
-from .protocol import (
-    METHODS,
-    Method,
-    Normalizer,
-)
+from .protocol import DEFAULT_METHOD, METHODS, Method, Normalizer
 from .restored import restored_linear_transfer
 from .unet import UNetNormalizer
 
@@ -43,6 +39,11 @@ def create_normalizer(method: Method, *, model: str | Path | None = None, device
         "linear": linear_transfer,
     }
     return FilterNormalizer(method, computations[method])
+
+
+def chosen_method(method: Method | None, model: str | Path | None) -> Method:
+    """The method asked for; else the network where a ``model`` is named, and the product's default where nothing is."""
+    return method or (DEFAULT_METHOD if model is None else "unet")
 
 
 def refuse_unused_model(method: Method, model: str | Path | None) -> None:
