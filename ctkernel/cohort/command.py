@@ -47,9 +47,7 @@ def add_cohort(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument("inputs", type=Path, nargs="+", metavar="INPUTS", help="folders, scans, or CSV lists (docs/cohort.md)")
     parser.add_argument("--out", type=Path, required=True, help="folder for results, or that of the run to go on with")
     parser.add_argument("--dry-run", action="store_true", help="say what would run and what is left out, and write nothing")
-    parser.add_argument(
-        "--method", choices=METHODS, help=f"of normalization (default: {DEFAULT_METHOD}; unet where --model is given)"
-    )
+    parser.add_argument("--method", choices=METHODS, help=f"of normalization (default: {DEFAULT_METHOD}; with --model: unet)")
     parser.add_argument("--model", help="model name or folder, for unet")
     parser.add_argument("--device", choices=get_args(Device), default="auto", help="where the network computes")
     parser.add_argument("--threshold", type=float, default=EMPHYSEMA_THRESHOLD_HU, help="HU of the emphysema index")
