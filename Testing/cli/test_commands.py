@@ -29,7 +29,7 @@ def normalized(scan: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("method", ["unet", "linear", "bands", "heuristic"])
+@pytest.mark.parametrize("method", ["restored", "unet", "linear", "bands", "heuristic"])
 def test_every_method_writes_a_synthetic_volume_in_the_same_place(method: str, scan: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.nrrd"
     assert main(["normalize", str(scan), str(out), "--method", method, "--device", "cpu"]) == 0
@@ -40,6 +40,14 @@ def test_every_method_writes_a_synthetic_volume_in_the_same_place(method: str, s
     record = json.loads((tmp_path / "out.provenance.json").read_text())
     assert record["method"] == method
     assert "Research use only" in record["use"]
+
+
+@pytest.mark.parametrize(("chosen", "method"), [([], "restored"), (["--model", "unet-b20f-20261126"], "unet")])
+def test_without_a_method_the_default_is_taken_or_the_network_that_is_named(
+    chosen: list[str], method: str, scan: Path, tmp_path: Path
+) -> None:
+    assert main(["normalize", str(scan), str(tmp_path / "out.nrrd"), "--device", "cpu", *chosen]) == 0
+    assert json.loads((tmp_path / "out.provenance.json").read_text())["method"] == method
 
 
 def test_the_kernel_may_be_named(scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

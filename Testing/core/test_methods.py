@@ -22,8 +22,8 @@ from KernelNormalizationLib.core.kernels.lung_spectrum import (
     find_band_gain,
 )
 from KernelNormalizationLib.core.kernels.noise_sharpness import estimate_sharpness, high_passed, homogeneous_tissue
-from KernelNormalizationLib.core.methods.protocol import METHOD_TEXTS, METHODS, Method, NormalizationResult
-from KernelNormalizationLib.core.methods.registry import create_normalizer
+from KernelNormalizationLib.core.methods.protocol import DEFAULT_METHOD, METHOD_TEXTS, METHODS, Method, NormalizationResult
+from KernelNormalizationLib.core.methods.registry import chosen_method, create_normalizer
 from KernelNormalizationLib.core.network.model_folder import Model
 from KernelNormalizationLib.core.progress import ProgressTracker
 from KernelNormalizationLib.core.simulated_chest import make_sample
@@ -51,9 +51,14 @@ def results(chest: Chest, model: Model) -> Results:
 
 class TestEveryMethod:
     def test_is_known_by_name_and_others_are_refused_with_the_choices(self) -> None:
-        assert METHODS == get_args(Method) == tuple(METHOD_TEXTS) == ("unet", "restored", "linear", "bands", "heuristic")
-        with pytest.raises(InputError, match="no method 'median'; choose one of unet, restored, linear, bands, heuristic"):
+        assert METHODS == get_args(Method) == tuple(METHOD_TEXTS) == ("restored", "unet", "linear", "bands", "heuristic")
+        with pytest.raises(InputError, match="no method 'median'; choose one of restored, unet, linear, bands, heuristic"):
             create_normalizer("median")  # type: ignore[arg-type]
+
+    def test_is_the_default_one_unless_a_method_or_a_model_is_named(self) -> None:
+        assert chosen_method(None, None) == DEFAULT_METHOD == "restored"
+        assert chosen_method(None, "unet-x") == "unet"
+        assert chosen_method("linear", None) == "linear"
 
     @pytest.mark.parametrize("method", [method for method in METHODS if method != "unet"])
     def test_a_model_that_the_method_would_ignore_is_refused(self, method: Method, model: Model) -> None:
