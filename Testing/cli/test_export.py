@@ -206,6 +206,7 @@ def test_the_whole_record_travels_in_the_images_and_the_model_s_hash_in_all_obje
     record = json.loads((files.synthetic.parent / "smooth.provenance.json").read_text())
     image = pydicom.dcmread(everything / "ct" / "ct_0012.dcm")
     assert manifest_of(image) == record
+    assert main(["verify", str(everything / "ct"), "--input", str(files.source)]) == 0
     image.remove_private_tags()
     assert manifest_of(image) is None
     for path in (everything / "ct" / "ct_0012.dcm", everything / "segmentation.dcm", everything / "report.dcm"):

@@ -8,7 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
 
+import pydicom
+
 from KernelNormalizationLib.core.errors import RESEARCH_USE, InputError
+from KernelNormalizationLib.core.io.dicom_derived import manifest_of
+from KernelNormalizationLib.core.io.dicom_series import has_dicom_mark
 from KernelNormalizationLib.core.io.file_conversion import provenance_path
 from KernelNormalizationLib.core.io.json_file import read_json
 from KernelNormalizationLib.core.io.reading import VOLUME_SUFFIXES
@@ -17,7 +21,7 @@ from KernelNormalizationLib.core.progress import Progress
 from KernelNormalizationLib.core.provenance.manifest import require_known_schema
 
 from ..console import FAILURE, OK, cancellable, print_json, print_lines
-from ..quantification_files import MANIFEST_KEY
+from ..quantification_files import MANIFEST_KEY, METRICS_JSON
 from .findings import Verification
 from .normalization import Choices
 
@@ -34,7 +38,9 @@ def add_verify(commands: Any, common: argparse.ArgumentParser) -> None:
         "it is reproduced; 1: it is not; 2: record, input or model cannot be used.",
     )
     parser.add_argument(
-        "manifest", type=Path, help="NAME.provenance.json of a normalized volume, or metrics.json of ctkernel quantify"
+        "manifest",
+        type=Path,
+        help="NAME.provenance.json of a normalized volume, metrics.json of a measurement, or an exported image",
     )
     parser.add_argument(
         "--input",
@@ -80,15 +86,17 @@ def run(record: Mapping[str, Any], path: Path, choices: Choices, progress: Progr
 
 
 def read_manifest(path: Path) -> tuple[Path, dict[str, Any]]:
-    """The record at ``path``, or the one of the volume or in the folder at ``path``, and where it lies.
+    """The record at ``path``, or the one of the volume, measurement or exported DICOM image at ``path``, and where it lies.
 
     Raises:
         InputError: there is none, or it is of a later version of this software.
     """
     if path.name.lower().endswith(VOLUME_SUFFIXES):
         path = provenance_path(path)
-    elif path.is_dir():
-        path = path / "metrics.json"
+    elif path.is_dir() and (path / METRICS_JSON).is_file():
+        path = path / METRICS_JSON
+    elif (found := _exported_record(path)) is not None:
+        return found
     if not path.is_file():
         raise InputError(f"{path} does not exist; give the .provenance.json of a volume, or the metrics.json of a measurement.")
     record = read_json(path)
@@ -97,6 +105,21 @@ def read_manifest(path: Path) -> tuple[Path, dict[str, Any]]:
         raise InputError(f"{path.name} is no record of this software; give the .provenance.json of a volume, or metrics.json.")
     require_known_schema(record.get(MANIFEST_KEY) or record, path.name)
     return path, record
+
+
+def _exported_record(path: Path) -> tuple[Path, dict[str, Any]] | None:
+    """The record inside an exported DICOM image, or in the first one of a folder; ``None`` if there is none."""
+    file = next(iter(sorted(path.glob("*.dcm"))), path) if path.is_dir() else path
+    if not file.is_file() or not has_dicom_mark(file):
+        return None
+    record = manifest_of(pydicom.dcmread(file, stop_before_pixels=True))
+    if record is None:
+        raise InputError(
+            f"{file.name} holds no record of this software: it is not an image that ctkernel exported, or an archive took its "
+            "private fields away. Give the .provenance.json of the volume."
+        )
+    require_known_schema(record, file.name)
+    return file, record
 
 
 def lines(found: Verification) -> list[str]:

@@ -166,7 +166,7 @@ def _compare_voxels(
         found.differs("voxels", "Made again, the voxels have another hash; how far they are off needs the volume's file.")
         return
     if written.shape != again.volume.shape or not written.geometry.matches(again.volume.geometry):
-        found.differs("voxels", f"The volume's file has the shape {written.shape} or the place of another volume.")
+        found.differs("voxels", "The volume's file has another shape, or lies in another place, than the volume made again.")
         return
     off = np.abs(again.volume.hu - written.hu)
     largest, mean = float(off.max()), float(off.mean(dtype=np.float64))

@@ -18,6 +18,7 @@ from vtk.util import numpy_support
 from ..core.errors import InputError
 from ..core.io.padding import detect_padding
 from ..core.methods.protocol import TARGET_KERNEL, UNCHANGED_KEY, NormalizationResult, synthetic_name
+from ..core.provenance.manifest import require_known_schema, require_unchanged, sealed
 from ..core.volume import Acquisition, CTVolume, Geometry
 from . import provenance
 
@@ -161,7 +162,7 @@ def deferredRecord(node: Any) -> Callable[[], dict[str, Any]]:
     and where neither holds one.
 
     Raises:
-        InputError: from the function: the record is damaged.
+        InputError: from the function: the record is damaged, was changed, or is of a later version of this software.
     """
     name, text, storage = node.GetName(), node.GetAttribute(provenance.RECORD), node.GetStorageNode()
     file = storage.GetFileName() if storage is not None else None
@@ -179,7 +180,12 @@ def deferredRecord(node: Any) -> Callable[[], dict[str, Any]]:
         except ValueError as error:
             where = f"of “{name}”" if text or beside is None else str(beside)
             raise InputError(f"The provenance record {where} is not valid JSON ({error}); normalize again.") from error
-        return found if isinstance(found, dict) else {}
+        if not isinstance(found, dict):
+            return {}
+        where = f"The provenance record of “{name}”"
+        require_known_schema(found, where)
+        require_unchanged(found, where)
+        return found
 
     return record
 
@@ -246,7 +252,7 @@ def addSyntheticVolumeNodeFromVoxels(voxels: Any, record: dict[str, Any], acquis
         provenance.SYNTHETIC: "true",
         provenance.RESEARCH_USE_ONLY: "true",
         provenance.INPUT_NODE_ID: inputNode.GetID(),
-        provenance.RECORD: json.dumps(record, ensure_ascii=False, sort_keys=True),
+        provenance.RECORD: json.dumps(sealed(record), ensure_ascii=False, sort_keys=True),
         provenance.KERNEL: acquisition.kernel,
         provenance.MANUFACTURER: acquisition.manufacturer,
         # Slicer writes node attributes into the header of a saved NRRD: these names are the ones files are read by.
@@ -276,7 +282,7 @@ def _addUnchangedNode(voxels: Any, record: dict[str, Any], inputNode: Any) -> An
     for name in (provenance.SYNTHETIC, provenance.SYNTHETIC_IN_FILE, provenance.KERNEL, *_fileKeys()):
         if inputNode.GetAttribute(name):
             node.SetAttribute(name, inputNode.GetAttribute(name))
-    node.SetAttribute(provenance.RECORD, json.dumps(record, ensure_ascii=False, sort_keys=True))
+    node.SetAttribute(provenance.RECORD, json.dumps(sealed(record), ensure_ascii=False, sort_keys=True))
     node.SetAttribute(provenance.INPUT_NODE_ID, inputNode.GetID())
     node.SetNodeReferenceID(provenance.INPUT_REFERENCE_ROLE, inputNode.GetID())
     node.SetDescription("Nothing was done: the scan was as smooth as the reference kernel already.")

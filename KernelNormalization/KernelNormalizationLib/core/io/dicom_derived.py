@@ -165,6 +165,7 @@ def derived_header(source: Dataset, series: SyntheticSeries) -> FileDataset:
 def manifest_of(header: Dataset) -> dict[str, Any] | None:
     """The whole provenance record in an image that this software exported; ``None`` if there is none, or it was stripped.
 
+    Its hash is that of the volume before its voxels were rounded to what DICOM stores, so the image itself does not match it.
     Archives and de-identification may remove private fields; the model and its hash then still stand in the
     ContributingEquipmentSequence.
 

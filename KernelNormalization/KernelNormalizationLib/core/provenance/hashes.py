@@ -35,7 +35,7 @@ def voxels_sha256(voxels: NDArray[Any]) -> str:
     """
     kind = _VOXEL_TYPES.get(voxels.dtype.kind)
     if kind is None or voxels.dtype.itemsize != np.dtype(kind).itemsize:
-        raise TypeError(f"voxels of type {voxels.dtype} are not hashed; convert to float32, uint8 or bool")
+        raise TypeError(f"cannot hash {voxels.dtype}: float32, uint8 or bool")
     ordered = np.ascontiguousarray(voxels, dtype=kind)
     digest = hashlib.sha256(f"{kind[1:]} {' '.join(map(str, ordered.shape))}\n".encode())
     digest.update(ordered.data.cast("B"))
