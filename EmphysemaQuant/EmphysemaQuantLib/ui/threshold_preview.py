@@ -15,6 +15,7 @@ import vtk
 
 from KernelNormalizationLib.background.gui_thread import Mailbox
 from KernelNormalizationLib.core.arrays import BoolArray, FloatArray
+from KernelNormalizationLib.mrml.color_tables import colorTable
 from KernelNormalizationLib.mrml.volumes import voxelImage
 
 from ..mrml.segments import PREVIEW_COLOR
@@ -175,11 +176,12 @@ class ThresholdPreview:
         node.SetAttribute(PREVIEW_ATTRIBUTE, "true")
         node.SetIJKToRASMatrix(_shiftedMatrix(volumeNode, box))
         node.SetAndObserveImageData(image)
+        colors = colorTable("Emphysema preview color", [("emphysema", *PREVIEW_COLOR)] * 2, saveWithScene=False)
         display = slicer.vtkMRMLScalarVolumeDisplayNode()
         display.SetSaveWithScene(False)
         display.SetAutoWindowLevel(0)
         display.SetWindowLevel(1.0, OUTSIDE_HU)
-        display.SetAndObserveColorNodeID(_colors().GetID())
+        display.SetAndObserveColorNodeID(colors.GetID())
         display.SetInterpolate(0)
         display.SetApplyThreshold(1)
         display = slicer.mrmlScene.AddNode(display)
@@ -232,19 +234,3 @@ def _shiftedMatrix(volumeNode: Any, box: tuple[slice, ...]) -> Any:
     for row in range(3):
         matrix.SetElement(row, 3, corner[row])
     return matrix
-
-
-def _colors() -> Any:
-    name = "Emphysema preview color"
-    existing = slicer.util.getFirstNodeByClassByName("vtkMRMLColorTableNode", name)
-    if existing is not None:
-        return existing
-    node = slicer.vtkMRMLColorTableNode()
-    node.SetName(name)
-    node.SetTypeToUser()
-    node.SetHideFromEditors(True)
-    node.SetSaveWithScene(False)
-    node.SetNumberOfColors(2)
-    for index in range(2):
-        node.SetColor(index, "emphysema", *PREVIEW_COLOR, 1.0)
-    return slicer.mrmlScene.AddNode(node)

@@ -9,6 +9,7 @@ import numpy as np
 import slicer
 import vtk
 
+from ..mrml.color_tables import Color, colorTable
 from ..mrml.volumes import addVolumeNode, voxelImage
 from .view_position import ViewPosition, shownPosition
 from .view_texts import ViewTexts
@@ -229,7 +230,7 @@ def addDifference(voxels: Any, sharp: Any, synthetic: Any) -> Any:
     node.SetNodeReferenceID("synthetic", synthetic.GetID())
     node.SetHideFromEditors(True)
     display = node.GetDisplayNode()
-    display.SetAndObserveColorNodeID(_divergingColors().GetID())
+    display.SetAndObserveColorNodeID(colorTable("HU difference", _divergingColors()).GetID())
     display.SetWindowLevelMinMax(-DIFFERENCE_RANGE_HU, DIFFERENCE_RANGE_HU)
     return node
 
@@ -258,20 +259,12 @@ def _addColorLegend(difference: Any) -> None:
         text.BoldOn()
 
 
-def _divergingColors() -> Any:
+def _divergingColors() -> list[Color]:
     """Blue for lowered, white for equal, red for raised HU."""
-    name = "HU difference"
-    existing = slicer.util.getFirstNodeByClassByName("vtkMRMLColorTableNode", name)
-    if existing is not None:
-        return existing
-    node = slicer.vtkMRMLColorTableNode()
-    node.SetName(name)
-    node.SetTypeToUser()
-    node.SetHideFromEditors(True)
-    node.SetNumberOfColors(256)
+    colors: list[Color] = []
     for index in range(256):
         share = (index - 127.5) / 127.5
         fade = 1.0 - abs(share)
         red, green, blue = (1.0, fade, fade) if share > 0 else (fade, fade, 1.0)
-        node.SetColor(index, f"{share * DIFFERENCE_RANGE_HU:.0f} HU", red, green, blue, 1.0)
-    return slicer.mrmlScene.AddNode(node)
+        colors.append((f"{share * DIFFERENCE_RANGE_HU:.0f} HU", red, green, blue))
+    return colors
