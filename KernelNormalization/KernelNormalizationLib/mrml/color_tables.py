@@ -1,4 +1,4 @@
-"""Colour tables that both modules make for volumes of their own."""
+"""Colour tables of the volumes that both modules create (HU difference, threshold preview)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Color = tuple[str, float, float, float]
 
 
 def colorTable(name: str, colors: Sequence[Color], saveWithScene: bool = True) -> Any:
-    """The hidden vtkMRMLColorTableNode of that name; made once a scene."""
+    """The hidden vtkMRMLColorTableNode of that name; created once per scene."""
     existing = slicer.util.getFirstNodeByClassByName("vtkMRMLColorTableNode", name)
     if existing is not None:
         return existing
