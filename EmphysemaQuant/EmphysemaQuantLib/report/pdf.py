@@ -74,6 +74,6 @@ def _weasyprint() -> Any:
         raise InputError(
             f"No PDF was written because a system library of WeasyPrint is missing ({library}). {INSTALL}, see {INSTALL_PAGE}"
         ) from error
-    # It logs each rule of the page's style that only browsers know.
+    # It logs every CSS rule that it does not support.
     logging.getLogger("weasyprint").setLevel(logging.ERROR)
     return weasyprint
