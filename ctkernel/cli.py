@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
     handler.setFormatter(PlainFormatter("%(levelname)s: %(message)s"))
     logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, handlers=[handler])
     if not options.verbose:
-        warnings.simplefilter("ignore")  # those of libraries; what concerns the user is said in words
+        warnings.simplefilter("ignore")  # warnings of libraries; those that concern the user are logged as messages
     command: Command = options.command
     return run_command(lambda: command(options), options.json)
 
@@ -72,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
 def normalize(options: argparse.Namespace) -> None:
     """``ctkernel normalize``."""
     with cancellable(options.json) as progress:
-        # the members come first: a run stopped among them has written nothing
+        # the ensemble runs first, so that a run stopped during it has written nothing
         spread = _ensemble(options, progress) if options.ensemble else None
         choices = Choices(options.model, options.device, options.series, options.kernel)
         more = None if spread is None else {ENSEMBLE_KEY: spread}
@@ -138,7 +138,7 @@ def _without_pdf(options: argparse.Namespace) -> list[str]:
 
 
 def _check_mask_options(options: argparse.Namespace) -> None:
-    """Refuse what ``--mask-labels`` cannot mean before the scan is read."""
+    """Refuse an invalid ``--mask-labels`` before the scan is read."""
     if options.mask_labels is None:
         return
     if options.mask is None:

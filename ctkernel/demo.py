@@ -1,4 +1,4 @@
-"""``ctkernel demo``: the whole way on one scan: normalize, segment, measure, compare, draw."""
+"""``ctkernel demo``: all steps on one scan: normalize, segment, measure, compare, draw."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ class DemoOutcome:
 
 
 def run_demo(scan: Path | None, folder: Path, series: str | None, device: Device, progress: Progress) -> DemoOutcome:
-    """Drive a scan, or without one a simulated chest, through everything and write the results to ``folder``.
+    """Normalize and measure a scan, or a simulated chest, and write the results to ``folder``.
 
     Args:
         scan: DICOM folder or volume file; ``None`` for the simulated chest.
         folder: for volume, segmentation, metrics and figure.
         series: which series of a DICOM folder.
         device: where the network computes.
-        progress: told of every step.
+        progress: receives every step.
     """
     # needs matplotlib, which takes a while to load
     from .comparison_figure import draw_comparison

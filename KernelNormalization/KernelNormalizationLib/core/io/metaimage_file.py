@@ -90,7 +90,7 @@ def _header(file: IO[bytes], name: str) -> tuple[dict[str, str], int]:
     fields: dict[str, str] = {}
     while line := file.readline(_MAXIMUM_HEADER):
         key, equals, value = line.decode("utf-8", "replace").partition("=")
-        # a damaged name would silently lose its field, such as the direction
+        # a damaged field name would otherwise be ignored, and the field, such as the direction, lost
         if not equals or not _NAME.fullmatch(key.strip()) or file.tell() > _MAXIMUM_HEADER:
             break
         fields[key.strip()] = value.strip()
@@ -113,7 +113,7 @@ def _placement(
     numbers = _numbers(matrix, name)
     if len(numbers) != 9:
         raise InputError(f"{name} has the TransformMatrix {quoted(matrix, 80)}; nine numbers are needed. Save it again.")
-    # MetaImage writes one index axis a row
+    # MetaImage writes one index axis per row
     rotation = require_rotation(np.reshape(numbers, (3, 3)).T, name)
     return spacing, require_origin(_numbers(origin, name), name), rotation
 
