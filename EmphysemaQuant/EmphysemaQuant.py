@@ -1,4 +1,4 @@
-"""What Slicer loads: the module's description, and its Widget, Logic and Test classes by name."""
+"""Entry point for Slicer: the module's description, and its Widget, Logic and Test classes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class EmphysemaQuant(ScriptedLoadableModule):
         slicer.app.connect("startupCompleted()", self.watchViews)
 
     def watchViews(self) -> None:
-        """Keep every result over the volume it was measured on, whatever module is open."""
+        """Show every result only over the volume it was measured on, whichever module is open."""
         from EmphysemaQuantLib.mrml.view_overlay import watchViews
 
         self._watch = watchViews()

@@ -1,4 +1,4 @@
-"""What Slicer loads: the module's description, and its Widget, Logic and Test classes by name."""
+"""Entry point for Slicer: the module's description, and its Widget, Logic and Test classes."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ __all__ = [
     "write",
 ]
 
-# Module -> what it gives to this package.
+# Module -> names that this package takes from it.
 _HOMES = {
     "ctkernel.api": ("from_array", "measure", "normalize", "read", "segment_lungs", "simulated_chest", "write"),
     "EmphysemaQuantLib.core.results.acquisition_sheet": ("Patient",),

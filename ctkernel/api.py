@@ -1,4 +1,4 @@
-"""The functions of the Python package; ``import ctkernel`` gives them by name."""
+"""The functions of the Python package; ``import ctkernel`` provides them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from KernelNormalizationLib.core.simulated_chest import make_sample
 from KernelNormalizationLib.core.volume import Acquisition, CTVolume, Geometry
 
 Source = CTVolume | NormalizationResult | str | Path
-# What asks for progress: an object of our protocol, or a function that is told of every step.
+# A Progress object, or a function that receives every step.
 Watcher = Progress | ProgressCallback | None
 
 
@@ -116,7 +116,7 @@ def normalize(
 
     Args:
         volume: the scan, or the path to read it from.
-        kernel: the scan's kernel, such as ``"B70f"``, if you know better than the header; ``"noise"`` goes by the noise alone.
+        kernel: the scan's kernel, such as ``"B70f"``, if the header is wrong; ``"noise"`` estimates it from the noise.
         method: "restored" (the default), "unet" (a network; the default where ``model`` is given), "linear", "bands" or
             "heuristic".
         progress: function that is told of every step (a ``ProgressReport``), or a ``Progress``.

@@ -69,7 +69,7 @@ def most_telling_slice(lungs: BoolArray, emphysema: BoolArray) -> int:
 
 
 class AxialView:
-    """Draws one axial slice as radiologists look at it: from the feet, patient's right on the left, front up.
+    """Draws one axial slice in radiological orientation: seen from the feet, patient's right on the left, front up.
 
     Args:
         volume: gives the geometry.

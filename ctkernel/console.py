@@ -24,7 +24,7 @@ from KernelNormalizationLib.core.progress import ProgressReport, ProgressTracker
 
 OK, FAILURE, BAD_INPUT, CANCELLED = 0, 1, 2, 3
 BAR_WIDTH = 30
-# On a pipe or in a log a line a second is enough to follow.
+# Seconds between progress lines on a pipe or in a log.
 PLAIN_SECONDS = 1.0
 
 
@@ -57,7 +57,7 @@ class ProgressPrinter:
 
 @contextmanager
 def cancellable(quiet: bool) -> Iterator[ProgressTracker]:
-    """Progress whose cancel is Ctrl+C or a termination signal."""
+    """Progress that is cancelled by Ctrl+C or a termination signal."""
     asked = False
 
     def ask(*_: Any) -> None:
@@ -73,7 +73,7 @@ def cancellable(quiet: bool) -> Iterator[ProgressTracker]:
 
 
 def run_command(command: Callable[[], Any], as_json: bool) -> int:
-    """Run ``command``; turn what it raises into a message on standard error and an exit code.
+    """Run ``command``; report its errors on standard error and as exit code.
 
     Args:
         command: does the work; may return an exit code.
@@ -93,7 +93,7 @@ def run_command(command: Callable[[], Any], as_json: bool) -> int:
 
 
 class PlainFormatter(logging.Formatter):
-    """Log lines in which nothing from outside steers the terminal."""
+    """Log lines without control characters from file contents."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, with only what the terminal's encoding can show."""

@@ -1,16 +1,17 @@
-"""The whole way on one scan: normalize, segment, measure, compare, draw."""
+"""``ctkernel demo``: all steps on one scan: normalize, segment, measure, compare, draw."""
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from EmphysemaQuantLib.core.results.measurement import measure, segment
 from KernelNormalizationLib.core.errors import RESEARCH_USE
 from KernelNormalizationLib.core.io.file_conversion import provenance_path, write_into_set
 from KernelNormalizationLib.core.io.reading import read_volume
-from KernelNormalizationLib.core.io.whole_sets import whole_set
+from KernelNormalizationLib.core.io.whole_sets import require_set_writable, whole_set
 from KernelNormalizationLib.core.io.writing import write_json
 from KernelNormalizationLib.core.methods.protocol import DEFAULT_METHOD
 from KernelNormalizationLib.core.methods.registry import create_normalizer
@@ -20,11 +21,34 @@ from KernelNormalizationLib.core.provenance.manifest import sealed
 from KernelNormalizationLib.core.simulated_chest import make_sample
 from KernelNormalizationLib.core.volume import CTVolume
 
-from .comparison_figure import draw_comparison
-from .quantification_files import METRICS_JSON, result_lines, write_measurement
+from .console import cancellable, print_json, print_lines
+from .options import SCAN_HELP
+from .quantification_files import METRICS_CSV, METRICS_JSON, SEGMENTATION, result_lines, write_measurement
 
 NORMALIZED, FIGURE = "normalized_B20f_synthetic.nrrd", "comparison.png"
 SAMPLE_SEED = 1
+
+
+def add_demo(commands: Any, common: argparse.ArgumentParser) -> None:
+    """Add ``demo`` to the commands of ``ctkernel``."""
+    parser = commands.add_parser(
+        "demo", parents=[common], help="the whole way on your scan, or on a simulated chest made on the spot"
+    )
+    parser.add_argument("scan", type=Path, nargs="?", help=SCAN_HELP + "; without it a simulated chest is used")
+    parser.add_argument("--out", type=Path, required=True, help="folder for volume, segmentation, metrics and figure")
+    parser.add_argument("--device", choices=get_args(Device), default="auto", help="where the network computes")
+    parser.set_defaults(command=demo)
+
+
+def demo(options: argparse.Namespace) -> None:
+    """``ctkernel demo``."""
+    require_set_writable(options.out, (SEGMENTATION, METRICS_JSON, METRICS_CSV, NORMALIZED, FIGURE))
+    with cancellable(options.json) as progress:
+        outcome = run_demo(options.scan, options.out, options.series, options.device, progress)
+    if options.json:
+        print_json(outcome.metrics)
+    else:
+        print_lines(outcome.lines)
 
 
 @dataclass(frozen=True)
@@ -36,15 +60,18 @@ class DemoOutcome:
 
 
 def run_demo(scan: Path | None, folder: Path, series: str | None, device: Device, progress: Progress) -> DemoOutcome:
-    """Drive a scan, or without one a simulated chest, through everything and write the results to ``folder``.
+    """Normalize and measure a scan, or a simulated chest, and write the results to ``folder``.
 
     Args:
         scan: DICOM folder or volume file; ``None`` for the simulated chest.
         folder: for volume, segmentation, metrics and figure.
         series: which series of a DICOM folder.
         device: where the network computes.
-        progress: told of every step.
+        progress: receives every step.
     """
+    # needs matplotlib, which takes a while to load
+    from .comparison_figure import draw_comparison
+
     sample = make_sample(SAMPLE_SEED) if scan is None else None
     volume: CTVolume = sample.sharp if sample is not None else read_volume(scan or "", series)
     result = create_normalizer(DEFAULT_METHOD, device=device).normalize(volume, progress)

@@ -17,7 +17,7 @@ from KernelNormalizationLib.core.network.model_folder import Model, list_models,
 from KernelNormalizationLib.core.progress import Progress
 from KernelNormalizationLib.core.volume import CTVolume
 
-# Beside a model's own files: one whole model folder a member.
+# Folder beside a model's files, with one model folder per member.
 MEMBERS = "members"
 
 
@@ -49,7 +49,7 @@ def ensemble_spread(volume: CTVolume, members: list[Model], device: Device, prog
         volume: the scan.
         members: from :func:`load_members`.
         device: where the networks compute.
-        progress: told of every step of every member.
+        progress: receives every step of every member.
 
     Returns:
         For the provenance record: the members with their hashes, their EI (%) and its standard deviation (divisor n - 1,

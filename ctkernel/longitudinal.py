@@ -20,7 +20,7 @@ def change_record(baseline: CTVolume, follow_up: CTVolume, threshold_hu: float, 
         baseline: the earlier scan.
         follow_up: the later scan.
         threshold_hu: HU of the emphysema index.
-        progress: told of the steps of both lung masks.
+        progress: receives the steps of both lung masks.
 
     Returns:
         Names, kernels and mask verdicts of both scans, the change, and what makes it doubtful.

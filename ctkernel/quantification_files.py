@@ -1,4 +1,4 @@
-"""Lung mask, emphysema and indices of one volume or a pair, written as files a trial can use."""
+"""Lung mask, emphysema and indices of one volume or a pair, written as files for further analysis."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def write_measurement(measurement: Measurement, folder: Path, reports: Sequence[
 def json_record(measurement: Measurement) -> dict[str, Any]:
     """The measurement as JSON-serializable data; keys carry their unit as suffix (``_hu``, ``_ml``, ``_percent`` …).
 
-    Interval and provenance stand with the volume that they belong to.
+    Interval and provenance are stored with the volume that they belong to.
     """
     return {
         "use": RESEARCH_USE,
@@ -166,7 +166,7 @@ def _volume_record(volume: VolumeMeasurement) -> dict[str, Any]:
 
 
 def result_lines(measurement: Measurement) -> list[str]:
-    """What a person is told of a measurement: a table of the main indices, agreement and intervals."""
+    """Terminal output of a measurement: a table of the main indices, agreement and intervals."""
     sentences = [*agreement_sentences(measurement.agreement), *interval_sentences(measurement.volumes)]
     return [*indices_table(measurement), *kernel_lines(measurement), *sentences]
 
@@ -182,6 +182,6 @@ def indices_table(measurement: Measurement) -> list[str]:
 
 
 def kernel_lines(measurement: Measurement) -> list[str]:
-    """Warnings about volumes that were reconstructed with a sharp kernel, to stand beside their indices."""
+    """Warnings about volumes that were reconstructed with a sharp kernel, printed beside their indices."""
     found = [(volume.name, sharp_kernel_warning(volume.ct)) for volume in measurement.volumes]
     return [f"{name}: {warning}" for name, warning in found if warning is not None]

@@ -35,7 +35,7 @@ from .mrml.surfaces import surfaceNodes
 from .mrml.view_overlay import drawSegments
 
 Quantify = Callable[..., Measurement]
-# Slicer has neither; the report draws with the one and fills its page with the other.
+# Needed by the report for figures and page; Slicer has neither.
 REPORT_PACKAGES = ("matplotlib", "Jinja2")
 
 
@@ -98,7 +98,7 @@ class EmphysemaLogic:
                 :class:`~.mrml.numbered_masks.SuppliedMask` also what its numbers mean.
             thresholdHu: HU of the emphysema index.
             outputs: nodes of an earlier run to write into.
-            progress: told of the steps, asked for cancellation.
+            progress: receives the steps and is asked for cancellation.
 
         Returns:
             The numbers and masks, and the nodes that show them.
@@ -115,7 +115,7 @@ class EmphysemaLogic:
     def prepare(
         self, volumeNode: Any, comparedNode: Any | None, maskNode: Any | None, thresholdHu: float
     ) -> Callable[[Progress], Measured]:
-        """Read the nodes now; the returned function measures, touches no node, and may run in a thread.
+        """Read the nodes now; the returned function measures without access to the scene and may run in a thread.
 
         Raises:
             InputError: nodes that cannot be used; the rest of :meth:`quantify`'s errors come from the function.
@@ -123,7 +123,7 @@ class EmphysemaLogic:
         if comparedNode is volumeNode:
             raise InputError("Both volumes are the same; choose another second volume, or none.")
         if comparedNode is not None and provenance.isSynthetic(volumeNode) and not provenance.isSynthetic(comparedNode):
-            # as the measurement has them: the original first, and its segments first
+            # the order of the measurement: the original and its segments first
             volumeNode, comparedNode = comparedNode, volumeNode
         readTag = self._readTag or databaseTagReader()
         volume = deferredVolume(volumeNode, readTag)
@@ -178,7 +178,7 @@ class EmphysemaLogic:
     def writeReport(self, result: Measurement, folder: str | Path, label: str | None = None) -> dict[str, Path]:
         """Write the report of a measurement, the same as the command line's; takes some seconds.
 
-        Touches no node, so a thread may do it.
+        Does not access the scene, so it may run in a thread.
 
         Args:
             result: what :meth:`quantify` returned.
@@ -200,7 +200,7 @@ class EmphysemaLogic:
 
     @staticmethod
     def remove(outputs: OutputNodes) -> None:
-        """Take the output nodes, and the nodes that belong to them, out of the scene."""
+        """Remove the output nodes, and the nodes that belong to them, from the scene."""
         extra = ownedNodes(outputs.chart) if outputs.chart is not None else []
         if outputs.segmentation is not None:
             shown = outputs.segmentation
@@ -211,7 +211,7 @@ class EmphysemaLogic:
                 slicer.mrmlScene.RemoveNode(node)
 
     def show(self, measured: Measured, volumeNode: Any, outputs: OutputNodes) -> OutputNodes:
-        """Write a finished quantification of ``volumeNode`` into the scene; nodes made here go again if that fails."""
+        """Write a finished quantification of ``volumeNode`` into the scene; nodes created here are removed if that fails."""
         result = measured.result
         volumeNode = slicer.mrmlScene.GetNodeByID(measured.volumeId or "") or volumeNode
         name = volumeNode.GetName()

@@ -145,6 +145,15 @@ class TestRefusals:
         assert f"{voxels.min():g} to {voxels.max():g}" in message
         assert "MR, PET or labels" in message
 
+    @pytest.mark.parametrize("field", ["BinaryData = True", "BinaryDataByteOrderMSB = False", "CompressedData = False"])
+    def test_a_damaged_switch_of_metaimage_is_read_neither_way(self, tmp_path: Path, field: str) -> None:
+        path = stored(tmp_path / "scan.mha", HU)
+        content = path.read_bytes()
+        assert field.encode() in content
+        name = field.split(" = ")[0]
+        path.write_bytes(content.replace(field.encode(), f"{name} = talse".encode()))
+        assert f"states {name} = “talse”; True or False is needed" in refusal(path)
+
     @pytest.mark.parametrize("spacing", ["0 1 1", "1 1 0"])
     def test_a_spacing_of_zero_in_nrrd(self, tmp_path: Path, spacing: str) -> None:
         message = refusal(nrrd_with(tmp_path / "flat.nrrd", spacing))

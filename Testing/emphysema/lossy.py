@@ -22,7 +22,7 @@ from EmphysemaQuantLib.core.indices.emphysema_mask import emphysema_mask
 from KernelNormalizationLib.core.arrays import BoolArray, FloatArray
 from KernelNormalizationLib.core.volume import CTVolume
 
-RATIOS = (2.0, 2.5, 3.0, 4.0, 5.0, 7.0, 10.0, 20.0)
+RATIOS = (2.0, 3.0, 4.0, 5.0, 10.0)
 OFFSET_HU = 1024
 BYTES = 2
 

@@ -273,9 +273,13 @@ def test_former_result_can_be_shown_again_over_its_own_volume(panel: EmphysemaPa
     assert first.GetDisplayNode().GetVisibility2D()
 
 
-def test_figures_of_an_unknown_version_are_left_out(panel: EmphysemaPanel, chest: Any) -> None:
+def test_figures_of_an_unknown_version_are_read_from_the_table_or_left_out(panel: EmphysemaPanel, chest: Any) -> None:
     compute(panel)
+    lines = panel.ui.indexLabel.text
     panel._parameters.headline = '{"other": 1}'
+    assert not unwrapped(panel.ui.resultCollapsibleButton).isHidden()
+    assert panel.ui.indexLabel.text == lines
+    panel._parameters.table = None
     assert unwrapped(panel.ui.resultCollapsibleButton).isHidden()
 
 

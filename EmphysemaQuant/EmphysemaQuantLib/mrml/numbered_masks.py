@@ -1,4 +1,4 @@
-"""Lung masks of one's own whose structures are numbers: label maps, and segmentations whose segments do not name the lungs."""
+"""Lung masks from other programs whose structures are numbers: label maps, and segmentations without lung names."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from .segments import deferredLungMask, deferredUnion, lungSegmentIds
 if TYPE_CHECKING:
     from ..core.lungs.segmentation import LungMask
 
-# How the panel calls the choice that the command line calls --mask-labels.
+# The panel's name for the command line's --mask-labels.
 CHOICE = "“Mask numbers”"
 
 
 @dataclass(frozen=True)
 class SuppliedMask:
-    """A mask of one's own and what its numbers mean.
+    """A mask from another program and the meaning of its numbers.
 
     Attributes:
         node: vtkMRMLSegmentationNode or vtkMRMLLabelMapVolumeNode.
-        labels: a scheme's name, or numbers such as ``right=1,left=2``; ``None`` goes by the segments' names or else by what
-            lies where in the scan.
+        labels: a scheme's name, or numbers such as ``right=1,left=2``; ``None`` uses the segments' names, else the
+            position of each number in the scan.
     """
 
     node: Any
@@ -38,11 +38,11 @@ class SuppliedMask:
 
 
 def deferredSuppliedMask(supplied: SuppliedMask, volumeNode: Any) -> Callable[[CTVolume], LungMask]:
-    """Takes hold of the mask's voxels now; the returned function makes the lung mask and may run in a thread.
+    """Reads the references to the mask's voxels now; the returned function makes the lung mask and may run in a thread.
 
     Raises:
-        InputError: now: neither names nor numbers tell the lungs; from the function: empty, another grid, or numbers that fit
-            no or several schemes.
+        InputError: now: neither names nor numbers identify the lungs; from the function: empty, another grid, or numbers that
+            fit no scheme or several.
     """
     node = supplied.node
     if node.GetParentTransformNode() is not None:

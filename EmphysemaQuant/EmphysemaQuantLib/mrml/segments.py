@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..core.lungs.segmentation import LungMask
 
 ROLE_TAG = "EmphysemaQuant.Role"
-# The name that we gave; a segment that still has it was not renamed by the user.
+# The name that this module gave; a segment that still has it was not renamed by the user.
 NAME_TAG = "EmphysemaQuant.Name"
 VOLUME_REFERENCE_ROLE = "EmphysemaQuantVolume"
 COMPARED_REFERENCE_ROLE = "EmphysemaQuantComparedVolume"
@@ -82,7 +82,7 @@ def newSegmentationNode(name: str) -> Any:
 def labelmaps(result: Measurement, ijkToRas: Any) -> dict[str, Any]:
     """Role -> vtkOrientedImageData of every segment that ``result`` has.
 
-    Touches no scene, so a thread may do it: on a large scan it takes longer than a user should wait.
+    Does not access the scene, so it may run in a thread: on a large scan it takes seconds.
 
     Args:
         result: what was measured.
@@ -101,15 +101,15 @@ def labelmaps(result: Measurement, ijkToRas: Any) -> dict[str, Any]:
 
 
 def writeSegments(node: Any, volumeNode: Any, maps: dict[str, Any], comparedNode: Any | None = None) -> None:
-    """Put what :func:`labelmaps` made into the segmentation ``node``, in the place of ``volumeNode``.
+    """Write the result of :func:`labelmaps` into the segmentation ``node``, with the geometry of ``volumeNode``.
 
-    Segments of an earlier run are replaced and keep the name and colour that the user gave them; other segments stay.
+    Segments of an earlier run are replaced, with the name and colour that the user gave them; other segments are kept.
     """
     node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
     node.SetNodeReferenceID(VOLUME_REFERENCE_ROLE, volumeNode.GetID())
     node.SetNodeReferenceID(COMPARED_REFERENCE_ROLE, comparedNode.GetID() if comparedNode is not None else None)
     node.SetNodeReferenceID(node.GetReferenceImageGeometryReferenceRole(), volumeNode.GetID())
-    # Surfaces of hundreds of thousands of noise voxels would hold the application up for seconds.
+    # Surfaces of hundreds of thousands of noise voxels would block the application for seconds.
     node.GetSegmentation().RemoveRepresentation(_surface())
     names = _names(volumeNode, comparedNode)
     for style in STYLES:
@@ -206,7 +206,7 @@ def _writeSegment(node: Any, style: SegmentStyle, name: str, image: Any) -> None
 
 
 def _replaceLabelmap(node: Any, segmentId: str, image: Any) -> None:
-    """Slicer's own function for this goes through all voxels several times, which on a large scan holds the application up."""
+    """Slicer's own function for this reads all voxels several times, which on a large scan blocks the application."""
     segmentation = node.GetSegmentation()
     # The Segment Editor may have put several segments into one labelmap.
     segmentation.SeparateSegmentLabelmap(segmentId)
@@ -245,9 +245,9 @@ def readMask(node: Any, segmentId: str, volumeNode: Any) -> BoolArray:
 
 
 def deferredUnion(node: Any, ids: list[str], volumeNode: Any) -> Callable[[], BoolArray]:
-    """Takes hold of the voxels of some segments now; the returned function puts them on the grid of ``volumeNode``.
+    """Reads the references to the voxels of segments now; the returned function resamples them to the grid of ``volumeNode``.
 
-    The function touches no scene and may run in a thread; it gives bool (k, j, i) of all segments together.
+    The function does not access the scene and may run in a thread; it returns bool (k, j, i) of all segments together.
     """
     shape = slicer.util.arrayFromVolume(volumeNode).shape
     matrix = ijkToRasOf(volumeNode)

@@ -14,7 +14,7 @@ from KernelNormalizationLib.core.arrays import BoolArray
 
 from .segments import EMPHYSEMA, KEPT, LEFT, RIGHT, SegmentStyle, deferredUnion, ijkToRasOf, segmentIds
 
-# Own choice: a lung surface reads the same, and single noise voxels, half a million of them in a sharp scan, are no cells.
+# Own choice: the lung surface looks the same, and single noise voxels (half a million in a sharp scan) form no cells.
 CELL_MM = 2.0
 LUNG_OPACITY = 0.2
 ROLE = "EmphysemaQuantSurface"
@@ -24,7 +24,7 @@ Surfaces = list[tuple[SegmentStyle, Any]]
 
 
 def deferredSurfaces(segmentation: Any, volumeNode: Any) -> Callable[[], Surfaces]:
-    """Takes hold of the segments now; the returned function meshes them and may run in a thread.
+    """Reads the references to the segments now; the returned function meshes them and may run in a thread.
 
     Meshed are the lungs, and the emphysema that both volumes have (kept), or that of the only one.
     """
@@ -74,7 +74,7 @@ def _cells(mask: BoolArray, factors: list[int]) -> tuple[Any, tuple[float, float
 
 
 def showSurfaces(segmentation: Any, surfaces: Surfaces) -> None:
-    """Show what :func:`deferredSurfaces` made, in the segments' colours; models of a former result are reused."""
+    """Show the result of :func:`deferredSurfaces` in the segments' colours; models of an earlier result are reused."""
     for style, surface in surfaces:
         model = segmentation.GetNodeReference(f"{ROLE}.{style.role}")
         if model is None:
@@ -87,7 +87,7 @@ def showSurfaces(segmentation: Any, surfaces: Surfaces) -> None:
         display.SetOpacity(LUNG_OPACITY if style in (RIGHT, LEFT) else 1.0)
         display.SetVisibility(True)
         display.SetVisibility2D(False)
-    # What is not part of this result is not shown with it.
+    # Hide models that are not part of this result.
     for style in {RIGHT, LEFT, KEPT, EMPHYSEMA} - {style for style, _surface in surfaces}:
         _hide(segmentation, style)
 
@@ -115,7 +115,7 @@ def _newModel(segmentation: Any, style: SegmentStyle) -> Any:
     model = slicer.vtkMRMLModelNode()
     model.SetName(slicer.mrmlScene.GetUniqueNameByString(f"{segmentation.GetName()} {style.name} surface"))
     model.SetHideFromEditors(True)
-    model.SetSaveWithScene(False)  # made again in a moment from the segments
+    model.SetSaveWithScene(False)  # quickly made again from the segments
     model.SetAttribute(MODEL_ATTRIBUTE, "true")
     model = slicer.mrmlScene.AddNode(model)
     display = slicer.vtkMRMLModelDisplayNode()

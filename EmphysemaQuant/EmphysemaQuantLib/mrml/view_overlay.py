@@ -1,4 +1,4 @@
-"""Which mask is drawn in which slice view: every view shows the emphysema of its own volume, and of no other."""
+"""Which mask is drawn in which slice view: every view shows the emphysema of its own volume only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .segments import ADDED, COMPARED, COMPARED_REFERENCE_ROLE, EMPHYSEMA, KEPT,
 
 EMPHYSEMA_STYLES = (EMPHYSEMA, COMPARED, REMOVED, KEPT, ADDED)
 COMPARED_DISPLAY = "EmphysemaQuant.ComparedDisplay"
-# Whether a result is to be drawn in slice views; kept beside it, as its views may change while another module is open.
+# Whether a result is drawn in slice views; stored at the result, since views can change while another module is open.
 OVERLAY_ATTRIBUTE = "EmphysemaQuant.Overlay"
 
 
@@ -23,7 +23,7 @@ def results() -> list[Any]:
 
 
 def displays(segmentation: Any) -> list[tuple[Any, Any]]:
-    """Pairs of a measured volume and the display node that draws its emphysema; made where it is missing."""
+    """Pairs of a measured volume and the display node that draws its emphysema; created where it is missing."""
     shown = [(segmentation.GetNodeReference(VOLUME_REFERENCE_ROLE), segmentation.GetDisplayNode())]
     compared = segmentation.GetNodeReference(COMPARED_REFERENCE_ROLE)
     second = _comparedDisplay(segmentation)
@@ -38,9 +38,9 @@ def drawSegments(segmentation: Any, change: bool, visible: bool = True) -> None:
     """Choose the emphysema segments that the views draw.
 
     Args:
-        segmentation: what :func:`segments.writeSegments` wrote.
+        segmentation: segmentation of :func:`segments.writeSegments`.
         change: removed, kept and added in all views, instead of every volume's own emphysema.
-        visible: ``False`` hides them all, as long as a threshold preview stands in for them.
+        visible: ``False`` hides all of them while a threshold preview is shown.
     """
     for number, (_volume, display) in enumerate(displays(segmentation)):
         own = (EMPHYSEMA, COMPARED)[number]
@@ -53,7 +53,7 @@ def drawSegments(segmentation: Any, change: bool, visible: bool = True) -> None:
 
 
 def drawInViews(segmentation: Any, visible: bool) -> None:
-    """Draw every measured volume's segments in the slice views that show this volume, and in no other."""
+    """Draw every measured volume's segments in the slice views that show this volume only."""
     for number, (volume, display) in enumerate(displays(segmentation)):
         views = [f"vtkMRMLSliceNode{name}" for name, shown in _backgrounds() if shown == volume.GetID()]
         if display.GetVisibility2D() != bool(visible and views):
@@ -84,12 +84,12 @@ def followVolumes() -> None:
 
 
 def watchViews() -> ViewWatch:
-    """Follow the volumes as long as the application runs, also of a loaded scene for whose results nobody opens the panel."""
+    """Follow the volumes as long as the application runs, also for results of a loaded scene while the panel is not open."""
     return ViewWatch(followVolumes)
 
 
 class ViewWatch:
-    """Tells when a slice view shows another volume.
+    """Reports when a slice view shows another volume.
 
     Args:
         changed: called then.
@@ -107,7 +107,7 @@ class ViewWatch:
         self._observeNew()
 
     def stop(self) -> None:
-        """Watch no more."""
+        """Stop observing."""
         for tag in self._tags:
             slicer.mrmlScene.RemoveObserver(tag)
         for node, tag in self._observed:

@@ -1,4 +1,4 @@
-"""Two measured volumes: which stands first, and what the difference between them may be called."""
+"""Two measured volumes: their order, and the names of the differences between them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from KernelNormalizationLib.mrml import provenance
 
 
 def isReversed(firstSynthetic: bool, secondSynthetic: bool) -> bool:
-    """Whether the volume chosen second is read first: a scan stands before what was drawn from a scan."""
+    """Whether the volume chosen second is shown first: an original precedes a synthetic volume."""
     return firstSynthetic and not secondSynthetic
 
 
 def inReadingOrder(volumeNode: Any, comparedNode: Any) -> tuple[Any, Any]:
-    """Both nodes, the scan first."""
+    """Both nodes, the original first."""
     if isReversed(provenance.isSynthetic(volumeNode), provenance.isSynthetic(comparedNode)):
         return comparedNode, volumeNode
     return volumeNode, comparedNode
@@ -27,10 +27,10 @@ def arePartners(volumeNode: Any, comparedNode: Any) -> bool:
 
 
 def changeNames(volumeNode: Any, comparedNode: Any) -> tuple[str, str, str]:
-    """What to call emphysema that is in the first volume (in reading order) only, in both, and in the second only.
+    """Names for emphysema in the first volume (in reading order) only, in both, and in the second only.
 
-    A normalization removes or adds emphysema only between a scan and its own partner; of any other two volumes it is said
-    which of them has it.
+    A normalization removes or adds emphysema only between a scan and its own partner; for any other two volumes the
+    names say which of them has it.
     """
     if arePartners(volumeNode, comparedNode):
         return "Removed by normalization", "Kept", "Added by normalization"

@@ -1,1 +1,1 @@
-"""The report of a measurement, a PDF page and a web page: the same from the panel, the command line and Python."""
+"""The report of a measurement as web page and PDF, the same from the panel, the command line and Python."""

@@ -21,7 +21,7 @@ from . import text
 from .figures import View, caption, draw_curve, draw_histogram, draw_view, grid_of, views
 from .tables import printed_clusters, printed_regions, printed_whole
 
-# Between the margins of an A4 page; letters then have the size that they are drawn with.
+# Width between the margins of an A4 page, so that text in the figures is printed at its nominal size.
 PRINTED_WIDTH_INCHES = 7.3
 TITLE_INCHES = 0.25
 DOTS_PER_INCH = 180
@@ -30,7 +30,7 @@ TEMPLATE = Path(__file__).with_name("page.html")
 
 def page(measurement: Measurement, title: str) -> str:
     """The page as text; Jinja2 escapes every word that comes from outside."""
-    # A name that the page does not know is an error, not an empty place.
+    # An undefined name in the template is an error, not an empty string.
     environment = Environment(autoescape=True, undefined=StrictUndefined, finalize=_finalized)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     verdict = measurement.lung_mask.quality.verdict
@@ -57,7 +57,7 @@ def page(measurement: Measurement, title: str) -> str:
 
 
 def _finalized(value: object) -> object:
-    """Words as they may be shown; what Jinja2 has escaped already (a macro's output) as it is."""
+    """Text without control characters; text that Jinja2 has escaped already (output of a macro) unchanged."""
     return value if isinstance(value, Markup) else printable_lines(value)
 
 

@@ -13,7 +13,7 @@ from KernelNormalizationLib.core.errors import InputError
 
 # Text size (pt), height of the pictures and of each plot (mm), tried in this order until the page fits on one sheet of A4.
 # Text under 6 pt is not readable on paper: what does not fit at the last size continues on a second page.
-SIZES = ((8.0, 94, 38), (7.4, 88, 35), (6.8, 82, 32), (6.4, 72, 28), (6.0, 56, 25))
+SIZES = ((8.0, 94, 38), (7.6, 92, 36), (7.2, 88, 34), (6.8, 82, 32), (6.4, 72, 28), (6.0, 56, 25))
 
 INSTALL = "Print the web page from a browser, or install WeasyPrint with its system library Pango"
 INSTALL_PAGE = "https://doc.courtbouillon.org/weasyprint/stable/first_steps.html"
@@ -74,6 +74,6 @@ def _weasyprint() -> Any:
         raise InputError(
             f"No PDF was written because a system library of WeasyPrint is missing ({library}). {INSTALL}, see {INSTALL_PAGE}"
         ) from error
-    # It logs each rule of the page's style that only browsers know.
+    # It logs every CSS rule that it does not support.
     logging.getLogger("weasyprint").setLevel(logging.ERROR)
     return weasyprint

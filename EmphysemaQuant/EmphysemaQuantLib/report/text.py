@@ -21,7 +21,7 @@ from ..core.results.wording import (
 )
 
 FOOTER = RESEARCH_USE
-# What the page says of a normalization, besides the hash of the weights.
+# Fields of the provenance record that the page prints, besides the hash of the weights.
 _RECORDED = ("method", "model", "backend", "device", "version")
 
 
@@ -70,9 +70,9 @@ def comparison_title(measurement: Measurement) -> str:
 
 
 def sheet(measurement: Measurement) -> tuple[SheetItem, ...]:
-    """Acquisition sheet of the first volume, without the lines that the verdicts already hold."""
-    said = {"Lung mask", "Location of emphysema"}
-    return tuple(item for item in measurement.volume.sheet if item.name not in said)
+    """Acquisition sheet of the first volume, without the lines that are among the verdicts."""
+    shown = {"Lung mask", "Location of emphysema"}
+    return tuple(item for item in measurement.volume.sheet if item.name not in shown)
 
 
 def methods(measurement: Measurement) -> str:
@@ -90,7 +90,7 @@ def methods(measurement: Measurement) -> str:
         named = [str(volume.provenance.get("method", "kernel normalization")) for volume in normalized]
         text += f"The volume was normalized to the kernel B20f ({', '.join(dict.fromkeys(named))}). "
     if measurement.compared is not None:
-        text += "One lung mask served both volumes. "
+        text += "Both volumes were measured on the same lung mask. "
     text += (
         f"Emphysema is lung strictly below {measurement.threshold_hu:g} HU, voxel by voxel; the emphysema index (EI) is "
         "100 × emphysema volume (EV) / total lung volume (TLV). Perc15 is the 15th percentile of lung density, MLD the mean. "

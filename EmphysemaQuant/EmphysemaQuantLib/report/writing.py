@@ -29,7 +29,7 @@ def write_report(measurement: Measurement, folder: Path, label: str | None = Non
     Raises:
         InputError: the folder does not exist.
     """
-    # drawing needs matplotlib and Jinja2, which Slicer may lack and tables alone should not load
+    # matplotlib and Jinja2 may be missing in Slicer and are loaded only for a report
     from .html import page
     from .pdf import why_no_pdf, write_pdf
 
@@ -38,7 +38,7 @@ def write_report(measurement: Measurement, folder: Path, label: str | None = Non
     title = label or measurement.volume.name
     content = page(measurement, title)
     paths = {"html": folder / HTML_NAME}
-    # as one set: an older PDF must not stand beside a page with other numbers
+    # as one set, so that an older PDF is not left beside a page with other numbers
     with whole_set(folder, (PDF_NAME, HTML_NAME), own_folder=False) as private:
         (private / HTML_NAME).write_text(content, encoding="utf-8")
         if why_no_pdf() is None:

@@ -1,1 +1,1 @@
-"""The panel and the views."""
+"""The module panel and the slice views."""

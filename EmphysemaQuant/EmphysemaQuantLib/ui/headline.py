@@ -1,4 +1,4 @@
-"""What the panel shows of a measurement at a glance: two large lines, a small table, a legend; the rest under Details."""
+"""Overview of a measurement in the panel: EI of each volume, a small table and a legend; the rest under Details."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ FIGURES = {
 
 
 class Measured(Protocol):
-    """What the headline says of a volume."""
+    """What the headline needs of a volume."""
 
     @property
     def name(self) -> str: ...
@@ -102,13 +102,13 @@ class Headline:
 
 
 def inReadingOrder(result: Measurement) -> tuple[VolumeMeasurement, ...]:
-    """The one or two measured volumes, a scan before what was drawn from a scan."""
+    """The one or two measured volumes, the original before the synthetic one."""
     volumes = result.results
     return volumes[::-1] if len(volumes) == 2 and isReversed(volumes[0].synthetic, volumes[1].synthetic) else volumes
 
 
 def legend(segmentation: Any, headline: Headline, change: bool) -> str:
-    """What the views draw, HTML: a swatch in its segment's colour, what it is, and mL."""
+    """Legend of the views, HTML: colour, name and mL of each segment."""
     pair = bool(segmentIds(segmentation, COMPARED.role))
     if change and pair:
         lines = [_entry(segmentation, style, _name(segmentation, style), headline) for style in CHANGE]
@@ -120,7 +120,7 @@ def legend(segmentation: Any, headline: Headline, change: bool) -> str:
 
 
 def previewLegend(thresholdHu: float) -> str:
-    """What the views draw while the threshold is moved, HTML; the figures stay those of the measurement."""
+    """Legend while the threshold is moved, HTML; the figures remain those of the measurement."""
     code = "#" + "".join(f"{round(255 * part):02x}" for part in PREVIEW_COLOR)
     swatch = f'<span style="color:{code}">■</span>'
     return f"{swatch} Preview: below {thresholdHu:g} HU, each volume its own.<br>The figures above are not of this threshold."

@@ -1,4 +1,4 @@
-"""What the panel remembers; saved and restored with the scene."""
+"""The panel's parameters, saved and restored with the scene."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class OverlayChoice(enum.Enum):
 
 
 class LabelChoice(enum.Enum):
-    """What the numbers of a mask of one's own mean; all but the first are the command line's ``--mask-labels``."""
+    """Meaning of the numbers of a mask from another program; all but the first are values of ``--mask-labels``."""
 
-    automatic = "Automatic: by name, or by what lies where"
+    automatic = "Automatic: by name, or by position in the scan"
     lungmask = "lungmask: 1 right, 2 left, 3 airways"
     left_right = "left-right: 1 left, 2 right, 3 airways"
     lungmask_lobes = "lungmask-lobes: 1 LUL, 2 LLL, 3 RUL, 4 RML, 5 RLL"
@@ -46,7 +46,7 @@ class LabelChoice(enum.Enum):
 
     @property
     def scheme(self) -> str | None:
-        """Name of the numbering; ``None`` finds out."""
+        """Name of the numbering; ``None`` for automatic."""
         return None if self is LabelChoice.automatic else self.name.replace("_", "-")
 
 

@@ -14,7 +14,7 @@ Write = Callable[[Any, Path], dict[str, Path]]
 
 
 def writeBeside(write: Write, result: Any, path: Path) -> tuple[Path, ...]:
-    """Write the report as ``path`` with both suffixes; takes seconds and touches no node, so a thread does it.
+    """Write the report as ``path`` with both suffixes; takes seconds and does not access the scene, so it runs in a thread.
 
     Args:
         write: writes the report of ``result`` into an existing folder and says which files these are.
@@ -41,7 +41,7 @@ def writeBeside(write: Write, result: Any, path: Path) -> tuple[Path, ...]:
 
 
 def writtenWithoutPdf(files: tuple[Path, ...], reason: str | None) -> str:
-    """What the user reads when no PDF stands among ``files``: why, and that an older one shows an earlier result."""
+    """Text for the user if ``files`` has no PDF: the reason, and a warning if an older PDF is there."""
     older = files[0].with_suffix(".pdf")
     if older in files or reason is None:
         return ""

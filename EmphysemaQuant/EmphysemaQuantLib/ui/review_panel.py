@@ -1,4 +1,4 @@
-"""The part of the Emphysema Quantification panel that looks at a result: views, overlay, threshold preview, 3D, jumps."""
+"""Part of the Emphysema Quantification panel that shows a result: views, overlay, threshold preview, 3D, jumps."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class ReviewPanel(ModulePanel):
         super().__init__(logic, uiPath)
         self.preview = ThresholdPreviews(self._mail, self._previewBuilt)
         self._swapped = False
-        self._meshed: Any = None  # segmentation whose surfaces are made or being made
+        self._meshed: Any = None  # segmentation whose surfaces exist or are being made
         self._previewTimer = singleShotTimer(PREVIEW_DELAY_MILLISECONDS, self._showPreview)
         self._watch = ViewWatch(self._viewsChanged)
         for name, slot in {
@@ -67,7 +67,7 @@ class ReviewPanel(ModulePanel):
         self._previewTimer.deleteLater()
 
     def showLegend(self) -> None:
-        """Say what the colours in the views mean; for the panel to fill in."""
+        """Show the legend of the views; implemented by the panel."""
         raise NotImplementedError
 
     # ---- overlay
@@ -97,7 +97,7 @@ class ReviewPanel(ModulePanel):
         self._show3D(node)
 
     def hideOtherResults(self) -> None:
-        """Two results over the same image could not be told apart: draw only the chosen one."""
+        """Two results over the same image could not be distinguished: draw only the chosen one."""
         for node in results():
             if node is not self.chosen("segmentation"):
                 for number in range(node.GetNumberOfDisplayNodes()):
@@ -132,7 +132,7 @@ class ReviewPanel(ModulePanel):
     # ---- threshold preview
 
     def onThresholdMoved(self, _value: float) -> None:
-        """The slider moves: follow it at a rate the views keep up with."""
+        """The slider moves: update at a rate that the views can follow."""
         if self._measuredThreshold() is not None and not self._previewTimer.isActive():
             self._previewTimer.start()
 
@@ -188,7 +188,7 @@ class ReviewPanel(ModulePanel):
             self.showLegend()
 
     def stopPreview(self) -> None:
-        """Take the preview away."""
+        """Remove the preview."""
         self._previewTimer.stop()
         if self.preview.shown:
             self.hidePreview()
@@ -211,7 +211,7 @@ class ReviewPanel(ModulePanel):
         self.fitViewsSoon()
 
     def showMeasured(self) -> None:
-        """Put what was measured into the views: a result must not lie over another volume's image."""
+        """Show the measured volumes in the views: a result must not be drawn over another volume's image."""
         if self.chosen("comparedVolume") is not None:
             self.onShowSideBySide()
             return

@@ -1,6 +1,6 @@
-"""What is shown of a result whose scene was saved by an earlier version: read back from the table node that it left.
+"""Results in scenes that an earlier version saved: figures read from the table node.
 
-The table has the command line's columns, so that EI, volumes and densities are what was measured, to the six digits of a scene
+The table has the command line's columns, so that EI, volumes and densities are those measured, to the six digits of a scene
 file; agreement of the volumes and the reasons of the lung mask's verdict are not in it.
 """
 
@@ -27,7 +27,7 @@ SAVED = "These figures were read from the table that was saved with the scene; p
 
 @dataclass(frozen=True)
 class SavedVolume:
-    """One volume of a saved table, as far as :class:`Headline` asks for it.
+    """One volume of a saved table, with what :class:`Headline` needs.
 
     Attributes:
         name: of the volume.

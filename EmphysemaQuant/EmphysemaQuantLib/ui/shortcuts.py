@@ -1,4 +1,4 @@
-"""Keys that work in the whole window while the module is open."""
+"""Keyboard shortcuts that work in the whole window while the module is open."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import slicer
 
 
 def isModuleOpen(name: str) -> bool:
-    """Whether the module ``name`` is the one on screen; nothing is without a main window."""
+    """Whether the module ``name`` is the one on screen; ``False`` without a main window."""
     return slicer.util.mainWindow() is not None and slicer.util.selectedModule() == name
 
 
 class Shortcuts:
-    """Key bindings that come and go with the module.
+    """Shortcuts that are active while the module is open.
 
     Args:
         slots: key sequence, such as ``Ctrl+Alt+O`` -> what to call.
@@ -36,7 +36,7 @@ class Shortcuts:
             self.bound.append(shortcut)
 
     def remove(self) -> None:
-        """Give the keys back."""
+        """Remove the shortcuts."""
         for shortcut in self.bound:
             shortcut.setKey(qt.QKeySequence())
             shortcut.deleteLater()

@@ -22,7 +22,7 @@ from ..core.results.wording import (
 
 @dataclass(frozen=True)
 class Summary:
-    """What the panel shows and hands out of a quantification; a scene keeps it as text.
+    """Text and CSV of a quantification, for the clipboard and files; stored in the scene.
 
     Attributes:
         text: the report in plain text.
@@ -58,7 +58,7 @@ def asText(result: Measurement) -> str:
 
 
 def volumeLines(volumes: Sequence[Any]) -> list[str]:
-    """The main indices of each volume in plain text, a line a region."""
+    """The main indices of each volume in plain text, one line per region."""
     lines = []
     for volume in volumes:
         lines.append(shown_name(volume))

@@ -1,6 +1,6 @@
 """Live overlay of the voxels below a threshold while the slider moves; changing the threshold only changes a display.
 
-Every slice view previews its own volume; a view that shows a volume that was not measured previews nothing.
+Every slice view previews its own volume; views of volumes that were not measured show no preview.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import vtk
 
 from KernelNormalizationLib.background.gui_thread import Mailbox
 from KernelNormalizationLib.core.arrays import BoolArray, FloatArray
+from KernelNormalizationLib.mrml.color_tables import colorTable
 from KernelNormalizationLib.mrml.volumes import voxelImage
 
 from ..mrml.segments import PREVIEW_COLOR
@@ -46,12 +47,12 @@ class ThresholdPreviews:
 
     @property
     def built(self) -> bool:
-        """Whether every volume's copy is finished, so that the next move of the slider shows at once."""
+        """Whether every volume's copy is finished, so that the next move of the slider is shown immediately."""
         return bool(self._previews) and all(preview.built for preview in self._previews)
 
     @property
     def idle(self) -> bool:
-        """Whether nothing was begun since the last :meth:`remove`."""
+        """Whether nothing was started since the last :meth:`remove`."""
         return not self._previews
 
     @property
@@ -63,7 +64,7 @@ class ThresholdPreviews:
         """Start copying the lungs of every volume in a thread.
 
         Args:
-            lungs: gives the lung mask, bool (k, j, i), of them all; called in the thread.
+            lungs: returns the common lung mask, bool (k, j, i); called in the thread.
             volumeNodes: what was measured.
         """
         self.remove()
@@ -83,19 +84,19 @@ class ThresholdPreviews:
             preview.setThreshold(thresholdHu)
 
     def show(self) -> None:
-        """Put every preview over its own volume, wherever that is shown now."""
+        """Show every preview over its own volume, in all views that show it."""
         self._wanted = True
         for preview in self._previews:
             preview.show()
 
     def hide(self) -> None:
-        """Give every slice view its former foreground back."""
+        """Restore the previous foreground of every slice view."""
         self._wanted = False
         for preview in self._previews:
             preview.hide()
 
     def remove(self) -> None:
-        """Hide, and take the previews out of the scene."""
+        """Hide the previews and remove them from the scene."""
         self.hide()
         for preview in self._previews:
             preview.remove()
@@ -113,7 +114,7 @@ class ThresholdPreview:
     def __init__(self, mail: Mailbox, onBuilt: Callable[[], None]) -> None:
         self._mail, self._onBuilt = mail, onBuilt
         self._node: Any = None
-        self._begun = 0  # counts the copies asked for, so that an outdated one is recognized
+        self._begun = 0  # number of copies started, so that an outdated one is recognised
         self._idle = True
         self._built: tuple[Any, tuple[slice, ...]] | None = None
         self._volumeId = ""
@@ -175,11 +176,12 @@ class ThresholdPreview:
         node.SetAttribute(PREVIEW_ATTRIBUTE, "true")
         node.SetIJKToRASMatrix(_shiftedMatrix(volumeNode, box))
         node.SetAndObserveImageData(image)
+        colors = colorTable("Emphysema preview color", [("emphysema", *PREVIEW_COLOR)] * 2, saveWithScene=False)
         display = slicer.vtkMRMLScalarVolumeDisplayNode()
         display.SetSaveWithScene(False)
         display.SetAutoWindowLevel(0)
         display.SetWindowLevel(1.0, OUTSIDE_HU)
-        display.SetAndObserveColorNodeID(_colors().GetID())
+        display.SetAndObserveColorNodeID(colors.GetID())
         display.SetInterpolate(0)
         display.SetApplyThreshold(1)
         display = slicer.mrmlScene.AddNode(display)
@@ -193,7 +195,7 @@ class ThresholdPreview:
             self._node.GetDisplayNode().SetThreshold(LOWEST_HU, below)
 
     def show(self) -> None:
-        """Put the preview over the slice views that show its volume, and over no other."""
+        """Show the preview in the slice views that show its volume only."""
         self.hide()
         if not self.ready:
             return
@@ -206,7 +208,7 @@ class ThresholdPreview:
             composite.SetLinkedControl(wasLinked)
 
     def hide(self) -> None:
-        """Give every slice view its former foreground back, unless the user has put another one there."""
+        """Restore the previous foreground of every slice view, unless the user has set another one."""
         for composite, foreground, opacity in self._shown:
             if self._node is not None and composite.GetForegroundVolumeID() == self._node.GetID():
                 composite.SetForegroundVolumeID(foreground)
@@ -214,12 +216,12 @@ class ThresholdPreview:
         self._shown = []
 
     def remove(self) -> None:
-        """Hide and take the preview out of the scene."""
+        """Hide the preview and remove it from the scene."""
         self.hide()
         if self.ready:
             display = self._node.GetDisplayNode()
             slicer.mrmlScene.RemoveNode(self._node)
-            # The scene may have taken the display along; a second removal is logged as an error.
+            # The scene may have removed the display node already; a second removal is logged as an error.
             if display is not None and slicer.mrmlScene.IsNodePresent(display):
                 slicer.mrmlScene.RemoveNode(display)
         self._node, self._idle, self._built = None, True, None
@@ -232,19 +234,3 @@ def _shiftedMatrix(volumeNode: Any, box: tuple[slice, ...]) -> Any:
     for row in range(3):
         matrix.SetElement(row, 3, corner[row])
     return matrix
-
-
-def _colors() -> Any:
-    name = "Emphysema preview color"
-    existing = slicer.util.getFirstNodeByClassByName("vtkMRMLColorTableNode", name)
-    if existing is not None:
-        return existing
-    node = slicer.vtkMRMLColorTableNode()
-    node.SetName(name)
-    node.SetTypeToUser()
-    node.SetHideFromEditors(True)
-    node.SetSaveWithScene(False)
-    node.SetNumberOfColors(2)
-    for index in range(2):
-        node.SetColor(index, "emphysema", *PREVIEW_COLOR, 1.0)
-    return slicer.mrmlScene.AddNode(node)

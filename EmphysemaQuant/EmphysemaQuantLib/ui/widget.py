@@ -1,4 +1,4 @@
-"""The Emphysema Quantification panel: reads the parameter node, calls the logic, shows and hands out what came back."""
+"""The Emphysema Quantification panel: reads the parameter node, calls the logic, shows and exports the result."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Logic(ParameterLogic, Protocol):
 
 
 class EmphysemaPanel(ReviewPanel):
-    """The panel; Slicer's module widget tells it of entering, leaving and scene changes.
+    """The panel; Slicer's module widget calls it when the module is entered or left and when the scene changes.
 
     Args:
         logic: the module's logic.
@@ -88,14 +88,14 @@ class EmphysemaPanel(ReviewPanel):
             self._parameters.volume = self.logic.preferredVolume()
 
     def connectToScene(self) -> None:
-        """Follow the scene's parameter node, and show what was measured meanwhile."""
+        """Follow the scene's parameter node, and show a result that was measured in the meantime."""
         super().connectToScene()
         self._offerPartner()
         if self._unseen is not None:
             finished, self._unseen = self._unseen, None
             self._take(*finished)
         if isModuleOpen(MODULE_NAME):
-            self.shortcuts.add()  # an open module that is reloaded is not entered again
+            self.shortcuts.add()  # enter() is not called again when an open module is reloaded
 
     def enter(self) -> None:
         """The module is opened."""
@@ -103,7 +103,7 @@ class EmphysemaPanel(ReviewPanel):
         self.shortcuts.add()
 
     def exit(self) -> None:
-        """The module is left: give the user's layout and key bindings back."""
+        """The module is left: restore the user's layout and shortcuts."""
         self.shortcuts.remove()
         self.stopPreview()
         super().exit()
@@ -122,7 +122,7 @@ class EmphysemaPanel(ReviewPanel):
         self.stopPreview()
 
     def forgetScene(self) -> None:
-        """Drop the result; its nodes go."""
+        """Forget the result; its nodes are removed."""
         self.stopPreview()
         self.result = self._unseen = self._meshed = None
         self._volumeId = self._comparedId = None
@@ -161,7 +161,7 @@ class EmphysemaPanel(ReviewPanel):
         self.showLegend()
 
     def showLegend(self) -> None:
-        """Say what the colours in the views mean now."""
+        """Update the legend of the views."""
         node, parameters = self.chosen("segmentation"), self._parameters
         headline = self._headline
         if headline is None or node is None:
@@ -172,11 +172,11 @@ class EmphysemaPanel(ReviewPanel):
             self.ui.legendLabel.text = legend(node, headline, parameters.overlay is OverlayChoice.change)
 
     def _followVolume(self) -> None:
-        """When another volume is chosen, suggest its partner and leave the results of the former one alone."""
+        """When another volume is chosen, suggest its partner and keep the results of the previous one."""
         parameters, volume = self._parameters, self.chosen("volume")
         volumeId = _idOf(volume)
         comparedId = _idOf(self.chosen("comparedVolume"))
-        # Both may have been chosen together, by another module: then the second one is meant.
+        # Another module may have set both together; then the second volume is kept.
         left, self._comparedId = comparedId == self._comparedId, comparedId
         if volumeId == self._volumeId:
             return
@@ -198,7 +198,7 @@ class EmphysemaPanel(ReviewPanel):
         self._offerPartner()
 
     def _offerPartner(self) -> None:
-        """A synthetic volume made since: compare with it, unless the user has chosen another one, or it was offered before."""
+        """Compare with a synthetic volume made in the meantime, unless another is chosen or it was offered before."""
         volume = self.chosen("volume")
         if volume is None or self.chosen("comparedVolume") is not None or provenance.isSynthetic(volume):
             return
@@ -252,7 +252,7 @@ class EmphysemaPanel(ReviewPanel):
 
     def _onEnd(self, volume: Any, measured: Measured | None, error: Exception | None) -> None:
         self._job = None
-        self.update()  # a message box below holds this function up, and the panel must be usable behind it
+        self.update()  # before a message box below blocks this function: the panel must be usable behind it
         if isinstance(error, Cancelled):
             self.setStatus(CANCELLED_TEXT)
             self._forgetTimer.start()
@@ -262,12 +262,12 @@ class EmphysemaPanel(ReviewPanel):
             logging.getLogger(__name__).error("Quantification failed", exc_info=error)
             self.setStatus(_("The measurement failed: {error}. See the log.").format(error=error), error=True)
         elif self._parameters is None and measured is not None:
-            self._unseen = (measured, volume)  # shown when the user comes back to the module
+            self._unseen = (measured, volume)  # shown when the module is opened again
         elif measured is not None:
             self._take(measured, volume)
 
     def _forgetCancelled(self) -> None:
-        """That something was cancelled a while ago is no state of the panel."""
+        """Remove the message of a cancellation after a while."""
         if self.ui.statusLabel.text == CANCELLED_TEXT:
             self.setStatus("")
 
@@ -290,7 +290,7 @@ class EmphysemaPanel(ReviewPanel):
         self.result, self._meshed = result, None
         wasModified = parameters.parameterNode.StartModify()
         parameters.segmentation, parameters.table, parameters.chart = outputs.segmentation, outputs.table, outputs.chart
-        # The lungs just made are the ones to edit and to use next time.
+        # The new lungs are the ones to edit and to use in the next measurement.
         parameters.maskSegmentation, parameters.maskLabels = outputs.segmentation, LabelChoice.automatic
         parameters.summary = Summary.of(result).asLine()
         parameters.headline = Headline.of(result).asLine()
@@ -323,7 +323,7 @@ class EmphysemaPanel(ReviewPanel):
             self.saveReport(str(path))
 
     def saveReport(self, path: str) -> None:
-        """Write the report: ``.html`` or ``.pdf`` gives the command line's, both; ``.csv`` gives CSV, anything else text."""
+        """Write the report: ``.html`` or ``.pdf`` for web page and PDF, ``.csv`` for CSV, any other suffix for text."""
         if Path(path).suffix.lower() in SUFFIXES:
             self._saveDrawnReport(Path(path))
             return

@@ -1,1 +1,1 @@
-"""Work that takes seconds, away from the thread that draws the window."""
+"""Long computations outside the GUI thread: the normalization process and worker threads."""

@@ -1,4 +1,4 @@
-"""How a volume travels to the background process and back: a private folder with arrays and JSON, exact to the bit."""
+"""Files that pass a volume to the background process and back: a private folder with arrays and JSON, without loss."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Settings:
         method: normalization method.
         model: model identifier or folder; ``None`` for the default one.
         device: "auto", "cuda", "mps" or "cpu".
-        kernel: the scans' kernel as told by the user, "noise" to go by the noise, "header" for each header's.
+        kernel: the scans' kernel as named by the user, "noise" to estimate it from the noise, "header" for each scan's header.
     """
 
     method: Method = DEFAULT_METHOD
@@ -71,7 +71,7 @@ def write_input(folder: Path, hu: NDArray[Any], geometry: Geometry, acquisition:
     Args:
         folder: an existing empty folder.
         hu: (k, j, i), HU, any real number type.
-        geometry: its place.
+        geometry: spacing, origin and direction.
         acquisition: what is known of the series.
         name: label for messages.
     """
@@ -95,7 +95,7 @@ def read_input(folder: Path) -> CTVolume:
 
 
 def write_output(folder: Path, result: NormalizationResult) -> None:
-    """Store a finished normalization; the record is written last and means that the voxels are complete."""
+    """Store a finished normalization; the record is written last, so its presence means that the voxels are complete."""
     np.save(folder / OUTPUT_ARRAY, result.volume.hu)
     (folder / OUTPUT_RECORD).write_text(json.dumps(result.record), encoding="utf-8")
 
@@ -108,27 +108,27 @@ def read_output(folder: Path) -> tuple[FloatArray, dict[str, Any]]:
 
 
 def progress_line(job: int, report: ProgressReport) -> str:
-    """The line that tells of progress."""
+    """Output line that reports progress."""
     return json.dumps({"event": "progress", "job": job, **asdict(report)})
 
 
 def error_line(job: int, error: CTKernelError) -> str:
-    """The line that tells of an expected failure."""
+    """Output line that reports an expected failure."""
     return json.dumps({"event": "error", "job": job, "kind": type(error).__name__, "message": str(error)})
 
 
 def finished_line(job: int) -> str:
-    """The line that tells that a volume is done."""
+    """Output line that reports a finished volume."""
     return json.dumps({"event": "finished", "job": job})
 
 
 def started_line(pid: int) -> str:
-    """The first line."""
+    """Output line with the process ID; the first one."""
     return json.dumps({"event": "started", "job": 0, "pid": pid})
 
 
 def parse_line(line: str) -> Event | None:
-    """The event that ``line`` tells of; ``None`` for anything else that ends up on the console (library warnings)."""
+    """The event in an output ``line``; ``None`` for other console output, such as library warnings."""
     if not line.lstrip().startswith("{"):
         return None
     try:

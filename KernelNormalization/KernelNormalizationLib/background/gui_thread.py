@@ -1,4 +1,4 @@
-"""Work in threads whose outcomes come back on the GUI thread."""
+"""Worker threads whose results are delivered on the GUI thread."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import qt
 from ..core.stopping import stoppable
 from . import quitting
 
-# While threads compute in Python, the GUI thread gives four fifths of its time to them; while they only wait for files or a
-# process, it looks after them now and then.
+# While threads compute in Python, the GUI thread leaves four fifths of its time to them; while they only wait for files or a
+# process, it polls them at a lower rate.
 COMPUTING_INTERVAL_MILLISECONDS, COMPUTING_PAUSE_SECONDS = 5, 0.02
 WAITING_INTERVAL_MILLISECONDS, WAITING_PAUSE_SECONDS = 50, 0.003
 
@@ -22,13 +22,13 @@ Done = Callable[[Any, Exception | None], None]
 
 
 class Mailbox:
-    """Starts threads, and calls back on the GUI thread with what they give.
+    """Starts threads and delivers their results on the GUI thread.
 
-    Slicer holds the Python interpreter while it waits for events, so a Python thread stands still until the GUI thread runs
-    Python and lets go. A timer therefore comes as long as a thread is at work, and pauses for a moment each time.
+    Slicer holds the Python interpreter while it waits for events, so Python threads are blocked until the GUI thread runs
+    Python and releases the interpreter. A timer therefore fires while a thread is at work and sleeps briefly each time.
 
     Args:
-        onQuit: called on the GUI thread when the application quits while a thread is at work, to end what it waits for.
+        onQuit: called on the GUI thread when the application quits while a thread is at work, to end what that waits for.
     """
 
     def __init__(self, onQuit: Callable[[], None] | None = None) -> None:
@@ -41,7 +41,7 @@ class Mailbox:
 
     @property
     def busy(self) -> bool:
-        """Whether a thread is at work or its outcome is not yet handed over."""
+        """Whether a thread is at work or its result is not yet delivered."""
         return bool(self._computing or self._waiting)
 
     def compute(self, work: Callable[[], Any], done: Done) -> None:
@@ -55,30 +55,30 @@ class Mailbox:
         self._start(work, lambda *outcome: self._computed(done, *outcome))
 
     def wait(self, work: Callable[[], Any], done: Done) -> None:
-        """Like :meth:`compute`, for ``work`` that mostly waits: files, a process."""
+        """Like :meth:`compute`, for ``work`` that mostly waits for files or a process."""
         self._waiting += 1
         self._start(work, lambda *outcome: self._waited(done, *outcome))
 
     def post(self, message: Callable[[], None]) -> None:
-        """Have ``message`` called on the GUI thread; for threads that this mailbox started."""
+        """Call ``message`` on the GUI thread; used by threads that this mailbox started."""
         self._messages.put(message)
 
     def askToStop(self) -> None:
-        """Have threads end at their next step, long SimpleITK steps included; what they give is :class:`Cancelled`."""
+        """Ask the threads to end at their next step, also within long SimpleITK steps; their result is :class:`Cancelled`."""
         self._stopAsked.set()
 
     def quit(self) -> None:
-        """The application quits: end what runs, and let nothing come any more."""
+        """The application quits: end the running work and deliver nothing more."""
         self.askToStop()
         if self._onQuit is not None:
             self._onQuit()
         self.close()
 
     def close(self) -> None:
-        """Let nothing come any more; threads run to their end unheard."""
+        """Deliver nothing more; running threads finish and their results are dropped."""
         if self._timer is not None:
             self._timer.stop()
-            # A connected slot keeps its object alive as long as the timer lives.
+            # The connected slot would keep this object alive as long as the timer exists.
             self._timer.deleteLater()
             self._timer = None
 
@@ -87,7 +87,7 @@ class Mailbox:
             try:
                 with stoppable(lambda: self._stopAsked.is_set() or quitting.begun()):
                     result, error = work(), None
-            except Exception as caught:  # noqa: BLE001 - whatever failed is handed over and shown
+            except Exception as caught:  # noqa: BLE001 - every failure is delivered and shown
                 result, error = None, caught
             self._messages.put(lambda: done(result, error))
 
@@ -119,6 +119,6 @@ class Mailbox:
                 message = self._messages.get_nowait()
             except queue.Empty:
                 break
-            # One at a time, so that a message that fails takes no other with it.
+            # One at a time, so that a message that raises does not prevent the others.
             message()
         self._pace()

@@ -1,4 +1,4 @@
-"""One press of Normalize: the chosen nodes out to the background process, the finished ones into the scene."""
+"""One run of Normalize: writes the chosen volumes for the background process and adds the results to the scene."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Job:
         nodeId: its input node.
         name: name of the input node.
         folder: where it is stored for the process.
-        geometry: place, read when the run was prepared.
+        geometry: spacing, origin and direction, read when the run was prepared.
         acquisition: what is known of the series.
         hu: view of the voxels (k, j, i) until they are stored.
     """
@@ -56,7 +56,7 @@ class Job:
 
 
 class NormalizationRun:
-    """Files, command and results of one background run; knows nothing of Qt.
+    """Files, command and results of one background run; independent of Qt.
 
     Args:
         nodes: vtkMRMLScalarVolumeNodes, normalized in this order with one model load.
@@ -79,12 +79,12 @@ class NormalizationRun:
         for number, (node, geometry, acquisition) in enumerate(facts):
             folder = self.folder / f"volume{number}"
             folder.mkdir()
-            # The view keeps the voxels alive without copying them, even if the node is removed meanwhile.
+            # The array view keeps the voxels in memory without a copy, even if the node is removed.
             hu = slicer.util.arrayFromVolume(node)
             self.jobs.append(Job(node.GetID(), node.GetName(), folder, geometry, acquisition, hu))
 
     def writeInputs(self) -> None:
-        """Store the voxels; takes seconds on a large volume and touches no node, so a thread may do it."""
+        """Store the voxels; takes seconds on a large volume; does not access the scene, so it may run in a thread."""
         for entry in self.jobs:
             exchange.write_input(entry.folder, entry.hu, entry.geometry, entry.acquisition, entry.name)
             entry.hu = None
@@ -98,7 +98,7 @@ class NormalizationRun:
         return arguments + (["--model", self.settings.model] if self.settings.model else [])
 
     def handleLine(self, line: str) -> exchange.Event | None:
-        """The event that a line of the process tells of, if any."""
+        """The event in an output line of the process, if any."""
         event = exchange.parse_line(line)
         if event is None and line.strip():
             logger.info("Background process: %s", line.strip())
@@ -107,12 +107,12 @@ class NormalizationRun:
         return event
 
     def readOutput(self, number: int) -> tuple[Any, dict[str, Any]]:
-        """Voxels (vtkImageData) and record of a finished volume; reads a large file, so a thread may do it."""
+        """Voxels (vtkImageData) and record of a finished volume; reads a large file, so it may run in a thread."""
         hu, record = exchange.read_output(self.jobs[number].folder)
         return voxelImage(hu), record
 
     def addResult(self, number: int, voxels: Any, record: dict[str, Any]) -> Any | None:
-        """The new node in the scene; ``None`` if the input node is gone meanwhile."""
+        """The new node in the scene; ``None`` if the input node was removed."""
         entry = self.jobs[number]
         inputNode = slicer.mrmlScene.GetNodeByID(entry.nodeId)
         if inputNode is None:

@@ -1,4 +1,4 @@
-"""Runs a normalization in the background and brings its events to the GUI thread."""
+"""Runs a normalization in the background and delivers its events on the GUI thread."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from .normalization_run import MODULE_FOLDER, NormalizationRun
 
 KILL_AFTER_MILLISECONDS = 2000
 REMEMBERED_LINES = 12
-NOT_STARTED, RESULT_LOST = -1, -2  # exit codes of this side; a process has none of its own then
+NOT_STARTED, RESULT_LOST = -1, -2  # own exit codes, for runs without an exit code of the process
 
 logger = logging.getLogger(__name__)
 
 
 class BackgroundProcess:
-    """One run; all callbacks come on the GUI thread.
+    """One run; all callbacks are called on the GUI thread.
 
     Args:
         run: what to run.
@@ -62,7 +62,7 @@ class BackgroundProcess:
             qt.QTimer.singleShot(KILL_AFTER_MILLISECONDS, self._kill)
 
     def stop(self) -> None:
-        """End everything now and remove all files; no callback comes any more."""
+        """End everything now and remove all files; no callback is called afterwards."""
         self._ended = True
         self._mail.close()
         self.run.requestStop()
@@ -109,7 +109,7 @@ class BackgroundProcess:
             process.stdout.close()
             return int(process.wait())
         finally:
-            # On Windows files that the process had open stay when they are removed under it.
+            # On Windows, files that the process has open cannot be removed until it has ended.
             if self._ended:
                 self.run.cleanUp()
 
@@ -157,7 +157,7 @@ class BackgroundProcess:
 
 
 def describeFailure(code: int, lines: str) -> str:
-    """What to tell the user of a run that ended with ``code`` after ``lines`` of other output."""
+    """Message for the user about a run that ended with ``code`` after ``lines`` of other output."""
     last = (lines.strip().splitlines()[-1:] or [""])[0]
     if code == NOT_STARTED:
         return _("The normalization could not be started: {line}. Check the free space for temporary files.").format(line=last)

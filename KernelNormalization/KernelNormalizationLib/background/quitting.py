@@ -1,7 +1,7 @@
-"""What happens to threads when the application quits: they are asked to stop and waited for.
+"""Stops threads when the application quits: they are asked to stop, and the application waits for them.
 
-A thread that Python ends inside a library's compiled code takes the process with it (exit code 134), so threads are no daemons,
-and the interpreter waits for them; asking them to stop keeps that wait short.
+If Python ends a daemon thread inside compiled library code, the process aborts (exit code 134). So the threads are not
+daemons and the interpreter waits for them; asking them to stop keeps that wait short.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Protocol
 
 import slicer
 
-JOIN_SECONDS = 3.0  # a user who quits should not wait longer with the window gone; Python waits for the rest
+JOIN_SECONDS = 3.0  # a longer wait without a window would look like a hang; Python waits for the rest
 
 
 class Quittable(Protocol):
-    """Who started a thread."""
+    """Owner of a thread."""
 
     def quit(self) -> None:
-        """End what the thread waits for; nothing may come from it any more."""
+        """End the operation that the thread waits for; its result is not delivered."""
 
 
 _running: dict[threading.Thread, Quittable] = {}
@@ -49,7 +49,7 @@ def start(body: Callable[[], None], owner: Quittable) -> None:
 
 
 def begun() -> bool:
-    """Whether the main thread has ended: the application is gone, even where it told nobody that it would quit."""
+    """Whether the main thread has ended, also when the application sent no quit signal."""
     return not threading.main_thread().is_alive()
 
 
@@ -65,7 +65,7 @@ def stopAll(limit: float = JOIN_SECONDS) -> bool:
         try:
             owner.quit()
         except Exception:
-            logging.getLogger(__name__).exception("A thread's owner could not be told to stop")
+            logging.getLogger(__name__).exception("The owner of a thread could not be asked to stop")
     end = time.monotonic() + limit
     for thread in running:
         thread.join(max(0.0, end - time.monotonic()))

@@ -1,4 +1,4 @@
-"""One computation in a thread, its progress and outcome brought to the GUI thread."""
+"""One computation in a thread; progress and result are delivered on the GUI thread."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from KernelNormalizationLib.core.progress import Progress, ProgressReport, Progr
 
 
 class BackgroundJob:
-    """All callbacks come on the GUI thread.
+    """All callbacks are called on the GUI thread.
 
     Args:
         work: the computation; touches no node.
@@ -35,12 +35,12 @@ class BackgroundJob:
         self._mail.compute(lambda: self._work(tracker), self._ended)
 
     def cancel(self) -> None:
-        """Ask the computation to stop, inside a long step if need be; it ends with :class:`Cancelled`."""
+        """Ask the computation to stop, also within a long step; it ends with :class:`Cancelled`."""
         self._cancelled.set()
         self._mail.askToStop()
 
     def stop(self) -> None:
-        """Cancel, and let no callback come any more."""
+        """Cancel; no callback is called afterwards."""
         self.cancel()
         self._mail.close()
 

@@ -2,7 +2,7 @@
 
 Reads volumes stored by :mod:`KernelNormalizationLib.background.exchange`, normalizes them one after another with one loaded
 model and reports on standard output, one JSON object a line. Runs as long as the ``--alive`` file exists, so that deleting it
-cancels, and as long as somebody listens: after a crash of the application nothing goes on computing and no voxels stay behind.
+cancels, and as long as its output is read: after a crash of the application the process ends and removes the stored voxels.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ..core.progress import ProgressReport, ProgressTracker
 from . import exchange
 
 EXIT_OK, EXIT_FAILURE, EXIT_BAD_INPUT, EXIT_CANCELLED = 0, 1, 2, 3
-REPORT_INTERVAL = 0.1  # seconds; more lines than that only cost time on both sides
+REPORT_INTERVAL = 0.1  # seconds; more lines would only cost time in both processes
 
 MakeNormalizer = Callable[[exchange.Settings], Normalizer]
 
@@ -42,7 +42,7 @@ def run(
 ) -> int:
     """Normalize the volumes stored in ``folders``; returns the exit code.
 
-    One volume's bad input does not keep the next from being normalized; a missing model ends the run.
+    An unusable volume is reported and the next one is normalized; a missing model ends the run.
     """
     _write(out, exchange.started_line(os.getpid()))
     code = EXIT_OK
@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return run(options.folders, settings, options.alive, sys.stdout)
     except BrokenPipeError:
-        # Nobody listens: the application is gone and can no longer remove the scan it stored.
+        # The output is no longer read: the application has ended and cannot remove the scan that it stored.
         shutil.rmtree(options.alive.parent, ignore_errors=True)
         return EXIT_CANCELLED
 

@@ -1,4 +1,4 @@
-"""Types of the arrays that the core works on, and where the HU scale of stored images ends."""
+"""Types of the arrays that the core works on, and the upper end of the HU scale of stored images."""
 
 from __future__ import annotations
 

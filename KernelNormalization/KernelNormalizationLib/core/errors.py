@@ -28,7 +28,7 @@ class Cancelled(CTKernelError):
 
 
 def system_error_in_words(error: OSError) -> str:
-    """What the operating system refused, as a sentence with the file's name and what to do."""
+    """An error of the operating system as a sentence with the file's name and what to do."""
     name = str(error.filename) if error.filename is not None else "A file"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{name}: reading or writing it is not allowed; ask for the permission, or use another place."

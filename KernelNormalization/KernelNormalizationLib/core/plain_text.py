@@ -1,4 +1,4 @@
-"""The one place where text from outside (headers, file names, cards) becomes text for people."""
+"""Conversion of text from headers, file names and model cards for terminals, web pages and tables."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import html
 import re
 import unicodedata
 
-# A tag longer than this is no name of anything; the rest is cut.
+# Longer text is cut.
 LONGEST = 200
 LONGEST_NAME = 30
-# Characters with which a cell of a table becomes a formula when a spreadsheet opens it.
+# First characters that make a spreadsheet read a cell as a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 
 
 def plain(text: object, longest: int = LONGEST) -> str:
-    """One line without control, direction or unassigned characters, so that no text can steer a terminal or reorder a line.
+    """One line without control, direction or unassigned characters, so that no text controls a terminal or reorders a line.
 
     Args:
-        text: anything from outside.
-        longest: what is longer ends in "…".
+        text: any object; its ``str`` is used.
+        longest: longer text ends in "…".
     """
     kept = "".join(_printable(character) for character in str(text))
     line = " ".join(kept.split())
@@ -44,7 +44,7 @@ def for_html(text: object) -> str:
 
 
 def for_csv(text: object) -> str:
-    """Safe as a cell of a table: a spreadsheet takes no text for a formula."""
+    """Safe as a cell of a table: a spreadsheet reads no text as a formula."""
     line = plain(text)
     return "'" + line if line.startswith(_FORMULA) and not _NUMBER.fullmatch(line) else line
 
@@ -65,7 +65,7 @@ def printable_lines(text: object) -> str:
 
 
 def shortened(name: str, longest: int = LONGEST_NAME) -> str:
-    """``name`` in at most ``longest`` characters, its middle left out: series names differ at both ends."""
+    """``name`` in at most ``longest`` characters, with the middle left out, since series names differ at both ends."""
     if len(name) <= longest:
         return name
     end = (longest - 1) // 2

@@ -33,7 +33,7 @@ CancelCheck = Callable[[], bool]
 
 
 class Progress(Protocol):
-    """What a long computation needs from its caller."""
+    """Interface by which a long computation reports and is cancelled."""
 
     def start(self, stage: str, total: int) -> None:
         """Begin a stage of ``total`` units."""

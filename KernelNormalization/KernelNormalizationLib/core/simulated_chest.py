@@ -1,7 +1,7 @@
-"""A simulated chest made on the spot: known emphysema, one raw data set, a sharp and a smooth reconstruction.
+"""A simulated chest: known emphysema, one raw data set, a sharp and a smooth reconstruction.
 
-Simple on purpose (ellipses, vessels, holes; noise coloured as filtered back-projection makes it): enough to see every
-part work where no scan is at hand. The networks are trained on the full simulation in ``training/simulate``.
+Deliberately simple (ellipses, vessels, holes; noise with the spectrum of filtered back-projection), for trying every part
+without a scan. The networks are trained on the full simulation in ``training/simulate``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The one CT volume type of the product, validated once at the door."""
+"""The CT volume type of the product, validated when it is created."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DIRECTION_TOLERANCE = 5e-3
 
 @dataclass(frozen=True)
 class Geometry:
-    """Where the voxels are, in LPS millimetres (the DICOM and SimpleITK frame).
+    """Placement of the voxels in LPS millimetres (the coordinates of DICOM and SimpleITK).
 
     Attributes:
         spacing: mm between voxel centres along (k, j, i) = (slice, row, column).
@@ -53,16 +53,16 @@ class Geometry:
         return matrix
 
     def matches(self, other: Geometry, tolerance_mm: float = 1e-3) -> bool:
-        """Whether both place every voxel alike to ``tolerance_mm`` (checked at matrix level)."""
+        """Whether both place every voxel within ``tolerance_mm`` (compared by their matrices)."""
         return bool(np.allclose(self.ijk_to_lps, other.ijk_to_lps, rtol=0.0, atol=tolerance_mm))
 
 
 @dataclass(frozen=True)
 class Acquisition:
-    """What is known of how the series was made; ``None`` where the source does not say. Never holds a patient name.
+    """Acquisition facts of the series; ``None`` where the source does not state them. Never contains a patient's name.
 
-    ``told_kernel`` is what the user named instead of ``kernel``, the header's: a kernel, or "noise" for neither.
-    ``reading_notes`` are sentences for the user on how the files came to be, such as compression with loss.
+    ``told_kernel`` is the user's choice instead of the header's ``kernel``: a kernel, or "noise" to estimate it from the noise.
+    ``reading_notes`` are sentences for the user on the origin of the files, such as lossy compression.
     """
 
     kernel: str | None = None
@@ -98,9 +98,9 @@ class CTVolume:
         geometry: spacing and placement.
         acquisition: kernel, manufacturer and so on, as far as known.
         padding_value: HU value (below -1024, or beyond 31,000) that marks voxels outside the field of view, or ``None``; the
-            mask finds further values and blended rims (:mod:`.padding`).
+            mask finds further values and interpolated rims (:mod:`.padding`).
         name: label for messages and outputs, free of patient identity.
-        synthetic: whether a normalization drew these voxels (never an original reconstruction).
+        synthetic: whether these voxels were computed by a normalization.
 
     Raises:
         InputError: wrong dimension, fewer than 8 slices, NaN or infinity, spacing not positive, or values that are not HU.
@@ -151,12 +151,12 @@ class CTVolume:
         return np.where(self.padding_mask, np.float32(AIR_HU), self.hu)
 
     def with_hu(self, hu: FloatArray, *, name: str, synthetic: bool, acquisition: Acquisition | None = None) -> CTVolume:
-        """A volume in the same place with other voxels; padding is restored bit-exactly from this one.
+        """A volume with the same geometry and other voxels; padding is restored bit-exactly from this one.
 
         Args:
             hu: float32 (k, j, i) of the same shape, HU.
             name: label of the new volume.
-            synthetic: whether a normalization drew ``hu``.
+            synthetic: whether ``hu`` was computed by a normalization.
             acquisition: of the new volume, if other than this one's.
         """
         if hu.shape != self.hu.shape:
@@ -165,7 +165,7 @@ class CTVolume:
         facts = acquisition or self.acquisition
         voxels = restored.astype(np.float32, copy=False)
         made = replace(self, hu=voxels, name=name, synthetic=synthetic, acquisition=facts)
-        made.__dict__["padding_mask"] = self.padding_mask  # the same voxels, whatever lies beside them now
+        made.__dict__["padding_mask"] = self.padding_mask  # padding is the same voxels, whatever the new values
         return made
 
 
@@ -216,7 +216,7 @@ def _require_finite(hu: FloatArray) -> None:
 def _require_hounsfield(hu: FloatArray) -> None:
     if hu.size == 0:
         raise InputError("Every voxel is padding; there is no image inside the field of view. Load another volume.")
-    # an odd step does not fall on the same columns again and again
+    # an odd step, so that samples do not fall on the same columns
     step = (hu.size // MEDIAN_SAMPLE) | 1
     low, high, median = float(hu.min()), float(hu.max()), float(np.median(hu.reshape(-1)[::step]))
     if high > HU_MAXIMUM or low >= -200.0 or not HU_MEDIAN_RANGE[0] <= median <= HU_MEDIAN_RANGE[1]:

@@ -1,4 +1,4 @@
-"""The lung window for volumes that come without a window of their own, such as NRRD and NIfTI files."""
+"""The lung window for volumes whose file has no display window, such as NRRD and NIfTI files."""
 
 from __future__ import annotations
 

@@ -10,14 +10,14 @@ import numpy as np
 from ..core.simulated_chest import SamplePair, make_sample
 
 NAME = "Simulated chest B80f"
-# Coarser than the core's own sample: made in a few seconds, with lungs of the same size.
+# Coarser than the sample of the core, so that it takes a few seconds; the lungs have the same size.
 SHAPE = (40, 272, 344)
 SPACING_MM = (6.0, 0.9, 0.9)
 
 
 @lru_cache(maxsize=1)
 def simulatedChest() -> SamplePair:
-    """The same chest every time: sharp and smooth reconstruction, exact lungs, noise-free emphysema index."""
+    """The simulated chest, the same at every call: sharp and smooth reconstruction, exact lungs, noise-free emphysema index."""
     return make_sample(shape=SHAPE, spacing=SPACING_MM)
 
 

@@ -1,4 +1,4 @@
-"""Tells when a chosen volume becomes another one: its transform is hardened or removed, its voxels come late."""
+"""Reports changes of a chosen volume: its transform is hardened or removed, or its voxels are loaded later than the node."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class VolumeWatch:
         self._tags: list[int] = []
 
     def follow(self, node: Any | None) -> None:
-        """Watch ``node`` from now on, and no other; ``None`` for none."""
+        """Observe ``node`` instead of the previous one; ``None`` observes no node."""
         if node is self._node:
             return
         for tag in self._tags:

@@ -1,4 +1,4 @@
-"""MRML scalar volume nodes in, validated CT volumes out, and the way back; never changes an input node."""
+"""Conversion of MRML scalar volume nodes to validated CT volumes and back; input nodes are never changed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TagReader = Callable[[str, str], str]
 """(SOP instance UID, tag as ``gggg,eeee``) -> value, empty when the header does not have it."""
 
 LUNG_WINDOW = (1500.0, -600.0)  # HU: width, centre
-METHOD_NAMES = {"unet": "UNet"}  # of the methods whose name in the core is no word
+METHOD_NAMES = {"unet": "UNet"}  # methods whose identifier is not how they are written
 MAXIMUM_SHEAR = 1e-3  # cosine between index axes; 0.06 degrees, below what scanners round directions to
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _TAGS = {
@@ -106,7 +106,7 @@ def acquisitionFromNode(node: Any, readTag: TagReader | None) -> Acquisition:
         node: volume node; tags are looked up only if it names its DICOM instances.
         readTag: how to read a tag, or ``None`` without a DICOM database.
 
-    Node attributes fill what DICOM does not say. A synthetic series that this project exported is marked as synthetic.
+    Node attributes supply what the DICOM header lacks. A synthetic series that this project exported is marked as synthetic.
     """
     values: dict[str, Any] = {}
     instances = (node.GetAttribute("DICOM.instanceUIDs") or "").split()
@@ -116,7 +116,7 @@ def acquisitionFromNode(node: Any, readTag: TagReader | None) -> Acquisition:
         imageType = readTag(instances[0], _IMAGE_TYPE) or ""
         values["image_type"] = tuple(part for part in imageType.split("\\") if part)
         if _exportedByThisProject(instances[0], readTag):
-            # Selectors, titles and tables go by the attribute.
+            # Selectors, titles and tables read the attribute.
             node.SetAttribute(provenance.SYNTHETIC, "true")
             values["kernel"] = f"{TARGET_KERNEL} (synthetic)"
     keys = _fileKeys()
@@ -134,7 +134,7 @@ def _exportedByThisProject(instance: str, readTag: TagReader) -> bool:
 def deferredVolume(node: Any, readTag: TagReader | None = None) -> Callable[[], CTVolume]:
     """Reads everything but the voxels of ``node`` now; the returned function copies and validates them.
 
-    The function touches no scene, so a thread may call it: on a large volume that takes longer than a user should wait.
+    The function does not access the scene, so it may run in a thread: on a large volume it takes up to seconds.
 
     Raises:
         InputError: now: no CT volume, transformed, sheared or another modality; from the function: not HU, too few slices.
@@ -158,8 +158,8 @@ def deferredVolume(node: Any, readTag: TagReader | None = None) -> Callable[[], 
 def deferredRecord(node: Any) -> Callable[[], dict[str, Any]]:
     """Finds the provenance record of a synthetic volume node now; the returned function reads it and may run in a thread.
 
-    The record stands in the node's attributes, or beside the file that the node was loaded from. It is empty for an original
-    and where neither holds one.
+    The record is in the node's attributes, or in a file beside the one that the node was loaded from. It is empty for an
+    original and where there is none.
 
     Raises:
         InputError: from the function: the record is damaged, was changed, or is of a later version of this software.
@@ -202,7 +202,7 @@ def volumeFromNode(node: Any, readTag: TagReader | None = None) -> CTVolume:
 def voxelImage(hu: NDArray[np.float32]) -> Any:
     """A vtkImageData with a copy of the voxels ``hu`` (k, j, i) and no geometry.
 
-    Touches no scene, so a thread may do it: on a large volume the copy takes longer than a user should wait.
+    Does not access the scene, so it may run in a thread: on a large volume the copy takes up to seconds.
     """
     scalars = vtk.vtkFloatArray()
     scalars.SetNumberOfTuples(hu.size)
@@ -214,14 +214,14 @@ def voxelImage(hu: NDArray[np.float32]) -> Any:
 
 
 def addVolumeNode(voxels: Any, like: Any, name: str) -> Any:
-    """A new scalar volume node in the place of ``like``, shown the same way.
+    """A new scalar volume node with the geometry and display settings of ``like``.
 
     Args:
-        voxels: array (k, j, i) or what :func:`voxelImage` made of it, which is taken over without a copy.
+        voxels: array (k, j, i), or the result of :func:`voxelImage`, which is used without a copy.
         like: volume node with the same grid.
         name: wanted name, made unique.
 
-    The node joins the scene complete, so that no observer ever sees it half made.
+    The node is added to the scene when it is complete, so that no observer sees an incomplete one.
     """
     node = slicer.vtkMRMLScalarVolumeNode()
     node.SetName(slicer.mrmlScene.GetUniqueNameByString(name))
@@ -242,7 +242,8 @@ def addSyntheticVolumeNode(result: NormalizationResult, inputNode: Any) -> Any:
 def addSyntheticVolumeNodeFromVoxels(voxels: Any, record: dict[str, Any], acquisition: Acquisition, inputNode: Any) -> Any:
     """Like :func:`addSyntheticVolumeNode`, from voxels as :func:`addVolumeNode` takes them and the record alone.
 
-    A scan that was left as it is gets a node that says so and is no more synthetic than its input.
+    A scan that needed no normalization gets a node whose description says so; it is not marked as synthetic unless its input
+    was.
     """
     if record.get(UNCHANGED_KEY):
         return _addUnchangedNode(voxels, record, inputNode)
@@ -255,7 +256,7 @@ def addSyntheticVolumeNodeFromVoxels(voxels: Any, record: dict[str, Any], acquis
         provenance.RECORD: json.dumps(sealed(record), ensure_ascii=False, sort_keys=True),
         provenance.KERNEL: acquisition.kernel,
         provenance.MANUFACTURER: acquisition.manufacturer,
-        # Slicer writes node attributes into the header of a saved NRRD: these names are the ones files are read by.
+        # Slicer writes node attributes into the header of a saved NRRD; files are recognised by these names.
         provenance.SYNTHETIC_IN_FILE: "true",
         keys.kernel: acquisition.kernel,
         keys.manufacturer: acquisition.manufacturer,
@@ -263,12 +264,12 @@ def addSyntheticVolumeNodeFromVoxels(voxels: Any, record: dict[str, Any], acquis
         if value is not None:
             node.SetAttribute(name, value)
     node.SetNodeReferenceID(provenance.INPUT_REFERENCE_ROLE, inputNode.GetID())
-    node.SetDescription(f"{provenance.RESEARCH_USE_TEXT} Synthetic: drawn by a normalization, not by a scanner.")
+    node.SetDescription(f"{provenance.RESEARCH_USE_TEXT} Synthetic: computed by kernel normalization, not by a scanner.")
     return node
 
 
 def _syntheticName(inputName: str, method: str) -> str:
-    """Name of a synthetic volume: with its method, so that two are told apart, and with the run where one method ran twice."""
+    """Name of a synthetic volume, with its method and, if that method ran before, the number of the run."""
     base = synthetic_name(inputName)
     if method:
         base = f"{base.removesuffix(')')}, {METHOD_NAMES.get(method, method)})"
@@ -285,7 +286,7 @@ def _addUnchangedNode(voxels: Any, record: dict[str, Any], inputNode: Any) -> An
     node.SetAttribute(provenance.RECORD, json.dumps(sealed(record), ensure_ascii=False, sort_keys=True))
     node.SetAttribute(provenance.INPUT_NODE_ID, inputNode.GetID())
     node.SetNodeReferenceID(provenance.INPUT_REFERENCE_ROLE, inputNode.GetID())
-    node.SetDescription("Nothing was done: the scan was as smooth as the reference kernel already.")
+    node.SetDescription("Not normalized: the scan is already as smooth as the reference kernel.")
     return node
 
 
@@ -318,8 +319,8 @@ def _attribute(node: Any, *names: str) -> str | None:
 
 
 def displayLike(source: Any) -> Any:
-    """A display node in the scene with the colours and window of ``source``; made by hand because a default one would
-    first compute a window from all voxels, which takes long on the user's time."""
+    """A display node in the scene with the colours and window of ``source``; created explicitly because the default one
+    would first compute a window from all voxels, which takes seconds on a large volume."""
     display = slicer.vtkMRMLScalarVolumeDisplayNode()
     display.SetAutoWindowLevel(0)
     original = source.GetDisplayNode()

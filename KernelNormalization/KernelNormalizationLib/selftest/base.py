@@ -11,11 +11,11 @@ from typing import Any
 
 import slicer
 
-TIMEOUT_SECONDS = 600.0  # only keeps a test that hangs from hanging for ever
+TIMEOUT_SECONDS = 600.0  # upper limit for a test that hangs
 
 
 def waitUntil(condition: Callable[[], bool], what: str, timeout: float = TIMEOUT_SECONDS) -> None:
-    """Let the application work until ``condition`` holds.
+    """Process events until ``condition`` holds.
 
     Raises:
         AssertionError: it does not within ``timeout`` seconds.
@@ -29,7 +29,7 @@ def waitUntil(condition: Callable[[], bool], what: str, timeout: float = TIMEOUT
 
 
 class PanelSelfTest:
-    """Makes a panel before each test and removes it afterwards; the module file makes a test case of it."""
+    """Creates a panel before each test and removes it afterwards; the module file turns it into a test case."""
 
     panel: Any
 
@@ -59,7 +59,7 @@ class PanelSelfTest:
             raise AssertionError(f"Failed: {failed}")
 
     def closeScene(self) -> None:
-        """Close the scene as the application does, the panel told of it."""
+        """Close the scene as the application does, with the events that the panel receives."""
         self.panel.sceneStartClose()
         slicer.mrmlScene.Clear(0)
         self.panel.sceneEndClose()

@@ -16,7 +16,7 @@ UI_FILE = Path(__file__).resolve().parents[2] / "Resources" / "UI" / "KernelNorm
 
 
 class NormalizationSelfTest(PanelSelfTest):
-    """Test methods; the module file makes a test case of them."""
+    """Test methods; the module file turns them into a test case."""
 
     def makePanel(self) -> Any:
         """The module's panel with its own logic."""

@@ -1,4 +1,4 @@
-"""What the network needs beyond Slicer itself: checked when it is needed, installed only after asking."""
+"""Python packages that the network needs and Slicer does not have: checked before a run, installed only after asking."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class DependencyError(CTKernelError):
 
 
 class Declined(DependencyError):
-    """The user declined an installation; no error, and no box is needed to say what still works."""
+    """The user declined an installation; shown as plain text, not as an error."""
 
 
 WITHOUT_PACKAGES = "The method “Linear kernel transfer” needs nothing more."
@@ -52,7 +52,7 @@ class Devices:
         return self.torchVersion is not None and "+cpu" in self.torchVersion
 
     def describe(self) -> str:
-        """One line for the user, with the warning if the GPU lies idle."""
+        """One line for the user, with a warning if the GPU cannot be used."""
         if self.gpuName is None:
             return "Computes on the CPU (no NVIDIA GPU found)."
         if self.torchIsCpuBuild:
@@ -66,10 +66,10 @@ class Devices:
 
 
 class Dependencies:
-    """Looks up and installs what a run needs."""
+    """Checks and installs the packages that a run needs."""
 
     def devices(self) -> Devices:
-        """What this computer can compute with; asks the driver, does not load torch."""
+        """What this computer can compute with; queries the driver; torch is not loaded."""
         return Devices(_nvidiaGpu(), _version("torch"))
 
     def missing(self, settings: Settings) -> list[str]:
@@ -165,7 +165,7 @@ def _version(name: str) -> str | None:
         return None
 
 
-@cache  # graphics cards do not change while the application runs, and asking takes up to seconds
+@cache  # graphics cards do not change while the application runs, and the query takes up to seconds
 def _nvidiaGpu() -> str | None:
     program = shutil.which("nvidia-smi")
     if program is None:

@@ -1,4 +1,4 @@
-"""From the Kernel Normalization panel to the numbers: opens Emphysema Quantification with both volumes chosen."""
+"""Opens the module Emphysema Quantification from the Kernel Normalization panel, with both volumes selected."""
 
 from __future__ import annotations
 
@@ -27,6 +27,6 @@ def openEmphysemaQuantification(original: Any, synthetic: Any) -> None:
                 error=error
             )
         ) from error
-    # The volume first: choosing it suggests a partner, which need not be the one that was looked at.
+    # The volume first: selecting it suggests a partner, which may differ from the volume shown in the review.
     panel.choose(volume=original)
     panel.choose(comparedVolume=synthetic)

@@ -1,4 +1,4 @@
-"""The combo box of models: those shipped, and those imported from folders of the user."""
+"""The combo box of models: those shipped and those that the user imported."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ModelChoice:
         combo.blockSignals(wasBlocked)
 
     def show(self, wanted: str) -> bool:
-        """Show the model ``wanted``; the default one, with a word, where this computer does not have it (``False``)."""
+        """Select the model ``wanted``; if it is not on this computer, select the default, say so and return ``False``."""
         index = self._combo.findData(wanted)
         if index < 0:
             self._say(

@@ -1,4 +1,4 @@
-"""What the panels of both modules do alike: loading, the parameter node, the life of module and scene."""
+"""Base of both modules' panels: loading the ``.ui`` file, the parameter node, events of module and scene."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ParameterLogic(Protocol):
 class GuiConnection:
     """Keeps a wrapped parameter node and the widgets named after its parameters equal.
 
-    Slicer's ``connectGui`` does the same, but tells no tag to disconnect by and leaves its observer on the node for ever.
+    Slicer's ``connectGui`` does the same, but returns no tag for disconnecting and never removes its observer from the node.
 
     Args:
         parameters: wrapped parameter node.
@@ -34,7 +34,7 @@ class GuiConnection:
         self._parameters = parameters
         self._observers: list[int] = []
         widgets = {w.property(PARAMETER_PROPERTY): w for w in vars(ui).values() if w.property(PARAMETER_PROPERTY)}
-        # The wrapper adds its observer through this method of its own; the instance's attribute hides the class's.
+        # The wrapper adds its observer by calling this method on itself, so an instance attribute can record the tag.
         parameters.AddObserver = self._remember
         try:
             self._tag = parameters.connectParametersToGui(widgets)
@@ -42,7 +42,7 @@ class GuiConnection:
             del parameters.AddObserver
 
     def remove(self) -> None:
-        """Disconnect; neither side hears of the other any more."""
+        """Disconnect the widgets from the parameter node."""
         self._parameters.disconnectGui(self._tag)
         for tag in self._observers:
             self._parameters.parameterNode.RemoveObserver(tag)
@@ -53,7 +53,7 @@ class GuiConnection:
 
 
 class ModulePanel:
-    """A panel; the module widget tells it of entering, leaving and scene changes.
+    """A panel; the module widget calls it when the module is entered or left and when the scene changes.
 
     Subclasses name their parameters and fill in the hooks below.
 
@@ -97,13 +97,13 @@ class ModulePanel:
         raise NotImplementedError
 
     def forgetScene(self) -> None:
-        """Drop what is known of nodes that are going."""
+        """Forget nodes that are about to be removed."""
         raise NotImplementedError
 
     # ---- life of the module and the scene
 
     def connectToScene(self) -> None:
-        """Take the choices of the scene's parameter node over and follow them."""
+        """Show the choices of the scene's parameter node and follow its changes."""
         self._inUse = True
         self._disconnect()
         node = self.logic.getParameterNode()
@@ -119,7 +119,7 @@ class ModulePanel:
         self.connectToScene()
 
     def exit(self) -> None:
-        """The module is left: give the user's layout back."""
+        """The module is left: restore the user's layout."""
         self._inUse = False
         self.passed()
         self.review.restore()
@@ -136,7 +136,7 @@ class ModulePanel:
             self._passingTimer = None
 
     def sceneStartClose(self) -> None:
-        """The scene is about to be closed: nothing may be added to it any more."""
+        """The scene is about to be closed: add nothing more to it."""
         self.stopWork()
         self.review.restore()
         self._leaveScene()
@@ -147,11 +147,11 @@ class ModulePanel:
             self.connectToScene()
 
     def sceneStartImport(self) -> None:
-        """A scene is about to be loaded: half-loaded nodes must not reach the selectors, nor these the parameter node."""
+        """A scene is about to be loaded: disconnect, so that selectors and parameter node do not see partly loaded nodes."""
         self._leaveScene()
 
     def sceneEndImport(self) -> None:
-        """A scene was loaded: take its choices over."""
+        """A scene was loaded: show its choices."""
         if self._inUse:
             self.connectToScene()
 
@@ -160,7 +160,7 @@ class ModulePanel:
         self._disconnect()
 
     def chosen(self, name: str) -> Any | None:
-        """The node of the parameter ``name``, if it is in the scene; a wrapper remembers nodes until it hears of a change."""
+        """The node of the parameter ``name``, if it is in the scene; the wrapper caches nodes until it is notified."""
         node = getattr(self._parameters, name) if self._parameters is not None else None
         return node if node is not None and slicer.mrmlScene.IsNodePresent(node) else None
 
@@ -179,20 +179,20 @@ class ModulePanel:
             slicer.util.errorDisplay(text, windowTitle=self.title)
 
     def setPassingStatus(self, text: str) -> None:
-        """Show ``text`` below the button for a moment: what a user knows already, and what is soon no longer true."""
+        """Show ``text`` below the button for a few seconds, for states that soon no longer apply."""
         self.setStatus(text)
         self._passing = text
         if self._passingTimer is not None:
             self._passingTimer.start()
 
     def passed(self) -> None:
-        """Take a passing text away, unless another took its place."""
+        """Remove the temporary text, unless another one replaced it."""
         if self._passing and self.ui.statusLabel.text == self._passing:
             self.ui.statusLabel.text = ""
         self._passing = ""
 
     def choose(self, **nodes: Any) -> None:
-        """Set parameters that hold nodes, by name; for whoever opens this module for the user.
+        """Set parameters that hold nodes, by name; used by other modules that open this one.
 
         Args:
             nodes: parameter name and node, such as ``volume=node``.
@@ -203,5 +203,5 @@ class ModulePanel:
             setattr(self._parameters, name, node)
 
     def fitViewsSoon(self) -> None:
-        """Fit the review's views; new ones know their size only after the next turn of the event loop."""
+        """Fit the review's views; new views know their size only after the next event loop iteration."""
         qt.QTimer.singleShot(0, self.review.fit)

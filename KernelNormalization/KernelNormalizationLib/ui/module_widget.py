@@ -1,4 +1,4 @@
-"""What Slicer loads of both modules: descriptions and module widgets around the panels."""
+"""Module descriptions and module widgets, as Slicer loads them, around the panels of both modules."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def describe(module: Any, title: str, purpose: str, sources: str, dependencies: 
         module: Slicer's module object.
         title: name in the module list.
         purpose: what the module does, HTML.
-        sources: whose work it follows, HTML.
+        sources: publications and data it builds on, HTML.
         dependencies: names of modules that must be loaded first.
     """
     link = _('See the <a href="{url}">documentation</a> for data, licences and limits.').format(url=DOCUMENTATION_URL)
@@ -35,7 +35,7 @@ def describe(module: Any, title: str, purpose: str, sources: str, dependencies: 
 
 
 class PanelWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """Puts a panel into Slicer and tells it when the module or the scene opens and closes."""
+    """Module widget that contains a panel and forwards the events of module and scene to it."""
 
     panel: Any = None
 
@@ -54,7 +54,7 @@ class PanelWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(scene, scene.StartImportEvent, lambda *_: self.panel.sceneStartImport())
         self.addObserver(scene, scene.EndImportEvent, lambda *_: self.panel.sceneEndImport())
         self.addObserver(scene, scene.NodeRemovedEvent, lambda *_: self.panel.update())
-        # Slicer does not announce an open module again after reloading it.
+        # After a reload, Slicer does not call enter() of a module that is already open.
         self.panel.connectToScene()
 
     def enter(self) -> None:

@@ -1,4 +1,4 @@
-"""What the panel remembers; saved and restored with the scene."""
+"""The panel's parameters, saved and restored with the scene."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class DeviceChoice(enum.Enum):
 
 
 class KernelChoice(enum.Enum):
-    """Kernel of the scan; the member's name is what the core is told."""
+    """Kernel of the scan; the member's name is passed to the core."""
 
     header = "As in the header"
     B50f = "B50f"

@@ -9,6 +9,7 @@ import numpy as np
 import slicer
 import vtk
 
+from ..mrml.color_tables import Color, colorTable
 from ..mrml.volumes import addVolumeNode, voxelImage
 from .view_position import ViewPosition, shownPosition
 from .view_texts import ViewTexts
@@ -16,7 +17,7 @@ from .view_titles import DIFFERENCE_ATTRIBUTE, ViewTitles
 
 VIEW_GROUP = 5600
 LAYOUT_IDS = {(2, 1): 5601, (3, 1): 5602, (2, 2): 5603, (3, 2): 5604}
-# Places on screen, not contents: any volume may stand in any of them, and the title above says which.
+# Places on screen; any volume can be shown in any of them, and the title above the view names it.
 COLUMNS = ("Left", "Right", "Third")
 ROWS = ("Axial", "Coronal")
 DIFFERENCE_RANGE_HU = 150.0
@@ -46,7 +47,7 @@ def _rowXml(columns: int, row: int) -> str:
 
 
 class ReviewLayout:
-    """Shows a pair of volumes side by side and gives the user's own layout back afterwards."""
+    """Shows a pair of volumes side by side and restores the user's layout afterwards."""
 
     def __init__(self) -> None:
         self._userLayout: int | None = None
@@ -65,7 +66,7 @@ class ReviewLayout:
     def show(self, left: Any, right: Any, difference: Any | None = None, twoRows: bool = False) -> bool:
         """Switch to the side-by-side layout; ``False`` if the application has no views (``--no-main-window``).
 
-        Slice, centre and zoom of the views left behind are kept.
+        Slice position, centre and zoom of the previous views are kept.
         """
         manager = slicer.app.layoutManager()
         if manager is None:
@@ -90,13 +91,13 @@ class ReviewLayout:
         return True
 
     def resume(self) -> None:
-        """Keep titles and texts true from now on, if our layout is on screen already: a loaded scene brings it along."""
+        """Update titles and texts from now on if this layout is already on screen, as after loading a scene."""
         if self.active:
             self._titles.follow(_allViewNames())
             self._texts.show(_allViewNames())
 
     def showOther(self, switch: Callable[[], None]) -> None:
-        """Let ``switch`` bring another layout on screen, such as one with a plot; it is given back like ours."""
+        """Let ``switch`` show another layout, such as one with a plot; the user's layout can be restored from it too."""
         manager = slicer.app.layoutManager()
         before, onLoan = (manager.layout if manager is not None else None), self._onLoan
         switch()
@@ -106,12 +107,12 @@ class ReviewLayout:
             self._otherLayout = manager.layout
 
     def restore(self) -> None:
-        """Give the user's layout back, if one that we chose is on screen."""
+        """Restore the user's layout if a layout of this class is on screen."""
         self.unlinkWindows()
         self._titles.stop()
         self._texts.remove()
         if self._onLoan:
-            # A scene that was saved with our layout on screen does not tell what was there before.
+            # A scene saved with this layout on screen does not contain the layout before it.
             usual = slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
             slicer.app.layoutManager().setLayout(usual if self._userLayout is None else self._userLayout)
         self._userLayout = self._otherLayout = None
@@ -128,7 +129,7 @@ class ReviewLayout:
             self._windowLink = None
 
     def fit(self) -> None:
-        """Let our views look where the views before them did, or fit the volumes into them if nothing was shown before."""
+        """Show the position of the previous views, or fit the volumes if nothing was shown before."""
         logic = slicer.app.applicationLogic()
         for row in range(len(ROWS)):
             for column in range(len(COLUMNS)):
@@ -142,7 +143,7 @@ class ReviewLayout:
     def _fill(self, volumes: list[Any], rows: int) -> None:
         shown = {viewName(column, row): volume for row in range(rows) for column, volume in enumerate(volumes)}
         composites = [(compositeNode(name), volume) for name, volume in shown.items()]
-        # A linked view would pass its new background on to all others: link only when every view has its own.
+        # A linked view would pass its new background on to all others, so views are linked after each has its background.
         for composite, _ in composites:
             if composite is not None:
                 composite.SetLinkedControl(False)
@@ -183,7 +184,7 @@ class WindowLink:
                     caller.GetLevel(),
                 )
             ):
-                # In one step: told of the first alone, this would copy the old window back.
+                # Both values in one step: a notification after the first would copy the old window back.
                 wasModified = node.StartModify()
                 node.SetAutoWindowLevel(0)
                 node.SetWindowLevel(caller.GetWindow(), caller.GetLevel())
@@ -201,7 +202,7 @@ def compositeNode(layoutName: str) -> Any | None:
 
 
 def existingDifference(sharp: Any, synthetic: Any) -> Any | None:
-    """The difference volume of this pair, if it was made before and both are still the same."""
+    """The difference volume of this pair, if it exists and both volumes are unchanged."""
     for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
         pair = (node.GetNodeReference("sharp"), node.GetNodeReference("synthetic"))
         if node.GetAttribute(DIFFERENCE_ATTRIBUTE) == "true" and pair == (sharp, synthetic):
@@ -210,7 +211,7 @@ def existingDifference(sharp: Any, synthetic: Any) -> Any | None:
 
 
 def voxelDifference(sharp: Any, synthetic: Any) -> Callable[[], Any]:
-    """Takes hold of the voxels now; the returned function subtracts them (HU) and may run in a thread."""
+    """Reads the references to the voxels now; the returned function subtracts them (HU) and may run in a thread."""
     minuend, subtrahend = slicer.util.arrayFromVolume(synthetic), slicer.util.arrayFromVolume(sharp)
     return lambda: voxelImage(np.subtract(minuend, subtrahend, dtype=np.float32))
 
@@ -229,7 +230,7 @@ def addDifference(voxels: Any, sharp: Any, synthetic: Any) -> Any:
     node.SetNodeReferenceID("synthetic", synthetic.GetID())
     node.SetHideFromEditors(True)
     display = node.GetDisplayNode()
-    display.SetAndObserveColorNodeID(_divergingColors().GetID())
+    display.SetAndObserveColorNodeID(colorTable("HU difference", _divergingColors()).GetID())
     display.SetWindowLevelMinMax(-DIFFERENCE_RANGE_HU, DIFFERENCE_RANGE_HU)
     return node
 
@@ -237,7 +238,7 @@ def addDifference(voxels: Any, sharp: Any, synthetic: Any) -> Any:
 def _addColorLegend(difference: Any) -> None:
     """A bar in the views that show ``difference``: which colour means how many HU.
 
-    Views look at legends only when these come, so that it is made anew once the views are there.
+    Views only notice legends that are added while the views exist, so the legend is created again for new views.
     """
     colors = slicer.modules.colors.logic()
     former = colors.GetColorLegendDisplayNode(difference)
@@ -252,26 +253,18 @@ def _addColorLegend(difference: Any) -> None:
     legend.SetSize(0.1, 0.3)
     legend.SetPosition(0.98, 0.04)
     for text in (legend.GetTitleTextProperty(), legend.GetLabelTextProperty()):
-        text.SetColor(0.0, 0.0, 0.0)  # an equal HU is white
+        text.SetColor(0.0, 0.0, 0.0)  # black on the white of unchanged HU
         text.SetFontSize(14)
         text.ShadowOff()
         text.BoldOn()
 
 
-def _divergingColors() -> Any:
+def _divergingColors() -> list[Color]:
     """Blue for lowered, white for equal, red for raised HU."""
-    name = "HU difference"
-    existing = slicer.util.getFirstNodeByClassByName("vtkMRMLColorTableNode", name)
-    if existing is not None:
-        return existing
-    node = slicer.vtkMRMLColorTableNode()
-    node.SetName(name)
-    node.SetTypeToUser()
-    node.SetHideFromEditors(True)
-    node.SetNumberOfColors(256)
+    colors: list[Color] = []
     for index in range(256):
         share = (index - 127.5) / 127.5
         fade = 1.0 - abs(share)
         red, green, blue = (1.0, fade, fade) if share > 0 else (fade, fade, 1.0)
-        node.SetColor(index, f"{share * DIFFERENCE_RANGE_HU:.0f} HU", red, green, blue, 1.0)
-    return slicer.mrmlScene.AddNode(node)
+        colors.append((f"{share * DIFFERENCE_RANGE_HU:.0f} HU", red, green, blue))
+    return colors

@@ -10,7 +10,7 @@ from ..core.plain_text import for_html
 from ..core.suitability import Suitability
 from ..core.volume import Acquisition, CTVolume
 
-# Contrast of at least 3:1 (WCAG 2.1, graphics) on white and on a dark panel (#323232) alike; the words carry the meaning.
+# Contrast of at least 3:1 (WCAG 2.1, graphics) on white and on a dark panel (#323232); the meaning is also given in words.
 COLORS = {
     "in domain": "#2e8b57",
     "untested kernel": "#c77700",
@@ -39,7 +39,7 @@ class ScanCard:
 
     @property
     def usable(self) -> bool:
-        """Whether there is any use in normalizing the volume."""
+        """Whether normalizing the volume makes sense."""
         return self.verdict not in NOT_USABLE
 
     @property
@@ -82,7 +82,7 @@ def _escaped(text: str) -> str:
 
 
 def describeScan(volume: Callable[[], CTVolume], kernel: str) -> ScanCard:
-    """The card of a scan that is read now, with the kernel that the user named; takes seconds, so a thread does it."""
+    """The card of a scan, with the kernel that the user named; takes seconds, so it runs in a thread."""
     from ..core.kernels.told_kernel import with_told_kernel
     from ..core.suitability import assess
 

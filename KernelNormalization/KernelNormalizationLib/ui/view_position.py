@@ -1,4 +1,4 @@
-"""Where a slice view looks: carried from one layout to the next, so that the reader stays at the same spot."""
+"""Position of a slice view, copied from one layout to the next so that the same place stays in view."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class ViewPosition:
     """What a slice view shows.
 
     Attributes:
-        center: RAS (mm) of the middle of the view; its part across the slice is the slice offset.
+        center: RAS (mm) of the middle of the view; its component along the slice normal is the slice offset.
         shortSideMm: mm that the shorter side of the view spans. Views of another shape get the same, so that a square
             around the centre that was in view stays in view.
     """
@@ -23,13 +23,13 @@ class ViewPosition:
 
     @classmethod
     def of(cls, sliceNode: Any) -> ViewPosition:
-        """Where ``sliceNode`` looks."""
+        """The position of ``sliceNode``."""
         origin = sliceNode.GetXYZOrigin()
         x, y, z, _one = sliceNode.GetSliceToRAS().MultiplyPoint([*origin, 1.0])
         return cls((x, y, z), min(sliceNode.GetFieldOfView()[:2]))
 
     def applyTo(self, sliceNode: Any) -> None:
-        """Let ``sliceNode`` look there; its orientation stays."""
+        """Move ``sliceNode`` to this position; its orientation is kept."""
         width, height = (max(1, size) for size in sliceNode.GetDimensions()[:2])
         millimetresPerPixel = self.shortSideMm / min(width, height)
         wasModified = sliceNode.StartModify()
@@ -40,12 +40,12 @@ class ViewPosition:
 
 
 def shownPosition(orientation: str, volumeNode: Any, preferred: str = "") -> ViewPosition | None:
-    """Where a view on screen looks in that orientation, if it lies inside ``volumeNode``.
+    """The position of a view of that orientation on screen, if it lies inside ``volumeNode``.
 
     Args:
         orientation: ``Axial`` or ``Coronal``.
         volumeNode: the volume to be shown next.
-        preferred: singleton tag of the view to ask first.
+        preferred: singleton tag of the view that is tried first.
     """
     shown = slicer.app.layoutManager().layoutLogic().GetViewNodes()
     views = [shown.GetItemAsObject(n) for n in range(shown.GetNumberOfItems())]

@@ -1,4 +1,4 @@
-"""What the review's slice views say inside the picture: patient sides, HU window, research use only, marker of directions."""
+"""Texts inside the review's slice views: patient sides, HU window, research use only, orientation marker."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from slicer.i18n import tr as _
 
 from .view_titles import isDifference
 
-# Places of vtkCornerAnnotation; the four corners (0 to 3) belong to Slicer's Data Probe, which writes them anew at every move.
+# Places of vtkCornerAnnotation; the four corners (0 to 3) belong to Slicer's Data Probe.
 RIGHT_EDGE, LEFT_EDGE, UPPER_EDGE = 5, 6, 7
 SIDES = (("L", "R"), ("P", "A"), ("I", "S"))  # patient side at the (low, high) end of each RAS axis
 RED = (1.0, 0.38, 0.33)
-BACKDROP_OPACITY = 0.75  # of black: white letters must be read on a difference image, which is mostly white
+BACKDROP_OPACITY = 0.75  # black behind white letters, so that they are readable on a difference image, which is mostly white
 RESEARCH_USE_FONT_SIZE = 15
-RESEARCH_USE_PLACE = (0.5, 0.012)  # shares of the view; the Data Probe's lowest line is empty
+RESEARCH_USE_PLACE = (0.5, 0.012)  # fractions of the view's width and height; the Data Probe leaves its lowest line empty
 
 
 class ViewTexts:
@@ -27,20 +27,20 @@ class ViewTexts:
         self._views: list[_ViewText] = []
 
     def show(self, names: list[str]) -> None:
-        """Write into the views called ``names`` (singleton tags), and into no others any more; left out where there is none."""
+        """Write into the views called ``names`` (singleton tags) only; names without a view are skipped."""
         self.remove()
         manager = slicer.app.layoutManager()
         widgets = [manager.sliceWidget(name) for name in names] if manager is not None else []
         self._views = [_ViewText(widget) for widget in widgets if widget is not None]
 
     def remove(self) -> None:
-        """Take all texts away."""
+        """Remove all texts."""
         for view in self._views:
             view.remove()
         self._views = []
 
 
-# Python collects observers to which nothing but their own node refers, and the node would then call a freed one.
+# Keep a reference: Python frees an observer that only its node refers to, and the node would then call freed memory.
 _observing: set[_ViewText] = set()
 
 

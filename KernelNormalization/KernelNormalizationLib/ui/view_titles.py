@@ -1,4 +1,4 @@
-"""Titles of the review's slice views; each says what its own view shows, whatever was put there and by whom."""
+"""Titles of the review's slice views; each names the volume that its view shows at that moment."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..core.plain_text import shortened
 from ..mrml import provenance
 
 DIFFERENCE_ATTRIBUTE = "CTKernelNormalization.Difference"
-# Orange for what the scanner made, green for what a normalization drew, violet for a difference.
+# Orange for original, green for synthetic volumes, violet for a difference.
 ORIGINAL_COLOR, SYNTHETIC_COLOR, DIFFERENCE_COLOR = (0.78, 0.47, 0.0), (0.18, 0.55, 0.34), (0.42, 0.35, 0.80)
 EMPTY_COLOR = (0.5, 0.5, 0.5)
 
@@ -24,8 +24,8 @@ def titleOf(volumeNode: Any | None) -> str:
     if isDifference(volumeNode):
         return "Difference (HU)"
     if provenance.isSynthetic(volumeNode):
-        told = name.replace("(synthetic)", "").replace("(synthetic, ", "(").strip()  # the method in brackets stays
-        return f"Synthetic: {shortened(told)}"
+        shown = name.replace("(synthetic)", "").replace("(synthetic, ", "(").strip()  # the method in brackets stays
+        return f"Synthetic: {shortened(shown)}"
     return f"Original: {shortened(name)}"
 
 
@@ -44,7 +44,7 @@ def isDifference(volumeNode: Any) -> bool:
 
 
 class ViewTitles:
-    """Keeps the titles of some slice views true while volumes are exchanged in them."""
+    """Updates the titles of slice views when other volumes are shown in them."""
 
     def __init__(self) -> None:
         self._observed: list[tuple[Any, int]] = []
@@ -59,7 +59,7 @@ class ViewTitles:
                 _title(composite)
 
     def stop(self) -> None:
-        """Follow no view any more."""
+        """Stop updating."""
         for composite, tag in self._observed:
             composite.RemoveObserver(tag)
         self._observed = []

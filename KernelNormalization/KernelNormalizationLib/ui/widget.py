@@ -49,7 +49,7 @@ StartRun = Callable[[list[Any], Settings], NormalizationRun]
 
 
 class NormalizationPanel(ModulePanel):
-    """The panel; Slicer's module widget tells it of entering, leaving and scene changes.
+    """The panel; Slicer's module widget calls it when the module is entered or left and when the scene changes.
 
     Args:
         logic: the module's logic.
@@ -78,14 +78,14 @@ class NormalizationPanel(ModulePanel):
         self._cancelled = False
         self._assessed: tuple[str, str] | None = None  # node ID and kernel choice of the card
         self._subtracting = False
-        self._blocked = False  # the chosen volume cannot be normalized; the card says why
+        self._blocked = False  # the chosen volume cannot be normalized, for the reason on the card
         self._watch = VolumeWatch(self._reassess)
         ui = self.ui
         self._wrapped = WrappedLabels(ui.cardLabel, ui.verdictLabel, ui.deviceInfoLabel, ui.statusLabel)
         self._models = ModelChoice(self.ui.modelComboBox, self.setStatus)
         self._connect()
         self.showCard(None)
-        # Asks the graphics driver, which may take its time.
+        # Queries the graphics driver, which can be slow.
         self._mail.wait(self._dependencies.devices, self._showDevices)
 
     def _connect(self) -> None:
@@ -103,7 +103,7 @@ class NormalizationPanel(ModulePanel):
     # ---- life of the module and the scene; a running normalization goes on when the module is left
 
     def connectToScene(self) -> None:
-        """Follow the scene's parameter node, first with all volumes on offer: IDs hidden in a former scene are used again."""
+        """Follow the scene's parameter node, first with all volumes offered: hidden IDs of the previous scene may be reused."""
         for selector in (self.ui.inputSelector, self.ui.moreSelector, self.ui.resultSelector):
             _hide(selector, [])
         super().connectToScene()
@@ -151,7 +151,7 @@ class NormalizationPanel(ModulePanel):
         self.update()
 
     def forgetScene(self) -> None:
-        """Drop the card of a scan that goes."""
+        """Clear the card of a scan that is removed."""
         self._watch.follow(None)
         self._assessed = None
         self.showCard(None)
@@ -215,7 +215,7 @@ class NormalizationPanel(ModulePanel):
         self._mail.compute(lambda: describeScan(volume, kernel), lambda *outcome: self._takeCard(wanted, *outcome))
 
     def _reassess(self) -> None:
-        """The chosen volume changed: what could not be used may be usable now, and the other way round."""
+        """The chosen volume changed: assess again whether it can be used."""
         node = self.chosen("inputVolume")
         if node is not None and (self._blocked or node.GetParentTransformNode() is not None):
             self._assessed = None
@@ -278,7 +278,7 @@ class NormalizationPanel(ModulePanel):
 
     def _chosenNodes(self) -> list[Any]:
         first = self.chosen("inputVolume")
-        # A tick outlives that its volume is hidden.
+        # A check mark remains when its volume is hidden.
         more = [node for node in self.ui.moreSelector.checkedNodes() if node is not first and not provenance.isSynthetic(node)]
         return [first, *more]
 
@@ -303,7 +303,7 @@ class NormalizationPanel(ModulePanel):
     def _onEnd(self, code: int, lines: str) -> None:
         self._process = None
         self.ui.progressBar.visible = False
-        self.update()  # a message box below holds this function up, and the panel must be usable behind it
+        self.update()  # before a message box below blocks this function: the panel must be usable behind it
         if self._cancelled:
             self.setPassingStatus(_("Cancelled; nothing was kept of the unfinished volume."))
         elif self._errors:
@@ -312,8 +312,8 @@ class NormalizationPanel(ModulePanel):
             logging.getLogger(__name__).error("Background process failed with code %s:\n%s", code, lines)
             self.setStatus(describeFailure(code, lines), error=True)
         else:
-            told = " ".join(part for part in (self._truncation, provenance.RESEARCH_USE_TEXT) if part)
-            self.setStatus(_("Done. {text}").format(text=told))
+            text = " ".join(part for part in (self._truncation, provenance.RESEARCH_USE_TEXT) if part)
+            self.setStatus(_("Done. {text}").format(text=text))
             self.onShowSideBySide()
 
     # ---- models
@@ -381,7 +381,7 @@ class NormalizationPanel(ModulePanel):
             self.onShowSideBySide()
 
     def onLayoutOption(self, _checked: bool) -> None:
-        """Difference or coronal views are switched: follow if the layout is on screen."""
+        """Difference or coronal views are switched on or off: update the layout if it is on screen."""
         if self.review.active:
             self.onShowSideBySide()
 

@@ -1,4 +1,4 @@
-"""Word-wrapped labels that show all of their text, whatever their layout makes of them."""
+"""Word-wrapped labels whose height always fits their text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class WrappedLabels:
     """Keeps the height of labels at what their text needs at their width.
 
     Qt asks a label for a height before it knows its width, and the sections of a module panel do not ask again: a text that
-    came after the panel was laid out is cut off.
+    is set after the panel was laid out would be cut off.
 
     Args:
         labels: word-wrapped QLabels.
@@ -25,12 +25,12 @@ class WrappedLabels:
         self._timer.connect("timeout()", self._fit)
 
     def fitSoon(self) -> None:
-        """Fit the heights in the next turn of the event loop, when texts and widths are known."""
+        """Fit the heights in the next event loop iteration, when texts and widths are known."""
         if self._timer is not None and not self._timer.isActive():
             self._timer.start()
 
     def close(self) -> None:
-        """The panel goes."""
+        """The panel is removed."""
         if self._timer is not None:
             self._timer.stop()
             self._timer.deleteLater()
@@ -38,7 +38,7 @@ class WrappedLabels:
 
     def _fit(self) -> None:
         for label in self._labels:
-            label.minimumHeight = 0  # Qt counts it in what it says next
-            # A label that was never laid out has no width to go by.
+            label.minimumHeight = 0  # Qt includes it in the height that it reports next
+            # A label that was never laid out has no usable width.
             if label.visible and label.text:
                 label.minimumHeight = max(0, label.heightForWidth(label.width))

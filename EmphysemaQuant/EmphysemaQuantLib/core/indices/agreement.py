@@ -1,4 +1,4 @@
-"""How well two volumes of one acquisition agree on one lung mask."""
+"""Agreement of two volumes of one acquisition on one lung mask."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Agreement:
     Attributes:
         threshold_hu: HU of the emphysema masks.
         l1_image_hu: HU, mean |other - reference| over all voxels that are padding in neither volume.
-        l1_body_hu: HU, the same inside the body of the reference; outside air says more of the HU floor than
-            of the kernel.
+        l1_body_hu: HU, the same inside the body of the reference; outside air reflects the HU floor more
+            than the kernel.
         l1_lung_hu: HU, the same inside the lung mask.
         reference_ei_percent: %, EI of the reference.
         other_ei_percent: %, EI of the other volume.

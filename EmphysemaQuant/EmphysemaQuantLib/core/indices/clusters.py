@@ -1,4 +1,4 @@
-"""Clusters of emphysema: how many, how large, and how their sizes are distributed (D-value)."""
+"""Clusters of emphysema: number, sizes and size distribution (D-value)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from KernelNormalizationLib.core.stopping import filtered
 # Bounds of the size classes, mm3: a choice of this project.
 SIZE_CLASS_BOUNDS_MM3 = (2.0, 8.0, 65.0, 120.0)
 SIZE_CLASS_NAMES = ("< 2 mm³", "2–8 mm³", "8–65 mm³", "65–120 mm³", "> 120 mm³")
-# A line through fewer points is not a distribution.
+# Fewest different sizes for a fit.
 MINIMUM_FIT_SIZES = 5
 # Above the size that only a handful of clusters reach, the cumulative count is dominated by chance.
 MINIMUM_FIT_COUNT = 3
@@ -61,8 +61,8 @@ class ClusterIndices:
 def analyse_clusters(emphysema: BoolArray, lung_voxels: int, spacing: Spacing) -> ClusterIndices:
     """Cluster indices of an emphysema mask.
 
-    Clusters are connected through voxel faces in 3D. Noise makes countless one-voxel clusters: read the numbers of raw
-    sharp-kernel scans with that in mind.
+    Clusters are connected through voxel faces in 3D. Noise makes countless one-voxel clusters: so on raw
+    sharp-kernel scans the numbers describe the noise.
 
     Args:
         emphysema: bool (k, j, i).
@@ -92,7 +92,7 @@ def cluster_sizes(mask: BoolArray) -> NDArray[np.int64]:
     if not mask.any():
         return np.zeros(0, dtype=np.int64)
     image = sitk.GetImageFromArray(np.ascontiguousarray(mask[bounding_box(mask)]).astype(np.uint8))
-    # the view borrows the image's memory: the image must outlive it
+    # the view uses the memory of the image, which must not be freed before it
     connected = filtered(sitk.ConnectedComponentImageFilter, image)
     sizes: NDArray[np.int64] = np.bincount(sitk.GetArrayViewFromImage(connected).ravel())[1:]
     return sizes

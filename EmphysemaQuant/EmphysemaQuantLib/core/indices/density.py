@@ -62,7 +62,7 @@ class RegionIndices:
 
 
 def compute_indices(volume: CTVolume, lung_mask: LungMask, threshold_hu: float = EMPHYSEMA_THRESHOLD_HU) -> list[RegionIndices]:
-    """Indices of whole, right and left lung (in this order), then of the lobes when the mask knows them.
+    """Indices of whole, right and left lung (in this order), then of the lobes if the mask has them.
 
     A side that is absent (pneumonectomy) has no row.
 
@@ -98,7 +98,7 @@ def partition_indices(
 
     Args:
         volume: CT in HU.
-        partitions: divisions of the same lungs, same shape as the volume; ``None`` is passed over.
+        partitions: divisions of the same lungs, same shape as the volume; ``None`` is skipped.
         threshold_hu: HU of the emphysema index.
         with_whole: whether all regions of the first partition together come first, as "whole".
     """

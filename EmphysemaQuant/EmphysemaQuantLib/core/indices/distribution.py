@@ -1,4 +1,4 @@
-"""Densities as distributions: histogram, emphysema index against threshold, and what the HU floor hides."""
+"""Distribution of lung densities: histogram, emphysema index against threshold, and the effect of the HU floor."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def density_histogram(lung_hu: FloatArray) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class FloorEffect:
-    """What truncation at the HU floor does to the lungs' densities.
+    """Effect of truncation at the HU floor on the densities of the lungs.
 
     Attributes:
         floor_hu: HU, lowest value the series stores; ``None`` without a floor.

@@ -11,8 +11,8 @@ from ..lungs.segmentation import LungMask
 from .density import RegionIndices, compute_indices
 from .emphysema_mask import EMPHYSEMA_THRESHOLD_HU
 
-# Conventions of this project, taken from no standard: changes smaller than these are not called large. They are no measured
-# repeatability; that of the scanner and protocol at hand decides what a change means.
+# Conventions of this project, not of a standard, and not a measured repeatability: smaller changes are not called large. What a
+# change means depends on the repeatability of scanner and protocol.
 PERC15_ADJUSTED_LIMIT_HU = 11.0
 EI_LIMIT_POINTS = 3.7
 
@@ -21,7 +21,7 @@ EI_LIMIT_POINTS = 3.7
 class DensityChange:
     """Follow-up minus baseline, whole lungs.
 
-    The adjusted numbers rest on an assumption, the lung as a sponge: lung mass stays while the volume changes with the breath,
+    The adjusted numbers assume the sponge model: the lung mass is constant while the volume changes with inspiration,
     so densities (HU + 1000) are multiplied by TLV of the follow-up / TLV of the baseline.
 
     Attributes:

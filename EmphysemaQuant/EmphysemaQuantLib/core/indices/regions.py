@@ -55,7 +55,7 @@ def sides(lung_mask: LungMask) -> Partition:
 
 
 def lobes(lung_mask: LungMask) -> Partition | None:
-    """The lobes, ``None`` when the mask does not know them."""
+    """The lobes, ``None`` if the mask has none."""
     if lung_mask.lobes is None:
         return None
     return Partition(LOBE_NAMES, np.where(lung_mask.mask, lung_mask.lobes, 0).astype(np.uint8))
@@ -66,7 +66,7 @@ def thirds(lung_mask: LungMask, geometry: Geometry, by: Thirds = "volume") -> Pa
 
     Args:
         lung_mask: the lungs.
-        geometry: of the volume; tells where the head is.
+        geometry: of the volume, for the direction of the head.
         by: "volume" for thirds of equal volume (to within half a slice), "height" for equal height.
 
     Raises:
@@ -105,7 +105,7 @@ def core_and_rind(lung_mask: LungMask, geometry: Geometry, rind_mm: float = RIND
     canonical = frame.forward(lung_mask.labels)
     if not canonical.any():
         raise InputError("The lung mask is empty; it has no core.")
-    # the reduced grid starts at the lungs, so that what lies around them changes nothing
+    # the reduced grid starts at the lungs, so that the size of the image around them has no effect
     box = bounding_box(canonical > 0)
     near = canonical[box]
     grid = ReducedGrid.near(near.shape, frame.spacing, 2.0)

@@ -1,1 +1,1 @@
-"""Lungs, airways, and how far a lung mask can be trusted."""
+"""Segmentation of lungs and airways, and the quality of a lung mask."""

@@ -1,4 +1,4 @@
-"""Numbers of lung label maps: the known tools' numberings, and which of them fits what lies where in the scan."""
+"""Numbers of lung label maps: numberings of known tools, and detection of the one that fits the positions in the scan."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Numbering:
 
     @property
     def known(self) -> frozenset[int]:
-        """All numbers that mean something."""
+        """All numbers with a meaning."""
         return self.lungs | frozenset(self.airways)
 
 
@@ -96,7 +96,7 @@ WHOLE_BODY: tuple[Scheme, ...] = ("totalsegmentator", "totalsegmentator-v1")
 
 @dataclass(frozen=True)
 class Place:
-    """Where and what a number's voxels are.
+    """Position and density of the voxels of a number.
 
     Attributes:
         ml: volume.
@@ -112,12 +112,12 @@ class Place:
 
     @property
     def aerated(self) -> bool:
-        """Whether it is lung or airway by its HU."""
+        """Whether its HU are those of lung or airway."""
         return self.hu < AERATED_HU
 
 
 def places_of(volume: CTVolume, labels: NDArray[np.integer]) -> dict[int, Place]:
-    """Where each number but 0 lies: measured on every second voxel.
+    """Position and density of each number except 0, measured on every second voxel.
 
     Args:
         volume: the CT.
@@ -155,7 +155,7 @@ def midline_mm(volume: CTVolume) -> float:
 
 
 def detect_scheme(volume: CTVolume, labels: NDArray[np.integer]) -> Scheme:
-    """Which tool numbered a label map, told from the numbers and from where and on what HU they lie.
+    """Numbering of a label map, found from its numbers, their positions and the HU under them.
 
     Args:
         volume: the CT.
@@ -194,10 +194,10 @@ def _fits(scheme: Scheme, places: Mapping[int, Place]) -> bool:
 
 
 def in_place(numbering: Numbering, places: Mapping[int, Place]) -> bool:
-    """Whether right lies right, left lies left, and every upper lobe above the lower one of its side."""
+    """Whether right and left are on the patient's right and left, and every upper lobe is above the lower one of its side."""
     right, left = (_middle(places, numbering.of_side(side)) for side in (RIGHT, LEFT))
     if right is None or left is None:
-        # of one side alone, every part lies there: the two lungs together are not nearly in the middle
+        # with one side only, every part must lie on that side: both lungs together would be near the middle
         apart = all(
             sign * places[n].left_mm > SIDE_MM
             for side, sign in ((RIGHT, -1), (LEFT, 1))
@@ -216,7 +216,7 @@ def in_place(numbering: Numbering, places: Mapping[int, Place]) -> bool:
 
 
 def _middle(places: Mapping[int, Place], numbers: Iterable[int]) -> float | None:
-    """Middle of numbers together, mm to the left of the midline; ``None`` when none is there."""
+    """Common centre of several numbers, mm to the left of the midline; ``None`` if none of them occurs."""
     found = [places[n] for n in numbers if n in places]
     total = sum(p.ml for p in found)
     return sum(p.ml * p.left_mm for p in found) / total if total > 0 else None

@@ -1,4 +1,4 @@
-"""Right and left lung: chosen among the air of the body, parted where they touch, named by the side they lie on."""
+"""Right and left lung: selected from the air in the body, separated where they touch, and named by side."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from KernelNormalizationLib.core.imaging.morphology import components, morpholog
 from KernelNormalizationLib.core.stopping import filtered
 
 RIGHT, LEFT = 1, 2
-# Bowel gas and a pneumothorax are pure: away from their surface nearly every voxel is below the range of parenchyma.
+# Bowel gas and a pneumothorax are pure gas: away from their surface nearly every voxel is below the range of parenchyma.
 PARENCHYMA_SHARE = 0.10
 MINIMUM_COMPONENT_ML = 20.0
 # A piece of lung cut off by a fissure, consolidation or effusion still has parenchyma; below 20 mL it does not matter.
@@ -46,7 +46,7 @@ class LungPieces:
 
 
 def find_lungs(hu: FloatArray, air: BoolArray, body: BoolArray, spacing: Spacing) -> LungPieces | None:
-    """Choose the lungs among the air inside the body and tell right from left.
+    """Choose the lungs among the air inside the body and separate right from left.
 
     Args:
         hu: float32 (k, j, i), canonical order, grid of about 2 mm, HU.
@@ -81,7 +81,7 @@ def find_lungs(hu: FloatArray, air: BoolArray, body: BoolArray, spacing: Spacing
 
 
 def part_binary(hu: FloatArray, mask: BoolArray, spacing: Spacing, midline: float) -> LabelArray:
-    """Right and left of a mask that does not tell them apart, uint8 (k, j, i).
+    """Right and left of a mask that does not distinguish them, uint8 (k, j, i).
 
     Components are named by the side of the body's midline on which they lie; one that holds both lungs is parted.
 
@@ -106,7 +106,7 @@ def part_binary(hu: FloatArray, mask: BoolArray, spacing: Spacing, midline: floa
 
 
 def _is_parenchyma(hu: FloatArray, piece: BoolArray, spacing: Spacing) -> bool:
-    # the blur that calms noisy block means carries tissue some millimetres into gas
+    # the blur of noisy block means spreads tissue some millimetres into gas
     depths = (morphology(piece, spacing, depth, "erode") for depth in (6.0, 3.0))
     inside = next((core for core in depths if core.any()), piece)
     values = hu[inside]

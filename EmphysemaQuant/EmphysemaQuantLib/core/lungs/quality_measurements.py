@@ -1,4 +1,4 @@
-"""Measurements on a fresh lung mask from which its verdict is made."""
+"""Measurements on a lung mask on which its verdict is based."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ PURE_GAS_HU = -975.0
 
 @dataclass(frozen=True)
 class Scene:
-    """The volume as the segmentation saw it, canonical order.
+    """The volume as used by the segmentation, in canonical order.
 
     Attributes:
         hu: float32 (k, j, i), full resolution, padding replaced by air.
@@ -87,7 +87,7 @@ def measure(
 
 
 def measure_supplied(volume: CTVolume, labels: LabelArray) -> MaskFacts:
-    """Measure a mask that was made elsewhere or edited; what only our own segmentation sees (gas, trachea) is not doubted.
+    """Measure a mask from another program, or an edited one, without what only the own segmentation measures (gas, trachea).
 
     Args:
         volume: the CT.
@@ -103,7 +103,7 @@ def measure_supplied(volume: CTVolume, labels: LabelArray) -> MaskFacts:
 
 
 def _of_labels(scene: Scene, labels: LabelArray) -> MaskFacts:
-    """What the voxels of a mask say by themselves; ``labels`` in canonical order."""
+    """Measurements of a mask and the HU under it; ``labels`` in canonical order."""
     voxel_ml = float(np.prod(scene.spacing)) / 1000.0
     # counting each label takes a tenth of the time and memory of a histogram of all voxels
     right, left = (int(np.count_nonzero(labels == side)) for side in (RIGHT, LEFT))
@@ -134,8 +134,8 @@ def _at_centres(labels: LabelArray, grid: ReducedGrid) -> LabelArray:
 
 
 def _holes_ml(lungs: BoolArray, spacing: Spacing) -> float:
-    """Cavities of the mask that nothing connects with its outside, mL."""
-    # vessels and bronchi reach the hilum, so that only a missed or left-out part is closed in on all sides
+    """Enclosed cavities of the mask, mL."""
+    # vessels and bronchi reach the hilum, so only a missed or left-out part is enclosed on all sides
     whole = sitk.GetArrayFromImage(filtered(sitk.BinaryFillholeImageFilter, to_image(lungs, spacing)))
     return float(np.count_nonzero(whole) - np.count_nonzero(lungs)) * float(np.prod(spacing)) / 1000.0
 

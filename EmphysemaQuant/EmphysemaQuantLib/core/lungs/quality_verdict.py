@@ -41,7 +41,7 @@ SILHOUETTE_GAP_CM2 = 50.0
 
 @dataclass(frozen=True)
 class MaskFacts:
-    """What a verdict is based on.
+    """Measurements on which a verdict is based.
 
     Attributes:
         right_ml: mL, right lung.
@@ -86,7 +86,7 @@ class MaskFacts:
 
 @dataclass(frozen=True)
 class MaskQuality:
-    """What is doubtful about a lung mask.
+    """The verdict on a lung mask, with its reasons.
 
     Attributes:
         verdict: "ok", "look" (a person should look before the numbers are used) or "failed" (do not use them).
@@ -111,7 +111,7 @@ def require_usable(quality: MaskQuality) -> None:
 
 
 def judge(facts: MaskFacts) -> MaskQuality:
-    """Turn the facts about a mask into a verdict; every finding is named."""
+    """The verdict for these measurements, with a sentence for every finding."""
     total = facts.right_ml + facts.left_ml
     if total < FAILED_VOLUME_ML:
         reason = f"Only {total:.0f} mL of lung were found; the lungs are not in it, or filled with fluid or consolidated."

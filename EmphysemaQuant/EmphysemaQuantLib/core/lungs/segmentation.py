@@ -1,4 +1,4 @@
-"""Lung mask: found on a reduced grid, refined at full resolution, judged before it is handed out."""
+"""Lung segmentation: on a reduced grid, refined at full resolution, with a quality verdict."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 AIRWAY_GRID_MM = 1.4
 # Vessels of up to about 10 mm inside the lung belong to it; the hilum beyond does not.
 VESSEL_CLOSING_MM = 5.0
-# What is thicker than 12 mm and solid is no vessel of the lung but the dome of the diaphragm, a mass or consolidation.
+# Solid parts thicker than 12 mm are not vessels of the lung but the dome of the diaphragm, a mass or consolidation.
 SOLID_OPENING_MM = 6.0
 AIRWAY_WALL_MM = 1.5
 BORDER_SIGMA_MM = 0.8
@@ -65,8 +65,8 @@ class LungMask:
         quality: whether the mask can be trusted, and why not.
         lobes: uint8 (k, j, i) when a lobe mask was supplied: 1 right upper, 2 right middle, 3 right lower, 4 left
             upper, 5 left lower; ``None`` otherwise.
-        notes: what the user should know of how the mask came about, without doubt about it.
-        origin: "automatic", or "supplied" for a mask that came from outside.
+        notes: information for the user on how the mask was made.
+        origin: "automatic", or "supplied" for a mask from another program.
     """
 
     labels: LabelArray
@@ -88,7 +88,7 @@ class LungMask:
         return both
 
     def airways_ml(self, voxel_ml: float) -> float | None:
-        """Volume of the airways' lumen, mL, for voxels of ``voxel_ml``; ``None`` when the mask knows none."""
+        """Volume of the airways' lumen, mL, for voxels of ``voxel_ml``; ``None`` if the mask has none."""
         voxels = int(np.count_nonzero(self.airways))
         return voxels * voxel_ml if voxels else None
 
@@ -119,7 +119,7 @@ def segment_lungs(volume: CTVolume, progress: Progress | None = None, smooth: CT
 
     Args:
         volume: chest CT, HU, any stored axis order.
-        progress: told of the six steps and asked for cancellation between them.
+        progress: receives the six steps and is asked for cancellation between them.
         smooth: a smoother volume of the same scan on the same grid (the normalized one), or ``None``.
 
     Returns:
@@ -190,7 +190,7 @@ def _grow(hu: FloatArray, trachea: BoolArray, coarse_grid: ReducedGrid, grid: Re
 def _without_airways(
     labels: LabelArray, growth: AirwayGrowth, grid: ReducedGrid, smooth: FloatArray, spacing: Spacing
 ) -> BoolArray:
-    """Take the airways out of ``labels`` in place; returns their lumen, bool (k, j, i) at full resolution.
+    """Remove the airways from ``labels`` in place; returns their lumen, bool (k, j, i) at full resolution.
 
     Args:
         labels: uint8 (k, j, i) at full resolution, canonical order.

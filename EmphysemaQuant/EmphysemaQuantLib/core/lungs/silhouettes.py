@@ -1,4 +1,4 @@
-"""Right and left lung seen from the side: a part without air on one side only stands out against the other."""
+"""Comparison of the lungs in lateral projection, which shows a part without air on one side only."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from KernelNormalizationLib.core.imaging.morphology import morphology
 
 from .left_right import LEFT, RIGHT
 
-# A dome of the diaphragm stands up to 30 mm higher than the other; what is thinner than that is no finding.
+# One dome of the diaphragm may be up to 30 mm higher than the other; thinner differences are no finding.
 THINNEST_MM = 30.0
 # Turned by 20 degrees, lungs whose middles lie 150 mm apart move by 50 mm against each other.
 TURN_MM = 50.0

@@ -24,7 +24,7 @@ from .segmentation import LungMask
 
 @dataclass(frozen=True)
 class Segment:
-    """How a segment appears.
+    """Name, colour, position and terminology of a segment.
 
     Attributes:
         name: shown name.
@@ -150,7 +150,7 @@ def read_segmentation(volume: CTVolume, path: Path) -> LungMask:
         raise InputError(f"The lung segments of {path.name} are empty; segment both lungs first.")
     known = _segment_named(texts, "airways", path.name)
     if known is not None:
-        # where the user painted lung over airway, it is lung
+        # voxels painted as both lung and airway are lung
         sides[_voxels_of(layers, known, path.name) & (sides == 0)] = AIRWAYS_LABEL
     image = replace(stored, voxels=sides).to_itk()
     labels: NDArray[np.uint8] = on_grid_of(volume, image, path.name).astype(np.uint8)
@@ -162,7 +162,7 @@ def read_segmentation(volume: CTVolume, path: Path) -> LungMask:
 
 
 def _voxels_of(layers: NDArray[Any], place: tuple[int, int], file_name: str) -> BoolArray:
-    """Where a segment of this layer and label is, bool (k, j, i)."""
+    """Voxels of the segment with this layer and label, bool (k, j, i)."""
     layer, label = place
     if not 0 <= layer < layers.shape[3]:
         raise InputError(

@@ -1,4 +1,4 @@
-"""Lung masks made elsewhere: label numbering of known tools, and placement on the volume's grid."""
+"""Lung masks from other programs: reading of their label numbers, and resampling to the axis order of the volume."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def mask_from_labels(volume: CTVolume, labels: NDArray[np.integer], scheme: Sche
     Args:
         volume: the CT that the labels belong to.
         labels: integer (k, j, i) in the volume's stored order.
-        scheme: whose numbering it is, or the numbers themselves; ``None`` finds out.
+        scheme: name of the numbering, or the numbers themselves; ``None`` detects it.
 
     Returns:
-        The mask with lobes when the labels have them, judged by what its voxels say; its notes say how the numbers were read.
+        The mask with lobes when the labels have them, with a quality verdict; its notes say how the numbers were read.
 
     Raises:
         InputError: other shape, unknown numbering, no lung voxel, or sides that lie the other way round in the scan.
@@ -96,7 +96,7 @@ def _notes(name: str, numbering: Numbering, places: Mapping[int, Place]) -> tupl
 
 
 def _with_unread(quality: MaskQuality, numbering: Numbering, places: Mapping[int, Place]) -> MaskQuality:
-    """``quality`` with a doubt when a number that is not used lies on what may be lung."""
+    """``quality`` with a further reason if an unused number covers what may be lung."""
     lung = {n: p for n, p in places.items() if n not in numbering.known and p.aerated and p.ml > UNREAD_ML}
     if not lung:
         return quality
@@ -127,7 +127,7 @@ def _sides(labels: NDArray[np.integer], numbering: Numbering, lobes: LabelArray 
 
 
 def judge_supplied(volume: CTVolume, labels: LabelArray) -> MaskQuality:
-    """The verdict on a mask that was made elsewhere: volumes, sides, cut-off lungs, holes, tissue and contact.
+    """The verdict on a mask from another program: volumes, sides, cut-off lungs, holes, tissue and contact.
 
     Args:
         volume: the CT.
@@ -166,7 +166,7 @@ def _whole_numbers(voxels: NDArray[np.generic], name: str) -> NDArray[np.integer
     """Label numbers as int32; a mask of decimals was interpolated and has lost its labels."""
     if voxels.dtype.kind == "f":
         values = voxels.astype(np.float64)
-        # NaN and infinity are bad too: no comparison with them is true
+        # also catches NaN and infinity, for which no comparison is true
         with np.errstate(invalid="ignore"):
             bad = ~((np.abs(values - np.rint(values)) < 1e-3) & (np.abs(values) <= np.iinfo(np.int32).max))
     else:

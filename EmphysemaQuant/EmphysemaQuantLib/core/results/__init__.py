@@ -1,1 +1,1 @@
-"""The one measurement, and how its numbers are laid out."""
+"""The measurement, its tables and its texts."""

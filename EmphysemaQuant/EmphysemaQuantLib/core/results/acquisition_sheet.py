@@ -1,4 +1,4 @@
-"""How the scan was made, and what of it makes the indices doubtful."""
+"""Acquisition of the scan, with remarks on what makes the indices doubtful."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class SheetItem:
 
 @dataclass(frozen=True)
 class Patient:
-    """What the predicted lung volume needs; never a name."""
+    """Sex, height and weight for the predicted lung volume; no name."""
 
     sex: Sex
     height_cm: float
@@ -119,9 +119,9 @@ def is_sharp(volume: CTVolume) -> bool:
 
 
 def sharp_kernel_warning(volume: CTVolume) -> str | None:
-    """What to say beside the index of a volume as reconstructed on a sharp kernel; ``None`` on a smooth or synthetic one.
+    """Warning to print beside the index of a sharp-kernel volume; ``None`` for a smooth or synthetic one.
 
-    Where the header names no Siemens B kernel, the scan's noise tells.
+    Where the header names no Siemens B kernel, the sharpness is estimated from the noise.
     """
     if volume.synthetic:
         return None
@@ -137,7 +137,7 @@ def sharp_kernel_warning(volume: CTVolume) -> str | None:
 
 
 def _noise_of(volume: CTVolume) -> float | None:
-    # takes SimpleITK, which the start of the application should not load
+    # needs SimpleITK, which would slow down the start of the application
     from KernelNormalizationLib.core.kernels.noise_sharpness import estimate_sharpness
 
     try:

@@ -70,11 +70,11 @@ _SEGMENT_OF_REGION = {"right": RIGHT_LUNG, "left": LEFT_LUNG}
 
 @dataclass(frozen=True)
 class Maker:
-    """What made the masks.
+    """Origin of the masks.
 
     Attributes:
         version: of this software.
-        lungs: "automatic", or "supplied" for a lung mask that came from outside.
+        lungs: "automatic", or "supplied" for a lung mask from another program.
         record: provenance of the normalization, so that SEG and SR name the model and its hash.
     """
 
@@ -160,7 +160,7 @@ def report_object(images: Sequence[Dataset], segmentation: Dataset, regions: Seq
     Args:
         images: headers of the measured CT images.
         segmentation: made by :func:`segmentation_object` from the same measurement.
-        regions: indices; thirds, core and rind have no code and are passed over.
+        regions: indices; thirds, core and rind have no code and are skipped.
         maker: software.
 
     Returns:

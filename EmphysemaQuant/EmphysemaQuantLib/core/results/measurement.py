@@ -1,4 +1,4 @@
-"""The one measurement: panel, command line, Python API and reports show what :func:`measure` returns and compute nothing."""
+"""The measurement: panel, command line, Python API and reports show the result of :func:`measure` and compute nothing."""
 
 from __future__ import annotations
 
@@ -70,13 +70,13 @@ class VolumeMeasurement:
         histogram: share of the lung voxels (%) in each bin of :data:`~.curve.HISTOGRAM_EDGES_HU`.
         clusters: clusters of emphysema.
         curve: pairs (threshold HU, EI %).
-        floor: what truncation at the HU floor does.
-        sheet: how the scan was made, with doubts.
+        floor: effect of truncation at the HU floor.
+        sheet: acquisition of the scan, with remarks.
         perc15_adjusted_hu: HU, Perc15 of both lungs that the sponge model gives at the predicted TLV; ``None`` when the
             patient is not described.
-        airways_ml: mL, airway lumen left out of the lungs; ``None`` when the mask knows none.
-        provenance: record of the normalization of this very volume; empty for an original, and when there is none.
-        interval: interval of this very volume's EI; ``None`` for an original, and when no error is known.
+        airways_ml: mL, airway lumen left out of the lungs; ``None`` if the mask has none.
+        provenance: record of the normalization of this volume; empty for an original, and when there is none.
+        interval: interval of this volume's EI; ``None`` for an original, and when no error is known.
     """
 
     ct: CTVolume
@@ -101,7 +101,7 @@ class VolumeMeasurement:
 
     @property
     def synthetic(self) -> bool:
-        """Whether a normalization drew the volume."""
+        """Whether the volume was computed by a normalization."""
         return self.ct.synthetic
 
     @property
@@ -125,7 +125,7 @@ class Measurement:
     Attributes:
         settings: what was measured.
         lung_mask: the mask that all numbers belong to.
-        volumes: one or two. An original stands before a synthetic volume, in whatever order they were given.
+        volumes: one or two. An original comes before a synthetic volume, whatever the order of the arguments.
         agreement: the second volume against the first, if there are two.
         seconds: how long the measuring took, without the segmentation of the lungs; ``None`` where nobody looked.
     """
@@ -244,7 +244,7 @@ def segment(volumes: Sequence[CTVolume], progress: Progress | None = None) -> Lu
 
 
 def original_first(volumes: Sequence[CTVolume]) -> tuple[CTVolume, ...]:
-    """One or two volumes, an original before a synthetic one; two of the same kind stay as they are.
+    """One or two volumes, an original before a synthetic one; two of the same kind keep their order.
 
     Raises:
         InputError: none, more than two, or twice the same.

@@ -1,4 +1,4 @@
-"""What the panel asks of the measurement: volumes and a mask from the scene in, one :class:`Measurement` out."""
+"""Measurement for the panel: volumes and a mask from the scene in, one :class:`Measurement` out."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def quantify(
     Args:
         volume: chest CT.
         compared: second volume on the same grid, or ``None``.
-        lung_mask: the user's mask, judged here by what its voxels say; made automatically if ``None``.
+        lung_mask: the user's mask, which gets its quality verdict here; made automatically if ``None``.
         threshold_hu: HU of the emphysema index.
         progress: told of the steps, asked for cancellation between them.
 
@@ -73,9 +73,9 @@ def _judged(volume: CTVolume, lung_mask: LungMask) -> LungMask:
     from ..lungs.supplied_mask import judge_supplied
 
     if lung_mask.notes:
-        return lung_mask  # of numbers, which were judged when they were read
+        return lung_mask  # read from label numbers, with its verdict
     if lung_mask.labels.shape != volume.shape or not lung_mask.labels.any():
-        return lung_mask  # refused where it is measured
+        return lung_mask  # refused by measure()
     quality = judge_supplied(volume, lung_mask.labels)
     sides = (("right", RIGHT_LABEL), ("left", LEFT_LABEL))
     empty = [f"The {side} lung is empty." for side, label in sides if not np.any(lung_mask.labels == label)]

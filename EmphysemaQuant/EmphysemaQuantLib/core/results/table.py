@@ -12,14 +12,14 @@ from KernelNormalizationLib.core.plain_text import for_csv
 
 from ..indices.prediction_interval import EIInterval
 from .measurement import Measurement, VolumeMeasurement
-from .wording import airways_sentence as airways_sentence  # offered here too, beside the rows
+from .wording import airways_sentence as airways_sentence  # also importable from here
 from .wording import interval_sentence as interval_sentence
 from .wording import interval_words as interval_words
 
 Cell = str | float | int
 Row = dict[str, Cell]
 
-# Column -> field of RegionIndices; the unit stands in brackets. What is read first stands first.
+# Column -> field of RegionIndices, with the unit in brackets; the most important come first.
 COLUMNS: Mapping[str, str] = {
     "EI [%]": "ei_percent",
     "EV [mL]": "ev_ml",
@@ -36,11 +36,11 @@ COLUMNS: Mapping[str, str] = {
     "voxels": "voxels",
     "threshold [HU]": "threshold_hu",
 }
-# What a table that must be short shows.
+# Columns of short tables.
 MAIN_COLUMNS = ("EI [%]", "EV [mL]", "TLV [mL]", "Perc15 [HU]", "MLD [HU]")
 # 95 % interval of the EI; filled for both lungs of a normalized volume whose error is known.
 INTERVAL_COLUMNS = ("EI low [%]", "EI high [%]")
-# Lumen left out of both lungs; filled for both lungs together, and empty when the mask knows no airways.
+# Lumen left out of both lungs; filled for both lungs together, and empty if the mask has no airways.
 AIRWAYS_COLUMN = "airways [mL]"
 MEANINGS: Mapping[str, str] = {
     "volume": "Name of the volume",
@@ -63,7 +63,7 @@ MEANINGS: Mapping[str, str] = {
     "threshold [HU]": "Threshold of EI and EV",
     "airways [mL]": "Lumen of trachea and bronchi in the scan, left out of lungs and emphysema",
     "kind": "As reconstructed (raw), normalized, or compared with one of the same kind",
-    "synthetic": "Whether a normalization drew the volume",
+    "synthetic": "Whether the volume was computed by a normalization",
     "lung mask": "Verdict on the lung mask",
     "use": "What these numbers may be used for",
 }

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .measurement import VolumeMeasurement
 
 VERDICT_WORDS = {"ok": "ok", "look": "look at it", "failed": "failed, do not use"}
-# Label, field of RegionIndices and format of the indices that people are shown.
+# Label, field of RegionIndices and format of the indices that are shown.
 SHOWN_INDICES = (
     ("EI (%)", "ei_percent", ".1f"),
     ("EV (mL)", "ev_ml", ".0f"),
@@ -26,13 +26,13 @@ SHOWN_INDICES = (
 
 
 def kind_words(volume: VolumeMeasurement) -> str:
-    """How a volume is spoken of beside a picture or a number."""
+    """How a volume is called beside a picture or a number."""
     words = "synthetic B20f" if volume.synthetic else "as reconstructed"
     return f"compared, {words}" if volume.kind == "compared" else words
 
 
 def shown_name(volume: VolumeMeasurement) -> str:
-    """The volume's name; a file's name may have lost the word that tells it from an original."""
+    """The volume's name; a file's name may lack the word "synthetic"."""
     return f"{volume.name} (synthetic)" if volume.synthetic and "synthetic" not in volume.name else volume.name
 
 
@@ -42,14 +42,14 @@ def interval_words(interval: EIInterval) -> str:
 
 
 def interval_sentences(volumes: tuple[VolumeMeasurement, ...]) -> list[str]:
-    """What the interval of each synthetic volume's EI rests on, or that there is none; no sentence for an original."""
+    """A sentence on the interval of each synthetic volume's EI and its basis, or that there is none; none for an original."""
     synthetic = [volume for volume in volumes if volume.synthetic]
     named = len(synthetic) > 1
     return [(f"{v.name}: " if named else "") + interval_sentence(v.interval) for v in synthetic]
 
 
 def interval_sentence(interval: EIInterval | None) -> str:
-    """What the interval of a normalized volume's EI rests on, or that there is none."""
+    """A sentence on the interval of a normalized EI and its basis, or that there is none."""
     if interval is None:
         return "No cross-validated error is known for this method and threshold, so EI is given without interval."
     return f"95 % interval of the normalized EI: {interval.low:.1f} to {interval.high:.1f} %, from {interval.basis}."
@@ -58,7 +58,7 @@ def interval_sentence(interval: EIInterval | None) -> str:
 def airways_sentence(airways_ml: float | None) -> str:
     """How much airway was left out of the lungs, or that none was."""
     if airways_ml is None:
-        return "No airways are known to this lung mask; air of bronchi inside it counts as lung."
+        return "This lung mask has no airways; air of bronchi inside it counts as lung."
     return f"Airways left out of the lungs: {airways_ml:.0f} mL (lumen of trachea and bronchi)."
 
 

@@ -1,1 +1,1 @@
-"""Operations on images that know nothing of kernels or lungs."""
+"""General operations on images, independent of kernels and lungs."""

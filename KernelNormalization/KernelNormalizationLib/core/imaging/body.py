@@ -1,4 +1,4 @@
-"""Where the body and, roughly, the lungs are: enough to crop, to describe a scan and to measure noise energy."""
+"""Coarse segmentation of body and lungs, for cropping, for describing a scan and for measuring its noise."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def find_body(volume: CTVolume) -> BodyRegion | None:
     grid = ReducedGrid((1, BLOCK, BLOCK), volume.shape, (spacing[0], BLOCK * spacing[1], BLOCK * spacing[2]))
     means = grid.mean(volume.filled(), -np.inf, np.inf)
     inside = _at_blocks(body)
-    # the coarse grid joins thin slices; which of them hold the body is told slice by slice
+    # the coarse grid joins thin slices, so the slices with body are found one by one
     slices = np.asarray(((means > TISSUE_BORDER_HU) & inside.any(axis=0)).any(axis=(1, 2)))
     lungs = sitk.GetImageFromArray((inside & (means < LUNG_HU)).astype(np.uint8))
     lungs = sitk.BinaryErode(lungs, [EROSION_BLOCKS, EROSION_BLOCKS, 0])
@@ -75,7 +75,7 @@ def find_body(volume: CTVolume) -> BodyRegion | None:
 
 
 def _span(used: BoolArray) -> slice:
-    """From the first to the last place in use, and one block more on either side."""
+    """From the first to the last index in use, and one block more on either side."""
     where = np.flatnonzero(used)
     return slice(max(0, int(where[0]) - BLOCK), min(used.size, int(where[-1]) + 1 + BLOCK))
 
@@ -127,7 +127,7 @@ def padded_blocks(volume: CTVolume, frame: Canonical, grid: ReducedGrid) -> Bool
 
 
 def _without_thin_parts(mask: BoolArray) -> BoolArray:
-    """Opening of ``mask`` (k, j, i) with 2 x 2 voxels in plane: what no such square covers is gone."""
+    """Opening of ``mask`` (k, j, i) with 2 x 2 voxels in plane."""
     squares = mask[:, :-1, :-1] & mask[:, 1:, :-1] & mask[:, :-1, 1:] & mask[:, 1:, 1:]
     kept = np.zeros_like(mask)
     for corner in (kept[:, :-1, :-1], kept[:, 1:, :-1], kept[:, :-1, 1:], kept[:, 1:, 1:]):
@@ -178,7 +178,7 @@ def _cut_lung(coarse: FloatArray, body: BoolArray, outside: BoolArray, spacing: 
 
 @dataclass(frozen=True)
 class _CutPiece:
-    """What a piece of air at the border is judged by.
+    """Measurements on a piece of air at the border.
 
     Attributes:
         ml: volume.

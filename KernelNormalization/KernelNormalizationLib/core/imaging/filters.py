@@ -1,4 +1,4 @@
-"""Smoothing, and how noisy an image is."""
+"""Smoothing filters and a noise estimate."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def components(mask: BoolArray, minimum_voxels: int = 1) -> tuple[NDArray[np.uin
         relabel.SetNumberOfThreads(1)
     relabel.SetMinimumObjectSize(max(1, minimum_voxels))
     check_stopped()
-    # a single slice is done before it could be stopped
+    # a single slice takes too little time to be stopped
     found = relabel.Execute(connect.Execute(image)) if mask.ndim == 2 else execute(relabel, execute(connect, image))
     labels = sitk.GetArrayFromImage(found)
     return labels.astype(np.uint32, copy=False), [int(s) for s in relabel.GetSizeOfObjectsInPixels()]
@@ -54,7 +54,7 @@ def morphology(mask: BoolArray, spacing: Spacing, radius_mm: float, operation: s
     Args:
         mask: bool (k, j, i).
         spacing: mm along (k, j, i).
-        radius_mm: radius; axes with coarser spacing are left alone.
+        radius_mm: radius; axes with coarser spacing are not changed.
         operation: "dilate", "erode", "open" or "close".
     """
     filters = {
@@ -67,7 +67,7 @@ def morphology(mask: BoolArray, spacing: Spacing, radius_mm: float, operation: s
     result = np.zeros_like(mask)
     if not mask.any():
         return result
-    # nothing changes further than one radius from the mask, so only its box is worked on
+    # voxels further than one radius from the mask do not change, so only its box is processed
     box = bounding_box(mask, margin=max(radius) + 1)
     changed = filtered(filters[operation], to_image(mask[box], spacing), KernelRadius=radius, KernelType=sitk.sitkBall)
     result[box] = sitk.GetArrayViewFromImage(changed) > 0

@@ -1,4 +1,4 @@
-"""Arrays in anatomical order, whatever order a file stores them in."""
+"""Conversion of arrays between stored and anatomical axis order."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..volume import Geometry
 
 @dataclass(frozen=True)
 class Canonical:
-    """The exact way between stored order and canonical order.
+    """The exact conversion between stored and canonical order.
 
     Attributes:
         axes: ``axes[n]`` is the stored array axis that becomes canonical axis n (slice, row, column).

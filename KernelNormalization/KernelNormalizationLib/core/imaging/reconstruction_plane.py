@@ -1,4 +1,4 @@
-"""The plane of reconstruction: kernels act in it, whatever order the voxels are stored in."""
+"""The plane of reconstruction, in which kernels act, found for any stored axis order."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ..errors import InputError
 from ..volume import CTVolume, Geometry
 from .orientation import Canonical
 
-# A gantry tilts by up to 30 degrees, so that the normal of a reconstructed slice is at most so far from the patient's axis;
-# what is turned further was resampled, and its voxels no longer lie in the plane in which the kernel acted.
+# A gantry tilts by up to 30 degrees, so the normal of a reconstructed slice deviates by at most this from the patient's
+# axis. Volumes rotated further were resampled; their slices are not the plane in which the kernel acted.
 LARGEST_TILT_DEGREES = 35.0
 
 
@@ -22,7 +22,7 @@ class Turned:
     """A volume whose first axis is the slice axis of the reconstruction.
 
     Attributes:
-        volume: HU (k, j, i) = (slice, row, column) of the reconstruction; the given volume itself if it was so already.
+        volume: HU (k, j, i) = (slice, row, column) of the reconstruction; the given volume itself if no change was needed.
         axes: ``axes[n]`` is the stored axis that became axis n.
     """
 
@@ -31,11 +31,11 @@ class Turned:
 
     @property
     def was_turned(self) -> bool:
-        """Whether the stored order was another."""
+        """Whether the axes were reordered."""
         return self.axes != (0, 1, 2)
 
     def back(self, array: NDArray[Any]) -> NDArray[Any]:
-        """An array of the turned volume's shape in the stored order."""
+        """An array of the reordered volume's shape in the stored order."""
         if not self.was_turned:
             return array
         return np.ascontiguousarray(array.transpose([int(n) for n in np.argsort(self.axes)]))
@@ -44,7 +44,7 @@ class Turned:
 def in_reconstruction_plane(volume: CTVolume) -> Turned:
     """``volume`` with its axes in the order slice, row, column of the reconstruction, found from its direction matrix.
 
-    Rows run along the patient's back and front, columns along left and right, as the network was trained.
+    Rows run from front to back and columns from right to left or the reverse, as in the training data.
 
     A CT is reconstructed in transverse slices: the axis nearest to the patient's long axis is the slice axis. Axes are
     exchanged only, never reversed or interpolated; a volume that is stored in transverse slices is returned as it is.

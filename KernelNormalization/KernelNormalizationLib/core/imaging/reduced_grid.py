@@ -1,8 +1,8 @@
 """Anatomically ordered views of a volume, reduced grids and the morphology that the segmentation needs.
 
 Every array here is (k, j, i). *Canonical* order means that k grows towards the head, j towards the back and i towards
-the patient's left, as near as the stored axes allow; it is reached by transposing and flipping only, so no voxel value
-changes and the way back is exact.
+the patient's left, as nearly as the stored axes allow. Arrays are only transposed and flipped, so no voxel value
+changes and the conversion back is exact.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How a CT slice is drawn in reports, evaluations and checks: lung window, masks, differences, sides and scale.
+"""Drawing of CT slices in reports, evaluations and checks: lung window, masks, differences, sides and scale.
 
 Needs matplotlib, which only its callers load; none of the functions opens a figure.
 """
@@ -37,14 +37,14 @@ def draw_slice(axes: Any, hu: FloatArray, title: str, aspect: float = 1.0, ink: 
 
 
 def draw_mask(axes: Any, mask: BoolArray, colour: tuple[float, float, float] = EMPHYSEMA_COLOUR, opacity: float = 0.8) -> None:
-    """A coloured mask, bool (rows, columns), over an image that is drawn already."""
+    """A coloured mask, bool (rows, columns), over an image drawn before."""
     overlay: NDArray[np.float64] = np.zeros((*mask.shape, 4))
     overlay[mask] = (*colour, opacity)
     axes.imshow(overlay, aspect=axes.get_aspect(), interpolation="nearest")
 
 
 def draw_difference(axes: Any, difference: Any, title: str, aspect: float = 1.0, ink: str = "black", size: float = 9.0) -> Any:
-    """A signed difference, (rows, columns) in HU, possibly a masked array: red above, blue below; what a colour bar takes."""
+    """Draw a signed difference (rows, columns) in HU, red above and blue below zero; returns the image for a colour bar."""
     limits = {"vmin": -DIFFERENCE_HU, "vmax": DIFFERENCE_HU}
     drawn = axes.imshow(difference, cmap="RdBu_r", aspect=aspect, interpolation="nearest", **limits)
     axes.set_title(title, color=ink, fontsize=size, pad=3)
@@ -53,7 +53,7 @@ def draw_difference(axes: Any, difference: Any, title: str, aspect: float = 1.0,
 
 
 def mark_sides_and_scale(axes: Any, width_mm: float, size: float = 9.0) -> None:
-    """The letters R and L and a bar of 5 cm, outlined so that they read on lung, bone and blank alike.
+    """The letters R and L and a bar of 5 cm, outlined so that they are readable on lung, bone and background.
 
     Args:
         axes: matplotlib axes with an image whose columns run to the patient's left.

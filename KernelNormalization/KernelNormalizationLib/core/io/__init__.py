@@ -1,1 +1,1 @@
-"""Files in and out: DICOM, NRRD, MetaImage, NIfTI; padding; atomic writing."""
+"""Reading and writing files: DICOM, NRRD, MetaImage, NIfTI; padding; atomic writing."""

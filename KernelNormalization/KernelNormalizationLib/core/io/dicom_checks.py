@@ -1,4 +1,4 @@
-"""Whether the files of a DICOM series are one volume: values, placement, and what must be the same in all of them."""
+"""Checks that the files of a DICOM series form one volume: header values, positions, and tags that must agree."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ..plain_text import plain, quoted
 from ..volume import MINIMUM_SLICES
 from .dicom_values import HeaderValues
 
-# Relative deviation of a slice distance from the median that is still even spacing: scanners round positions to 0.1 mm.
+# Largest relative deviation of a slice distance from the median that counts as even: scanners round positions to 0.1 mm.
 SPACING_TOLERANCE = 0.15
-# Scanners keep the table still sideways and round to 0.1 mm; more is a patient moved or another reconstruction.
+# The table does not move sideways and positions are rounded to 0.1 mm; a larger shift is patient motion or another series.
 SIDEWAYS_MM = 0.25
 TILT_MM = 1.0
-# The largest detectors make 2048 x 2048 pixels; a header that states more is damaged.
+# The largest CT images have 2048 x 2048 pixels; a header that states more is damaged.
 LARGEST_SIDE = 4096
 # With tube current modulation every slice has its own exposure; two or three values that differ by this factor are two scans.
 EXPOSURE_FACTOR, FEW_EXPOSURES = 1.5, 3
@@ -28,7 +28,7 @@ _GREY = ("MONOCHROME1", "MONOCHROME2")
 
 
 class SeriesImage(Protocol):
-    """What a check needs of one file."""
+    """What the checks need of one file."""
 
     @property
     def path(self) -> Path: ...
@@ -41,7 +41,7 @@ class SeriesImage(Protocol):
 
 
 def check_series(images: Sequence[SeriesImage]) -> None:
-    """Check every header alone and against the others; positions are :func:`check_positions`.
+    """Check every header by itself and against the others; positions are checked by :func:`check_positions`.
 
     Raises:
         InputError: not CT, colour, no rescale, no placement, mixed sizes, kernels, studies, patients or exposures.
@@ -169,7 +169,7 @@ def _check_same_grid(values: HeaderValues, first: HeaderValues) -> None:
 
 
 def _check_one_of_each(images: Sequence[SeriesImage]) -> None:
-    """What must be one value in all files, or the measurement mixes different things under one series UID."""
+    """Tags that must agree in all files, since a measurement would otherwise mix different scans under one series UID."""
 
     def text(keyword: str) -> Callable[[HeaderValues], str | None]:
         return lambda values: values.text(keyword)
@@ -223,7 +223,7 @@ def _check_exposure(images: Sequence[SeriesImage]) -> None:
 
 
 def check_positions(ordered: Sequence[SeriesImage]) -> None:
-    """Check that slices follow each other evenly and straight.
+    """Check that slices are evenly spaced and not shifted sideways.
 
     Args:
         ordered: by position along the slice normal.
@@ -250,7 +250,7 @@ def check_positions(ordered: Sequence[SeriesImage]) -> None:
 
 
 def _check_change_of_step(ordered: Sequence[SeriesImage], gaps: NDArray[np.float64]) -> None:
-    """Two or three regular parts of different steps are no missing slices; the longest can be measured."""
+    """Report a series of two or three parts with different slice distances, which has no missing slices."""
     starts = [0, *(n for n in range(1, len(gaps)) if abs(gaps[n] / gaps[n - 1] - 1.0) > SPACING_TOLERANCE), len(gaps)]
     runs = list(itertools.pairwise(starts))
     if not 2 <= len(runs) <= 3 or min(b - a for a, b in runs) < 3:

@@ -1,4 +1,4 @@
-"""The header of a synthetic CT image: what is copied from its source, what is new, and how it is known again."""
+"""Header of a synthetic CT image: tags copied from its source, new tags, and recognition of such images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ..volume import CTVolume
 SOFTWARE = "CTKernelNormalization"
 SERIES_DESCRIPTION = f"synthetic {TARGET_KERNEL}, research only"
 IMAGE_TYPE = ("DERIVED", "SECONDARY", "AXIAL")
-# Far from the numbers a scanner gives, so that the series stands behind them in every list.
+# Far above the numbers that scanners use, so that the series comes last in lists.
 SERIES_NUMBER_OFFSET = 9000
 _LONG_STRING, _SHORT_TEXT = 64, 1024
 # Private field of the whole provenance record: (0099,xx01), reserved by the private creator SOFTWARE.
@@ -79,7 +79,7 @@ _COPIED = (
     "InstitutionAddress",
     "InstitutionalDepartmentName",
 )
-# Type 2 of the CT image: present even where the source does not know them.
+# Type 2 attributes of the CT image: present, if need be empty.
 _EMPTY_IF_ABSENT = (
     "StudyDate",
     "StudyTime",
@@ -101,7 +101,7 @@ _EMPTY_IF_ABSENT = (
 
 @dataclass(frozen=True)
 class SyntheticSeries:
-    """What all images of one exported series share.
+    """What the images of one exported series have in common.
 
     Attributes:
         record: provenance of the normalization.
@@ -118,7 +118,7 @@ class SyntheticSeries:
 
 @contextmanager
 def without_quotes() -> Iterator[None]:
-    """No warnings of DICOM libraries: they quote what they find odd, a patient's name too, and would put it into logs."""
+    """Suppress warnings of DICOM libraries: they quote header values, such as a patient's name, which must not reach logs."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -130,12 +130,12 @@ def new_series(record: Mapping[str, Any], source: Dataset) -> SyntheticSeries:
 
 
 def new_uid() -> str:
-    """A new UID that tells neither place nor person (2.25 and a random number, PS3.5 B.2)."""
+    """A new UID without information about place or person (2.25 and a random number, PS3.5 B.2)."""
     return str(generate_uid(prefix=None))
 
 
 def derived_header(source: Dataset, series: SyntheticSeries) -> FileDataset:
-    """Header of the image drawn from ``source``, without pixels and their encoding.
+    """Header of the image computed from ``source``, without pixels and their encoding.
 
     Args:
         source: header of the source slice, complete.
@@ -193,7 +193,7 @@ def code(value: str, scheme: str, meaning: str) -> Dataset:
 def equipment(record: Mapping[str, Any], made: datetime | None = None) -> Dataset:
     """Item of the ContributingEquipmentSequence: this software, the model and its SHA-256 (64 hex digits).
 
-    ``SoftwareVersions`` holds the version and, where a network drew the image, the hash of its weights.
+    ``SoftwareVersions`` holds the version and, where a network computed the image, the hash of its weights.
     """
     model, sha = record.get("model"), record.get("model_sha256")
     item = Dataset()
@@ -225,10 +225,11 @@ def derivation_text(record: Mapping[str, Any], source: Dataset) -> str:
 
 
 def is_synthetic_header(header: Dataset | Mapping[str, Any]) -> bool:
-    """Whether an image was drawn by this software, told from its header.
+    """Whether an image was computed by this software, according to its header.
 
-    Any one sign is enough, since archives rewrite some of them: ContributingEquipmentSequence, SeriesDescription, ImageComments
-    or DerivationDescription. ``header`` needs to hold no more than these four, and may be a mapping from these keywords.
+    One of the following is sufficient, since archives rewrite some of them: ContributingEquipmentSequence,
+    SeriesDescription, ImageComments or DerivationDescription. ``header`` needs to hold no more than these four,
+    and may be a mapping from these keywords.
     """
     made_by = [str(item.get("Manufacturer", "")) for item in header.get("ContributingEquipmentSequence") or []]
     texts = [str(header.get(name) or "") for name in ("SeriesDescription", "ImageComments", "DerivationDescription")]
@@ -238,7 +239,7 @@ def is_synthetic_header(header: Dataset | Mapping[str, Any]) -> bool:
 def marked_by_header(volume: CTVolume, header: Dataset) -> CTVolume:
     """``volume`` as read from the image with ``header``: marked as synthetic if it is, else the same.
 
-    The kernel becomes "B20f (synthetic)", as in the other files of this project: the tag names the scanner's.
+    The kernel becomes "B20f (synthetic)", as in the other files of this project: the tag holds the scanner's kernel.
     """
     if not is_synthetic_header(header):
         return volume

@@ -1,4 +1,4 @@
-"""Which integers a synthetic CT is stored as in DICOM."""
+"""Integer encoding of a synthetic CT in DICOM."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..arrays import FloatArray
 from ..errors import InputError
 from ..volume import CTVolume
 
-# What is written where the source's own numbers cannot hold the voxels: signed 16 bit from -33792 to 31743 HU.
+# Used where the encoding of the source cannot hold the voxels: signed 16 bit from -33792 to 31743 HU.
 _SIGNED_SLOPE, _SIGNED_INTERCEPT = 1.0, -1024.0
 
 

@@ -24,7 +24,7 @@ from .dicom_encoding import Encoding, choose_encoding
 
 __all__ = ["ExportedSeries", "export_series", "is_synthetic_header", "marked_by_header", "staged_folder", "stored_hu"]
 
-# Slices closer to their place than this share of a step are that slice: scanners round positions.
+# Largest distance of a slice from its expected position, as a fraction of the slice distance: scanners round positions.
 _PLACE_SHARE = 0.25
 _IN_PLANE_MM = 0.01
 _DIRECTION_TOLERANCE = 1e-3
@@ -68,7 +68,7 @@ def staged_folder(folder: Path) -> Iterator[Path]:
         private = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".partial-"))
     except OSError as error:
         raise InputError(f"The folder {folder.parent} is not writable; choose another.") from error
-    # The private folder itself is the owner's alone; what is renamed has the permissions that new folders have.
+    # The private folder is readable by its owner only; after renaming it gets the permissions of a new folder.
     inside = private / "content"
     try:
         inside.mkdir()
@@ -93,7 +93,7 @@ def export_series(
         source: files of the scanner's series it was made from, in any order.
         record: provenance of the normalization.
         folder: new or empty folder; gets ``ct_0001.dcm`` and so on, in the order of the volume's slices.
-        progress: told of every written slice.
+        progress: receives every written slice.
 
     Each image has its source's position, patient and study; voxels are rounded to the stored step (1 HU as a rule).
 
@@ -168,7 +168,7 @@ def matched_headers(volume: CTVolume, source: Sequence[Path]) -> list[pydicom.Da
 
 
 def _require_place(header: pydicom.Dataset, place: NDArray[np.float64], geometry: Geometry) -> None:
-    """Refuse a source slice whose first pixel is not at ``place`` (LPS, mm) or whose rows and columns lie otherwise."""
+    """Refuse a source slice whose first pixel is not at ``place`` (LPS, mm) or whose orientation differs."""
     row, column, step = np.asarray(geometry.direction).T
     stated = np.reshape(np.asarray(header.ImageOrientationPatient, dtype=float), (2, 3))
     off = np.asarray(header.ImagePositionPatient, dtype=float) - place

@@ -1,4 +1,4 @@
-"""Pixels of one DICOM file in HU: length, type and rescale are checked, nothing is guessed."""
+"""Pixels of one DICOM file in HU; length, type and rescale values are checked and never guessed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from .dicom_decoding import HIGH_THROUGHPUT, OVERLAY, bits_in_use, decoded_frame
 from .dicom_values import UNREADABLE, HeaderValues
 
 NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
-# Lossy by their definition (PS3.5, section 10), or unless the header says otherwise (JPEG 2000, HTJ2K).
+# Lossy by definition (PS3.5, section 10), or unless the header states that they are not (JPEG 2000, HTJ2K).
 LOSSY = (
     "1.2.840.10008.1.2.4.50",
     "1.2.840.10008.1.2.4.51",
@@ -60,12 +60,12 @@ PIXEL_TAGS = [
 ]
 _JPEG_BEGINNINGS = (b"\xff\xd8", b"\xff\x4f")
 _JPEG_END = b"\xff\xd9"
-# No codec packs an image of noise more than this many times.
+# No codec compresses a noisy image more than this many times.
 _PACKED_AT_MOST = 2000
 
 
 def transfer_syntax(header: pydicom.Dataset, where: str) -> UID:
-    """How the file's pixels are written.
+    """Transfer syntax of the file's pixels.
 
     Raises:
         InputError: a syntax that DICOM does not know.
@@ -164,7 +164,7 @@ def _through_gdcm(path: Path) -> sitk.Image:
     try:
         str(path).encode("utf-8")
     except UnicodeEncodeError:
-        # ITK ends the program on names that are not UTF-8
+        # ITK aborts the program on names that are not UTF-8
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / "image.dcm"
             shutil.copyfile(path, copy)
@@ -173,7 +173,7 @@ def _through_gdcm(path: Path) -> sitk.Image:
 
 
 def _check_packed(dataset: pydicom.Dataset, values: HeaderValues) -> None:
-    """The compressed stream must be there from its first to its last mark."""
+    """Check that the compressed stream is complete from its first to its last marker."""
     rows, columns = size_of(values)
     try:
         content = io.BytesIO(dataset["PixelData"].value)
@@ -187,7 +187,7 @@ def _check_packed(dataset: pydicom.Dataset, values: HeaderValues) -> None:
 
 
 def compression_ratio(header: pydicom.Dataset, values: HeaderValues, bytes_left: int) -> float | None:
-    """How many times lossy compression made this image smaller, 1.0 if it was never lossy, ``None`` if that is not stated."""
+    """Ratio of the lossy compression, 1.0 if the image was never compressed with loss, ``None`` if it is not stated."""
     flagged = values.text("LossyImageCompression")
     syntax = transfer_syntax(header, values.where)
     lossy_now = syntax in LOSSY and flagged != "00"

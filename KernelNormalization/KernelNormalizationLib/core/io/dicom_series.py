@@ -1,4 +1,4 @@
-"""DICOM folders: which series they hold, whether one is whole, and its voxels in HU."""
+"""DICOM folders: the series in them, whether a series is complete, and its voxels in HU."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LOSSY_RATIO_LIMIT = 5.0
 
 
 def find_series(folder: Path) -> dict[str, Series]:
-    """All DICOM image series below ``folder`` by series instance UID; files that are not DICOM are passed over.
+    """All DICOM image series below ``folder`` by series instance UID; other files are ignored.
 
     A file that cannot be read, or that the folder's DICOMDIR lists and that is not there, stands, with its fault, at the end of
     every series that it may belong to. Each frame of an enhanced CT is a slice.
@@ -101,13 +101,13 @@ def _files_below(folder: Path) -> list[Path]:
 
 
 def _named_like(series: dict[str, Series], strays: Iterable[Path]) -> list[Path]:
-    """Files that are no DICOM, but stand among a series' files under a name of their kind."""
+    """Files that are not DICOM but are named like the files of a series."""
     kinds = {(item.path.parent, _kind(item.path)) for slices in series.values() for item in slices}
     suffixes = {(item.path.parent, item.path.suffix.lower()) for slices in series.values() for item in slices}
     return [
         path
         for path in strays
-        if not path.name.startswith(".")  # notes that systems leave beside files
+        if not path.name.startswith(".")  # metadata files of operating systems
         and (
             (path.parent, _kind(path)) in kinds
             or (path.suffix.lower() in _IMAGE_SUFFIXES and (path.parent, path.suffix.lower()) in suffixes)
@@ -123,7 +123,7 @@ def _may_belong(item: DicomSlice, series: dict[str, Series]) -> list[Series]:
     stated = item.values.text("SeriesInstanceUID")
     if stated in series:
         return [series[stated]]
-    # the UID itself may be what was cut
+    # the UID itself may be cut off
     return [slices for slices in series.values() if any(s.path.parent == item.path.parent for s in slices)]
 
 
@@ -150,7 +150,7 @@ def pick_series(series: dict[str, Series], wanted: str | None, option: str = "--
 
 
 def describe_series(uid: str, slices: Series) -> str:
-    """One line for a person who has to choose."""
+    """One line that describes a series to choose from."""
     values = slices[0].values
     return plain(
         f"number {values.text('SeriesNumber') or _number(values, 'SeriesNumber') or '?'}, "
@@ -194,7 +194,7 @@ def read_series(slices: Series) -> tuple[sitk.Image, Acquisition, float | None]:
 
 
 def _check_bytes_left(item: DicomSlice, pixels: int) -> None:
-    """Before memory is taken for a volume: the file must be able to hold its image."""
+    """Check, before memory is allocated, that the file is large enough for its image."""
     syntax = transfer_syntax(item.header, item.values.where)
     if syntax not in NATIVE or syntax.is_deflated:
         return
@@ -222,7 +222,7 @@ def _placed(voxels: NDArray[np.float32], ordered: Series) -> sitk.Image:
 
 
 def _notes(ordered: Series) -> tuple[str, ...]:
-    """What the user must know of how the files came to be.
+    """Notes for the user about compression, unreadable tags and joined acquisitions.
 
     Raises:
         InputError: lossy compression that has changed the noise.
@@ -252,7 +252,7 @@ def _notes(ordered: Series) -> tuple[str, ...]:
 
 
 def acquisition_of(header: pydicom.Dataset, notes: tuple[str, ...] = ()) -> Acquisition:
-    """What a header says of the acquisition, without anything that identifies the patient."""
+    """Acquisition facts of a header, without anything that identifies the patient."""
     values = HeaderValues(header, "the file")
 
     def text(name: str) -> str | None:

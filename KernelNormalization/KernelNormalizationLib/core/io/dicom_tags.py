@@ -1,4 +1,4 @@
-"""Which header fields of a CT image are read before its pixels."""
+"""Header fields of a CT image that are read before its pixels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values of DICOM headers, each asked for with its type: one place that knows how tags go wrong."""
+"""Typed access to DICOM header values; damaged and mistyped tags are handled here only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pydicom.tag import Tag
 from ..errors import InputError
 from ..plain_text import quoted
 
-# What pydicom and its converters raise on damaged files and values.
+# Exceptions of pydicom and its converters for damaged files and values.
 UNREADABLE = (
     AttributeError,
     EOFError,
@@ -86,7 +86,7 @@ class HeaderValues:
         return None if number is None else int(number)
 
     def number_if_readable(self, keyword: str) -> float | None:
-        """One finite number, ``None`` if there is none: for facts that no voxel depends on."""
+        """One finite number, ``None`` if there is none: for information that no voxel depends on."""
         try:
             return self.number(keyword)
         except InputError:
@@ -156,7 +156,7 @@ def _parts(value: Any) -> list[Any]:
 
 
 def _is_text(value: Any) -> bool:
-    # UIDs and person names are texts of their own types
+    # UIDs and person names have their own text types
     return isinstance(value, str) or type(value).__name__ == "PersonName"
 
 
@@ -166,5 +166,5 @@ def _number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         value = str(value)
     if isinstance(value, str) and "_" in value:
-        raise ValueError(value)  # Python reads 1_000 as a number, nobody else does
+        raise ValueError(value)  # Python accepts 1_000 as a number, DICOM does not
     return float(value)

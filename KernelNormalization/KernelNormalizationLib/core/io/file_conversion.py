@@ -1,4 +1,4 @@
-"""File in, file out: the one call behind the command line and Slicer's background process."""
+"""Normalization of a file into a file, as called by the command line."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class Choices:
         model: model identifier or folder, for ``unet`` only.
         device: where the network computes.
         series: which series of a DICOM folder.
-        kernel: the scan's kernel (such as ``"B70f"``) if the user knows better than the header; ``"noise"`` to go by the noise
-            alone; ``None`` or ``"header"`` for the header's.
+        kernel: the scan's kernel (such as ``"B70f"``) if the user knows better than the header; ``"noise"`` to estimate it from
+            the noise; ``None`` or ``"header"`` for the header's.
     """
 
     model: str | Path | None = None
@@ -63,8 +63,8 @@ def normalize_file(
         output_path: NRRD, NIfTI or MHA file to write.
         method: normalization method; the default one if ``None``, or the network if a model is chosen.
         choices: model, device, series and kernel; the defaults if ``None``.
-        progress: told of every finished slice.
-        more_record: what else the provenance record shall hold.
+        progress: receives every finished slice.
+        more_record: further entries of the provenance record.
 
     Returns:
         The provenance record.

@@ -1,4 +1,4 @@
-"""Files as they come: opened only if they are regular files, and packed bytes unpacked only as far as a header allows."""
+"""Safe opening of files from users: regular files only, and decompression only up to the size that the header states."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ..errors import InputError
 
 # More voxels than any chest CT (the finest scanners make 2048 x 2048 x 400); as float32 they take 8 GB.
 MAXIMUM_VOXELS = 1 << 31
-# Writers may round a file up to a multiple of 16 bytes; more than that means that the header describes another image.
+# Programs may round a file up to a multiple of 16 bytes; a longer one does not belong to its header.
 SPARE_BYTES = 15
-# Damaged packed data never unpack to more than this many bytes at once.
+# Largest number of bytes decompressed at once, also from damaged data.
 _BLOCK = 1 << 22
 
 
@@ -24,7 +24,7 @@ class _Readable(Protocol):
 
 
 def require_regular_file(path: Path) -> int:
-    """Check that ``path`` is an ordinary file that may be read; a pipe would wait for ever.
+    """Check that ``path`` is a readable regular file; opening a pipe would block.
 
     Returns:
         Its size, bytes.
@@ -80,7 +80,7 @@ def require_possible_size(sizes: tuple[int, ...], name: str) -> int:
 
 
 def require_length(actual: int, expected: int, name: str, what: str = "voxels") -> None:
-    """Check the bytes that are there against those that the header promises.
+    """Compare the size of the data with the size that the header states.
 
     Raises:
         InputError: fewer, or clearly more.
@@ -154,7 +154,7 @@ class _ZlibReader:
 def _unpacked(source: _Readable, expected: int, name: str) -> bytearray:
     content = bytearray()
     try:
-        # the end is read too: the checksum stands there
+        # read to the end, where the checksum is
         while block := source.read(_BLOCK):
             content += block
             if len(content) > expected + SPARE_BYTES:

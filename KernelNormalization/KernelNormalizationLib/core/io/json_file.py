@@ -1,4 +1,4 @@
-"""JSON files that others may have written or damaged."""
+"""JSON files that may be damaged or written by other programs."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ..errors import InputError
 from ..plain_text import quoted
 from .input_files import open_file
 
-# Cards hold conformance images as text, some 100 kB; records less.
+# Model cards hold conformance images as text, some 100 kB; records are smaller.
 _LARGEST = 64 << 20
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file in UTF-8; NaN and infinity are no JSON, and every file made from them would be none.
+    """The content of a JSON file in UTF-8; NaN and infinity, which JSON does not allow, are refused.
 
     Raises:
         FileNotFoundError: there is no such file.

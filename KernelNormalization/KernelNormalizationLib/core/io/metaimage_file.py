@@ -90,7 +90,7 @@ def _header(file: IO[bytes], name: str) -> tuple[dict[str, str], int]:
     fields: dict[str, str] = {}
     while line := file.readline(_MAXIMUM_HEADER):
         key, equals, value = line.decode("utf-8", "replace").partition("=")
-        # a damaged name would silently lose its field, such as the direction
+        # a damaged field name would otherwise be ignored, and the field, such as the direction, lost
         if not equals or not _NAME.fullmatch(key.strip()) or file.tell() > _MAXIMUM_HEADER:
             break
         fields[key.strip()] = value.strip()
@@ -113,7 +113,7 @@ def _placement(
     numbers = _numbers(matrix, name)
     if len(numbers) != 9:
         raise InputError(f"{name} has the TransformMatrix {quoted(matrix, 80)}; nine numbers are needed. Save it again.")
-    # MetaImage writes one index axis a row
+    # MetaImage writes one index axis per row
     rotation = require_rotation(np.reshape(numbers, (3, 3)).T, name)
     return spacing, require_origin(_numbers(origin, name), name), rotation
 
@@ -135,20 +135,28 @@ def _whole(text: str, field: str, name: str) -> tuple[int, ...]:
     return numbers
 
 
-def _yes(fields: Mapping[str, str], *keys: str) -> bool:
-    return any(fields.get(key, "").lower() in ("true", "1") for key in keys)
+def _yes(fields: Mapping[str, str], name: str, default: bool, *keys: str) -> bool:
+    """The value of the first of these fields that the header has; ``default`` if it has none."""
+    stated = next((key for key in keys if key in fields), None)
+    if stated is None:
+        return default
+    word = fields[stated].lower()
+    if word not in ("true", "1", "false", "0"):
+        # ITK takes every word with a t for true, other programs do not
+        raise InputError(f"{name} states {stated} = {quoted(fields[stated], 40)}; True or False is needed. Save it again.")
+    return word in ("true", "1")
 
 
 def _dtype(fields: Mapping[str, str], name: str) -> np.dtype[np.generic]:
     stated = fields.get("ElementType", "")
     if stated not in _TYPES:
         raise InputError(f"{name} states the ElementType {quoted(stated, 40)}; numbers are read. Save it again.")
-    big = _yes(fields, "BinaryDataByteOrderMSB", "ElementByteOrderMSB")
+    big = _yes(fields, name, False, "BinaryDataByteOrderMSB", "ElementByteOrderMSB")
     return np.dtype((">" if big else "<") + _TYPES[stated])
 
 
 def _body(file: IO[bytes], path: Path, fields: Mapping[str, str], end: int, expected: int) -> bytes | bytearray:
-    if fields.get("BinaryData", "True").lower() in ("false", "0"):
+    if not _yes(fields, path.name, True, "BinaryData"):
         raise InputError(f"{path.name} keeps its voxels as text; save it again in binary form.")
     place = fields["ElementDataFile"]
     if place.upper() == "LOCAL":
@@ -165,13 +173,14 @@ def _body(file: IO[bytes], path: Path, fields: Mapping[str, str], end: int, expe
 
 def _decoded(file: IO[bytes], path: Path, fields: Mapping[str, str], expected: int) -> bytes | bytearray:
     size, name = path.stat().st_size, path.name
+    compressed = _yes(fields, name, False, "CompressedData")
     skip = _whole(fields.get("HeaderSize", "0"), "HeaderSize", name)[0]
-    if skip == -1 and not _yes(fields, "CompressedData"):
+    if skip == -1 and not compressed:
         skip = size - expected - file.tell()
     if skip < 0:
         require_length(size - file.tell(), expected, name)
         raise InputError(f"{name} states HeaderSize = {skip}; a length is needed. Save it again.")
     file.seek(skip, 1)
-    if not _yes(fields, "CompressedData"):
+    if not compressed:
         return read_exactly(file, expected, size, name)
     return unpack_zlib(file, expected, name)

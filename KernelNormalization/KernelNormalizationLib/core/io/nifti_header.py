@@ -21,7 +21,7 @@ from .input_files import open_file, read_exactly, require_length, require_possib
 from .stored_image import StoredImage, require_origin, require_rotation, require_spacing, require_three_dimensions
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
-DESCRIPTION = "ITK_FileNotes"  # what SimpleITK calls the field descrip
+DESCRIPTION = "ITK_FileNotes"  # SimpleITK's name of the field descrip
 # Size of the header -> magic of a single file, of a pair, format and offset of each field.
 _MAGIC = {348: (b"n+1\0", b"ni1\0"), 540: (b"n+2\0", b"ni2\0")}
 _FIELDS = {
@@ -180,7 +180,7 @@ def _dtype(header: _Header, name: str) -> np.dtype[np.generic]:
 
 def _scaling(header: _Header, name: str) -> tuple[float, float]:
     slope, intercept = header.get("slope")[0], header.get("inter")[0]
-    # as nifti1.h has it, a slope of 0 means "not scaled"; programs write NaN twice for the same
+    # by nifti1.h a slope of 0 means "not scaled"; some programs write NaN for both instead
     if (slope == 0.0 and intercept == 0.0) or (math.isnan(slope) and math.isnan(intercept)):
         return 1.0, 0.0
     if slope == 0.0 or not (math.isfinite(slope) and math.isfinite(intercept)):

@@ -36,7 +36,7 @@ _TYPES: Mapping[str, str] = {
     }.items()
     for name in names.split(", ")
 }
-# Signs that turn the coordinates of a space into LPS.
+# Signs that convert the coordinates of a space to LPS.
 _TO_LPS: Mapping[str, tuple[float, float, float]] = {
     name: signs
     for signs, names in {
@@ -108,7 +108,7 @@ _COMPONENT_KINDS = (
 
 @dataclass(frozen=True)
 class NrrdHeader:
-    """Fields (lower case) and key/value texts of a header, and where its voxels begin in the file it stands in."""
+    """Fields (lower case) and key/value texts of a header, and the position of its voxels in the file."""
 
     fields: Mapping[str, str]
     texts: Mapping[str, str]
@@ -196,7 +196,7 @@ def parse_header(file: IO[bytes], name: str) -> NrrdHeader:
             raise InputError(f"{name} has the header line {quoted(line, 60)}, which is no NRRD field; the file is damaged.")
         field = _same_name(key.strip().lower())
         if field not in _KNOWN_FIELDS:
-            # a damaged name would silently lose its field, such as the origin
+            # a damaged field name would otherwise be ignored, and the field, such as the origin, lost
             raise InputError(f"{name} has the header field {quoted(key)}, which NRRD does not know; the file is damaged.")
         fields[field] = value.strip()
     return NrrdHeader(fields, texts, end)
@@ -316,7 +316,7 @@ def _decoded(file: IO[bytes], path: Path, header: NrrdHeader, count: int, dtype:
 
 
 def _from_text(file: IO[bytes], count: int, size: int, dtype: np.dtype[np.generic], name: str) -> bytes:
-    if size < 2 * count:  # a digit and a space a number
+    if size < 2 * count:  # at least a digit and a space per number
         raise InputError(f"{name} holds fewer than the {count} numbers that its header promises; copy it again.")
     words = file.read().split()
     if len(words) != count:

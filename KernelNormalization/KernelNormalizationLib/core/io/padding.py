@@ -1,4 +1,4 @@
-"""Padding outside the field of view: one value or several, declared or not, exact or blended with what it borders on."""
+"""Padding outside the field of view: one value or several, declared or not, exact or interpolated with its neighbours."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ..arrays import LOWEST_STORED_HU, BoolArray, FloatArray
 PADDING_SHARE = 1e-4
 PADDING_SPIKE = 10.0
 SPIKE_REACH_HU = 24
-# Voxels this near to a padding value have it: resampling in floating point leaves rounding.
+# Voxels this close to a padding value count as padding: resampling in floating point leaves rounding errors.
 SAME_HU = 0.5
 # A negative number read as unsigned 16 bit lies above this; the extended HU scale ends at 30,710.
 HIGHEST_STORED_HU = 31000.0
-# Padding as near as this to air cannot be told from noise where it is blended.
+# Padding this close to air cannot be distinguished from noise where it is interpolated.
 BLENDED_BELOW_HU = -1300.0
 LOWEST_HU = -100000.0
 # Of a voxel lower than any image, at least this share is padding; a rim is at most so wide (a cubic filter reaches 2 voxels).
@@ -26,14 +26,14 @@ FLOOR_SPIKE = 3.0
 
 
 def detect_padding(hu: FloatArray, declared: float | None = None) -> float | None:
-    """HU value that marks voxels outside the field of view, ``None`` if there is none; the commonest of several.
+    """HU value that marks voxels outside the field of view, ``None`` if there is none; the most frequent of several.
 
     Args:
         hu: (k, j, i), HU.
         declared: padding value of the header (HU); trusted if it lies below -1024 and occurs.
 
-    A value at or above -1024 is never padding: there it cannot be told from truncated air. Only beyond what any scanner
-    stores (31,000 HU), in the corners of the volume, lies padding that was negative and was read as unsigned.
+    A value at or above -1024 is never padding: there it cannot be distinguished from truncated air. A value above
+    31,000 HU, beyond any scanner's range, in the corners of the volume is negative padding that was read as unsigned.
     """
     if declared is not None and declared < LOWEST_STORED_HU and bool(np.any(hu == np.float32(declared))):
         return declared
@@ -52,8 +52,8 @@ def detect_padding(hu: FloatArray, declared: float | None = None) -> float | Non
 def padding_mask(hu: FloatArray, value: float) -> BoolArray:
     """Voxels outside the field of view, bool (k, j, i).
 
-    These are the voxels with ``value`` or with another padding value, what is blended from padding and image (lower than
-    anything a scanner stores there), and the neighbours of what is blended.
+    These are the voxels with ``value`` or with another padding value, voxels interpolated between padding and image (lower
+    than any stored image value), and the neighbours of these.
 
     Args:
         hu: (k, j, i), HU.
@@ -78,12 +78,12 @@ def padding_mask(hu: FloatArray, value: float) -> BoolArray:
     mask = exact | low if is_rim else exact
     for _ in range(RIM_VOXELS):
         mask = mask | (_neighbours(mask) & (hu < image_from))
-    # a rim holds voxels with little padding too, which look like image
+    # the rim also has voxels with a small share of padding, which look like image
     return mask | _neighbours(mask & ~exact)
 
 
 def _spikes(hu: FloatArray) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """Values below -1024 that stand alone on many voxels (whole HU), and on how many."""
+    """Isolated values below -1024 (whole HU) that many voxels have, with the number of voxels."""
     low = hu[(hu < LOWEST_STORED_HU + SPIKE_REACH_HU) & (hu > LOWEST_HU)]
     if not low.size or float(low.min()) >= LOWEST_STORED_HU - SAME_HU:
         return np.empty(0), np.empty(0, np.intp)

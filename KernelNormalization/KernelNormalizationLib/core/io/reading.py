@@ -29,11 +29,11 @@ from .padding import detect_padding
 from .volume_file import VOLUME_SUFFIXES as VOLUME_SUFFIXES
 from .volume_file import read_image_file
 
-# Metadata keys that travel in NRRD and MHA files written by this project, so that a kernel survives the way to disk.
+# Metadata keys in NRRD and MHA files written by this project, which keep the kernel with the volume.
 KERNEL_KEY = "CTKernelNormalization.kernel"
 MANUFACTURER_KEY = "CTKernelNormalization.manufacturer"
 SYNTHETIC_KEY = "CTKernelNormalization.synthetic"
-NOTES_KEY = "ITK_FileNotes"  # the one free text that NIfTI keeps
+NOTES_KEY = "ITK_FileNotes"  # the only free text of NIfTI
 SYNTHETIC_NOTE = "SYNTHETIC: computed, not reconstructed"
 _COMPLEX = (sitk.sitkComplexFloat32, sitk.sitkComplexFloat64)
 
@@ -45,7 +45,7 @@ def read_volume(path: Path | str, series: str | None = None, option: str = "--se
         path: DICOM folder, a DICOMDIR, one DICOM file (its series is read), or a ``.nrrd``, ``.nii``, ``.nii.gz`` or ``.mha``
             file.
         series: series number, kernel or UID when a folder holds several.
-        option: how the user says which, for messages.
+        option: name of the user's option for ``series``, for messages.
 
     Returns:
         HU float32 (k, j, i) with geometry, acquisition and padding value.
@@ -87,13 +87,13 @@ def read_dicom_files(files: Sequence[Path], series: str | None = None) -> CTVolu
 
 
 def read_second_volume(path: Path, series: str | None, first: Path, first_series: str | None) -> CTVolume:
-    """Read the volume that ``first`` is compared with; of a folder that holds just the two, it is the other series.
+    """Read the volume that ``first`` is compared with; in a folder with exactly two series it is the other one.
 
     Args:
         path: as for :func:`read_volume`.
-        series: which series of ``path``, if it was said.
+        series: which series of ``path``, if given.
         first: where the first volume was read from.
-        first_series: which series of ``first``, if it was said.
+        first_series: which series of ``first``, if given.
 
     Raises:
         InputError: as :func:`read_volume`, or both are one and the same series.
@@ -112,7 +112,7 @@ def read_second_volume(path: Path, series: str | None, first: Path, first_series
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except (OSError, ValueError):  # longer than the system allows, or with a zero byte
+    except (OSError, ValueError):  # a name longer than the system allows, or with a zero byte
         return False
 
 
@@ -133,7 +133,7 @@ def volume_from_image(
         raise InputError(f"Each voxel has {image.GetNumberOfComponentsPerPixel()} components (colour or vector); CT has one.")
     if image.GetPixelID() in _COMPLEX:
         raise InputError("The voxels are complex numbers; a CT in Hounsfield units has one real number a voxel.")
-    with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite and is refused as such
+    with np.errstate(over="ignore"):  # values too large for float32 become infinite and are refused
         hu = sitk.GetArrayViewFromImage(image).astype(np.float32)
     acquisition = acquisition or _acquisition_from_metadata(image)
     synthetic = _text(image, SYNTHETIC_KEY).lower() == "true" or _text(image, NOTES_KEY).startswith(SYNTHETIC_NOTE)

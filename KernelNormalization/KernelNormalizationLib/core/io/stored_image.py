@@ -1,4 +1,4 @@
-"""An image as a file stores it, checked against what its header promises, whatever the format."""
+"""An image as stored in a file, checked against its header; common to all formats."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class StoredImage:
 
 
 def require_three_dimensions(sizes: Sequence[int], components: int) -> None:
-    """Refuse pictures, films, colours and vectors.
+    """Refuse images that are not three-dimensional, and colour or vector voxels.
 
     Raises:
         InputError: not three axes, or more than one number a voxel.
@@ -86,7 +86,7 @@ def require_origin(origin: Sequence[float], name: str) -> tuple[float, float, fl
 
 
 def require_rotation(direction: NDArray[np.float64], name: str) -> NDArray[np.float64]:
-    """The rotation (or mirrored one) nearest to ``direction``, from which it may differ by rounding only.
+    """The rotation (or reflection) nearest to ``direction``, which may differ from it by rounding only.
 
     Args:
         direction: 3 x 3, columns are unit vectors of the index axes.

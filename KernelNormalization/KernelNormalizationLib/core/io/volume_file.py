@@ -1,4 +1,4 @@
-"""One door for image files that are no DICOM: by suffix to the reader that knows the format."""
+"""Reads image files other than DICOM; the suffix selects the reader."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ VOLUME_SUFFIXES = (".nrrd", ".nhdr", ".nii", ".nii.gz", ".mha", ".mhd")
 
 
 def read_image_file(path: Path) -> sitk.Image:
-    """Read a NRRD, NIfTI or MetaImage file, a scan or a mask, whose header and content fit together.
+    """Read a NRRD, NIfTI or MetaImage file, a scan or a mask, whose header and content agree.
 
     Raises:
         InputError: anything that keeps the file from being a three-dimensional image of one real number a voxel.

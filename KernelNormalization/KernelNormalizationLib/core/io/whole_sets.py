@@ -1,9 +1,9 @@
-"""Files that belong together are written as one set: after a kill at any moment there is the old set or the new one.
+"""Files that belong together are written as one set: a program killed at any moment leaves the old set or the new one.
 
-A set is written into a private folder and moved into place at the end. A folder of its own is replaced as a whole, in one step
-of the file system. Where that cannot be, files are moved one by one after the private folder was marked as complete, and
-whoever opens the folder next finishes what was interrupted (:func:`finish_interrupted`); no old file ever stands beside a new
-one meanwhile.
+A set is written into a private folder and moved into place at the end. A folder that holds only such sets is replaced as a
+whole, in one step of the file system. Where that is not possible, files are moved one by one after the private folder was
+marked as complete, and the next run that uses the folder completes an interrupted move (:func:`finish_interrupted`). Old and
+new files are never mixed.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from ..errors import InputError
 logger = logging.getLogger(__name__)
 
 PRIVATE_PREFIX = ".ctkernel-unfinished-"
-# In the private folder: who writes, and, once every file is whole, which files replace those in the target in this order.
+# Files in the private folder: its writing process, and, once every file is complete, the files to move in this order.
 OWNER, COMPLETE = ".owner.json", ".complete.json"
-# A folder with more files beside the set's was not made for it.
+# A folder with more other files than this was not created for the set.
 MOST_OTHER_FILES = 100
-# A private folder without a known writer is left over after this time; no run takes as long.
+# A private folder without a known writer counts as left over after this time, longer than any run.
 ABANDONED_SECONDS = 24 * 3600.0
 # renameat2(2) and renamex_np(2)
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
@@ -40,7 +40,7 @@ def require_set_writable(folder: Path, names: Sequence[str] = ()) -> None:
     """Check, before any work is done, that a set can be written into ``folder``; it need not exist.
 
     Args:
-        folder: where the set will lie.
+        folder: where the set will be written.
         names: of its files, as far as known.
 
     Raises:
@@ -58,13 +58,13 @@ def require_set_writable(folder: Path, names: Sequence[str] = ()) -> None:
 
 @contextmanager
 def whole_set(folder: Path, names: Sequence[str] = (), own_folder: bool = True) -> Iterator[Path]:
-    """A private folder whose files all get into ``folder`` when the block ends, and none of them if it does not.
+    """A private folder; when the block ends without an error, all of its files are moved into ``folder``, else none.
 
-    Other files in ``folder`` stay. Hidden files are left out.
+    Other files in ``folder`` are kept. Hidden files are not moved.
 
     Args:
-        folder: where the set goes; made if it does not exist.
-        names: of files that belong to such a set: an older one that is not written anew is removed.
+        folder: target; created if it does not exist.
+        names: of files that belong to such a set: an older one that is not replaced is removed.
         own_folder: whether ``folder`` was made for such sets, so that it may be replaced as a whole.
 
     Raises:
@@ -90,19 +90,19 @@ def whole_set(folder: Path, names: Sequence[str] = (), own_folder: bool = True) 
             _write_whole(private / COMPLETE, {"written": written, "gone": gone})
             _move_into_place(private, folder)
     finally:
-        # a set that is complete is finished by whoever comes next
+        # a complete set is moved by the next run
         if private.exists() and not (private / COMPLETE).exists():
             shutil.rmtree(private, ignore_errors=True)
 
 
 def _may_be_replaced(folder: Path) -> bool:
-    """Whether nothing in or around the folder keeps it from being exchanged for another one."""
+    """Whether the folder can be exchanged for another one."""
     is_here = Path.cwd().is_relative_to(folder)
     return not is_here and not folder.is_mount() and os.access(folder.parent, os.W_OK | os.X_OK)
 
 
 def _replaced_as_a_whole(private: Path, folder: Path, gone: Sequence[str]) -> bool:
-    """Put ``private`` in the place of ``folder`` in one step; false, with nothing changed, where that cannot be done."""
+    """Replace ``folder`` by ``private`` in one step; false, with nothing changed, where that is not possible."""
     (private / OWNER).unlink()
     if not folder.exists():
         private.chmod(0o777 & ~current_umask())
@@ -118,7 +118,7 @@ def _replaced_as_a_whole(private: Path, folder: Path, gone: Sequence[str]) -> bo
             linked.append(private / path.name)
         shutil.copymode(folder, private)
         if _exchanged(private, folder):
-            # what came into the old folder meanwhile
+            # files that were added to the old folder in the meantime
             for path in private.iterdir():
                 if path.name not in gone and not (folder / path.name).exists():
                     path.rename(folder / path.name)
@@ -142,7 +142,7 @@ def _exchanged(first: Path, second: Path) -> bool:
 
 
 def finish_interrupted(folder: Path) -> None:
-    """Finish the sets that were complete when their writer was killed, and remove the others whose writer is gone.
+    """Move the sets that were complete when their writer was killed, and remove incomplete ones whose writer has ended.
 
     Args:
         folder: where sets are written; nothing happens if it does not exist.
@@ -163,7 +163,7 @@ def _move_into_place(private: Path, folder: Path) -> None:
     written, gone = content["written"], content["gone"]
     waiting = [name for name in written if (private / name).exists()]
     if len(waiting) == len(written):
-        # no old file stands beside a new one that it does not belong to, not even until the last one is there
+        # remove old files first, so that old and new files are never mixed
         for name in (*written[1:], *gone):
             (folder / name).unlink(missing_ok=True)
     for name in waiting:
@@ -172,7 +172,7 @@ def _move_into_place(private: Path, folder: Path) -> None:
 
 
 def _is_abandoned(private: Path) -> bool:
-    """Whether the writer of a private folder is gone: by its process on this machine, else by the folder's age."""
+    """Whether the writer of a private folder has ended: by its process on this machine, else by the folder's age."""
     try:
         owner = json.loads((private / OWNER).read_text(encoding="utf-8"))
         if os.name == "posix" and owner["host"] == socket.gethostname():
@@ -191,7 +191,7 @@ def _is_abandoned(private: Path) -> bool:
 
 
 def _write_whole(path: Path, content: object) -> None:
-    """JSON that is there entirely or not at all, even after a power cut."""
+    """Write JSON completely or not at all, even if the power fails."""
     temporary = path.with_suffix(".tmp")
     with temporary.open("w", encoding="utf-8") as file:
         json.dump(content, file)

@@ -1,4 +1,4 @@
-"""Writing volumes: atomically, and never so that a synthetic image passes for an original."""
+"""Writing volumes atomically, with synthetic volumes marked as such."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def require_writable(path: Path) -> None:
     try:
         str(path.absolute()).encode("utf-8")
     except UnicodeEncodeError:
-        # ITK ends the program on such names
+        # ITK aborts the program on such names
         raise InputError(f"{quoted(path, 120)} is no name in UTF-8; give the file and its folders another name.") from None
     if path.is_dir():
         raise InputError(f"{path} is a folder; give a file name.")
@@ -47,7 +47,7 @@ def require_writable(path: Path) -> None:
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path`` with the same suffix, renamed over it on success and removed on failure."""
-    # Lower case: SimpleITK knows no .NII.
+    # Lower case: SimpleITK does not accept .NII.
     suffix = "".join(path.suffixes[-2:] if path.name.lower().endswith((".nii.gz", ".seg.nrrd")) else path.suffixes[-1:]).lower()
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".partial-", suffix=suffix)
     os.close(handle)
@@ -63,7 +63,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def write_volume(volume: CTVolume, path: Path, target: Path | None = None) -> None:
     """Write ``volume`` (float32 HU) to a NRRD, NIfTI or MHA file, whole or not at all.
 
-    A synthetic volume carries that fact, and the research-use line, in the file's metadata.
+    The metadata of the file say that a volume is synthetic, and that it is for research use only.
 
     Args:
         volume: what to write.
@@ -86,7 +86,7 @@ def write_volume(volume: CTVolume, path: Path, target: Path | None = None) -> No
     image.SetMetaData(NOTES_KEY, f"{SYNTHETIC_NOTE}. {RESEARCH_USE}" if volume.synthetic else RESEARCH_USE)
     with atomic_path(path) as temporary:
         try:
-            # Stored values are integers and shrink well; the noise of computed ones does not, and takes 5 s a chest.
+            # Integer voxels of a scanner compress well; computed ones hardly do, and compression takes 5 s a chest.
             compressed = not volume.synthetic or path.name.lower().endswith(".gz")
             sitk.WriteImage(image, str(temporary), useCompression=compressed)
             if path.name.lower().endswith(NIFTI_SUFFIXES):
