@@ -9,7 +9,6 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +28,7 @@ from KernelNormalizationLib.core.errors import Cancelled, InputError
 from KernelNormalizationLib.core.io.writing import write_volume
 from KernelNormalizationLib.core.simulated_chest import make_sample
 from Testing.cohort.runs import LINEAR, ROOT, SHAPE, SPACING, environment, run, tiny_chest
+from Testing.core.conftest import make_model
 
 SETTINGS = CohortSettings(method="linear")
 
@@ -209,10 +209,10 @@ def test_a_scan_too_large_for_the_memory_of_a_worker_is_told_how_much_it_needs(l
 
 
 @pytest.fixture
-def foreign(tmp_path: Path) -> Iterator[Path]:
+def foreign(tmp_path: Path) -> Path:
     folder = tmp_path / "foreign"
     folder.mkdir()
-    yield folder
+    return folder
 
 
 def test_an_output_folder_of_another_cohort_or_of_something_else_is_left_alone(out: Path, foreign: Path) -> None:
@@ -227,7 +227,10 @@ def test_an_output_folder_of_another_cohort_or_of_something_else_is_left_alone(o
 
 
 def test_two_runs_do_not_work_in_one_folder(out: Path) -> None:
-    code = f"import time; from pathlib import Path; from ctkernel.cohort.output import alone_in\nwith alone_in(Path({str(out)!r})): print(1, flush=True); time.sleep(60)"
+    code = (
+        "import time; from pathlib import Path; from ctkernel.cohort.output import alone_in\n"
+        f"with alone_in(Path({str(out)!r})): print(1, flush=True); time.sleep(60)"
+    )
     other = subprocess.Popen([sys.executable, "-c", code], env=environment(), stdout=subprocess.PIPE)
     try:
         assert other.stdout is not None
@@ -260,7 +263,8 @@ def test_a_disk_that_takes_no_more_gives_reasons_and_a_folder_to_go_on_with(list
     assert "2 case(s) measured: 2 now" in text
 
 
-def test_the_network_gives_a_case_what_it_gives_a_single_scan(tmp_path: Path, model_folder: Path) -> None:
+def test_the_network_gives_a_case_what_it_gives_a_single_scan(tmp_path: Path) -> None:
+    model_folder = make_model(tmp_path / "tiny")
     (tmp_path / "in").mkdir()
     write_volume(tiny_chest(3), tmp_path / "in" / "scan.nrrd")
     do(tmp_path / "in", tmp_path / "out", CohortSettings(model=str(model_folder), device="cpu"))
