@@ -72,6 +72,7 @@ class _Held:
     soft: CTVolume | None
     stored: tuple[CTVolume | None, dict[str, Any], LungMask] | None
     seconds: dict[str, float] = field(default_factory=dict)
+    cpu_seconds: float = 0.0
     products: Products | None = None
 
 
@@ -209,6 +210,7 @@ def _stored(
 
 def _compute(job: Job, case: Case) -> Outcome:
     started, held = time.monotonic(), _held[(job.session, case.id)]
+    cpu = time.process_time()
     progress = ProgressTracker(is_cancelled=lambda: job.session in _stopped)
     if held.stored is not None:
         normalized, record, lung_mask = held.stored
@@ -227,6 +229,7 @@ def _compute(job: Job, case: Case) -> Outcome:
     # what is written is in the products; the rest makes room for the next case
     held.soft, held.stored = None, None
     held.seconds["compute"] = time.monotonic() - started
+    held.cpu_seconds = time.process_time() - cpu
     return Outcome(case.id, "ready", voxels=held.scan.hu.size)
 
 
@@ -271,7 +274,11 @@ def _write(job: Job, case: Case) -> Outcome:
     held.seconds["write"] = time.monotonic() - started
     run: dict[str, Any] = {f"{name}_seconds": round(s, 2) for name, s in held.seconds.items()}
     run |= {"case": case.id, "worker": f"{socket.gethostname()}:{os.getpid()}", "voxels": held.scan.hu.size}
-    run |= {"peak_memory_gb": round(peak_memory_gb(), 3), "device": held.products.record.get("device", "cpu")}
+    run |= {
+        "cpu_seconds": round(held.cpu_seconds, 2),
+        "peak_memory_gb": round(peak_memory_gb(), 3),
+        "device": held.products.record.get("device", "cpu"),
+    }
     (held.folder.path / "run.json").write_text(json.dumps(run, sort_keys=True) + "\n", encoding="utf-8")
     return Outcome(case.id, "done", voxels=held.scan.hu.size, run=run)
 

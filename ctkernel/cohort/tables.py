@@ -103,7 +103,17 @@ def write_runs(out: Path, runs: Rows) -> None:
     """``runs.csv``: who computed each case, how long it took and how much memory the worker had had until then."""
     import pandas
 
-    columns = ["case", "worker", "device", "voxels", "read_seconds", "compute_seconds", "write_seconds", "peak_memory_gb"]
+    columns = [
+        "case",
+        "worker",
+        "device",
+        "voxels",
+        "read_seconds",
+        "compute_seconds",
+        "write_seconds",
+        "cpu_seconds",
+        "peak_memory_gb",
+    ]
     with atomic_path(out / RUNS_CSV) as temporary:
         pandas.DataFrame(runs, columns=columns).to_csv(temporary, index=False, lineterminator="\n")
 
