@@ -57,15 +57,14 @@ def rate(folder: Path, workers: int, method: str) -> float:
     with (out / "runs.csv").open(newline="", encoding="utf-8") as file:
         runs = list(csv.DictReader(file))
     peak = max(float(run["peak_memory_gb"]) for run in runs)
-    parts = {
-        part: sum(float(run[f"{part}_seconds"]) for run in runs) / len(runs) for part in ("read", "compute", "write", "cpu")
-    }
+    names = ("read", "compute", "write", "cpu")
+    read, compute, writing, cpu = (sum(float(run[f"{name}_seconds"]) for run in runs) / len(runs) for name in names)
     disk = sum(path.stat().st_size for path in (out / "cases").rglob("*") if path.is_file()) / len(runs)
     found = 3600.0 * len(runs) / seconds
     write(
-        f"  {workers} worker(s)    {found:.1f} scans an hour, peak memory of a worker {peak:.2f} GB; a scan: read {read:.1f} s, "
-        f"compute {compute:.1f} s ({cpu:.0f} CPU-s), write {write_:.1f} s, {disk / 1e6:.0f} MB on disk; load average before "
-        f"{load:.1f}, after {os.getloadavg()[0]:.1f}"
+        f"  {workers} worker(s)    {found:.1f} scans an hour, peak memory of a worker {peak:.2f} GB; a scan: read {read:.1f}, "
+        f"compute {compute:.1f} ({cpu:.0f} of the processor), write {writing:.1f} s, {disk / 1e6:.0f} MB on disk; load average "
+        f"before {load:.1f}, after {os.getloadavg()[0]:.1f}"
     )
     return found
 
