@@ -32,6 +32,7 @@ class CaseNumbers:
         original: EI (%) as reconstructed.
         normalized: EI (%) after normalization; ``None`` where nothing was done.
         soft: EI (%) of the soft partner.
+        model: network that normalized it, if one did.
     """
 
     case: str
@@ -39,6 +40,7 @@ class CaseNumbers:
     original: float
     normalized: float | None
     soft: float | None
+    model: str | None = None
 
     @property
     def after(self) -> float:
@@ -84,7 +86,8 @@ def numbers_of(rows: Sequence[dict[str, Any]]) -> list[CaseNumbers]:
     for case, volumes in sorted(whole.items()):
         if ORIGINAL in volumes:
             ei = {role: float(row["ei_percent"]) for role, row in volumes.items()}
-            found.append(CaseNumbers(case, volumes[ORIGINAL], ei[ORIGINAL], ei.get(NORMALIZED), ei.get(SOFT)))
+            model = volumes.get(NORMALIZED, {}).get("model")
+            found.append(CaseNumbers(case, volumes[ORIGINAL], ei[ORIGINAL], ei.get(NORMALIZED), ei.get(SOFT), model))
     return found
 
 

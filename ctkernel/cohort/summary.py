@@ -53,6 +53,8 @@ def write_summary(
         groups=groups(cases),
         floors=floors(cases),
         outliers=[_shown_outlier(out, item, number) for number, item in enumerate(outliers(cases)[:MOST_ROWS])],
+        every=[_shown_case(out, case) for case in cases[:MOST_ROWS]],
+        more_cases=max(0, len(cases) - MOST_ROWS),
         failures=failures[:MOST_ROWS],
         more_failures=max(0, len(failures) - MOST_ROWS),
         methods=methods,
@@ -109,16 +111,24 @@ def _pairs(cases: Sequence[CaseNumbers]) -> dict[str, Agreement | None]:
 
 
 def _shown_outlier(out: Path, item: Outlier, number: int) -> dict[str, Any]:
-    case = item.numbers
-    folder = CaseFolder(out, case.case).measured
-    picture, report = folder / THUMBNAIL, folder / REPORT
+    picture = CaseFolder(out, item.numbers.case).measured / THUMBNAIL
+    shown = picture.is_file() and number < MOST_PICTURES
+    return _shown_case(out, item.numbers) | {
+        "reasons": item.reasons,
+        "picture": _embedded(picture.read_bytes()) if shown else None,
+    }
+
+
+def _shown_case(out: Path, case: CaseNumbers) -> dict[str, Any]:
+    report = CaseFolder(out, case.case).measured / REPORT
     return {
         "case": case.case,
-        "reasons": item.reasons,
+        "kernel": case.row["scan_kernel"] or "not stated",
+        "verdict": case.row["verdict"],
+        "mask": case.row["lung_mask"],
         "before": f"{case.original:.1f}",
         "after": "–" if case.normalized is None else f"{case.normalized:.1f}",
         "soft": "–" if case.soft is None else f"{case.soft:.1f}",
-        "picture": _embedded(picture.read_bytes()) if number < MOST_PICTURES and picture.is_file() else None,
         "link": f"{CASES}/{case.case}/{MEASURED}/{REPORT}" if report.is_file() else None,
     }
 
@@ -151,15 +161,15 @@ def _embedded(png: bytes) -> str:
 def methods_text(cases: Sequence[CaseNumbers], settings: CohortSettings) -> str:
     """Methods to paste into a paper."""
     method = METHOD_TEXTS[settings.method].removesuffix(" (default)")
-    models = sorted({str(case.row["model"]) for case in cases if case.row["model"]})
-    model = f", model {', '.join(models)}" if models else ""
-    weights = f" (SHA-256 of the weights {settings.model_sha256})" if settings.model_sha256 else ""
+    models = sorted({case.model for case in cases if case.model})
+    weights = f", SHA-256 of the weights {settings.model_sha256}" if settings.model_sha256 else ""
+    model = f": model {', '.join(models)}{weights}" if models else ""
     normalized = sum(case.normalized is not None for case in cases)
     text = (
-        f"{len(cases)} chest CT were measured with CTKernelNormalization {VERSION}. {normalized} were normalized to the smooth "
-        f"kernel B20f (method {settings.method}: {method}{model}{weights}); scans as smooth as that already were left as they "
-        "are. Lungs were segmented on each scan by thresholding at -400 HU and refined at full resolution, trachea and bronchi "
-        "removed, and one lung mask served all volumes of a scan. Emphysema is lung strictly below "
+        f"{len(cases)} chest CT were measured with CTKernelNormalization {VERSION}. Of these, {normalized} were normalized to "
+        f"the smooth kernel B20f ({method}{model}); scans as smooth as that already were left as they are. Lungs were "
+        "segmented on each scan by thresholding at -400 HU and refined at full resolution, trachea and bronchi removed, and "
+        "one lung mask served all volumes of a scan. Emphysema is lung strictly below "
         f"{settings.threshold_hu:g} HU; the emphysema index (EI) is 100 × emphysema volume / total lung volume."
     )
     pairs = sum(case.soft is not None for case in cases)
