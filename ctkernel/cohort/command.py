@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -201,17 +201,18 @@ def _finding(options: argparse.Namespace, salt: bytes) -> Finding:
 
 
 def _looking(progress: ProgressTracker) -> Callable[[int], None]:
+    """Shows on a terminal how many files were looked at, and stops the search with Ctrl+C."""
+
     def told(files: int) -> None:
         progress.check_cancelled()
-        if files and progress.on_report is not None:
-            progress.on_report(ProgressReport(0, 1, None, f"Looking for scans, {files} files seen"))
+        if progress.on_report is not None and sys.stderr.isatty():
+            sys.stderr.write(f"\rLooking for scans: {files} files")
+            sys.stderr.flush()
 
     return told
 
 
 def _lanes(options: argparse.Namespace, job: Job) -> Lanes:
-    from dataclasses import replace
-
     job = replace(job, gpus=tuple(part for part in options.gpus.split(",") if part.strip()))
     if options.scheduler is not None:
         from .dask_lanes import Certificates, remote_lanes

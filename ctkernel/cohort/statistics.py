@@ -127,7 +127,7 @@ def outliers(cases: Sequence[CaseNumbers]) -> list[Outlier]:
         if after:
             reasons.append(f"EI of {case.after:.1f} % is unlike that of the other cases.")
         if case.row["lung_mask"] == "look":
-            reasons.append("Look at the lung mask.")
+            reasons.append(f"Look at the lung mask. {case.row.get('lung_mask_reasons') or ''}".rstrip())
         share = case.row["lung_voxels_at_floor_percent"]
         if share is not None and share > 35.0:
             reasons.append(f"{share:.0f} % of the lung is stored at the HU floor.")
