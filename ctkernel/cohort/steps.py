@@ -51,6 +51,7 @@ class Job:
         session: of the client; what an earlier client left in the worker's memory is not this one's.
         gpus: identifiers of the GPUs to share, in the form of ``CUDA_VISIBLE_DEVICES``; empty to leave that to the system.
         lane: number of the worker.
+        retry: whether to try again what failed and has not changed since.
     """
 
     settings: CohortSettings
@@ -58,6 +59,7 @@ class Job:
     session: str
     gpus: tuple[str, ...] = ()
     lane: int = 0
+    retry: bool = False
 
 
 @dataclass
@@ -132,8 +134,10 @@ def _guarded(step: str, job: Job, case: Case, work: Callable[[], Outcome]) -> Ou
     except Cancelled:
         _held.pop((job.session, case.id), None)
         raise
-    except (InputError, LungNotFoundError, ModelError) as error:
+    except (InputError, LungNotFoundError) as error:
         failure = _failure(case, str(error), "input", step)
+    except ModelError as error:
+        failure = _failure(case, str(error), "system", step)  # perhaps of this worker alone
     except MemoryError:
         failure = _failure(case, "The memory of the worker is used up.", "memory", step)
     except OSError as error:
@@ -168,7 +172,8 @@ def _read(job: Job, case: Case) -> Outcome:
     normalized, measured = folder.stage(folder.normalized), folder.stage(folder.measured)
     known = next((stage["inputs"] for stage in (measured, normalized) if stage.get("quick") == quick), None)
     failed = folder.failure()
-    if known is None and failed.get("quick") == quick and failed.get("settings") == _choices(job):
+    same = failed.get("quick") == quick and failed.get("settings") == _choices(job)
+    if same and not job.retry:
         return Outcome(case.id, "failed", Failure(case.id, failed["reason"], "input", failed["step"]))
     contents = known if known is not None else content_states(case)
     keys = _keys(job, case, contents)

@@ -18,7 +18,7 @@ from KernelNormalizationLib.core.version import VERSION
 from .case import Failure, Found
 from .case_folder import CASES, MEASURED, REPORT, THUMBNAIL, CaseFolder
 from .settings import CohortSettings
-from .statistics import Agreement, CaseNumbers, Outlier, agreement, floors, groups, median_and_quartiles, numbers_of, outliers
+from .statistics import Agreement, CaseNumbers, Outlier, agreement, floors, groups, median_and_quartiles, outliers
 
 SUMMARY, METHODS_TEXT = "summary.html", "methods.txt"
 TEMPLATE = Path(__file__).with_name("summary_page.html")
@@ -28,20 +28,19 @@ _SOFTWARE = ("numpy", "scipy", "SimpleITK", "pydicom", "onnxruntime", "openvino"
 
 
 def write_summary(
-    out: Path, rows: Sequence[dict[str, Any]], failures: Sequence[Failure], found: Found, settings: CohortSettings
+    out: Path, cases: Sequence[CaseNumbers], failures: Sequence[Failure], found: Found, settings: CohortSettings
 ) -> None:
     """Write ``summary.html`` and ``methods.txt``.
 
     Args:
         out: output folder with the cases.
-        rows: of the tidy table.
+        cases: whole-lung numbers.
         failures: what has no result.
         found: cases, and what was left out.
         settings: of the run.
     """
     from jinja2 import Environment, StrictUndefined
 
-    cases = numbers_of(rows)
     methods, software = methods_text(cases, settings), software_text()
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["line"] = printable_lines
@@ -69,20 +68,17 @@ def write_summary(
 
 
 def _counts(cases: Sequence[CaseNumbers], failures: Sequence[Failure], found: Found) -> dict[str, int]:
+    given = {case.id for case in found.cases}
+    failed = sum(failure.case in given for failure in failures)
     return {
         "measured": len(cases),
         "normalized": sum(case.normalized is not None for case in cases),
         "smooth": sum(case.normalized is None for case in cases),
         "soft": sum(case.soft is not None for case in cases),
         "failed": len(failures),
-        "waiting": max(0, len(found.cases) - len(cases) - sum(not failure_is_listed(f, found) for f in failures)),
+        "waiting": max(0, len(given) - len(cases) - failed),
         "left_out": sum(not item.broken for item in found.left_out),
     }
-
-
-def failure_is_listed(failure: Failure, found: Found) -> bool:
-    """Whether a failure is of something that never became a case."""
-    return any(item.what == failure.case for item in found.broken)
 
 
 def _headline(cases: Sequence[CaseNumbers]) -> list[tuple[str, str, str]]:
