@@ -68,8 +68,7 @@ def change_of_cohort(out: Path) -> tuple[Rows, list[str]]:
     """
     if cohort_record(out) is None:
         raise InputError(f"{out} is no output folder of ctkernel cohort; give that, or an earlier and a later scan.")
-    rows = [row for row in read_results(out) if row["region"] == "whole"]
-    dated = [row for row in rows if row["patient"] and row["date"]]
+    dated = [row for row in read_results(out, "whole") if row["patient"] and row["date"]]
     if not dated:
         raise InputError(
             "No case has a patient and a date. Give both as columns of the CSV list, or use --dates with a DICOM archive, and "
@@ -79,7 +78,7 @@ def change_of_cohort(out: Path) -> tuple[Rows, list[str]]:
     if not changes:
         patients = len({row["patient"] for row in dated})
         raise InputError(f"None of {patients} patient(s) has scans of two dates, so there is no change to tell.")
-    write_both(out / CHANGE_CSV, out / CHANGE_PARQUET, COLUMNS, changes)
+    write_both(out / CHANGE_CSV, out / CHANGE_PARQUET, COLUMNS, [changes])
     return changes, _lines(out, changes)
 
 

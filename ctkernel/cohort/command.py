@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -27,7 +27,7 @@ from .running import Run, Update
 from .settings import MEMORY_GB, CohortSettings
 from .steps import Job
 from .summary import SUMMARY, write_summary
-from .tables import RESULTS_CSV, collect, collect_runs, require_libraries, write_results, write_runs
+from .tables import RESULTS_CSV, collect_runs, require_libraries, rows_of_cases, write_results, write_runs
 
 # What a run prints of what it could not do; failures.csv has all.
 SHOWN_FAILURES = 10
@@ -54,6 +54,7 @@ def add_cohort(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--thirds", choices=get_args(Thirds), default="volume", help="thirds of equal volume or height")
     parser.add_argument("--report", action="store_true", help="also a report page for each case")
     parser.add_argument("--dicom", action="store_true", help="also the synthetic series as DICOM, where the scan is DICOM")
+    parser.add_argument("--retry-failed", action="store_true", help="also try again what failed and has not changed since")
     parser.add_argument("--discard-volumes", action="store_true", help="keep no normalized volumes (saves most of the disk)")
     choice = parser.add_argument_group("which series of a folder")
     choice.add_argument("--thickest", type=float, default=THICKEST_MM, metavar="MM", help="leave thicker slices out")
@@ -102,10 +103,11 @@ def cohort(options: argparse.Namespace) -> None:
         with alone_in(options.out):
             found = find_cases(options.inputs, _finding(options, salt), _looking(progress))
             write_left_out(options.out, found.left_out)
-            lanes = _lanes(options, Job(settings, options.out.resolve(), ""))
+            job = Job(settings, options.out.resolve(), "", retry=options.retry_failed)
+            lanes = _lanes(options, job)
             if not options.json:
                 print_lines([f"{len(found.cases)} case(s), {len(found.left_out)} left out", *lanes.describe()])
-            finished = run_cohort(found, lanes, Job(settings, options.out.resolve(), ""), watching(progress, options))
+            finished = run_cohort(found, lanes, job, watching(progress, options))
     _tell(options, finished)
 
 
@@ -139,15 +141,14 @@ def run_cohort(found: Found, lanes: Lanes, job: Job, told: Callable[[Update], No
 
 def write_outputs(found: Found, outcomes: dict[str, Outcome], job: Job) -> Finished:
     """Tables, failures and summary of what lies in the output folder."""
-    rows, _ = collect(job.out, found.cases, job.settings)
+    numbers = write_results(job.out, rows_of_cases(job.out, found.cases, job.settings))
     failures = [o.failure for o in outcomes.values() if o.failure is not None]
     failures += [Failure(item.what, item.reason) for item in found.broken]
     runs = collect_runs(job.out, found.cases)
-    write_results(job.out, rows)
     write_runs(job.out, runs)
     write_failures(job.out, failures)
-    write_summary(job.out, rows, failures, found, job.settings)
-    return Finished(found, outcomes, failures, len({row["case"] for row in rows}))
+    write_summary(job.out, numbers, failures, found, job.settings)
+    return Finished(found, outcomes, failures, len(numbers))
 
 
 def watching(progress: ProgressTracker, options: argparse.Namespace) -> Callable[[Update], None]:
@@ -202,17 +203,18 @@ def _finding(options: argparse.Namespace, salt: bytes) -> Finding:
 
 
 def _looking(progress: ProgressTracker) -> Callable[[int], None]:
+    """Shows on a terminal how many files were looked at, and stops the search with Ctrl+C."""
+
     def told(files: int) -> None:
         progress.check_cancelled()
-        if files and progress.on_report is not None:
-            progress.on_report(ProgressReport(0, 1, None, f"Looking for scans, {files} files seen"))
+        if progress.on_report is not None and sys.stderr.isatty():
+            sys.stderr.write(f"\rLooking for scans: {files} files")
+            sys.stderr.flush()
 
     return told
 
 
 def _lanes(options: argparse.Namespace, job: Job) -> Lanes:
-    from dataclasses import replace
-
     job = replace(job, gpus=tuple(part for part in options.gpus.split(",") if part.strip()))
     if options.scheduler is not None:
         from .dask_lanes import Certificates, remote_lanes

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import concurrent.futures
 import logging
-import signal
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -144,31 +142,18 @@ def local_lanes(job: Job, workers: int) -> DaskLanes:
     dask, distributed = _libraries()
     threads = str(max(1, usable_cores() // workers))
     environment = {name: threads for name in _THREAD_VARIABLES}
-    dask.config.set({"distributed.nanny.pre-spawn-environ": environment, **_config()})
-    with _interrupts_for_this_process():
-        cluster = distributed.LocalCluster(
-            n_workers=workers,
-            threads_per_worker=THREADS,
-            processes=True,
-            host="127.0.0.1",
-            memory_limit=int(job.settings.memory_gb * 1e9),
-            dashboard_address="127.0.0.1:0",
-            silence_logs=logging.CRITICAL,
-        )
+    quiet = ["ctkernel.cohort.quiet_worker"]
+    dask.config.set({"distributed.nanny.pre-spawn-environ": environment, "distributed.worker.preload": quiet, **_config()})
+    cluster = distributed.LocalCluster(
+        n_workers=workers,
+        threads_per_worker=THREADS,
+        processes=True,
+        host="127.0.0.1",
+        memory_limit=int(job.settings.memory_gb * 1e9),
+        dashboard_address="127.0.0.1:0",
+        silence_logs=logging.CRITICAL,
+    )
     return DaskLanes(job, distributed.Client(cluster, timeout=PATIENCE), cluster)
-
-
-@contextmanager
-def _interrupts_for_this_process() -> Iterator[None]:
-    """Processes that are started meanwhile, and later by threads that are, get no Ctrl+C: this process ends them itself."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def remote_lanes(job: Job, address: str, certificates: Certificates) -> DaskLanes:

@@ -42,9 +42,10 @@ def open_output(out: Path, inputs: Sequence[Path], settings: CohortSettings) -> 
         The salt of the pseudonyms.
 
     Raises:
-        InputError: the folder holds something else, or the cohort of other inputs; nothing is changed.
+        InputError: another run is at work there, or the folder holds something else or other inputs; nothing is changed.
     """
     require_set_writable(out, (COHORT_FILE, FAILURES))
+    _require_no_other(out)
     given = [str(path.resolve()) for path in inputs]
     record = cohort_record(out)
     if record is None:
@@ -94,15 +95,19 @@ def alone_in(out: Path) -> Iterator[None]:
     Raises:
         InputError: another run is at work there.
     """
+    _require_no_other(out)
     path = out / RUNNING
-    other = _owner(path)
-    if other is not None:
-        raise InputError(f"Another run works in {out} ({other}); wait for it, or end it first.")
     path.write_text(json.dumps({"host": socket.gethostname(), "process": os.getpid()}), encoding="utf-8")
     try:
         yield
     finally:
         path.unlink(missing_ok=True)
+
+
+def _require_no_other(out: Path) -> None:
+    other = _owner(out / RUNNING)
+    if other is not None:
+        raise InputError(f"Another run works in {out} ({other}); wait for it, or end it first.")
 
 
 def still_running(out: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from EmphysemaQuantLib.core.indices.density import RegionIndices
+from EmphysemaQuantLib.core.lungs.quality_verdict import MaskQuality
 from EmphysemaQuantLib.core.results.measurement import Measurement, VolumeMeasurement
 from KernelNormalizationLib.core.errors import RESEARCH_USE
 from KernelNormalizationLib.core.plain_text import plain
@@ -68,6 +69,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("perc15_at_predicted_tlv_hu", "HU", "Perc15 at the predicted lung volume (whole; sex, height, weight known)"),
     Column("airways_ml", "mL", "Airway lumen left out of the lungs (whole lungs)"),
     _words("lung_mask", "Verdict on the lung mask: ok or look"),
+    _words("lung_mask_reasons", "Why a person should look at it"),
     _words("method", "Normalization method; none where the scan was smooth already"),
     _words("model", "Network, for the method unet"),
     _words("verdict", "What the scan is: in domain, untested kernel or already smooth"),
@@ -99,7 +101,7 @@ def case_rows(case: Case, measured: Measurement, soft: Measurement | None, recor
         soft: the soft partner, if there is one.
         record: provenance of the normalization.
     """
-    same = _of_case(case, measured.volume.ct, measured.lung_mask.quality.verdict, record)
+    same = _of_case(case, measured.volume.ct, measured.lung_mask.quality, record)
     volumes = [(NORMALIZED if volume.synthetic else ORIGINAL, volume) for volume in measured.volumes]
     if soft is not None:
         volumes.append((SOFT, soft.volume))
@@ -113,7 +115,7 @@ def case_rows(case: Case, measured: Measurement, soft: Measurement | None, recor
     return rows
 
 
-def _of_case(case: Case, scan: CTVolume, mask_verdict: str, record: Mapping[str, Any]) -> dict[str, Any]:
+def _of_case(case: Case, scan: CTVolume, quality: MaskQuality, record: Mapping[str, Any]) -> dict[str, Any]:
     facts, found = scan.acquisition, record.get("input", {})
     sex, height, weight = case.build
     return {
@@ -123,7 +125,8 @@ def _of_case(case: Case, scan: CTVolume, mask_verdict: str, record: Mapping[str,
         "sex": sex,
         "height_cm": height,
         "weight_kg": weight,
-        "lung_mask": mask_verdict,
+        "lung_mask": quality.verdict,
+        "lung_mask_reasons": plain(" ".join(quality.reasons)) or None,
         "method": record.get("method"),
         "model": record.get("model"),
         "verdict": found.get("verdict"),

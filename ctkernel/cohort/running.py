@@ -6,7 +6,7 @@ import logging
 import queue
 import shutil
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -93,6 +93,7 @@ class Run:
         self._deaths: dict[str, int] = {}
         self._tried_alone: set[str] = set()
         self._started, self._looked = time.monotonic(), 0.0
+        self._states = Counter[str]()
         self.outcomes: dict[str, Outcome] = {}
 
     def work(self) -> dict[str, Outcome]:
@@ -255,11 +256,11 @@ class Run:
 
     def _finish(self, outcome: Outcome) -> None:
         self.outcomes[outcome.case] = outcome
+        self._states[outcome.state] += 1
         if outcome.failure is not None:
             logger.info("%s: %s", outcome.case, outcome.failure.reason)
         self._tell()
 
     def _tell(self) -> None:
-        states = [outcome.state for outcome in self.outcomes.values()]
-        seconds = time.monotonic() - self._started
-        self._told(Update(len(states), self._total, states.count("done"), states.count("failed"), seconds))
+        seconds, states = time.monotonic() - self._started, self._states
+        self._told(Update(len(self.outcomes), self._total, states["done"], states["failed"], seconds))

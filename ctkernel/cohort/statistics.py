@@ -32,6 +32,7 @@ class CaseNumbers:
         original: EI (%) as reconstructed.
         normalized: EI (%) after normalization; ``None`` where nothing was done.
         soft: EI (%) of the soft partner.
+        model: network that normalized it, if one did.
     """
 
     case: str
@@ -39,6 +40,7 @@ class CaseNumbers:
     original: float
     normalized: float | None
     soft: float | None
+    model: str | None = None
 
     @property
     def after(self) -> float:
@@ -84,7 +86,8 @@ def numbers_of(rows: Sequence[dict[str, Any]]) -> list[CaseNumbers]:
     for case, volumes in sorted(whole.items()):
         if ORIGINAL in volumes:
             ei = {role: float(row["ei_percent"]) for role, row in volumes.items()}
-            found.append(CaseNumbers(case, volumes[ORIGINAL], ei[ORIGINAL], ei.get(NORMALIZED), ei.get(SOFT)))
+            model = volumes.get(NORMALIZED, {}).get("model")
+            found.append(CaseNumbers(case, volumes[ORIGINAL], ei[ORIGINAL], ei.get(NORMALIZED), ei.get(SOFT), model))
     return found
 
 
@@ -124,7 +127,7 @@ def outliers(cases: Sequence[CaseNumbers]) -> list[Outlier]:
         if after:
             reasons.append(f"EI of {case.after:.1f} % is unlike that of the other cases.")
         if case.row["lung_mask"] == "look":
-            reasons.append("Look at the lung mask.")
+            reasons.append(f"Look at the lung mask. {case.row.get('lung_mask_reasons') or ''}".rstrip())
         share = case.row["lung_voxels_at_floor_percent"]
         if share is not None and share > 35.0:
             reasons.append(f"{share:.0f} % of the lung is stored at the HU floor.")

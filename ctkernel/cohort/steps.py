@@ -51,6 +51,7 @@ class Job:
         session: of the client; what an earlier client left in the worker's memory is not this one's.
         gpus: identifiers of the GPUs to share, in the form of ``CUDA_VISIBLE_DEVICES``; empty to leave that to the system.
         lane: number of the worker.
+        retry: whether to try again what failed and has not changed since.
     """
 
     settings: CohortSettings
@@ -58,6 +59,7 @@ class Job:
     session: str
     gpus: tuple[str, ...] = ()
     lane: int = 0
+    retry: bool = False
 
 
 @dataclass
@@ -72,6 +74,7 @@ class _Held:
     soft: CTVolume | None
     stored: tuple[CTVolume | None, dict[str, Any], LungMask] | None
     seconds: dict[str, float] = field(default_factory=dict)
+    cpu_seconds: float = 0.0
     products: Products | None = None
 
 
@@ -131,8 +134,10 @@ def _guarded(step: str, job: Job, case: Case, work: Callable[[], Outcome]) -> Ou
     except Cancelled:
         _held.pop((job.session, case.id), None)
         raise
-    except (InputError, LungNotFoundError, ModelError) as error:
+    except (InputError, LungNotFoundError) as error:
         failure = _failure(case, str(error), "input", step)
+    except ModelError as error:
+        failure = _failure(case, str(error), "system", step)  # perhaps of this worker alone
     except MemoryError:
         failure = _failure(case, "The memory of the worker is used up.", "memory", step)
     except OSError as error:
@@ -167,7 +172,8 @@ def _read(job: Job, case: Case) -> Outcome:
     normalized, measured = folder.stage(folder.normalized), folder.stage(folder.measured)
     known = next((stage["inputs"] for stage in (measured, normalized) if stage.get("quick") == quick), None)
     failed = folder.failure()
-    if known is None and failed.get("quick") == quick and failed.get("settings") == _choices(job):
+    same = failed.get("quick") == quick and failed.get("settings") == _choices(job)
+    if same and not job.retry:
         return Outcome(case.id, "failed", Failure(case.id, failed["reason"], "input", failed["step"]))
     contents = known if known is not None else content_states(case)
     keys = _keys(job, case, contents)
@@ -209,6 +215,7 @@ def _stored(
 
 def _compute(job: Job, case: Case) -> Outcome:
     started, held = time.monotonic(), _held[(job.session, case.id)]
+    cpu = time.process_time()
     progress = ProgressTracker(is_cancelled=lambda: job.session in _stopped)
     if held.stored is not None:
         normalized, record, lung_mask = held.stored
@@ -227,6 +234,7 @@ def _compute(job: Job, case: Case) -> Outcome:
     # what is written is in the products; the rest makes room for the next case
     held.soft, held.stored = None, None
     held.seconds["compute"] = time.monotonic() - started
+    held.cpu_seconds = time.process_time() - cpu
     return Outcome(case.id, "ready", voxels=held.scan.hu.size)
 
 
@@ -271,7 +279,11 @@ def _write(job: Job, case: Case) -> Outcome:
     held.seconds["write"] = time.monotonic() - started
     run: dict[str, Any] = {f"{name}_seconds": round(s, 2) for name, s in held.seconds.items()}
     run |= {"case": case.id, "worker": f"{socket.gethostname()}:{os.getpid()}", "voxels": held.scan.hu.size}
-    run |= {"peak_memory_gb": round(peak_memory_gb(), 3), "device": held.products.record.get("device", "cpu")}
+    run |= {
+        "cpu_seconds": round(held.cpu_seconds, 2),
+        "peak_memory_gb": round(peak_memory_gb(), 3),
+        "device": held.products.record.get("device", "cpu"),
+    }
     (held.folder.path / "run.json").write_text(json.dumps(run, sort_keys=True) + "\n", encoding="utf-8")
     return Outcome(case.id, "done", voxels=held.scan.hu.size, run=run)
 

@@ -18,7 +18,7 @@ from KernelNormalizationLib.core.version import VERSION
 from .case import Failure, Found
 from .case_folder import CASES, MEASURED, REPORT, THUMBNAIL, CaseFolder
 from .settings import CohortSettings
-from .statistics import Agreement, CaseNumbers, Outlier, agreement, floors, groups, median_and_quartiles, numbers_of, outliers
+from .statistics import Agreement, CaseNumbers, Outlier, agreement, floors, groups, median_and_quartiles, outliers
 
 SUMMARY, METHODS_TEXT = "summary.html", "methods.txt"
 TEMPLATE = Path(__file__).with_name("summary_page.html")
@@ -28,20 +28,19 @@ _SOFTWARE = ("numpy", "scipy", "SimpleITK", "pydicom", "onnxruntime", "openvino"
 
 
 def write_summary(
-    out: Path, rows: Sequence[dict[str, Any]], failures: Sequence[Failure], found: Found, settings: CohortSettings
+    out: Path, cases: Sequence[CaseNumbers], failures: Sequence[Failure], found: Found, settings: CohortSettings
 ) -> None:
     """Write ``summary.html`` and ``methods.txt``.
 
     Args:
         out: output folder with the cases.
-        rows: of the tidy table.
+        cases: whole-lung numbers.
         failures: what has no result.
         found: cases, and what was left out.
         settings: of the run.
     """
     from jinja2 import Environment, StrictUndefined
 
-    cases = numbers_of(rows)
     methods, software = methods_text(cases, settings), software_text()
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["line"] = printable_lines
@@ -53,6 +52,8 @@ def write_summary(
         groups=groups(cases),
         floors=floors(cases),
         outliers=[_shown_outlier(out, item, number) for number, item in enumerate(outliers(cases)[:MOST_ROWS])],
+        every=[_shown_case(out, case) for case in cases[:MOST_ROWS]],
+        more_cases=max(0, len(cases) - MOST_ROWS),
         failures=failures[:MOST_ROWS],
         more_failures=max(0, len(failures) - MOST_ROWS),
         methods=methods,
@@ -67,20 +68,17 @@ def write_summary(
 
 
 def _counts(cases: Sequence[CaseNumbers], failures: Sequence[Failure], found: Found) -> dict[str, int]:
+    given = {case.id for case in found.cases}
+    failed = sum(failure.case in given for failure in failures)
     return {
         "measured": len(cases),
         "normalized": sum(case.normalized is not None for case in cases),
         "smooth": sum(case.normalized is None for case in cases),
         "soft": sum(case.soft is not None for case in cases),
         "failed": len(failures),
-        "waiting": max(0, len(found.cases) - len(cases) - sum(not failure_is_listed(f, found) for f in failures)),
+        "waiting": max(0, len(given) - len(cases) - failed),
         "left_out": sum(not item.broken for item in found.left_out),
     }
-
-
-def failure_is_listed(failure: Failure, found: Found) -> bool:
-    """Whether a failure is of something that never became a case."""
-    return any(item.what == failure.case for item in found.broken)
 
 
 def _headline(cases: Sequence[CaseNumbers]) -> list[tuple[str, str, str]]:
@@ -109,16 +107,24 @@ def _pairs(cases: Sequence[CaseNumbers]) -> dict[str, Agreement | None]:
 
 
 def _shown_outlier(out: Path, item: Outlier, number: int) -> dict[str, Any]:
-    case = item.numbers
-    folder = CaseFolder(out, case.case).measured
-    picture, report = folder / THUMBNAIL, folder / REPORT
+    picture = CaseFolder(out, item.numbers.case).measured / THUMBNAIL
+    shown = picture.is_file() and number < MOST_PICTURES
+    return _shown_case(out, item.numbers) | {
+        "reasons": item.reasons,
+        "picture": _embedded(picture.read_bytes()) if shown else None,
+    }
+
+
+def _shown_case(out: Path, case: CaseNumbers) -> dict[str, Any]:
+    report = CaseFolder(out, case.case).measured / REPORT
     return {
         "case": case.case,
-        "reasons": item.reasons,
+        "kernel": case.row["scan_kernel"] or "not stated",
+        "verdict": case.row["verdict"],
+        "mask": case.row["lung_mask"],
         "before": f"{case.original:.1f}",
         "after": "–" if case.normalized is None else f"{case.normalized:.1f}",
         "soft": "–" if case.soft is None else f"{case.soft:.1f}",
-        "picture": _embedded(picture.read_bytes()) if number < MOST_PICTURES and picture.is_file() else None,
         "link": f"{CASES}/{case.case}/{MEASURED}/{REPORT}" if report.is_file() else None,
     }
 
@@ -151,15 +157,15 @@ def _embedded(png: bytes) -> str:
 def methods_text(cases: Sequence[CaseNumbers], settings: CohortSettings) -> str:
     """Methods to paste into a paper."""
     method = METHOD_TEXTS[settings.method]
-    models = sorted({str(case.row["model"]) for case in cases if case.row["model"]})
-    model = f", model {', '.join(models)}" if models else ""
-    weights = f" (SHA-256 of the weights {settings.model_sha256})" if settings.model_sha256 else ""
+    models = sorted({case.model for case in cases if case.model})
+    weights = f", SHA-256 of the weights {settings.model_sha256}" if settings.model_sha256 else ""
+    model = f": model {', '.join(models)}{weights}" if models else ""
     normalized = sum(case.normalized is not None for case in cases)
     text = (
-        f"{len(cases)} chest CT were measured with CTKernelNormalization {VERSION}. {normalized} were normalized to the smooth "
-        f"kernel B20f (method {settings.method}: {method}{model}{weights}); scans as smooth as that already were left as they "
-        "are. Lungs were segmented on each scan by thresholding at -400 HU and refined at full resolution, trachea and bronchi "
-        "removed, and one lung mask served all volumes of a scan. Emphysema is lung strictly below "
+        f"{len(cases)} chest CT were measured with CTKernelNormalization {VERSION}. Of these, {normalized} were normalized to "
+        f"the smooth kernel B20f ({method}{model}); scans as smooth as that already were left as they are. Lungs were "
+        "segmented on each scan by thresholding at -400 HU and refined at full resolution, trachea and bronchi removed, and "
+        "one lung mask served all volumes of a scan. Emphysema is lung strictly below "
         f"{settings.threshold_hu:g} HU; the emphysema index (EI) is 100 × emphysema volume / total lung volume."
     )
     pairs = sum(case.soft is not None for case in cases)

@@ -32,12 +32,14 @@ def draw_before_after(figure: Any, cases: Sequence[CaseNumbers]) -> None:
     left, right = figure.subplots(1, 2)
     kernels = sorted({case.row["scan_kernel"] or "not stated" for case in cases})
     for number, kernel in enumerate(kernels):
-        look = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)]}
+        look: dict[str, Any] = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)]}
         members = [case for case in cases if (case.row["scan_kernel"] or "not stated") == kernel]
         label = f"{kernel} (n = {len(members)})" if number < len(COLOURS) else None
-        left.scatter([c.original for c in members], [c.after for c in members], s=22, alpha=0.75, label=label, **look)
+        left.scatter(
+            [c.original for c in members], [c.after for c in members], s=22, alpha=0.75, clip_on=False, label=label, **look
+        )
         change = [case.change for case in members]
-        right.scatter([case.original for case in members], change, s=22, alpha=0.75, **look)
+        right.scatter([case.original for case in members], change, s=22, alpha=0.75, clip_on=False, **look)
     top = 1.05 * max([1.0, *(case.original for case in cases), *(case.after for case in cases)])
     left.plot([0, top], [0, top], color=_GREY, lw=1)
     left.set(xlim=(0, top), ylim=(0, top), xlabel="EI as reconstructed (%)", ylabel="EI after normalization (%)")
@@ -55,7 +57,7 @@ def draw_agreement(figure: Any, before: Agreement, after: Agreement) -> None:
         axes, (before, after), ("as reconstructed", "after normalization"), COLOURS[1::-1], strict=True
     ):
         means, differences = zip(*found.pairs, strict=True)
-        place.scatter(means, differences, s=22, alpha=0.75, color=colour)
+        place.scatter(means, differences, s=22, alpha=0.75, clip_on=False, color=colour)
         place.axhline(0.0, color=_GREY, lw=0.8)
         place.axhline(found.bias, color=colour, lw=1.4)
         for limit in found.limits or ():
