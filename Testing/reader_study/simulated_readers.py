@@ -115,6 +115,8 @@ def read_cases(page: Any, address: str, scores: list[int], first: int, last: int
 
     page.on("response", keep)
     page.goto(address)
+    if first == 0:
+        page.get_by_role("button", name="Start").click()
     for position in range(first, last):
         page.get_by_text(f"Case {position + 1} of").wait_for()
         page.wait_for_selector("#view[data-drawn]")

@@ -20,7 +20,7 @@ from .scale import GROUPS
 from .seal import open_seal
 from .sittings import readings_of, score_events
 from .statistics.summary import StudySummary, summarize
-from .study import AUDIT_FILE, open_study
+from .study import open_study
 
 HTML, FIGURE, SCORES_CSV, STATISTICS_CSV, STATISTICS_JSON = (
     "report.html",
@@ -46,7 +46,7 @@ def report_study(folder: Path, seal_path: Path, out: Path, allow_unfinished: boo
     """
     study = open_study(folder)
     require_set_writable(out, NAMES)
-    with open_audit(folder / AUDIT_FILE, study.identifier, study.commitment) as audit:
+    with open_audit(study) as audit:
         traces = tuple(_trace(audit, reader) for reader in study.readers)
         missing = [t for t in traces if t.scored < len(study.cases)]
         if missing and not audit.is_unsealed and not allow_unfinished:
