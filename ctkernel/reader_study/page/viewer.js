@@ -158,23 +158,27 @@ export class Viewer {
       return undefined;
     }, { passive: false });
     this.view.addEventListener("contextmenu", (event) => event.preventDefault());
+    // Everything is reckoned from where the drag began, so that the way back leads to the same picture.
+    let start = null;
     this.view.addEventListener("pointerdown", (event) => {
       this.view.setPointerCapture(event.pointerId);
       this.view.focus({ preventScroll: true });
+      start = { x: event.clientX, y: event.clientY, center: this.center, width: this.width, shift: this.shift, zoom: this.zoom };
     });
     this.view.addEventListener("pointermove", (event) => {
-      if (!event.buttons || !this.view.hasPointerCapture(event.pointerId)) return;
-      const [x, y] = [event.movementX, event.movementY];
+      if (!event.buttons || !start) return;
+      const [x, y] = [event.clientX - start.x, event.clientY - start.y];
       if (event.buttons === 4 || event.shiftKey) {
-        this.shift = [this.shift[0] + x, this.shift[1] + y];
+        this.shift = [start.shift[0] + x, start.shift[1] + y];
         this.draw();
       } else if (event.buttons === 2) {
-        this.zoomBy(Math.exp(-y / 200));
+        this.zoomBy((start.zoom * Math.exp(-y / 200)) / this.zoom);
       } else {
-        const speed = Math.max(1, this.width / 400);
-        this.setWindow(this.center + y * speed, this.width + x * speed);
+        const speed = Math.max(1, start.width / 400);
+        this.setWindow(start.center + y * speed, start.width + x * speed);
       }
     });
+    for (const end of ["pointerup", "pointercancel"]) this.view.addEventListener(end, () => { start = null; });
     this.view.addEventListener("dblclick", () => this.fit());
   }
 }
