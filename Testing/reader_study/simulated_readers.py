@@ -83,13 +83,27 @@ def chromium() -> Iterator[Any]:
 
 
 def scores_of_skill(prepared: Prepared, reader: str, correct: int, seed: int) -> list[int]:
-    """Scores, in the reader's order, of which exactly ``correct`` are on the right side; nobody is certain, as in the paper."""
+    """Scores, in the reader's order, of which exactly ``correct`` are right, in both groups alike.
+
+    Nobody is certain, as in the paper: a reader is "rather" and "probably" of an opinion in turns.
+
+    Args:
+        prepared: the study; these readers are told the truth.
+        reader: whose order.
+        correct: how many answers are right.
+        seed: which ones.
+    """
     rng = np.random.default_rng(seed)
-    cases = prepared.study.reading_order(reader)
-    right = np.zeros(len(cases), bool)
-    right[rng.permutation(len(cases))[:correct]] = True
-    sides = [(prepared.seal.groups[case.identifier] == "original") == hit for case, hit in zip(cases, right, strict=True)]
-    return [int(rng.integers(3, 5) if original else rng.integers(1, 3)) for original in sides]
+    order = [prepared.seal.groups[case.identifier] for case in prepared.study.reading_order(reader)]
+    scores = [0] * len(order)
+    hits = {"original": round(correct * order.count("original") / len(order))}
+    hits["normalized"] = correct - hits["original"]
+    for group, sides in (("original", ((3, 4), (2, 1))), ("normalized", ((2, 1), (3, 4)))):
+        own = [position for position, shown in enumerate(order) if shown == group]
+        rng.shuffle(own)
+        for n, position in enumerate(own):
+            scores[position] = sides[0 if n < hits[group] else 1][n % 2]
+    return scores
 
 
 def read_cases(page: Any, address: str, scores: list[int], first: int, last: int, seen: Seen) -> None:
@@ -101,6 +115,8 @@ def read_cases(page: Any, address: str, scores: list[int], first: int, last: int
 
     page.on("response", keep)
     page.goto(address)
+    if first == 0:
+        page.get_by_role("button", name="Start").click()
     for position in range(first, last):
         page.get_by_text(f"Case {position + 1} of").wait_for()
         page.wait_for_selector("#view[data-drawn]")

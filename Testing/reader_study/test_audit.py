@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -16,8 +17,7 @@ from KernelNormalizationLib.core.errors import InputError
 
 
 def opened(prepared: Prepared):  # type: ignore[no-untyped-def]
-    study = prepared.study
-    return open_audit(study.folder / AUDIT_FILE, study.identifier, study.commitment)
+    return open_audit(prepared.study)
 
 
 def read_all(prepared: Prepared, readers: tuple[str, ...] = ("radiologist", "scientist"), score: int = 4) -> None:
@@ -95,9 +95,27 @@ def test_a_line_that_a_power_cut_left_unfinished_is_dropped_and_the_rest_goes_on
 def test_a_trail_of_another_study_is_refused(prepared: Prepared) -> None:
     path = prepared.study.folder / AUDIT_FILE
     path.unlink()
-    AuditTrail.create(path, {"study": "another", "commitment": prepared.study.commitment})
+    AuditTrail.create(path, dataclasses.replace(prepared.study, commitment="0" * 64))
     with pytest.raises(InputError, match="do not belong together"), opened(prepared):
         pass
+
+
+@pytest.mark.parametrize("change", ["a reader more", "a case less", "another commitment", "another hash of an image"])
+def test_a_changed_study_file_is_refused(change: str, prepared: Prepared, tmp_path: Path) -> None:
+    read_all(prepared)
+    path = prepared.study.folder / "study.json"
+    record = json.loads(path.read_text())
+    if change == "a reader more":
+        record["readers"].append("third")
+    elif change == "a case less":
+        record["cases"].pop()
+    elif change == "another commitment":
+        record["commitment"] = "0" * 64
+    else:
+        record["cases"][0]["sha256"] = record["cases"][1]["sha256"]
+    path.write_text(json.dumps(record))
+    with pytest.raises(InputError, match=r"study\.json was changed"):
+        report_study(prepared.study.folder, prepared.seal_path, tmp_path / "report")
 
 
 def test_two_programs_never_write_the_same_trail(prepared: Prepared) -> None:

@@ -196,13 +196,13 @@ def test_labels_are_for_their_owner_only(prepared: Prepared) -> None:
 
 
 def test_exchanged_images_are_noticed(prepared: Prepared) -> None:
-    require_unchanged_images(prepared.study)
+    require_unchanged_images(prepared.study, ProgressTracker())
     first, second = (prepared.study.image_path(case) for case in prepared.study.cases[:2])
     content = first.read_bytes()
     first.write_bytes(second.read_bytes())
     second.write_bytes(content)
     with pytest.raises(InputError, match="was changed"):
-        require_unchanged_images(prepared.study)
+        require_unchanged_images(prepared.study, ProgressTracker())
 
 
 @pytest.mark.parametrize("names", [[], ["a", "A"], ["../x"], ["a b"], [""], ["x" * 33]])

@@ -17,9 +17,13 @@ import pytest
 from reader_study.simulated_readers import Seen, chromium, command_line, environment, read_cases, scores_of_skill, serving
 from reader_study.studies import PAPER_CASES, Prepared, make_folders, prepare
 
+from ctkernel.reader_study.audit import open_audit
+
 # The paper's readers: 58 % and 75 % of 36.
 RIGHT = {"radiologist": 27, "scientist": 21}
 STOPPED_AT = 17
+# Draws 16 originals and 20 normalized images, as the paper had.
+SEED = 6
 ROUNDS = 4
 VIEWPORT = {"width": 800, "height": 600}
 
@@ -38,7 +42,7 @@ class Finished:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     root = tmp_path_factory.mktemp("paper")
-    prepared = prepare(make_folders(root, PAPER_CASES), root, seed=18)
+    prepared = prepare(make_folders(root, PAPER_CASES), root, seed=SEED)
     seen = {reader: Seen() for reader in RIGHT}
     receipts: dict[str, str] = {}
     scores = {reader: scores_of_skill(prepared, reader, right, seed=n) for n, (reader, right) in enumerate(RIGHT.items())}
@@ -110,8 +114,7 @@ def by_group(finished: Finished, what: dict[int, Any], reader: str) -> tuple[lis
 
 def test_the_skills_of_both_readers_come_back_as_the_paper_s_table(finished: Finished, report: Path) -> None:
     found = json.loads((report / "statistics.json").read_text())
-    groups = list(finished.prepared.seal.groups.values())
-    assert found["cases"] == {g: groups.count(g) for g in ("original", "normalized")}
+    assert found["cases"] == {"original": 16, "normalized": 20}
     for entry in found["readers"]:
         assert entry["correct"]["hits"] == RIGHT[entry["reader"]]
         assert entry["certain"] == 0
@@ -209,3 +212,47 @@ def test_a_closed_study_is_not_opened_again(finished: Finished, report: Path) ->
     run = subprocess.run(words, env=environment(), capture_output=True, text=True, check=False, timeout=30)
     assert run.returncode == 2
     assert "labels of this study were opened" in run.stderr
+
+
+def test_two_browsers_of_one_reader_and_free_scrolling_and_windowing(prepared: Prepared) -> None:
+    """The newer browser goes on; the older says so and saves nothing. Mouse and keys change slice and window."""
+    problems: list[str] = []
+    with serving(prepared.study.folder) as links, chromium() as browser:
+        older, newer = (browser.new_context(viewport=VIEWPORT).new_page() for _ in range(2))
+        newer.on("pageerror", lambda error: problems.append(str(error)))
+        newer.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+        for page in (older, newer):
+            page.goto(links["radiologist"])
+            assert "8 chest CT images" in page.locator("#cover").inner_text()
+            page.get_by_role("button", name="Start").click()
+            page.wait_for_selector("#loading-text:empty", state="attached")
+        older.keyboard.press("5")
+        older.keyboard.press("Enter")
+        older.get_by_role("heading", name="Opened in another window").wait_for()
+        for side in ("R", "L"):
+            assert newer.get_by_text(side, exact=True).is_visible()
+        shown = newer.locator("#slice-text")
+        assert shown.inner_text() == "slice 5 of 8"
+        newer.keyboard.press("ArrowDown")
+        newer.get_by_text("slice 4 of 8").wait_for()
+        newer.mouse.move(200, 200)
+        newer.mouse.wheel(0, -100)
+        newer.get_by_text("slice 5 of 8").wait_for()
+        newer.keyboard.press("w")
+        newer.get_by_text("W 400 HU").wait_for()
+        newer.mouse.down()
+        newer.mouse.move(260, 240, steps=4)
+        newer.mouse.up()
+        newer.get_by_text("W 460 HU").wait_for()
+        assert "C −810" in newer.locator("#window-text").inner_text()
+        assert newer.get_by_role("button", name="Save and next").is_disabled()
+        newer.keyboard.press("2")
+        newer.keyboard.press("Enter")
+        newer.get_by_text("Case 2 of").wait_for()
+        newer.keyboard.press("b")
+        newer.get_by_text("another one replaces it").wait_for()
+        assert newer.get_by_label("rather synthetic").is_checked()
+        assert "Research use only" in newer.locator(".use").inner_text()
+    with open_audit(prepared.study) as audit:
+        assert [event["score"] for event in audit.events if event["event"] == "scored"] == [2]
+    assert problems == []

@@ -15,7 +15,6 @@ from reader_study.studies import Prepared
 from ctkernel.reader_study.audit import AuditTrail, open_audit
 from ctkernel.reader_study.server import SITTING_HEADER, addresses, build_app
 from ctkernel.reader_study.sittings import ReadingRoom
-from ctkernel.reader_study.study import AUDIT_FILE
 from ctkernel.web.access import Access
 
 BASE = "/read/key-of-scientist"
@@ -27,7 +26,7 @@ def run_client(prepared: Prepared, test: Callable[[TestClient, AuditTrail], Awai
     study = prepared.study
 
     async def run() -> None:
-        with open_audit(study.folder / AUDIT_FILE, study.identifier, study.commitment) as audit:
+        with open_audit(study) as audit:
             access = Access()
             app = build_app(ReadingRoom(study, audit), KEYS, access)
             async with TestClient(TestServer(app), cookie_jar=aiohttp.CookieJar(unsafe=True)) as client:

@@ -20,6 +20,7 @@ from typing import IO, Any
 from KernelNormalizationLib.core.errors import InputError
 
 from .seal import canonical_json
+from .study import AUDIT_FILE, Study, record_hash
 
 START = "0" * 64
 RECEIPT_LENGTH = 12
@@ -41,9 +42,10 @@ class AuditTrail:
         self.events = events
 
     @staticmethod
-    def create(path: Path, facts: Event) -> None:
+    def create(path: Path, study: Study) -> None:
         """Write a new trail with the event ``prepared``."""
         with path.open("xb") as file:
+            facts = {"study": study.identifier, "commitment": study.commitment, "record": record_hash(study)}
             AuditTrail(file, []).add(PREPARED, facts)
 
     @property
@@ -85,17 +87,16 @@ def line_hash(line: Event) -> str:
 
 
 @contextmanager
-def open_audit(path: Path, study: str, commitment: str) -> Iterator[AuditTrail]:
-    """Check the whole trail and hold it, so that no other program adds to it meanwhile.
+def open_audit(study: Study) -> Iterator[AuditTrail]:
+    """Check the whole trail of a study and hold it, so that no other program adds to it meanwhile.
 
     Args:
-        path: the file.
-        study: identifier of the study.
-        commitment: hash of the sealed labels, as the study states it.
+        study: its first line must hold the hash of this study's record.
 
     Raises:
         InputError: missing, in use, of another study, or changed afterwards; the message says in which line.
     """
+    path = study.folder / AUDIT_FILE
     try:
         file = path.open("r+b")
     except FileNotFoundError as error:
@@ -107,9 +108,10 @@ def open_audit(path: Path, study: str, commitment: str) -> Iterator[AuditTrail]:
         if len(content) > LARGEST_BYTES:
             raise InputError(f"{path} is larger than {LARGEST_BYTES >> 20} MB, which no study's is; copy it again.")
         events, whole = read_events(content, path)
-        first = events[0]
-        if (first.get("study"), first.get("commitment")) != (study, commitment):
-            raise InputError(f"{path} and study.json do not belong together; copy the study folder again.")
+        if events[0].get("record") != record_hash(study):
+            raise InputError(
+                f"{path} and study.json do not belong together, or study.json was changed; copy the study folder again."
+            )
         # a line without its end was never confirmed to anybody: the power failed while it was written
         file.truncate(whole)
         file.seek(whole)

@@ -127,12 +127,13 @@ def run(options: argparse.Namespace) -> None:
         ) from error
     from .audit import open_audit
     from .sittings import ReadingRoom
-    from .study import AUDIT_FILE, open_study, require_unchanged_images
+    from .study import open_study, require_unchanged_images
 
     study = open_study(options.study)
-    with open_audit(study.folder / AUDIT_FILE, study.identifier, study.commitment) as audit:
+    with open_audit(study) as audit:
         room = ReadingRoom(study, audit)
-        require_unchanged_images(study)
+        with cancellable(options.json) as progress:
+            require_unchanged_images(study, progress)
         access, keys = Access(), reader_keys(study.readers)
 
         def ready(port: int) -> None:

@@ -67,6 +67,8 @@ def prepare_study(originals: Path, normalized: Path, plan: StudyPlan, progress: 
     """
     names = require_readers(plan.readers)
     _require_new(plan.out, plan.seal_path)
+    if plan.seed is not None and plan.seed < 0:
+        raise InputError(f"The seed {plan.seed} is negative; give 0 or a larger whole number.")
     pairs = match_folders(originals, normalized)
     if len(pairs) < FEWEST_CASES:
         raise InputError(f"{len(pairs)} case(s) are too few for a reader study; at least {FEWEST_CASES} are needed.")
@@ -85,7 +87,7 @@ def prepare_study(originals: Path, normalized: Path, plan: StudyPlan, progress: 
         seal = Seal.new(identifier, seed, tuple(Label(case, pair.name, groups[pair.name]) for case, pair in drawn))
         study = Study(plan.out, identifier, names, tuple(cases), seal.commitment)
         write_json(study_record(study), private / STUDY_FILE)
-        AuditTrail.create(private / AUDIT_FILE, {"study": identifier, "commitment": seal.commitment, "readers": list(names)})
+        AuditTrail.create(private / AUDIT_FILE, study)
         _one_date(private)
         write_seal(seal, plan.seal_path)
     return study

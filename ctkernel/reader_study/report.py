@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,12 @@ from KernelNormalizationLib.core.io.writing import write_json
 from KernelNormalizationLib.core.version import VERSION
 
 from .audit import OPENED, UNSEALED, AuditTrail, open_audit, receipt_of
-from .scale import GROUPS, Reading
+from .outcome import ReaderTrace, StudyReport
+from .scale import GROUPS
 from .seal import open_seal
 from .sittings import readings_of, score_events
 from .statistics.summary import StudySummary, summarize
-from .study import AUDIT_FILE, Study, open_study
+from .study import open_study
 
 HTML, FIGURE, SCORES_CSV, STATISTICS_CSV, STATISTICS_JSON = (
     "report.html",
@@ -29,47 +30,6 @@ HTML, FIGURE, SCORES_CSV, STATISTICS_CSV, STATISTICS_JSON = (
     "statistics.json",
 )
 NAMES = (HTML, FIGURE, SCORES_CSV, STATISTICS_CSV, STATISTICS_JSON)
-
-
-@dataclass(frozen=True)
-class ReaderTrace:
-    """What the audit trail says of one reader.
-
-    Attributes:
-        reader: code name.
-        scored: images that have a score.
-        sittings: how often the page was opened.
-        receipt: of the last score; empty without scores.
-    """
-
-    reader: str
-    scored: int
-    sittings: int
-    receipt: str
-
-
-@dataclass(frozen=True)
-class StudyReport:
-    """Everything that a report is written from.
-
-    Attributes:
-        study: what was read.
-        summary: statistics.
-        readings: scores that count.
-        traces: one for each reader.
-        prepared, unsealed: times, UTC.
-        lines: of the audit trail.
-        unfinished: whether the labels were opened before all readers had scored all images.
-    """
-
-    study: Study
-    summary: StudySummary
-    readings: tuple[Reading, ...]
-    traces: tuple[ReaderTrace, ...]
-    prepared: str
-    unsealed: str
-    lines: int
-    unfinished: bool
 
 
 def report_study(folder: Path, seal_path: Path, out: Path, allow_unfinished: bool = False) -> StudyReport:
@@ -86,7 +46,7 @@ def report_study(folder: Path, seal_path: Path, out: Path, allow_unfinished: boo
     """
     study = open_study(folder)
     require_set_writable(out, NAMES)
-    with open_audit(folder / AUDIT_FILE, study.identifier, study.commitment) as audit:
+    with open_audit(study) as audit:
         traces = tuple(_trace(audit, reader) for reader in study.readers)
         missing = [t for t in traces if t.scored < len(study.cases)]
         if missing and not audit.is_unsealed and not allow_unfinished:

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from jinja2 import Environment, StrictUndefined
 
 from KernelNormalizationLib.core.errors import RESEARCH_USE
 from KernelNormalizationLib.core.version import VERSION
 
+from .outcome import StudyReport
 from .statistics.agreement import Kappa
 from .statistics.descriptive import GroupScores, Share
 from .statistics.power import LEVEL, MOST_CASES, POWER
 from .statistics.roc import AreaDifference
 from .statistics.summary import StudySummary
-
-if TYPE_CHECKING:
-    from .report import StudyReport
 
 TEMPLATE = Path(__file__).with_name("report_page.html")
 Table = tuple[list[str], list[list[str]]]

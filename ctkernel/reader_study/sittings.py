@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from KernelNormalizationLib.core.errors import InputError
 
 from .audit import OPENED, SCORED, AuditTrail, Event, receipt_of
-from .scale import Reading, require_score
+from .scale import SCORES, Group, Reading, require_score
 from .seal import Seal
 from .study import Case, Study
 
@@ -152,6 +153,11 @@ def score_events(audit: AuditTrail, reader: str) -> list[Event]:
     return [event for event in audit.events if event["event"] == SCORED and event["reader"] == reader]
 
 
+def _is_of(event: Event, study: Study, groups: Mapping[str, Group]) -> bool:
+    known = event.get("reader") in study.readers and event.get("case") in groups
+    return known and event.get("score") in SCORES and isinstance(event.get("seconds"), int | float)
+
+
 def readings_of(study: Study, audit: AuditTrail, seal: Seal) -> list[Reading]:
     """What counts of every reader, with the group of each image.
 
@@ -161,8 +167,8 @@ def readings_of(study: Study, audit: AuditTrail, seal: Seal) -> list[Reading]:
     groups = seal.groups
     readings = []
     for event in audit.events:
-        if event["event"] == SCORED and (event.get("reader") not in study.readers or event.get("case") not in groups):
-            raise InputError(f"Line {event['n'] + 1} of the audit file names a reader or case that is not of this study.")
+        if event["event"] == SCORED and not _is_of(event, study, groups):
+            raise InputError(f"Line {event['n'] + 1} of the audit file is no score of a reader and case of this study.")
     for reader in study.readers:
         given: dict[str, list[Event]] = {}
         for event in score_events(audit, reader):
@@ -170,5 +176,5 @@ def readings_of(study: Study, audit: AuditTrail, seal: Seal) -> list[Reading]:
         for case, events in given.items():
             last = events[-1]
             seconds = float(sum(event["seconds"] for event in events))
-            readings.append(Reading(reader, case, groups[case], require_score(last["score"]), seconds, len(events) - 1))
+            readings.append(Reading(reader, case, groups[case], last["score"], seconds, len(events) - 1))
     return readings

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from KernelNormalizationLib.core.errors import RESEARCH_USE, InputError
 from KernelNormalizationLib.core.io.json_file import read_json
+from KernelNormalizationLib.core.progress import Progress
 
 from .pairs import STORED
+from .seal import canonical_json
 
 FORMAT, VERSION = "ctkernel reader study", 1
 STUDY_FILE, AUDIT_FILE, IMAGE_SUFFIX = "study.json", "audit.jsonl", ".i16"
@@ -98,6 +100,11 @@ def study_record(study: Study) -> dict[str, Any]:
     }
 
 
+def record_hash(study: Study) -> str:
+    """SHA-256 of what ``study.json`` holds, hexadecimal; the first line of the audit trail has it."""
+    return hashlib.sha256(canonical_json(study_record(study))).hexdigest()
+
+
 def open_study(folder: Path) -> Study:
     """Read a prepared study.
 
@@ -118,18 +125,24 @@ def open_study(folder: Path) -> Study:
         raise InputError(f"{folder / STUDY_FILE} is damaged; copy the study folder again.") from error
 
 
-def require_unchanged_images(study: Study) -> None:
+def require_unchanged_images(study: Study, progress: Progress) -> None:
     """Compare every image with its hash.
+
+    Args:
+        study: whose images.
+        progress: told of every image.
 
     Raises:
         InputError: an image was changed after the study was prepared.
     """
+    progress.start("Checking images", len(study.cases))
     for case in study.cases:
         study.voxels(case)
         with study.image_path(case).open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
         if found != case.sha256:
             raise InputError(f"{study.image_path(case).name} was changed after the study was prepared; copy the folder again.")
+        progress.advance()
 
 
 def _case(entry: dict[str, Any]) -> Case:

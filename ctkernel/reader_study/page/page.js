@@ -10,6 +10,7 @@ const viewer = new Viewer(element("view"), {
   window: element("window-text"), slice: element("slice-text"), zoom: element("zoom-text"),
   loading: element("loading-text"), scaleBar: element("scale-bar"),
 });
+const behind = document.querySelectorAll("main, aside");
 const here = location.pathname;
 
 let sitting = "";
@@ -44,6 +45,7 @@ async function openSitting() {
     state = await answer.json();
     sitting = state.sitting;
     if (state.finished) finish();
+    else if (state.scored === 0) welcome();
     else await openCase(state.next);
   } catch (error) {
     explain(error);
@@ -101,6 +103,17 @@ async function back() {
   }
 }
 
+function welcome() {
+  cover(
+    `${state.total} chest CT images`,
+    "Each image is either an original reconstruction with a soft kernel, or a synthetic one that a program computed from a " +
+      "sharp-kernel scan; a coin decided for every case. Scroll, set the window and zoom as you like, then say how certain you " +
+      "are, from 0 to 5. There is no score for undecided. You may go back, and close the page and go on later.",
+    "Start",
+    () => openCase(0).catch(explain),
+  );
+}
+
 function finish() {
   element("progress").max = element("progress").value = state.total;
   cover(
@@ -135,11 +148,13 @@ function cover(title, text, action, act, receipt = "") {
     act();
   };
   element("cover").hidden = false;
+  for (const part of behind) part.inert = true;
   button.focus();
 }
 
 function uncover() {
   element("cover").hidden = true;
+  for (const part of behind) part.inert = false;
 }
 
 function choose(score) {

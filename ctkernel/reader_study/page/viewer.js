@@ -11,7 +11,8 @@ export class Viewer {
     this.pen = this.canvas.getContext("2d", { alpha: false });
     this.picture = document.createElement("canvas");
     this.presets = [[-600, 1500], [-850, 400], [40, 400]];
-    this.shades = new Uint8ClampedArray(HIGHEST - LOWEST + 1);
+    // one opaque grey pixel for every HU
+    this.shades = new Uint32Array(HIGHEST - LOWEST + 1);
     this.slices = [];
     this.shape = null;
     this.waiting = false;
@@ -31,6 +32,7 @@ export class Viewer {
     this.picture.width = shape[2];
     this.picture.height = shape[1];
     this.pixels = this.picture.getContext("2d").createImageData(shape[2], shape[1]);
+    this.words = new Uint32Array(this.pixels.data.buffer);
     this.fit();
     return this.loadAll(load, this.stop.signal, this.slices);
   }
@@ -68,7 +70,10 @@ export class Viewer {
     this.center = Math.min(HIGHEST, Math.max(LOWEST, Math.round(center)));
     this.width = Math.min(4096, Math.max(10, Math.round(width)));
     const low = this.center - this.width / 2;
-    for (let n = 0; n < this.shades.length; n += 1) this.shades[n] = ((n + LOWEST - low) / this.width) * 255;
+    for (let n = 0; n < this.shades.length; n += 1) {
+      const grey = Math.min(255, Math.max(0, Math.round(((n + LOWEST - low) / this.width) * 255)));
+      this.shades[n] = 0xff000000 + grey * 0x010101;
+    }
     this.draw();
   }
 
@@ -124,15 +129,10 @@ export class Viewer {
     this.pen.fillRect(0, 0, width, height);
     const voxels = this.slices[this.k];
     if (voxels instanceof Int16Array) {
-      const bytes = this.pixels.data;
-      for (let n = 0, at = 0; n < voxels.length; n += 1, at += 4) {
-        const shade = this.shades[voxels[n] - LOWEST];
-        bytes[at] = bytes[at + 1] = bytes[at + 2] = shade;
-        bytes[at + 3] = 255;
-      }
+      for (let n = 0; n < voxels.length; n += 1) this.words[n] = this.shades[voxels[n] - LOWEST];
       this.picture.getContext("2d").putImageData(this.pixels, 0, 0);
       this.pen.imageSmoothingEnabled = true;
-      this.pen.imageSmoothingQuality = "high";
+      this.pen.imageSmoothingQuality = w < columns ? "high" : "low"; // linear when enlarged
       this.pen.drawImage(this.picture, (width - w) / 2 + this.shift[0], (height - h) / 2 + this.shift[1], w, h);
       this.view.dataset.drawn = `${this.k}`;
     } else {
@@ -158,23 +158,27 @@ export class Viewer {
       return undefined;
     }, { passive: false });
     this.view.addEventListener("contextmenu", (event) => event.preventDefault());
+    // Everything is reckoned from where the drag began, so that the way back leads to the same picture.
+    let start = null;
     this.view.addEventListener("pointerdown", (event) => {
       this.view.setPointerCapture(event.pointerId);
       this.view.focus({ preventScroll: true });
+      start = { x: event.clientX, y: event.clientY, center: this.center, width: this.width, shift: this.shift, zoom: this.zoom };
     });
     this.view.addEventListener("pointermove", (event) => {
-      if (!event.buttons || !this.view.hasPointerCapture(event.pointerId)) return;
-      const [x, y] = [event.movementX, event.movementY];
+      if (!event.buttons || !start) return;
+      const [x, y] = [event.clientX - start.x, event.clientY - start.y];
       if (event.buttons === 4 || event.shiftKey) {
-        this.shift = [this.shift[0] + x, this.shift[1] + y];
+        this.shift = [start.shift[0] + x, start.shift[1] + y];
         this.draw();
       } else if (event.buttons === 2) {
-        this.zoomBy(Math.exp(-y / 200));
+        this.zoomBy((start.zoom * Math.exp(-y / 200)) / this.zoom);
       } else {
-        const speed = Math.max(1, this.width / 400);
-        this.setWindow(this.center + y * speed, this.width + x * speed);
+        const speed = Math.max(1, start.width / 400);
+        this.setWindow(start.center + y * speed, start.width + x * speed);
       }
     });
+    for (const end of ["pointerup", "pointercancel"]) this.view.addEventListener(end, () => { start = null; });
     this.view.addEventListener("dblclick", () => this.fit());
   }
 }
