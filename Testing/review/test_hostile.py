@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import os
 import signal
 import sys
 import time
-import zipfile
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from web.zips import zipped
 
 from .conftest import ROOT, Serve, Served, command_line
 
@@ -105,17 +104,9 @@ def test_paths_lead_to_no_other_files(served: Served) -> None:
     let_in(served, visit)
 
 
-def _zip(*entries: tuple[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in entries:
-            archive.writestr(name, content)
-    return buffer.getvalue()
-
-
 UPLOADS = {
-    "traversal": ("a.zip", _zip(("../../../outside.dcm", b"1"))),
-    "bomb": ("a.zip", _zip(("bomb.dcm", bytes(50_000_000)))),
+    "traversal": ("a.zip", zipped(("../../../outside.dcm", b"1"))),
+    "bomb": ("a.zip", zipped(("bomb.dcm", bytes(50_000_000)))),
     "damaged zip": ("a.zip", b"PK\x03\x04 no zip"),
     "too large": ("a.nrrd", bytes(1_500_000)),
     "far too large": ("a.nrrd", bytes(3_000_000)),
