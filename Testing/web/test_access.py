@@ -21,7 +21,7 @@ from web.zips import zipped
 
 from ctkernel.web.access import Access, protect
 from ctkernel.web.private_folder import PREFIX, private_folder, remove_abandoned
-from ctkernel.web.uploads import UploadLimits, save_upload
+from ctkernel.web.uploads import UploadLimits, extract_zip, save_upload
 from KernelNormalizationLib.core.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -101,7 +101,8 @@ def open_scan(source: Source, show: Callable[[Review], None], progress: Progress
     show(review)
     try:
         progress.start("Judging the scan", 1)
-        review = replace(review, suitability=assess(volume))
+        # two masks as large as the scan that the page does not need
+        review = replace(review, suitability=replace(assess(volume), region=None))
         show(review)
         return measured(review, EMPHYSEMA_THRESHOLD_HU, progress)
     except InputError as error:

@@ -141,13 +141,16 @@ export class Views {
       [buffer.width, buffer.height] = [size.width, size.height];
       pane.image = new ImageData(size.width, size.height);
       pane.pixels = new Uint32Array(pane.image.data.buffer);
+      pane.painted = "";
     }
     const index = this.at[kind];
+    // a plane is painted again only if something in it changed
+    const threshold = this.look.overlay ? this.look.threshold : null;
+    const wanted = [index, this.voxels.number, this.voxels.blocks, this.isDifference(pane) || [this.colours.known, threshold]].join();
+    if (pane.painted === wanted) return;
+    pane.painted = wanted;
     if (this.isDifference(pane)) paintDifference(pane.pixels, this.voxels, kind, index, this.colours);
-    else {
-      const threshold = this.look.overlay ? this.look.threshold : null;
-      paintVolume(pane.pixels, this.voxels, number, kind, index, threshold, this.colours);
-    }
+    else paintVolume(pane.pixels, this.voxels, number, kind, index, threshold, this.colours);
     buffer.getContext("2d").putImageData(pane.image, 0, 0);
   }
 
