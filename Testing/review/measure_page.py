@@ -90,10 +90,10 @@ def _work(page: Any, address: str, process: subprocess.Popen[str], options: argp
             page.select_option("#second", what)
             page.wait_for_timeout(500)
             page.screenshot(path=options.folder / f"Review{name}{width}.png")
+    for width, height in SIZES:
+        page.set_viewport_size({"width": width, "height": height})
         busy, a_second = _scrolled(page)
-        _say(
-            f"scrolling at {width} x {height}: {a_second:.0f} pictures a second, {busy:.1f} ms of processor time each in the page"
-        )
+        _say(f"scrolling at {width} x {height}: {a_second:.0f} pictures a second, {busy:.1f} ms of the page's thread for each")
     numbers = page.locator(".index").all_inner_texts()
     _say("; ".join(" ".join(text.split()) for text in numbers))
     status = Path(f"/proc/{process.pid}/status").read_text()
