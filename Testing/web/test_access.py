@@ -17,6 +17,7 @@ import aiohttp
 import pytest
 from aiohttp import FormData, web
 from aiohttp.test_utils import TestClient, TestServer
+from web.zips import zipped
 
 from ctkernel.web.access import Access, protect
 from ctkernel.web.private_folder import PREFIX, private_folder, remove_abandoned
@@ -145,14 +146,6 @@ def _form(*files: tuple[str, bytes]) -> FormData:
     return form
 
 
-def _zip(*entries: tuple[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in entries:
-            archive.writestr(name, content)
-    return buffer.getvalue()
-
-
 def test_uploads_get_numbers_for_names_and_limits_hold(tmp_path: Path) -> None:
     async def test(client: TestClient, access: Access) -> None:
         async def send(*files: tuple[str, bytes]) -> tuple[int, str]:
@@ -180,18 +173,18 @@ def extract(tmp_path: Path, content: bytes) -> list[Path]:
 
 
 def test_a_zip_is_unpacked_under_numbers(tmp_path: Path) -> None:
-    files = extract(tmp_path, _zip(("DOE/IM1", b"one"), ("DOE/IM2.dcm", b"two"), ("DOE/", b"")))
+    files = extract(tmp_path, zipped(("DOE/IM1", b"one"), ("DOE/IM2.dcm", b"two"), ("DOE/", b"")))
     assert [(path.name, path.read_bytes()) for path in files] == [("00000.dcm", b"one"), ("00001.dcm", b"two")]
 
 
 BAD_ZIPS = {
-    "leads outside": _zip(("../../outside", b"1")),
-    "leads outside too": _zip(("/etc/outside", b"1")),
-    "leads outside as well": _zip(("C:\\outside", b"1"), ("..\\outside", b"1")),
-    "empty": _zip(),
-    "files; at most": _zip(*[(str(n), b"1") for n in range(11)]),
-    "larger than": _zip(("bomb", bytes(5_000_000))),
-    "cannot be unpacked": _zip(("a", bytes(1000)))[:60],
+    "leads outside": zipped(("../../outside", b"1")),
+    "leads outside too": zipped(("/etc/outside", b"1")),
+    "leads outside as well": zipped(("C:\\outside", b"1"), ("..\\outside", b"1")),
+    "empty": zipped(),
+    "files; at most": zipped(*[(str(n), b"1") for n in range(11)]),
+    "larger than": zipped(("bomb", bytes(5_000_000))),
+    "cannot be unpacked": zipped(("a", bytes(1000)))[:60],
 }
 
 
@@ -203,7 +196,7 @@ def test_a_zip_that_could_do_harm_is_refused(reason: str, tmp_path: Path) -> Non
 
 
 def test_a_zip_that_lies_about_its_size_is_refused(tmp_path: Path) -> None:
-    honest = _zip(("bomb", bytes(5_000_000)))
+    honest = zipped(("bomb", bytes(5_000_000)))
     size = (5_000_000).to_bytes(4, "little")
     with pytest.raises(InputError, match=r"cannot be unpacked|larger than"):
         extract(tmp_path, honest.replace(size, (10).to_bytes(4, "little")))

@@ -48,8 +48,7 @@ def review_facts(review: Review) -> dict[str, Any]:
         "opened": review.opened,
         "drawn": review.drawn,
         "volumes": [_volume(volume) for volume in review.volumes],
-        "measurement": None if review.measurement is None else _measurement(review.measurement, review.curves),
-        "warnings": [str(warning) for warning in review.record.get("warnings", [])],
+        "measurement": None if review.measurement is None else _measurement(review.measurement, review),
         "note": review.note,
     }
 
@@ -87,12 +86,13 @@ def _volume(volume: CTVolume) -> dict[str, Any]:
     return {"synthetic": True, "title": "SYNTHETIC B20f, computed, not reconstructed"}
 
 
-def _measurement(measurement: Measurement, curves: tuple[Curve, ...]) -> dict[str, Any]:
+def _measurement(measurement: Measurement, review: Review) -> dict[str, Any]:
     return {
         "threshold_hu": measurement.threshold_hu,
-        "volumes": [_numbers(volume, curve) for volume, curve in zip(measurement.volumes, curves, strict=True)],
+        "volumes": [_numbers(volume, curve) for volume, curve in zip(measurement.volumes, review.curves, strict=True)],
         "columns": [label for label, _, _ in SHOWN_INDICES],
         "sentences": [
+            *(str(warning) for warning in review.record.get("warnings", [])),
             *kernel_lines(measurement),
             *agreement_sentences(measurement.agreement),
             *interval_sentences(measurement.volumes),

@@ -27,6 +27,8 @@ from .steps import Source, known_method, normalized, open_scan, scan_among, whol
 
 STATIC = Path(__file__).with_name("static")
 LARGEST_JSON = 1 << 16
+# Of an uploaded volume file: 512 x 512 x 2048, which takes 2 GB as float32.
+MOST_VOXELS = 1 << 29
 # A page that hears nothing for so long is told the state again, which also shows whether it is still there.
 TELL_SECONDS = 20.0
 FULL = f"""All places of this review page are taken. Close one of the other pages, or try again in a minute.
@@ -187,7 +189,7 @@ class ReviewServer:
             kernel = request.query.get("kernel", "").strip() or None
             series = request.query.get("series", "").strip() or None
             parse_told_kernel(kernel)
-            source = Source(scan, series, kernel)
+            source = Source(scan, series, kernel, MOST_VOXELS)
             session.start(
                 "Opening the scan",
                 lambda progress: open_scan(source, session.show, progress),

@@ -68,11 +68,13 @@ class Source:
         path: DICOM folder or file, NRRD, NIfTI or MHA.
         series: which series of a DICOM folder.
         kernel: the scan's kernel if the user knows better than the header.
+        most_voxels: a packed volume file that holds more is not unpacked; ``None`` for no such limit.
     """
 
     path: Path
     series: str | None = None
     kernel: str | None = None
+    most_voxels: int | None = None
 
 
 def open_scan(source: Source, show: Callable[[Review], None], progress: Progress) -> Review:
@@ -95,13 +97,16 @@ def open_scan(source: Source, show: Callable[[Review], None], progress: Progress
     from KernelNormalizationLib.core.suitability import assess
 
     progress.start("Reading the scan", 1)
+    if source.most_voxels is not None:
+        require_at_most(source.path, source.most_voxels)
     volume = with_told_kernel(read_volume(source.path, source.series, "the field “Series”"), source.kernel)
     progress.advance()
     review = Review(volume)
     show(review)
     try:
         progress.start("Judging the scan", 1)
-        review = replace(review, suitability=assess(volume))
+        # two masks as large as the scan that the page does not need
+        review = replace(review, suitability=replace(assess(volume), region=None))
         show(review)
         return measured(review, EMPHYSEMA_THRESHOLD_HU, progress)
     except InputError as error:
@@ -191,6 +196,29 @@ def scan_among(files: Sequence[Path], folder: Path) -> Path:
     if len(volumes) > 1:
         raise InputError(f"{len(volumes)} volumes were sent; send one NRRD or NIfTI file, or the files of one DICOM series.")
     return volumes[0] if volumes else folder
+
+
+def require_at_most(path: Path, voxels: int) -> None:
+    """Refuse a volume file whose header announces too many voxels: a small packed file can hold more than the memory.
+
+    Raises:
+        InputError: more than ``voxels``.
+    """
+    import SimpleITK as sitk
+
+    if not path.is_file():
+        return
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError:
+        return  # whatever is wrong with it is told in words by who reads it
+    announced = math.prod(reader.GetSize())
+    if announced > voxels:
+        raise InputError(
+            f"The file announces {announced:.3g} voxels; at most {voxels:.2g} can be sent. Give its path on this computer."
+        )
 
 
 def _curves(measurement: Measurement, progress: Progress) -> tuple[Curve, ...]:

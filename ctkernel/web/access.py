@@ -22,16 +22,10 @@ TOKEN_KEY = "token"
 # elsewhere made its own name point to this computer (DNS rebinding).
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 
-# Nothing from elsewhere, no scripts in the page itself.
+# Nothing from elsewhere, no scripts in the page itself. Some browsers do not count a web socket as 'self'.
 STRICT_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; font-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
-# trame's client compiles its templates in the browser (Vue) and sets styles on elements; both need these permissions.
-TRAME_POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-eval' blob:; worker-src 'self' blob:; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' blob: data:; media-src 'self' blob: data:; connect-src 'self' blob: data:; font-src 'self' data:; "
-    "object-src 'none'; form-action 'self'; base-uri 'self'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; font-src 'self'; "
+    "connect-src 'self' ws://127.0.0.1:* ws://localhost:*; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 
 

@@ -6,6 +6,11 @@ import { listen } from "./gestures.js";
 const SCALE_BAR_MM = 50;
 const NAMES = { axial: "Axial", coronal: "Coronal" };
 
+// The browser lays the page out again even for a text that is the same.
+function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
 export class Views {
   constructor(container, changed) {
     this.container = container;
@@ -76,6 +81,7 @@ export class Views {
     element.dataset.view = `${kind}-${number}`;
     const canvas = element.appendChild(document.createElement("canvas"));
     canvas.setAttribute("aria-hidden", "true");
+    const [cut, bar] = ["cut", "bar"].map((name) => element.appendChild(Object.assign(document.createElement("i"), { className: name })));
     const texts = {};
     for (const name of ["title", "right", "left", "place", "scale", "levels", "value", "legend", "use"]) {
       texts[name] = element.appendChild(document.createElement("span"));
@@ -86,7 +92,7 @@ export class Views {
     texts.scale.textContent = "5 cm";
     texts.use.textContent = "Research use only. Not for diagnosis.";
     this.container.append(element);
-    const pane = { kind, number, element, canvas, texts, image: null, buffer: document.createElement("canvas") };
+    const pane = { kind, number, element, canvas, texts, cut, bar, image: null, buffer: document.createElement("canvas") };
     listen(this, pane);
     return pane;
   }
@@ -114,41 +120,46 @@ export class Views {
 
   drawPane(pane) {
     const { kind, number, canvas } = pane;
+    const there = number < this.titles.length;
     const size = sizeOf(this.voxels, kind);
     const sharpness = window.devicePixelRatio || 1;
     const [w, h] = [Math.round(canvas.clientWidth * sharpness), Math.round(canvas.clientHeight * sharpness)];
-    if (canvas.width !== w || canvas.height !== h) [canvas.width, canvas.height] = [w, h];
-    const context = canvas.getContext("2d", { alpha: false });
-    context.fillStyle = "#000";
-    context.fillRect(0, 0, w, h);
-    const there = number < this.titles.length;
-    if (there && w > 0 && h > 0) {
-      this.fillBuffer(pane, size);
-      const scale = this.scale(pane) * sharpness;
-      const [width, height] = [size.width * size.mmX * scale, size.height * size.mmY * scale];
-      const left = w / 2 - width / 2 + this.shift.x * scale;
-      const top = h / 2 - height / 2 + this.shift[kind] * scale;
-      context.imageSmoothingEnabled = true;
-      context.drawImage(pane.buffer, left, top, width, height);
-      this.drawLines(context, pane, { left, top, width, height, scale, h, sharpness });
+    const scale = this.scale(pane) * sharpness;
+    const [width, height] = [size.width * size.mmX * scale, size.height * size.mmY * scale];
+    const left = w / 2 - width / 2 + this.shift.x * scale;
+    const top = h / 2 - height / 2 + this.shift[kind] * scale;
+    const fresh = there && this.fillBuffer(pane, size);
+    const wanted = [w, h, left, top, width, there].join();
+    if (fresh || pane.drawn !== wanted) {
+      pane.drawn = wanted;
+      if (canvas.width !== w || canvas.height !== h) [canvas.width, canvas.height] = [w, h];
+      const context = canvas.getContext("2d", { alpha: false });
+      context.fillStyle = "#000";
+      context.fillRect(0, 0, w, h);
+      if (there && w > 0 && h > 0) context.drawImage(pane.buffer, left, top, width, height);
     }
+    this.placeLines(pane, top / sharpness, height / sharpness, scale / sharpness);
     this.write(pane, there);
   }
 
+  // Paint the plane if something in it changed; tells whether.
   fillBuffer(pane, size) {
     const { kind, number, buffer } = pane;
     if (!pane.image || pane.image.width !== size.width || pane.image.height !== size.height) {
       [buffer.width, buffer.height] = [size.width, size.height];
       pane.image = new ImageData(size.width, size.height);
       pane.pixels = new Uint32Array(pane.image.data.buffer);
+      pane.painted = "";
     }
     const index = this.at[kind];
+    const threshold = this.look.overlay ? this.look.threshold : null;
+    const wanted = [index, this.voxels.number, this.voxels.blocks, this.isDifference(pane) || [this.colours.known, threshold]].join();
+    if (pane.painted === wanted) return false;
+    pane.painted = wanted;
     if (this.isDifference(pane)) paintDifference(pane.pixels, this.voxels, kind, index, this.colours);
-    else {
-      const threshold = this.look.overlay ? this.look.threshold : null;
-      paintVolume(pane.pixels, this.voxels, number, kind, index, threshold, this.colours);
-    }
+    else paintVolume(pane.pixels, this.voxels, number, kind, index, threshold, this.colours);
     buffer.getContext("2d").putImageData(pane.image, 0, 0);
+    return true;
   }
 
   // CSS pixels a mm.
@@ -159,26 +170,11 @@ export class Views {
   }
 
   // Where the other plane cuts, and 5 cm.
-  drawLines(context, pane, { left, top, width, height, scale, h, sharpness }) {
-    const other = pane.kind === "axial" ? "coronal" : "axial";
+  placeLines(pane, top, height, scale) {
     const share = pane.kind === "axial" ? (this.at.coronal + 0.5) / this.voxels.rows : 1 - (this.at.axial + 0.5) / this.voxels.slices;
-    context.strokeStyle = "rgba(94, 200, 184, 0.55)";
-    context.lineWidth = sharpness;
-    context.beginPath();
-    for (const [from, to] of [[0, 0.06], [0.94, 1]]) {
-      context.moveTo(left + from * width, top + share * height);
-      context.lineTo(left + to * width, top + share * height);
-    }
-    context.stroke();
-    context.strokeStyle = "#f2f5f7";
-    context.lineWidth = 2 * sharpness;
-    const bar = SCALE_BAR_MM * scale;
-    const x = 10 * sharpness;
-    context.beginPath();
-    context.moveTo(x, h - 46 * sharpness);
-    context.lineTo(x + bar, h - 46 * sharpness);
-    context.stroke();
-    pane.element.dataset.cut = `${other} ${this.at[other]}`;
+    pane.cut.style.transform = `translateY(${(top + share * height).toFixed(1)}px)`;
+    const width = `${(SCALE_BAR_MM * scale).toFixed(1)}px`;
+    if (pane.bar.style.width !== width) pane.bar.style.width = width;
   }
 
   write(pane, there) {
@@ -189,21 +185,21 @@ export class Views {
     const difference = this.isDifference(pane);
     const volume = this.titles[number];
     const title = difference ? "DIFFERENCE, synthetic minus original" : there ? volume.title : "Not normalized yet";
-    texts.title.textContent = title;
+    setText(texts.title, title);
     element.classList.toggle("is-empty", !there);
     element.classList.toggle("is-synthetic", Boolean(difference || (there && volume.synthetic)));
     const z = kind === "axial" ? `, z ${(this.voxels.firstZ + index * this.voxels.dz).toFixed(1)} mm` : "";
-    texts.place.textContent = `${NAMES[kind]} ${index + 1} of ${count}${z}`;
-    texts.levels.textContent = difference || !there ? "" : `W ${width}  L ${centre}`;
+    setText(texts.place, `${NAMES[kind]} ${index + 1} of ${count}${z}`);
+    setText(texts.levels, difference || !there ? "" : `W ${width}  L ${centre}`);
     this.writeLegend(texts.legend, difference, there && overlay && this.voxels.lungs !== null, threshold);
-    if (!there) texts.value.textContent = "";
+    if (!there) setText(texts.value, "");
     for (const [name, value] of Object.entries({
       "aria-label": `${NAMES[kind]} picture, ${title}`,
       "aria-valuemin": 1,
       "aria-valuemax": count,
       "aria-valuenow": index + 1,
       "aria-valuetext": `slice ${index + 1} of ${count}, window ${width}, centre ${centre}`,
-    })) element.setAttribute(name, value);
+    })) if (element.getAttribute(name) !== String(value)) element.setAttribute(name, value);
   }
 
   writeLegend(legend, difference, overlay, threshold) {
@@ -235,7 +231,7 @@ export class Views {
     const { k, j, i } = this.voxelAt(pane, x, y);
     for (const other of this.panes) {
       const value = other.kind === pane.kind && other.number < this.titles.length ? this.valueOf(other, k, j, i) : null;
-      other.texts.value.textContent = value === null ? "" : `${value} HU`;
+      setText(other.texts.value, value === null ? "" : `${value} HU`);
     }
   }
 

@@ -2,6 +2,8 @@
 
 const BLOCK = 16;
 
+let made = 0;
+
 export class Voxels {
   // layout: of the scan; count: how many volumes there are; onBlock: called after each block.
   constructor(layout, onBlock) {
@@ -14,6 +16,8 @@ export class Voxels {
     this.lungs = null;
     this.onBlock = onBlock;
     this.stopped = false;
+    this.number = ++made;
+    this.blocks = 0; // received so far
   }
 
   get loaded() {
@@ -50,6 +54,7 @@ export class Voxels {
       const answer = await fetch(`${path}${first}-${last}`);
       if (!answer.ok || this.stopped) return;
       take(first, last, await answer.arrayBuffer());
+      this.blocks += 1;
       this.onBlock();
     }
   }
