@@ -18,7 +18,15 @@ from ..arrays import FloatArray
 from ..errors import CTKernelError, InputError
 from ..progress import Progress, ProgressTracker
 from ..volume import CTVolume, Geometry
-from .dicom_derived import derived_header, is_synthetic_header, marked_by_header, new_series, require_original, without_quotes
+from .dicom_derived import (
+    SERIES_DESCRIPTION,
+    derived_header,
+    is_synthetic_header,
+    marked_by_header,
+    new_series,
+    require_original,
+    without_quotes,
+)
 from .dicom_encoding import Encoding, choose_encoding
 
 __all__ = ["ExportedSeries", "export_series", "is_synthetic_header", "marked_by_header", "staged_folder", "stored_hu"]
@@ -49,6 +57,10 @@ class ExportedSeries:
     def series_uid(self) -> str:
         """Series instance UID."""
         return str(self.headers[0].SeriesInstanceUID)
+
+    def in_words(self) -> str:
+        """What was written and how voxels were rounded, for the user."""
+        return f"Wrote {len(self.headers)} images ({SERIES_DESCRIPTION}). {self.encoding.in_words()}"
 
 
 @contextmanager
