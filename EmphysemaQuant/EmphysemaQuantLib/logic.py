@@ -193,6 +193,9 @@ class EmphysemaLogic:
         """Why a measurement cannot be written as DICOM, in words for the user; ``None`` if it can."""
         if measured is None:
             return "Press Compute first; what was measured before this scene was loaded is no longer in memory."
+        quality = measured.result.lung_mask.quality
+        if quality.verdict == "failed":
+            return f"The lung mask failed: {' '.join(quality.reasons)}"
         if importlib.util.find_spec("highdicom") is None:
             return "Segmentation and report need highdicom. Type slicer.util.pip_install('highdicom') in the Python console."
         for node in _sourceNodes(measured):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -18,6 +19,8 @@ from ..core.errors import Cancelled, CTKernelError
 from ..core.io.dicom_written import WrittenDicom
 from ..core.progress import Progress, ProgressReport
 from ..mrml.dicom_source import dicomDatabase
+
+logger = logging.getLogger(__name__)
 
 Write = Callable[[Path, Progress], WrittenDicom]
 """Writes into a new folder, whole or not at all; touches no node."""
@@ -110,8 +113,11 @@ class DicomExport:
         self._job = None
         if isinstance(error, Cancelled):
             self._ended(_("Cancelled; no DICOM was written."), isError=False)
-        elif written is None:
+        elif isinstance(error, CTKernelError):
             self._ended(_("No DICOM was written: {error}").format(error=error))
+        elif written is None:
+            logger.error("DICOM export failed", exc_info=error)
+            self._ended(_("No DICOM was written: {error}. See the log.").format(error=error))
         else:
             try:
                 self._ended(finish(written), isError=False)

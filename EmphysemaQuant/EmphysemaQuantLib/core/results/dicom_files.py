@@ -10,7 +10,12 @@ from pydicom.dataset import Dataset
 
 from KernelNormalizationLib.core.arrays import BoolArray
 from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.io.dicom_derived import SERIES_DESCRIPTION, is_synthetic_header, without_quotes
+from KernelNormalizationLib.core.io.dicom_derived import (
+    SERIES_DESCRIPTION,
+    is_synthetic_header,
+    with_empty_fields,
+    without_quotes,
+)
 from KernelNormalizationLib.core.io.dicom_export import export_series, matched_headers, staged_folder
 from KernelNormalizationLib.core.io.dicom_written import WrittenDicom
 from KernelNormalizationLib.core.progress import Progress, ProgressTracker
@@ -119,7 +124,7 @@ def export_measurement(
 
 
 def _images_of(volume: VolumeMeasurement, files: Sequence[Path]) -> list[Dataset]:
-    images: list[Dataset] = matched_headers(volume.ct, files)
+    images = [with_empty_fields(header) for header in matched_headers(volume.ct, files)]
     if is_synthetic_header(images[0]) and not volume.synthetic:
         raise InputError(f"The files of {volume.name} are synthetic and the volume is not said to be; load the series again.")
     return images

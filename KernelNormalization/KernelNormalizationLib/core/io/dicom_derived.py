@@ -236,10 +236,15 @@ def _copied(source: Dataset) -> Dataset:
         if element.tag.element and (element.tag in keywords or (group in _COPIED_GROUPS and not element.tag.is_private)):
             kept.add(copy.deepcopy(element))  # a shared element would change with the copy
     kept.remove_private_tags()  # inside copied sequences too
+    return with_empty_fields(kept)
+
+
+def with_empty_fields(header: Dataset) -> Dataset:
+    """``header`` itself, with the fields that DICOM asks for and anonymization leaves out, empty."""
     for keyword in _EMPTY_IF_ABSENT:
-        if keyword not in kept:
-            setattr(kept, keyword, None)
-    return kept
+        if keyword not in header:
+            setattr(header, keyword, None)
+    return header
 
 
 def _date(image: Dataset, made: datetime) -> None:
