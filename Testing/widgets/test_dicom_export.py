@@ -11,6 +11,7 @@ import pydicom
 import pytest
 import slicer
 from core.dicomseries import write_series
+from core.enhancedct import write_enhanced
 from emphysemapanel import HOLE, LEFT, RIGHT, SHAPE, BoxLogic, compute
 from emphysemapanel import UI_FILE as EMPHYSEMA_UI
 from normalizationpanel import PanelMaker, make_panel, press_and_wait, synthetic
@@ -20,7 +21,7 @@ from KernelNormalizationLib.core.io.dicom_series import read_header
 from KernelNormalizationLib.core.io.reading import read_volume
 from KernelNormalizationLib.core.volume import Acquisition
 from KernelNormalizationLib.mrml import provenance
-from KernelNormalizationLib.mrml.volumes import addSyntheticVolumeNodeFromVoxels
+from KernelNormalizationLib.mrml.volumes import acquisitionFromNode, addSyntheticVolumeNodeFromVoxels, databaseTagReader
 from KernelNormalizationLib.selftest.base import waitUntil
 from slicerhost.dicomdatabase import DicomDatabase, open_database
 
@@ -154,6 +155,16 @@ class TestNormalization:
         assert "Cancelled" in wait_for(panel)
         assert list((tmp_path / "out").iterdir()) == []
         assert panel.ui.exportFolderButton.text == "Export DICOM…"
+
+
+def test_an_enhanced_ct_from_the_database_says_its_kernel(database: DicomDatabase, app: Any, tmp_path: Path) -> None:
+    write_enhanced(tmp_path / "enhanced" / "all.dcm", chest_hu(), kernel="Br59f", uid="1.2.3.59")
+    database.importDicom(str(tmp_path / "enhanced"), copyFiles=True)
+    node = slicer.util.addVolumeFromArray(chest_hu(), name="enhanced")  # Slicer loads it as one file and names one instance
+    node.SetAttribute("DICOM.instanceUIDs", database.strict().instancesForSeries("1.2.3.59")[0])
+    facts = acquisitionFromNode(node, databaseTagReader())
+    assert (facts.kernel, facts.slice_thickness_mm, facts.tube_voltage_kv) == ("Br59f", 1.5, 120.0)
+    assert facts.series_instance_uid == "1.2.3.59"
 
 
 def test_a_database_that_takes_only_part_keeps_none(app: Any, make_panel: PanelMaker, tmp_path: Path) -> None:

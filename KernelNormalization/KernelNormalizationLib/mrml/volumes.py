@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from vtk.util import numpy_support
 
 from ..core.errors import InputError
+from ..core.io.dicom_tags import ENHANCED_CT
 from ..core.io.padding import detect_padding
 from ..core.methods.protocol import TARGET_KERNEL, UNCHANGED_KEY, NormalizationResult, synthetic_name
 from ..core.volume import Acquisition, CTVolume, Geometry
@@ -42,7 +43,7 @@ _TAGS = {
     "frame_of_reference_uid": "0020,0052",
 }
 _NUMBERS = {"slice_thickness_mm", "tube_voltage_kv"}
-_IMAGE_TYPE = "0008,0008"
+_IMAGE_TYPE, _SOP_CLASS = "0008,0008", "0008,0016"
 _ORIGIN_TAGS = {"SeriesDescription": "0008,103E", "ImageComments": "0020,4000", "DerivationDescription": "0008,2111"}
 
 
@@ -114,6 +115,7 @@ def acquisitionFromNode(node: Any, readTag: TagReader | None) -> Acquisition:
             values[field] = _converted(field, readTag(instances[0], tag))
         imageType = readTag(instances[0], _IMAGE_TYPE) or ""
         values["image_type"] = tuple(part for part in imageType.split("\\") if part)
+        values |= _ofFirstFrame(instances[0], readTag)
         if _exportedByThisProject(instances[0], readTag):
             # Selectors, titles and tables go by the attribute.
             node.SetAttribute(provenance.SYNTHETIC, "true")
@@ -122,6 +124,21 @@ def acquisitionFromNode(node: Any, readTag: TagReader | None) -> Acquisition:
     values["kernel"] = values.get("kernel") or _attribute(node, provenance.KERNEL, keys.kernel)
     values["manufacturer"] = values.get("manufacturer") or _attribute(node, provenance.MANUFACTURER, keys.manufacturer)
     return Acquisition(**values)
+
+
+def _ofFirstFrame(instance: str, readTag: TagReader) -> dict[str, Any]:
+    """What an enhanced (multi-frame) CT says in its functional groups, where no tag reader looks; empty for other images."""
+    database = getattr(slicer, "dicomDatabase", None)
+    if readTag(instance, _SOP_CLASS) not in ENHANCED_CT or database is None:
+        return {}
+    from ..core.io.dicom_series import acquisition_of
+    from ..core.io.dicom_slice import read_images
+
+    images = read_images(Path(database.fileForInstance(instance) or "")) or []
+    if not images or images[0].fault is not None:
+        return {}
+    stated = acquisition_of(images[0].header)
+    return {field: getattr(stated, field) for field in _TAGS if getattr(stated, field) is not None}
 
 
 def _exportedByThisProject(instance: str, readTag: TagReader) -> bool:

@@ -23,10 +23,9 @@ from ..errors import InputError
 from .dicom_checks import rescale_of
 from .dicom_decoding import decoded_frames
 from .dicom_pixels import NATIVE, PIXEL_TAGS, native_pixels, transfer_syntax
+from .dicom_tags import ENHANCED_CT
 from .dicom_values import UNREADABLE, HeaderValues
 
-# Enhanced CT, and legacy converted enhanced CT.
-ENHANCED_CT = ("1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
 SHARED, PER_FRAME = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
 # More frames than any chest CT has slices; a header that states more is damaged.
 _MOST_FRAMES = 20_000
