@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from core.dicomseries import write_series
 from core.enhancedct import write_enhanced
 from logic.toychest import SHAPE, chest_hu, lung_boxes
 
+from EmphysemaQuantLib.core.lungs.quality_verdict import MaskQuality
 from EmphysemaQuantLib.core.results.dicom_files import export_measurement
 from EmphysemaQuantLib.core.results.measurement import Measurement, measure
 from EmphysemaQuantLib.core.results.quantification import supplied_mask
@@ -125,7 +126,13 @@ def test_files_of_another_series_are_refused(tmp_path: Path) -> None:
     write_series(tmp_path / "other", chest_hu().astype(np.int16), step=8.0, pixel=(5.0, 5.0), start=(0.0, 0.0, 0.0))
     with pytest.raises(InputError, match="does not lie where the source series does"):
         export_measurement(measurement, [sorted((tmp_path / "other").iterdir()), source], "automatic", tmp_path / "out")
-    write_enhanced(tmp_path / "enhanced" / "all.dcm", chest_hu().astype(np.int16))
-    with pytest.raises(InputError, match="single-frame"):
-        export_measurement(measurement, [[tmp_path / "enhanced" / "all.dcm"], source], "automatic", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_enhanced_scan_itself_gets_no_objects_and_it_is_said(tmp_path: Path) -> None:
+    write_enhanced(tmp_path / "in" / "all.dcm", chest_hu().astype(np.int16))
+    measurement = measure([read_volume(tmp_path / "in")], supplied_mask(*lung_boxes()))
+    mask = replace(measurement.lung_mask, quality=MaskQuality("ok"))
+    with pytest.raises(InputError, match="multi-frame"):
+        export_measurement(replace(measurement, lung_mask=mask), [[tmp_path / "in" / "all.dcm"]], "automatic", tmp_path / "out")
     assert not (tmp_path / "out").exists()

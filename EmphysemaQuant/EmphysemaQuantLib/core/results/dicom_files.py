@@ -127,4 +127,9 @@ def _images_of(volume: VolumeMeasurement, files: Sequence[Path]) -> list[Dataset
     images = [with_empty_fields(header) for header in matched_headers(volume.ct, files)]
     if is_synthetic_header(images[0]) and not volume.synthetic:
         raise InputError(f"The files of {volume.name} are synthetic and the volume is not said to be; load the series again.")
+    if not volume.synthetic and "ReferencedFrameNumber" in images[0]:
+        raise InputError(
+            f"{volume.name} is an enhanced (multi-frame) CT. Segmentation and report are written for single-frame images, and "
+            "for a synthetic volume; choose the synthetic volume alone, or load single-frame images of the scan."
+        )
     return images

@@ -244,6 +244,8 @@ def with_empty_fields(header: Dataset) -> Dataset:
     for keyword in _EMPTY_IF_ABSENT:
         if keyword not in header:
             setattr(header, keyword, None)
+    if "BodyPartExamined" not in header and "Laterality" not in header:
+        header.Laterality = None  # the body part might be one of a pair (PS3.3, C.7.3.1)
     return header
 
 
@@ -256,6 +258,8 @@ def _date(image: Dataset, made: datetime) -> None:
 def _source_reference(source: Dataset) -> Dataset:
     item = Dataset()
     item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = source.SOPClassUID, source.SOPInstanceUID
+    if "ReferencedFrameNumber" in source:
+        item.ReferencedFrameNumber = source.ReferencedFrameNumber
     item.SpatialLocationsPreserved = "YES"
     item.PurposeOfReferenceCodeSequence = [code("121322", "DCM", "Source image for image processing operation")]
     return item
