@@ -65,9 +65,17 @@ def whyNotCt(node: Any) -> str | None:
         return f"“{name}” holds no voxels. Load the volume again."
     if image.GetNumberOfScalarComponents() != 1:
         return f"“{name}” has {image.GetNumberOfScalarComponents()} components a voxel (colour or vector); CT has one."
-    if node.GetParentTransformNode() is not None:
+    transform = node.GetParentTransformNode()
+    if transform is not None and not transform.IsLinear():
+        # Slicer's DICOM module makes one for such series; hardening it would interpolate between slices
         return (
-            f"“{name}” is under the transform “{node.GetParentTransformNode().GetName()}”. Harden the transform "
+            f"“{name}” is under the warping transform “{transform.GetName()}”, as a series with tilt or uneven slices is. "
+            "Straightening takes noise away as a smooth kernel does, so its numbers would not be comparable. Choose a series "
+            "with even, untilted slices."
+        )
+    if transform is not None:
+        return (
+            f"“{name}” is under the transform “{transform.GetName()}”. Harden the transform "
             "(right-click the volume in the Data module, “Harden transform”) or remove it."
         )
     return None

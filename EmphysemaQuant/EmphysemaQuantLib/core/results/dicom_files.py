@@ -9,9 +9,8 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 
 from KernelNormalizationLib.core.arrays import BoolArray
-from KernelNormalizationLib.core.errors import InputError
+from KernelNormalizationLib.core.errors import RESEARCH_USE, InputError
 from KernelNormalizationLib.core.io.dicom_derived import (
-    SERIES_DESCRIPTION,
     is_synthetic_header,
     with_empty_fields,
     without_quotes,
@@ -117,10 +116,10 @@ def export_measurement(
             measured = MeasuredLungs(measurement.lung_mask, volume.emphysema, volume.regions, volume.threshold_hu)
             made = write_objects(images, measured, maker, staged, prefix)
             series |= {str(one.SeriesInstanceUID): 1 for one in made}
-            what = SERIES_DESCRIPTION if volume.synthetic else "the scan, research only"
-            told.append(f"Wrote segmentation (SEG) and report (SR) of {what}.")
+            of = "the synthetic volume" if volume.synthetic else "the scan"
+            told.append(f"Wrote segmentation (SEG) and report (SR) of {of}.")
             tracker.advance()
-    return WrittenDicom(series, " ".join(told))
+    return WrittenDicom(series, " ".join([*told, RESEARCH_USE]))
 
 
 def _images_of(volume: VolumeMeasurement, files: Sequence[Path]) -> list[Dataset]:
