@@ -11,13 +11,8 @@ from typing import Any
 from EmphysemaQuantLib.core.indices.density import RegionIndices, compute_indices
 from EmphysemaQuantLib.core.indices.emphysema_mask import EMPHYSEMA_THRESHOLD_HU, emphysema_mask
 from EmphysemaQuantLib.core.lungs.segmentation import LungMask
-from EmphysemaQuantLib.core.results.dicom_objects import (
-    MEASUREMENTS,
-    Maker,
-    report_object,
-    require_highdicom,
-    segmentation_object,
-)
+from EmphysemaQuantLib.core.results.dicom_files import CT_FOLDER, REPORT, SEGMENTATION, MeasuredLungs, write_objects
+from EmphysemaQuantLib.core.results.dicom_objects import MEASUREMENTS, Maker, require_highdicom
 from KernelNormalizationLib.core.errors import RESEARCH_USE, InputError
 from KernelNormalizationLib.core.io.dicom_derived import manifest_of
 from KernelNormalizationLib.core.io.dicom_export import ExportedSeries, export_series, staged_folder, stored_hu
@@ -32,7 +27,6 @@ from KernelNormalizationLib.core.volume import CTVolume
 from .console import cancellable, print_json, print_lines
 from .quantification_files import lung_mask_for, read_provenance
 
-CT_FOLDER, SEGMENTATION, REPORT = "ct", "segmentation.dcm", "report.dcm"
 # Relative tolerance between numbers read from a file and computed again: rounding of decimal digits.
 _SAME = 1e-9
 
@@ -179,10 +173,7 @@ def _write_measurement(
     regions, threshold = measured_regions(volume, lung_mask, options.threshold, options.results)
     maker = Maker(VERSION, lung_mask.origin, manifest_of(written.headers[0]))
     emphysema = emphysema_mask(volume.hu, lung_mask.mask, threshold)
-    segmentation = segmentation_object(written.headers, lung_mask, emphysema, threshold, maker)
-    report = report_object(written.headers, segmentation, regions, maker)
-    segmentation.save_as(folder / SEGMENTATION)
-    report.save_as(folder / REPORT)
+    write_objects(written.headers, MeasuredLungs(lung_mask, emphysema, regions, threshold), maker, folder)
     stored = volume.with_hu(stored_hu(volume.hu, written.encoding), name=volume.name, synthetic=True)
     return {
         "segmentation": SEGMENTATION,

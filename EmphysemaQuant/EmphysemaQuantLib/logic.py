@@ -13,9 +13,11 @@ import numpy as np
 import slicer
 
 from KernelNormalizationLib.core.errors import InputError
+from KernelNormalizationLib.core.io.dicom_written import WrittenDicom
 from KernelNormalizationLib.core.progress import Progress, ProgressTracker
 from KernelNormalizationLib.core.provenance.manifest import sealed
 from KernelNormalizationLib.mrml import provenance
+from KernelNormalizationLib.mrml.dicom_source import INSTANCES, dicomFiles, markExportedVolumes, whyNoDicomFiles
 from KernelNormalizationLib.mrml.volumes import TagReader, databaseTagReader, deferredRecord, deferredVolume, whyNotCt
 
 from .core.indices.emphysema_mask import EMPHYSEMA_THRESHOLD_HU
@@ -35,6 +37,7 @@ from .mrml.surfaces import surfaceNodes
 from .mrml.view_overlay import drawSegments
 
 Quantify = Callable[..., Measurement]
+_NODE_GONE = "A measured volume, or the scan that it was made from, is no longer in the scene. Load the scan and compute again."
 # Needed by the report for figures and page; Slicer has neither.
 REPORT_PACKAGES = ("matplotlib", "Jinja2")
 
@@ -120,12 +123,13 @@ class EmphysemaLogic:
         Raises:
             InputError: nodes that cannot be used; the rest of :meth:`quantify`'s errors come from the function.
         """
+        readTag = self._readTag or databaseTagReader()
+        markExportedVolumes([node for node in (volumeNode, comparedNode) if node is not None], readTag)
         if comparedNode is volumeNode:
             raise InputError("Both volumes are the same; choose another second volume, or none.")
         if comparedNode is not None and provenance.isSynthetic(volumeNode) and not provenance.isSynthetic(comparedNode):
             # the order of the measurement: the original and its segments first
             volumeNode, comparedNode = comparedNode, volumeNode
-        readTag = self._readTag or databaseTagReader()
         volume = deferredVolume(volumeNode, readTag)
         compared = deferredVolume(comparedNode, readTag) if comparedNode is not None else None
         supplied = maskNode if isinstance(maskNode, SuppliedMask) or maskNode is None else SuppliedMask(maskNode)
@@ -158,6 +162,7 @@ class EmphysemaLogic:
     def preferredVolume(self) -> Any | None:
         """The volume a user most likely wants measured: the newest original that has a partner, else the newest CT."""
         nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+        markExportedVolumes(nodes, self._readTag or databaseTagReader())
         nodes = [n for n in nodes if not n.GetHideFromEditors() and whyNotCt(n) is None]
         originals = [n for n in nodes if not provenance.isSynthetic(n)]
         paired = [n for n in originals if self.partnerOf(n) is not None]
@@ -197,6 +202,43 @@ class EmphysemaLogic:
         from .report.writing import write_report
 
         return write_report(result, Path(folder), label)
+
+    def whyNotExport(self, measured: Measured | None) -> str | None:
+        """Why a measurement cannot be written as DICOM, in words for the user; ``None`` if it can."""
+        if measured is None:
+            return "Press Compute first; what was measured before this scene was loaded is no longer in memory."
+        quality = measured.result.lung_mask.quality
+        if quality.verdict == "failed":
+            return f"The lung mask failed: {' '.join(quality.reasons)}"
+        if importlib.util.find_spec("highdicom") is None:
+            return "Segmentation and report need highdicom. Type slicer.util.pip_install('highdicom') in the Python console."
+        for node in _sourceNodes(measured):
+            reason = _NODE_GONE if node is None else whyNoDicomFiles(node)
+            if reason is not None:
+                return reason
+        return None
+
+    def prepareExport(self, measured: Measured) -> Callable[[Path, Progress], WrittenDicom]:
+        """Find the DICOM files of the measured volumes now; the returned function writes SEG and SR into a new folder.
+
+        The function touches no node and may run in a thread. It writes what ``ctkernel export`` writes with a mask, and the
+        objects of the scan itself beside them.
+
+        Raises:
+            InputError: now: nothing can be exported; from the function: as
+                :func:`.core.results.dicom_files.export_measurement`.
+        """
+        reason = self.whyNotExport(measured)
+        if reason is not None:
+            raise InputError(reason)
+        sources = [dicomFiles(node) for node in _sourceNodes(measured)]
+
+        def write(folder: Path, progress: Progress) -> WrittenDicom:
+            from .core.results.dicom_files import export_measurement
+
+            return export_measurement(measured.result, sources, folder, progress)
+
+        return write
 
     @staticmethod
     def remove(outputs: OutputNodes) -> None:
@@ -244,6 +286,17 @@ def sliceOfMost(mask: np.ndarray) -> int | None:
     """Index of the slice (first axis of ``mask``, bool (k, j, i)) with most voxels; ``None`` if the mask is empty."""
     counts = np.count_nonzero(mask, axis=(1, 2))
     return int(counts.argmax()) if counts.any() else None
+
+
+def _sourceNodes(measured: Measured) -> list[Any | None]:
+    """For each measured volume its node if it was loaded from DICOM, else the node of the scan that it was made from."""
+    found = []
+    for nodeId in (measured.volumeId, measured.comparedId)[: len(measured.result.volumes)]:
+        node = slicer.mrmlScene.GetNodeByID(nodeId or "")
+        if node is not None and provenance.isSynthetic(node) and not node.GetAttribute(INSTANCES):
+            node = provenance.inputOf(node)
+        found.append(node)
+    return found
 
 
 def _newNode(className: str, name: str) -> Any:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import slicer
 
+from .core.errors import InputError
+from .core.io.dicom_written import WrittenDicom
 from .core.methods.protocol import DEFAULT_METHOD, Method, NormalizationResult, Normalizer
 from .core.progress import Progress, ProgressTracker
 from .core.volume import CTVolume
 from .mrml import provenance
+from .mrml.dicom_source import dicomFiles, markExportedVolumes, whyNoDicomFiles
 from .mrml.volumes import (
     TagReader,
     addSyntheticVolumeNode,
     databaseTagReader,
+    deferredRecord,
     deferredVolume,
     volumeFromNode,
     whyNotCt,
@@ -67,8 +72,47 @@ class NormalizationLogic:
         """Add a finished normalization of ``inputNode`` to the scene and return its node."""
         return addSyntheticVolumeNode(result, inputNode)
 
+    def whyNotExport(self, node: Any) -> str | None:
+        """Why the synthetic volume ``node`` cannot be written as DICOM, in words for the user; ``None`` if it can."""
+        if node is None:
+            return "Choose a synthetic volume below; Normalize makes one."
+        original = provenance.inputOf(node)
+        if original is None:
+            return (
+                f"The scan that “{node.GetName()}” was made from is not in the scene, so its patient and study are not known. "
+                "Load the scan and normalize again."
+            )
+        return whyNoDicomFiles(original)
+
+    def prepareExport(self, node: Any) -> Callable[[Path, Progress], WrittenDicom]:
+        """Read the synthetic volume ``node`` now; the returned function writes it into a new folder and may run in a thread.
+
+        It writes what ``ctkernel export`` writes without a mask: a derived CT series in the study of the scan.
+
+        Raises:
+            InputError: now: nothing can be exported; from the function: as :func:`.core.io.dicom_export.export_series`.
+        """
+        reason = self.whyNotExport(node)
+        if reason is not None:
+            raise InputError(reason)
+        files, record, volume = dicomFiles(provenance.inputOf(node)), deferredRecord(node), self.deferredVolume(node)
+
+        def write(folder: Path, progress: Progress) -> WrittenDicom:
+            from .core.io.dicom_export import export_series
+
+            written = export_series(volume(), files, record(), folder, progress)
+            return WrittenDicom({written.series_uid: len(written.headers)}, written.in_words())
+
+        return write
+
+    def markExported(self) -> None:
+        """Mark as synthetic what was exported before and came back from the DICOM database, so that it is not normalized."""
+        nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+        markExportedVolumes(nodes, self._readTag or databaseTagReader())
+
     def candidates(self) -> list[Any]:
         """Volume nodes of the scene that can be normalized, oldest first: CT-like scalar volumes, none synthetic."""
+        self.markExported()
         nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
         visible = [node for node in nodes if not node.GetHideFromEditors()]
         return [node for node in visible if whyNotCt(node) is None and not provenance.isSynthetic(node)]

@@ -60,6 +60,8 @@ def write_enhanced(
     shared.PlaneOrientationSequence = item(ImageOrientationPatient=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0])
     shared.PixelValueTransformationSequence = item(RescaleIntercept=-1024, RescaleSlope=1, RescaleType="HU")
     shared.CTReconstructionSequence = item(ConvolutionKernel=kernel)
+    chest = item(CodeValue="51185008", CodingSchemeDesignator="SCT", CodeMeaning="Chest")
+    shared.FrameAnatomySequence = item(FrameLaterality="U", AnatomicRegionSequence=chest)
     shared.CTXRayDetailsSequence = item(KVP=120.0)
     ds.SharedFunctionalGroupsSequence = Sequence([shared])
     groups = []

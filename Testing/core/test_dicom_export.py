@@ -14,6 +14,7 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 from core.dicomseries import chest_slices, write_series
+from core.enhancedct import write_enhanced
 
 from KernelNormalizationLib.core.errors import Cancelled, InputError
 from KernelNormalizationLib.core.io.dicom_export import export_series, is_synthetic_header, marked_by_header, stored_hu
@@ -260,6 +261,23 @@ def test_odd_values_of_a_source_are_carried_along_without_quoting_them(tmp_path:
         assert image.StudyDescription == "Brustkorb für Übersicht"
 
 
+def test_an_enhanced_source_gives_single_images_that_name_their_frames(tmp_path: Path) -> None:
+    hu = chest_slices()
+    for name, part, first in (("b.dcm", hu[:4], 0), ("a.dcm", hu[4:], 4)):
+        write_enhanced(tmp_path / "in" / name, part, uid="1.2.3.9", first=first)
+    volume = synthetic_of(read_volume(tmp_path / "in"))
+    export_series(volume, sorted((tmp_path / "in").iterdir()), RECORD, tmp_path / "out")
+    again = read_volume(tmp_path / "out")
+    np.testing.assert_array_equal(again.hu, np.rint(volume.hu))
+    assert again.geometry.matches(volume.geometry, 1e-6)
+    images = [pydicom.dcmread(path) for path in sorted((tmp_path / "out").iterdir())]
+    assert [image.InstanceNumber for image in images] == list(range(1, len(hu) + 1))
+    assert [image.SourceImageSequence[0].ReferencedFrameNumber for image in images] == [1, 2, 3, 4, 1, 2, 3, 4, 5, 6]
+    assert images[0].ConvolutionKernel == "B70f"
+    if shutil.which("dciodvfy") is not None:
+        assert dciodvfy_errors(tmp_path / "out" / "ct_0001.dcm") == []
+
+
 def test_highdicom_reads_the_same_volume(tmp_path: Path) -> None:
     hd = pytest.importorskip("highdicom", reason="highdicom (the extra dicom) is not installed")
     volume, _, images = exported(tmp_path / "in", tmp_path / "out")
@@ -295,8 +313,14 @@ def test_a_stopped_export_leaves_nothing(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in"]
 
 
+def no_body_part(_: int, ds: pydicom.Dataset) -> None:
+    del ds.BodyPartExamined
+
+
 @needs_dciodvfy
-@pytest.mark.parametrize("changes", [{}, {"orientation": OBLIQUE}, {"signed": True, "intercept": 0}, {"kernel": None}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"orientation": OBLIQUE}, {"signed": True, "intercept": 0}, {"kernel": None}, {"change": no_body_part}]
+)
 def test_an_independent_validator_finds_no_error(tmp_path: Path, changes: dict[str, Any]) -> None:
     exported(tmp_path / "in", tmp_path / "out", **changes)
     for path in (tmp_path / "out").iterdir():

@@ -168,7 +168,7 @@ class TestEnhanced:
         np.testing.assert_allclose(volume.geometry.origin, (-110.0, -95.5, -310.25), atol=1e-6)
         facts = volume.acquisition
         assert (facts.kernel, facts.scanner_model, facts.slice_thickness_mm) == ("B70f", "NAEOTOM Alpha", 1.5)
-        assert (facts.tube_voltage_kv, facts.series_instance_uid) == (120.0, uid)
+        assert (facts.tube_voltage_kv, facts.series_instance_uid, facts.body_part) == (120.0, uid, "CHEST")
 
     def test_one_file_and_several_files_of_a_series_are_one_volume(self, tmp_path: Path) -> None:
         uid = write_enhanced(tmp_path / "b.dcm", HU[:4])

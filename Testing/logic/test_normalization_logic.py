@@ -237,6 +237,16 @@ def test_another_modality_is_refused(scene: Any, ct_node: Any) -> None:
         logic.volumeFromNode(ct_node)
 
 
+def test_a_tilted_series_as_slicer_loads_it_is_refused_and_not_to_be_hardened(
+    logic: NormalizationLogic, ct_node: Any, scene: Any
+) -> None:
+    warp = scene.AddNewNodeByClass("vtkMRMLGridTransformNode", "Chest acquisition transform")
+    ct_node.SetAndObserveTransformNodeID(warp.GetID())
+    with pytest.raises(InputError, match=r"“Chest acquisition transform”, as a series with tilt") as caught:
+        logic.normalize(ct_node)
+    assert "Harden" not in str(caught.value)
+
+
 def test_transformed_volume_is_refused_and_says_how_to_harden(logic: NormalizationLogic, ct_node: Any, scene: Any) -> None:
     transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "Shift")
     ct_node.SetAndObserveTransformNodeID(transform.GetID())

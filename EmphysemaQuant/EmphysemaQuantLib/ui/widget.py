@@ -15,6 +15,7 @@ from KernelNormalizationLib.background.thread_job import BackgroundJob
 from KernelNormalizationLib.core.errors import Cancelled, CTKernelError
 from KernelNormalizationLib.core.progress import Progress, ProgressReport
 from KernelNormalizationLib.mrml import provenance
+from KernelNormalizationLib.ui.dicom_export import DicomExport, ExportLogic
 from KernelNormalizationLib.ui.module_panel import ParameterLogic
 
 from ..core.results.measurement import Measurement
@@ -34,7 +35,7 @@ CANCELLED_TEXT = _("Cancelled; nothing was measured.")
 CANCELLED_MILLISECONDS = 4000
 
 
-class Logic(ParameterLogic, Protocol):
+class Logic(ParameterLogic, ExportLogic, Protocol):
     """What the panel needs of the module's logic."""
 
     def prepare(
@@ -64,6 +65,8 @@ class EmphysemaPanel(ReviewPanel):
     def __init__(self, logic: Logic, uiPath: str) -> None:
         super().__init__(logic, uiPath)
         self.result: Measurement | None = None
+        self._measured: Measured | None = None  # what ``result`` belongs to
+        self.export = DicomExport(self, lambda: self._measured if self.result is not None else None)
         self._volumeId: str | None = None
         self._comparedId: str | None = None
         self._offered: set[str] = set()  # partners that were suggested once
@@ -149,6 +152,7 @@ class EmphysemaPanel(ReviewPanel):
         self.ui.jumpDifferenceButton.enabled = self.ui.overlayComboBox.enabled = self.hasChange
         self.ui.histogramButton.enabled = self.chosen("chart") is not None
         self.ui.maskLabelsComboBox.enabled = self.chosen("maskSegmentation") is not None
+        self.export.update()
         self.ui.tableView.setMRMLTableNode(self.chosen("table"))
         self.showSegmentation()
 
@@ -287,7 +291,7 @@ class EmphysemaPanel(ReviewPanel):
             logging.getLogger(__name__).exception("The result could not be shown")
             self.setStatus(_("The result could not be shown: {error}. See the log.").format(error=error), error=True)
             return
-        self.result, self._meshed = result, None
+        self.result, self._measured, self._meshed = result, measured, None
         wasModified = parameters.parameterNode.StartModify()
         parameters.segmentation, parameters.table, parameters.chart = outputs.segmentation, outputs.table, outputs.chart
         # The new lungs are the ones to edit and to use in the next measurement.

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from vtk.util import numpy_support
 
 from ..core.errors import InputError
+from ..core.io.dicom_tags import ENHANCED_CT
 from ..core.io.padding import detect_padding
 from ..core.methods.protocol import TARGET_KERNEL, UNCHANGED_KEY, NormalizationResult, synthetic_name
 from ..core.provenance.manifest import require_known_schema, require_unchanged, sealed
@@ -43,7 +44,7 @@ _TAGS = {
     "frame_of_reference_uid": "0020,0052",
 }
 _NUMBERS = {"slice_thickness_mm", "tube_voltage_kv"}
-_IMAGE_TYPE = "0008,0008"
+_IMAGE_TYPE, _SOP_CLASS = "0008,0008", "0008,0016"
 _ORIGIN_TAGS = {"SeriesDescription": "0008,103E", "ImageComments": "0020,4000", "DerivationDescription": "0008,2111"}
 
 
@@ -65,9 +66,17 @@ def whyNotCt(node: Any) -> str | None:
         return f"“{name}” holds no voxels. Load the volume again."
     if image.GetNumberOfScalarComponents() != 1:
         return f"“{name}” has {image.GetNumberOfScalarComponents()} components a voxel (colour or vector); CT has one."
-    if node.GetParentTransformNode() is not None:
+    transform = node.GetParentTransformNode()
+    if transform is not None and not transform.IsLinear():
+        # Slicer's DICOM module makes one for such series; hardening it would interpolate between slices
         return (
-            f"“{name}” is under the transform “{node.GetParentTransformNode().GetName()}”. Harden the transform "
+            f"“{name}” is under the warping transform “{transform.GetName()}”, as a series with tilt or uneven slices is. "
+            "Straightening takes noise away as a smooth kernel does, so its numbers would not be comparable. Choose a series "
+            "with even, untilted slices."
+        )
+    if transform is not None:
+        return (
+            f"“{name}” is under the transform “{transform.GetName()}”. Harden the transform "
             "(right-click the volume in the Data module, “Harden transform”) or remove it."
         )
     return None
@@ -115,6 +124,7 @@ def acquisitionFromNode(node: Any, readTag: TagReader | None) -> Acquisition:
             values[field] = _converted(field, readTag(instances[0], tag))
         imageType = readTag(instances[0], _IMAGE_TYPE) or ""
         values["image_type"] = tuple(part for part in imageType.split("\\") if part)
+        values |= _ofFirstFrame(instances[0], readTag)
         if _exportedByThisProject(instances[0], readTag):
             # Selectors, titles and tables read the attribute.
             node.SetAttribute(provenance.SYNTHETIC, "true")
@@ -123,6 +133,21 @@ def acquisitionFromNode(node: Any, readTag: TagReader | None) -> Acquisition:
     values["kernel"] = values.get("kernel") or _attribute(node, provenance.KERNEL, keys.kernel)
     values["manufacturer"] = values.get("manufacturer") or _attribute(node, provenance.MANUFACTURER, keys.manufacturer)
     return Acquisition(**values)
+
+
+def _ofFirstFrame(instance: str, readTag: TagReader) -> dict[str, Any]:
+    """What an enhanced (multi-frame) CT says in its functional groups, where no tag reader looks; empty for other images."""
+    database = getattr(slicer, "dicomDatabase", None)
+    if readTag(instance, _SOP_CLASS) not in ENHANCED_CT or database is None:
+        return {}
+    from ..core.io.dicom_series import acquisition_of
+    from ..core.io.dicom_slice import read_images
+
+    images = read_images(Path(database.fileForInstance(instance) or "")) or []
+    if not images or images[0].fault is not None:
+        return {}
+    stated = acquisition_of(images[0].header)
+    return {field: getattr(stated, field) for field in _TAGS if getattr(stated, field) is not None}
 
 
 def _exportedByThisProject(instance: str, readTag: TagReader) -> bool:

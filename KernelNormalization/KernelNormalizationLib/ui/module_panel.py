@@ -8,6 +8,7 @@ import qt
 import slicer
 
 from ..background.gui_thread import Mailbox
+from .dicom_export import DicomExport
 from .review_layout import ReviewLayout
 
 PARAMETER_PROPERTY = "SlicerParameterName"
@@ -76,6 +77,7 @@ class ModulePanel:
         self.widget = slicer.util.loadUI(str(uiPath))
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self.widget.setMRMLScene(slicer.mrmlScene)
+        self.export: DicomExport | None = None  # of panels that export DICOM
         self._passing = ""
         self._passingTimer: Any = qt.QTimer()
         self._passingTimer.setSingleShot(True)
@@ -127,6 +129,7 @@ class ModulePanel:
 
     def cleanup(self) -> None:
         """The module is unloaded."""
+        self._stopExport()
         self.stopWork()
         self.exit()
         self._mail.close()
@@ -137,6 +140,7 @@ class ModulePanel:
 
     def sceneStartClose(self) -> None:
         """The scene is about to be closed: add nothing more to it."""
+        self._stopExport()
         self.stopWork()
         self.review.restore()
         self._leaveScene()
@@ -154,6 +158,10 @@ class ModulePanel:
         """A scene was loaded: show its choices."""
         if self._inUse:
             self.connectToScene()
+
+    def _stopExport(self) -> None:
+        if self.export is not None:
+            self.export.stop()
 
     def _leaveScene(self) -> None:
         self.forgetScene()

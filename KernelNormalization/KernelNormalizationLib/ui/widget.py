@@ -20,6 +20,7 @@ from ..mrml import provenance
 from ..mrml.lung_window import useLungWindow
 from ..mrml.volume_watch import VolumeWatch
 from .dependencies import Declined, Dependencies, Devices
+from .dicom_export import DicomExport, ExportLogic
 from .measure_emphysema import openEmphysemaQuantification
 from .model_choice import ModelChoice
 from .module_panel import ModulePanel, ParameterLogic
@@ -29,12 +30,13 @@ from .scan_card import ScanCard, describeScan, errorCard
 from .wrapped_labels import WrappedLabels
 
 
-class Logic(ParameterLogic, Protocol):
+class Logic(ParameterLogic, ExportLogic, Protocol):
     """What the panel needs of the module's logic."""
 
     def deferredVolume(self, node: Any) -> Callable[[], CTVolume]: ...
     def newestCandidate(self) -> Any | None: ...
     def syntheticPartner(self, node: Any) -> Any | None: ...
+    def markExported(self) -> None: ...
 
 
 class DependencyCheck(Protocol):
@@ -82,6 +84,7 @@ class NormalizationPanel(ModulePanel):
         self._watch = VolumeWatch(self._reassess)
         ui = self.ui
         self._wrapped = WrappedLabels(ui.cardLabel, ui.verdictLabel, ui.deviceInfoLabel, ui.statusLabel)
+        self.export = DicomExport(self, lambda: self.chosen("resultVolume"))
         self._models = ModelChoice(self.ui.modelComboBox, self.setStatus)
         self._connect()
         self.showCard(None)
@@ -182,11 +185,13 @@ class NormalizationPanel(ModulePanel):
         self.ui.modelComboBox.enabled = self.ui.deviceComboBox.enabled = isUnet and not running
         self.ui.sideBySideButton.enabled = self.ui.measureButton.enabled = self._pair() is not None
         self.ui.restoreLayoutButton.enabled = self.review.active
+        self.export.update()
 
     def _offerVolumes(self) -> None:
         """Offer only originals to normalize, the first of them not twice, and only synthetic volumes to review."""
         if self._parameters is None:
             return
+        self.logic.markExported()
         nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
         synthetic = [node.GetID() for node in nodes if provenance.isSynthetic(node)]
         first = self.chosen("inputVolume")

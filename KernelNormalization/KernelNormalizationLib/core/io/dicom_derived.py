@@ -266,10 +266,17 @@ def _copied(source: Dataset) -> Dataset:
         if element.tag.element and (element.tag in keywords or (group in _COPIED_GROUPS and not element.tag.is_private)):
             kept.add(copy.deepcopy(element))  # a shared element would change with the copy
     kept.remove_private_tags()  # inside copied sequences too
+    return with_empty_fields(kept)
+
+
+def with_empty_fields(header: Dataset) -> Dataset:
+    """``header`` itself, with the fields that DICOM asks for and anonymization leaves out, empty."""
     for keyword in _EMPTY_IF_ABSENT:
-        if keyword not in kept:
-            setattr(kept, keyword, None)
-    return kept
+        if keyword not in header:
+            setattr(header, keyword, None)
+    if "BodyPartExamined" not in header and "Laterality" not in header:
+        header.Laterality = None  # the body part might be one of a pair (PS3.3, C.7.3.1)
+    return header
 
 
 def _date(image: Dataset, made: datetime) -> None:
@@ -281,6 +288,8 @@ def _date(image: Dataset, made: datetime) -> None:
 def _source_reference(source: Dataset) -> Dataset:
     item = Dataset()
     item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = source.SOPClassUID, source.SOPInstanceUID
+    if "ReferencedFrameNumber" in source:
+        item.ReferencedFrameNumber = source.ReferencedFrameNumber
     item.SpatialLocationsPreserved = "YES"
     item.PurposeOfReferenceCodeSequence = [code("121322", "DCM", "Source image for image processing operation")]
     return item

@@ -19,8 +19,18 @@ from ..errors import CTKernelError, InputError
 from ..progress import Progress, ProgressTracker
 from ..provenance.manifest import require_record_of
 from ..volume import CTVolume, Geometry
-from .dicom_derived import derived_header, is_synthetic_header, marked_by_header, new_series, require_original, without_quotes
+from .dicom_derived import (
+    SERIES_DESCRIPTION,
+    derived_header,
+    is_synthetic_header,
+    marked_by_header,
+    new_series,
+    require_original,
+    without_quotes,
+)
 from .dicom_encoding import Encoding, choose_encoding
+from .dicom_frames import frame_headers, is_enhanced
+from .dicom_values import UNREADABLE
 
 __all__ = ["ExportedSeries", "export_series", "is_synthetic_header", "marked_by_header", "staged_folder", "stored_hu"]
 
@@ -50,6 +60,10 @@ class ExportedSeries:
     def series_uid(self) -> str:
         """Series instance UID."""
         return str(self.headers[0].SeriesInstanceUID)
+
+    def in_words(self) -> str:
+        """What was written and how voxels were rounded, for the user."""
+        return f"Wrote {len(self.headers)} images ({SERIES_DESCRIPTION}). {self.encoding.in_words()}"
 
 
 @contextmanager
@@ -134,7 +148,7 @@ def stored_hu(hu: FloatArray, encoding: Encoding) -> FloatArray:
 
 
 def matched_headers(volume: CTVolume, source: Sequence[Path]) -> list[pydicom.Dataset]:
-    """Complete header of the source slice of each of the volume's slices.
+    """Complete header of the source slice of each of the volume's slices; of an enhanced CT, of the source frame.
 
     Raises:
         InputError: the volume does not lie on the grid of the series.
@@ -144,13 +158,7 @@ def matched_headers(volume: CTVolume, source: Sequence[Path]) -> list[pydicom.Da
             "There is no source series. A synthetic CT is exported into the study of the scanner's series, never into a new "
             "one without patient and date; give the DICOM folder that the volume was made from."
         )
-    headers = [pydicom.dcmread(path, stop_before_pixels=True) for path in source]
-    for header in headers:
-        if int(header.get("NumberOfFrames") or 1) > 1 or "ImagePositionPatient" not in header:
-            raise InputError(
-                "The source series is multi-frame (enhanced CT) or states no positions, and a derived series has one image a "
-                "slice; export the scan as single-frame CT images first."
-            )
+    headers = [header for path in source for header in _headers_of(path)]
     geometry = volume.geometry
     step = np.asarray(geometry.direction)[:, 2]
     ordered = sorted(headers, key=_along(step))
@@ -164,7 +172,24 @@ def matched_headers(volume: CTVolume, source: Sequence[Path]) -> list[pydicom.Da
     expected = np.asarray(geometry.origin) + np.arange(len(ordered))[:, None] * geometry.spacing[0] * step
     for header, place in zip(ordered, expected, strict=True):
         _require_place(header, place, geometry)
+    if any("ReferencedFrameNumber" in header for header in ordered):
+        for number, header in enumerate(ordered, start=1):  # all frames of a file share its instance number
+            header.InstanceNumber = number
     return ordered
+
+
+def _headers_of(path: Path) -> list[pydicom.Dataset]:
+    header = pydicom.dcmread(path, stop_before_pixels=True)
+    try:
+        headers: list[pydicom.Dataset] = frame_headers(header) if is_enhanced(header) else [header]
+    except (InputError, *UNREADABLE) as error:
+        raise InputError(f"The frames of {path.name} are not described completely; import the series again.") from error
+    if int(headers[0].get("NumberOfFrames") or 1) > 1 or any("ImagePositionPatient" not in one for one in headers):
+        raise InputError(
+            "The source series states no positions of its images or frames; export the scan as enhanced CT, or as "
+            "single-frame CT images first."
+        )
+    return headers
 
 
 def _require_place(header: pydicom.Dataset, place: NDArray[np.float64], geometry: Geometry) -> None:

@@ -23,13 +23,13 @@ from ..errors import InputError
 from .dicom_checks import rescale_of
 from .dicom_decoding import decoded_frames
 from .dicom_pixels import NATIVE, PIXEL_TAGS, native_pixels, transfer_syntax
+from .dicom_tags import ENHANCED_CT
 from .dicom_values import UNREADABLE, HeaderValues
 
-# Enhanced CT, and legacy converted enhanced CT.
-ENHANCED_CT = ("1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
 SHARED, PER_FRAME = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
 # More frames than any chest CT has slices; a header that states more is damaged.
 _MOST_FRAMES = 20_000
+_ANATOMY, _REGION = "FrameAnatomySequence", "AnatomicRegionSequence"
 _SAME = {name: name for name in ("ConvolutionKernel", "KVP", "Exposure", "XRayTubeCurrent", "AcquisitionNumber")}
 # Sequence of a functional group: its attribute -> where a single-frame image has it.
 _GROUPS: dict[str, dict[str, str]] = {
@@ -53,7 +53,7 @@ def is_enhanced(header: pydicom.Dataset) -> bool:
 
 
 def frame_headers(header: pydicom.Dataset) -> list[pydicom.Dataset]:
-    """The header that a single-frame image would have, for each frame of an enhanced CT file.
+    """The header that a single-frame image would have, for each frame of an enhanced CT file, with its ReferencedFrameNumber.
 
     Args:
         header: with both functional group sequences; not changed.
@@ -68,7 +68,10 @@ def frame_headers(header: pydicom.Dataset) -> list[pydicom.Dataset]:
         raise InputError(f"states {stated} frame(s) and describes {len(groups)} of them")
     shared = next(iter(header.get(SHARED) or []), pydicom.Dataset())
     common = _without_groups(header)
-    return [_as_single(common, header, shared, group) for group in groups]
+    frames = [_as_single(common, header, shared, group) for group in groups]
+    for number, frame in enumerate(frames, start=1):
+        frame.ReferencedFrameNumber = number  # for whoever refers to the frame
+    return frames
 
 
 def _without_groups(header: pydicom.Dataset) -> pydicom.Dataset:
@@ -93,6 +96,10 @@ def _as_single(
         if len(items) == 1:
             for name, single in attributes.items():
                 _copy(items[0], name, frame, single)
+    anatomy = list(group.get(_ANATOMY) or shared.get(_ANATOMY) or [])
+    region = next((HeaderValues(code, "").text("CodeMeaning") for item in anatomy for code in item.get(_REGION) or []), None)
+    if region and "BodyPartExamined" not in frame:
+        frame.add_new(tag_for_keyword("BodyPartExamined"), "CS", region.upper()[:16])
     return frame
 
 

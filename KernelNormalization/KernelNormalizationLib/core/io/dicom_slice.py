@@ -14,8 +14,8 @@ from pydicom.uid import UID, MediaStorageDirectoryStorage
 
 from ..errors import InputError
 from ..plain_text import plain, quoted
-from .dicom_frames import ENHANCED_CT, frame_headers, is_enhanced
-from .dicom_tags import HEADER_TAGS
+from .dicom_frames import frame_headers, is_enhanced
+from .dicom_tags import ENHANCED_CT, HEADER_TAGS
 from .dicom_values import UNREADABLE, HeaderValues
 from .input_files import open_file
 

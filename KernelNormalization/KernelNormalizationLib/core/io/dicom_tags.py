@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+# SOP classes of enhanced CT and of legacy converted enhanced CT.
+ENHANCED_CT = ("1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
 HEADER_TAGS = [
     "SOPClassUID",
     "Modality",

@@ -1,0 +1,135 @@
+"""A measurement as DICOM files: segmentation and report of each volume, and the synthetic volume as a series."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom.dataset import Dataset
+
+from KernelNormalizationLib.core.arrays import BoolArray
+from KernelNormalizationLib.core.errors import RESEARCH_USE, InputError
+from KernelNormalizationLib.core.io.dicom_derived import (
+    is_synthetic_header,
+    manifest_of,
+    with_empty_fields,
+    without_quotes,
+)
+from KernelNormalizationLib.core.io.dicom_export import export_series, matched_headers, staged_folder
+from KernelNormalizationLib.core.io.dicom_written import WrittenDicom
+from KernelNormalizationLib.core.progress import Progress, ProgressTracker
+from KernelNormalizationLib.core.version import VERSION
+
+from ..indices.density import RegionIndices
+from ..lungs.quality_verdict import require_usable
+from ..lungs.segmentation import LungMask
+from .dicom_objects import Maker, report_object, require_highdicom, segmentation_object
+from .measurement import Measurement, VolumeMeasurement
+
+CT_FOLDER, SEGMENTATION, REPORT = "ct", "segmentation.dcm", "report.dcm"
+# Beside the synthetic volume's, the objects of the scan have names of their own.
+OF_SCAN = "scan_"
+
+
+@dataclass(frozen=True)
+class MeasuredLungs:
+    """What segmentation and report of one volume show.
+
+    Attributes:
+        lung_mask: labels (k, j, i) and airways.
+        emphysema: bool (k, j, i), lung voxels below the threshold.
+        regions: indices of lungs and lobes; others have no code and are passed over.
+        threshold_hu: HU.
+    """
+
+    lung_mask: LungMask
+    emphysema: BoolArray
+    regions: Sequence[RegionIndices]
+    threshold_hu: float
+
+
+def write_objects(
+    images: Sequence[Dataset], lungs: MeasuredLungs, maker: Maker, folder: Path, prefix: str = ""
+) -> tuple[Dataset, Dataset]:
+    """Write segmentation (SEG) and report (SR) of one measured volume into ``folder``; nothing is computed again.
+
+    Args:
+        images: headers of the images that were measured, one a slice, in the order of the volume's slices.
+        lungs: masks and numbers of the volume.
+        maker: software and origin of the lung mask.
+        folder: existing folder.
+        prefix: of both file names.
+
+    Returns:
+        Both objects as written.
+
+    Raises:
+        InputError: highdicom is not installed, or the images do not fit the mask.
+    """
+    segmentation = segmentation_object(images, lungs.lung_mask, lungs.emphysema, lungs.threshold_hu, maker)
+    report = report_object(images, segmentation, lungs.regions, maker)
+    segmentation.save_as(folder / f"{prefix}{SEGMENTATION}")
+    report.save_as(folder / f"{prefix}{REPORT}")
+    return segmentation, report
+
+
+@without_quotes()
+def export_measurement(
+    measurement: Measurement,
+    sources: Sequence[Sequence[Path]],
+    folder: Path,
+    progress: Progress | None = None,
+) -> WrittenDicom:
+    """Write a measurement as DICOM into a new folder, whole or not at all.
+
+    Args:
+        measurement: of one volume or two.
+        sources: for each volume the DICOM files that it was loaded from or, for a synthetic one that never was DICOM, those of
+            the scan that it was made from; then it is exported as a series first, and its objects refer to that.
+        folder: new or empty folder. Gets ``ct``, ``segmentation.dcm`` and ``report.dcm`` as ``ctkernel export`` writes them;
+            the objects of an original are called ``scan_segmentation.dcm`` and ``scan_report.dcm``.
+        progress: told of the steps, asked for cancellation between them.
+
+    Raises:
+        InputError: highdicom is not installed, a volume does not lie where its files lie, two volumes of one kind, or files
+            that cannot be a source.
+        LungNotFoundError: the mask's verdict is "failed".
+        Cancelled: the user stopped; nothing is kept.
+    """
+    require_highdicom()
+    require_usable(measurement.lung_mask.quality)
+    if len({volume.synthetic for volume in measurement.volumes}) != len(measurement.volumes):
+        raise InputError("Both volumes are of one kind, so their files could not be told apart; measure and export one by one.")
+    tracker: Progress = progress if progress is not None else ProgressTracker()
+    series: dict[str, int] = {}
+    told: list[str] = []
+    with staged_folder(folder) as staged:
+        for volume, files in zip(measurement.volumes, sources, strict=True):
+            images = _images_of(volume, files)
+            if volume.synthetic and not is_synthetic_header(images[0]):
+                written = export_series(volume.ct, files, volume.provenance, staged / CT_FOLDER, tracker)
+                images, series[written.series_uid] = list(written.headers), len(written.headers)
+                told.append(written.in_words())
+            tracker.start("Writing segmentation and report", 1)
+            prefix = "" if volume.synthetic else OF_SCAN
+            maker = Maker(VERSION, measurement.lung_mask.origin, manifest_of(images[0]))
+            measured = MeasuredLungs(measurement.lung_mask, volume.emphysema, volume.regions, volume.threshold_hu)
+            made = write_objects(images, measured, maker, staged, prefix)
+            series |= {str(one.SeriesInstanceUID): 1 for one in made}
+            of = "the synthetic volume" if volume.synthetic else "the scan"
+            told.append(f"Wrote segmentation (SEG) and report (SR) of {of}.")
+            tracker.advance()
+    return WrittenDicom(series, " ".join([*told, RESEARCH_USE]))
+
+
+def _images_of(volume: VolumeMeasurement, files: Sequence[Path]) -> list[Dataset]:
+    images = [with_empty_fields(header) for header in matched_headers(volume.ct, files)]
+    if is_synthetic_header(images[0]) and not volume.synthetic:
+        raise InputError(f"The files of {volume.name} are synthetic and the volume is not said to be; load the series again.")
+    if not volume.synthetic and "ReferencedFrameNumber" in images[0]:
+        raise InputError(
+            f"{volume.name} is an enhanced (multi-frame) CT. Segmentation and report are written for single-frame images, and "
+            "for a synthetic volume; choose the synthetic volume alone, or load single-frame images of the scan."
+        )
+    return images
