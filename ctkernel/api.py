@@ -45,13 +45,12 @@ def read(path: str | Path, series: str | None = None) -> CTVolume:
     Raises:
         InputError: anything that keeps it from being a chest CT in HU.
 
-    Examples:
-        >>> import ctkernel
-        >>> try:
-        ...     ctkernel.read("no/such/folder")
-        ... except ctkernel.InputError as error:
-        ...     print(error)
-        no/such/folder does not exist; give a DICOM folder or a NRRD, NIfTI or MHA file.
+    >>> import ctkernel
+    >>> try:
+    ...     ctkernel.read("no/such/folder")
+    ... except ctkernel.InputError as error:
+    ...     print(error)
+    no/such/folder does not exist; give a DICOM folder or a NRRD, NIfTI or MHA file.
     """
     return read_volume(path, series)
 
@@ -72,12 +71,11 @@ def from_array(
     Raises:
         InputError: not three axes, fewer than 8 slices, spacing not positive, or values that are not HU of a chest.
 
-    Examples:
-        >>> import ctkernel, numpy
-        >>> hu = numpy.full((40, 64, 64), -1000.0)
-        >>> hu[:, 16:48, 8:56] = 40.0
-        >>> ctkernel.from_array(hu, (5.0, 5.0, 5.0), kernel="B80f")
-        CTVolume('CT', 40 x 64 x 64 voxels, 5 x 5 x 5 mm, kernel B80f)
+    >>> import ctkernel, numpy
+    >>> hu = numpy.full((40, 64, 64), -1000.0)
+    >>> hu[:, 16:48, 8:56] = 40.0
+    >>> ctkernel.from_array(hu, (5.0, 5.0, 5.0), kernel="B80f")
+    CTVolume('CT', 40 x 64 x 64 voxels, 5 x 5 x 5 mm, kernel B80f)
     """
     if len(spacing) != 3:
         raise InputError(f"The spacing has {len(spacing)} numbers; give mm along slice, row and column.")
@@ -95,10 +93,9 @@ def simulated_chest(seed: int = 1, shape: tuple[int, int, int] = (24, 208, 208))
         seed: the same seed gives the same voxels.
         shape: number of slices, rows and columns.
 
-    Examples:
-        >>> import ctkernel
-        >>> ctkernel.simulated_chest()
-        CTVolume('simulated chest B80f', 24 x 208 x 208 voxels, 10 x 1.6 x 1.6 mm, kernel B80f)
+    >>> import ctkernel
+    >>> ctkernel.simulated_chest()
+    CTVolume('simulated chest B80f', 24 x 208 x 208 voxels, 10 x 1.6 x 1.6 mm, kernel B80f)
     """
     k, j, i = shape
     return make_sample(seed, shape, (240.0 / k, 332.8 / j, 332.8 / i)).sharp
@@ -131,13 +128,12 @@ def normalize(
         ModelError: the model cannot be used.
         Cancelled: ``progress`` asked to stop.
 
-    Examples:
-        >>> import ctkernel
-        >>> result = ctkernel.normalize(ctkernel.simulated_chest(), method="linear")
-        >>> result.volume.name, result.volume.acquisition.kernel
-        ('simulated chest B80f B20f (synthetic)', 'B20f (synthetic)')
-        >>> result.record["method"]
-        'linear'
+    >>> import ctkernel
+    >>> result = ctkernel.normalize(ctkernel.simulated_chest(), method="linear")
+    >>> result.volume.name, result.volume.acquisition.kernel
+    ('simulated chest B80f B20f (synthetic)', 'B20f (synthetic)')
+    >>> result.record["method"]
+    'linear'
     """
     method = chosen_method(method, model)
     refuse_unused_model(method, model)
@@ -162,11 +158,10 @@ def segment_lungs(volume: Source, smooth: Source | None = None, progress: Watche
         LungNotFoundError: nothing looks like lung.
         Cancelled: ``progress`` asked to stop.
 
-    Examples:
-        >>> import ctkernel
-        >>> mask = ctkernel.segment_lungs(ctkernel.simulated_chest())
-        >>> mask.labels.shape
-        (24, 208, 208)
+    >>> import ctkernel
+    >>> mask = ctkernel.segment_lungs(ctkernel.simulated_chest())
+    >>> mask.labels.shape
+    (24, 208, 208)
     """
     return segmentation.segment_lungs(_volume(volume), _progress(progress), None if smooth is None else _volume(smooth))
 
@@ -196,14 +191,13 @@ def measure(
         LungNotFoundError: nothing looks like lung.
         Cancelled: ``progress`` asked to stop.
 
-    Examples:
-        >>> import ctkernel
-        >>> scan = ctkernel.simulated_chest()
-        >>> found = ctkernel.measure([scan, ctkernel.normalize(scan, method="linear")])
-        >>> [volume.kind for volume in found.volumes]
-        ['raw', 'normalized']
-        >>> found.agreement.delta_ei_points < 0  # noise of the sharp kernel no longer counts as emphysema
-        True
+    >>> import ctkernel
+    >>> scan = ctkernel.simulated_chest()
+    >>> found = ctkernel.measure([scan, ctkernel.normalize(scan, method="linear")])
+    >>> [volume.kind for volume in found.volumes]
+    ['raw', 'normalized']
+    >>> found.agreement.delta_ei_points < 0  # noise of the sharp kernel no longer counts as emphysema
+    True
     """
     given = [volumes] if isinstance(volumes, CTVolume | NormalizationResult | str | Path) else list(volumes)
     read_in = {_volume(source): _record(source) for source in given}
@@ -233,13 +227,12 @@ def write(content: CTVolume | NormalizationResult | Measurement, path: str | Pat
     Raises:
         InputError: the path cannot be written.
 
-    Examples:
-        >>> import ctkernel, tempfile
-        >>> folder = tempfile.mkdtemp()
-        >>> ctkernel.write(ctkernel.simulated_chest(), f"{folder}/scan.nrrd").name
-        'scan.nrrd'
-        >>> ctkernel.read(f"{folder}/scan.nrrd")
-        CTVolume('scan', 24 x 208 x 208 voxels, 10 x 1.6 x 1.6 mm, kernel B80f)
+    >>> import ctkernel, tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> ctkernel.write(ctkernel.simulated_chest(), f"{folder}/scan.nrrd").name
+    'scan.nrrd'
+    >>> ctkernel.read(f"{folder}/scan.nrrd")
+    CTVolume('scan', 24 x 208 x 208 voxels, 10 x 1.6 x 1.6 mm, kernel B80f)
     """
     target = Path(path)
     if isinstance(content, CTVolume):

@@ -122,6 +122,14 @@ def test_equations_become_mathml_and_code_keeps_its_dollars() -> None:
     assert '<div class="equation">' in drawn
 
 
+def test_a_doctest_at_the_end_of_a_docstring_is_an_example() -> None:
+    pytest.importorskip("griffe")
+    from docsite.doctest_examples import headed
+
+    assert headed("Add.\n\n>>> 1 + 1\n2") == "Add.\n\nExamples:\n    >>> 1 + 1\n    2"
+    assert headed("Add.\n\nReturns:\n    The sum.") == "Add.\n\nReturns:\n    The sum."
+
+
 def test_links_hold_where_a_page_stands_elsewhere_on_the_site() -> None:
     places = {"training/README.md": "engineer/training.md", "pictures/a.png": "pictures/a.png"}
     inside = "[t](../training/README.md#own) [m](methods/x.md) ![p](../pictures/a.png)"

@@ -110,7 +110,7 @@ def kernel_contradiction(volume: CTVolume, sharpness: Sharpness | None) -> str |
 
 def _smoothness(volume: CTVolume, sharpness: Sharpness | None) -> tuple[bool, tuple[str, ...]]:
     if volume.synthetic:
-        return True, ("The volume is itself a normalized (synthetic) one; normalizing it again is of no use.",)
+        return True, ("The volume is itself a normalized (synthetic) one; normalizing it again changes nothing of use.",)
     tag = kernel_number(kernel_in_use(volume.acquisition))
     told = tag is not None and volume.acquisition.told_kernel is not None
     number = tag if told or sharpness is None else sharpness.kernel_number
@@ -153,8 +153,7 @@ def _geometry_reasons(volume: CTVolume) -> tuple[str, ...]:
     reasons = []
     pixel = float(np.mean(volume.geometry.spacing[1:]))
     if not PIXEL_RANGE_MM[0] <= pixel <= PIXEL_RANGE_MM[1]:
-        low, high = PIXEL_RANGE_MM
-        reasons.append(f"The pixels are {pixel:.2f} mm; the method was trained on {low} to {high} mm.")
+        reasons.append(f"The pixels are {pixel:.2f} mm; {PIXEL_RANGE_MM[0]} to {PIXEL_RANGE_MM[1]} mm were trained.")
     thickness = volume.acquisition.slice_thickness_mm or volume.geometry.spacing[0]
     if thickness > THICK_SLICE_MM:
         reasons.append(f"The slices are {thickness:.1f} mm thick; emphysema indices are made for thin ones (up to 1.5 mm).")

@@ -75,9 +75,7 @@ def transfer_syntax(header: pydicom.Dataset, where: str) -> UID:
         return ImplicitVRLittleEndian if header.original_encoding[0] else ExplicitVRLittleEndian
     syntax = UID(str(stated))
     if syntax not in NATIVE and not (syntax.is_transfer_syntax and not syntax.is_private and syntax.is_encapsulated):
-        raise InputError(
-            f"{where} is written in the transfer syntax {quoted(syntax)}, which is not read; export it uncompressed."
-        )
+        raise InputError(f"{where} is written in the transfer syntax {quoted(syntax)}, which is not read; export it again.")
     return syntax
 
 
