@@ -75,7 +75,7 @@ def normalize(options: argparse.Namespace) -> None:
     with cancellable(options.json) as progress:
         # the members come first: a run stopped among them has written nothing
         spread = _ensemble(options, progress) if options.ensemble else None
-        choices = Choices(options.model, options.device, options.series, options.kernel)
+        choices = Choices(options.model, options.device, options.series, options.kernel, options.override_gate)
         more = None if spread is None else {ENSEMBLE_KEY: spread}
         record = normalize_file(options.scan, options.out, options.method, choices, progress, more)
     if options.json:
@@ -268,6 +268,11 @@ def _add_normalize(commands: Any, common: argparse.ArgumentParser) -> None:
         "--ensemble",
         action="store_true",
         help="also run the model's ensemble members and record how far their EI differ (as many times the work)",
+    )
+    parser.add_argument(
+        "--override-gate",
+        action="store_true",
+        help="normalize a scan that is refused (see ctkernel info) all the same; that goes on record with the result",
     )
     parser.set_defaults(command=normalize)
 

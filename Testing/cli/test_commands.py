@@ -120,7 +120,7 @@ def test_info_says_kernel_floor_sharpness_and_verdict(scan: Path, capsys: pytest
     assert facts["floor_kind"] == "truncated"
     assert facts["floor_hu"] == -1024.0
     assert facts["lung_voxels_at_floor_percent"] > 1.0
-    assert facts["verdict"] in ("in domain", "untested kernel")
+    assert facts["verdict"] in ("in domain", "untested")
     assert main(["info", str(scan)]) == 0
     assert "Research use only" in capsys.readouterr().out
 

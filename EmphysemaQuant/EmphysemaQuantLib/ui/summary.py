@@ -12,6 +12,7 @@ from ..core.results.wording import (
     SHOWN_INDICES,
     agreement_sentences,
     airways_sentence,
+    gate_sentences,
     interval_sentences,
     mask_sentence,
     shown_name,
@@ -56,7 +57,12 @@ def asText(result: Measurement) -> str:
             lines.append("  " + entry.region.ljust(18) + values)
         lines.append("")
     spoken = [*interval_sentences(result.volumes), *agreement_sentences(result.agreement)]
-    lines += [*spoken, airways_sentence(result.volume.airways_ml), mask_sentence(result.lung_mask.quality)]
+    lines += [
+        *gate_sentences(result.volumes),
+        *spoken,
+        airways_sentence(result.volume.airways_ml),
+        mask_sentence(result.lung_mask.quality),
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -62,6 +62,7 @@ class Acquisition:
     """What is known of how the series was made; ``None`` where the source does not say. Never holds a patient name.
 
     ``told_kernel`` is what the user named instead of ``kernel``, the header's: a kernel, or "noise" for neither.
+    ``reconstruction`` is what the header says of it beside the kernel, such as "ASiR 40" or "iDose 2".
     ``reading_notes`` are sentences for the user on how the files came to be, such as compression with loss.
     """
 
@@ -77,6 +78,7 @@ class Acquisition:
     study_instance_uid: str | None = None
     series_instance_uid: str | None = None
     frame_of_reference_uid: str | None = None
+    reconstruction: str | None = None
     told_kernel: str | None = None
     reading_notes: tuple[str, ...] = ()
 

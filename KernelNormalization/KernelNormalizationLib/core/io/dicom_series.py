@@ -23,7 +23,8 @@ from ..plain_text import plain, quoted
 from ..volume import Acquisition
 from .dicom_checks import check_positions, check_series, rescale_of, size_of
 from .dicom_pixels import NATIVE, compression_ratio, read_pixels, transfer_syntax
-from .dicom_tags import HEADER_TAGS
+from .dicom_reconstruction import reconstruction_text
+from .dicom_tags import HEADER_TAGS, RECONSTRUCTION_NUMBERS
 from .dicom_values import UNREADABLE, HeaderValues
 from .input_files import open_file
 
@@ -320,6 +321,7 @@ def acquisition_of(header: pydicom.Dataset, notes: tuple[str, ...] = ()) -> Acqu
         found = values.text(name)
         return None if found is None else plain(found) or None
 
+    made = reconstruction_text({tag: values.text_of_tag(number) for tag, number in RECONSTRUCTION_NUMBERS.items()})
     return Acquisition(
         kernel=text("ConvolutionKernel"),
         manufacturer=text("Manufacturer"),
@@ -333,6 +335,7 @@ def acquisition_of(header: pydicom.Dataset, notes: tuple[str, ...] = ()) -> Acqu
         study_instance_uid=text("StudyInstanceUID"),
         series_instance_uid=text("SeriesInstanceUID"),
         frame_of_reference_uid=text("FrameOfReferenceUID"),
+        reconstruction=None if made is None else plain(made) or None,
         reading_notes=notes,
     )
 

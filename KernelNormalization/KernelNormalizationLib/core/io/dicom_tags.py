@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-HEADER_TAGS = [
+from .dicom_reconstruction import RECONSTRUCTION_OWNERS, RECONSTRUCTION_TAGS
+
+# Tags that say how the image was reconstructed, as numbers: pydicom knows no keywords of private ones.
+RECONSTRUCTION_NUMBERS = {tag: int(tag.replace(",", ""), base=16) for tag in (*RECONSTRUCTION_TAGS, *RECONSTRUCTION_OWNERS)}
+
+HEADER_TAGS: list[str | int] = [
+    *RECONSTRUCTION_NUMBERS.values(),
     "SOPClassUID",
     "Modality",
     "Manufacturer",
