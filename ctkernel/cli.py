@@ -30,7 +30,7 @@ from KernelNormalizationLib.core.methods.protocol import METHOD_TEXTS, METHODS, 
 from KernelNormalizationLib.core.network.backends import Device
 from KernelNormalizationLib.core.network.model_folder import list_models, model_label
 from KernelNormalizationLib.core.progress import Progress
-from KernelNormalizationLib.core.suitability import assess
+from KernelNormalizationLib.core.suitability import assess, require_accepted
 from KernelNormalizationLib.core.version import VERSION
 from KernelNormalizationLib.core.volume import CTVolume
 
@@ -103,6 +103,7 @@ def _ensemble(options: argparse.Namespace, progress: Progress) -> dict[str, Any]
     require_writable(options.out)
     members = load_members(options.model)
     volume = with_told_kernel(read_volume(options.scan, options.series), options.kernel)
+    require_accepted(assess(volume), options.override_gate)  # before hours of work, not after
     return ensemble_spread(volume, members, options.device, progress)
 
 
