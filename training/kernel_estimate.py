@@ -21,6 +21,7 @@ logger = logging.getLogger("training.kernel_estimate")
 DESCRIPTION = """\
 Estimate the kernel of simulated scans, made with every published kernel, and of the real scans, from their noise alone; and ask
 whether the noise contradicts an honest header (it should not) and one that lies (it should)."""
+REAL_SLICES_NUMBER = 20.0
 TABLE, ROWS = "table.md", "estimates.csv"
 
 
@@ -56,6 +57,9 @@ def table(simulated: Sequence[Estimate], real: Sequence[Estimate]) -> list[str]:
     lines += [_row(siemens, "all B kernels"), *(_row(part, f"… by {basis}") for basis, part in _by_basis(siemens))]
     for simulation in dict.fromkeys(e.scan.split()[0] for e in siemens):
         lines.append(_row([e for e in siemens if e.scan.startswith(simulation)], f"… {simulation} simulation"))
+    slices = [e for e in real if e.true_number == REAL_SLICES_NUMBER]
+    if slices:
+        lines += [_row(slices, "real B20f slices"), *(_row(part, f"… by {basis}") for basis, part in _by_basis(slices))]
     lines += ["", "| real scan | header | noise reads | read from |", "|" + " --- |" * 4]
     lines += [f"| {e.scan} | {e.kernel} | {_shown(e)} | {e.basis} |" for e in real]
     lines += ["", *_headers([*simulated, *real])]

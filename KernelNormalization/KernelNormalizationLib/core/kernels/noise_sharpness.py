@@ -28,7 +28,8 @@ AIR_HU_RANGE = (-1040.0, -960.0)
 SMOOTH_NUMBER = 32.0
 MINIMUM_TISSUE_VOXELS = 2000
 # Noise below this is no evidence against a tag: normalized chests read 9 to 20 HU, a noise-free B70f phantom 2 HU.
-TELLING_NOISE_HU = 5.0
+# Air holds no anatomy, and less noise: the real B20f slices have 3.8 to 11 HU there.
+TELLING_NOISE_HU, TELLING_IN_AIR_HU = 5.0, 2.0
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Sharpness:
     @property
     def is_telling(self) -> bool:
         """Whether there is enough noise to contradict a kernel's name."""
-        return self.noise_sd >= TELLING_NOISE_HU
+        return self.noise_sd >= (TELLING_IN_AIR_HU if self.place == "air" else TELLING_NOISE_HU)
 
 
 def estimate_sharpness(volume: CTVolume) -> Sharpness | None:
