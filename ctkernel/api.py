@@ -20,6 +20,7 @@ from KernelNormalizationLib.core.io.file_conversion import write_result
 from KernelNormalizationLib.core.io.reading import read_volume
 from KernelNormalizationLib.core.io.writing import write_volume
 from KernelNormalizationLib.core.kernels.told_kernel import with_told_kernel
+from KernelNormalizationLib.core.methods.gate import normalize_gated
 from KernelNormalizationLib.core.methods.protocol import Method, NormalizationResult
 from KernelNormalizationLib.core.methods.registry import chosen_method, create_normalizer, refuse_unused_model
 from KernelNormalizationLib.core.network.backends import Device
@@ -140,7 +141,7 @@ def normalize(
     scan = _volume(volume)
     told = scan if kernel is None else with_told_kernel(scan, kernel)
     chosen = None if model is None else str(model)
-    return create_normalizer(method, model=chosen, device=device).normalize(told, _progress(progress))
+    return normalize_gated(create_normalizer(method, model=chosen, device=device), told, _progress(progress))
 
 
 def segment_lungs(volume: Source, smooth: Source | None = None, progress: Watcher = None) -> LungMask:

@@ -30,6 +30,7 @@ from KernelNormalizationLib.core.methods.registry import chosen_method
 from KernelNormalizationLib.core.network.backends import Device
 from KernelNormalizationLib.core.network.model_folder import list_models, model_label
 from KernelNormalizationLib.core.progress import Progress
+from KernelNormalizationLib.core.suitability import assess, require_accepted
 from KernelNormalizationLib.core.version import VERSION
 
 from .cohort.command import add_cohort, tell_change_of_cohort
@@ -78,7 +79,7 @@ def normalize(options: argparse.Namespace) -> None:
     with cancellable(options.json) as progress:
         # the ensemble runs first, so that a run stopped during it has written nothing
         spread = _ensemble(options, progress) if options.ensemble else None
-        choices = Choices(options.model, options.device, options.series, options.kernel)
+        choices = Choices(options.model, options.device, options.series, options.kernel, options.override_gate)
         more = None if spread is None else {ENSEMBLE_KEY: spread}
         record = normalize_file(options.scan, options.out, options.method, choices, progress, more)
     if options.json:
@@ -107,6 +108,7 @@ def _ensemble(options: argparse.Namespace, progress: Progress) -> dict[str, Any]
     require_writable(options.out)
     members = load_members(options.model)
     volume = with_told_kernel(read_volume(options.scan, options.series), options.kernel)
+    require_accepted(assess(volume), options.override_gate)  # before hours of work, not after
     return ensemble_spread(volume, members, options.device, progress)
 
 
@@ -220,6 +222,11 @@ def _add_normalize(commands: Any, common: argparse.ArgumentParser) -> None:
         "--ensemble",
         action="store_true",
         help="also run the model's ensemble members and record how far their EI differ (as many times the work)",
+    )
+    parser.add_argument(
+        "--override-gate",
+        action="store_true",
+        help="normalize a scan that is refused (see ctkernel info) all the same; that goes on record with the result",
     )
     parser.set_defaults(command=normalize)
 

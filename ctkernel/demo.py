@@ -13,6 +13,7 @@ from KernelNormalizationLib.core.io.file_conversion import provenance_path, writ
 from KernelNormalizationLib.core.io.reading import read_volume
 from KernelNormalizationLib.core.io.whole_sets import require_set_writable, whole_set
 from KernelNormalizationLib.core.io.writing import write_json
+from KernelNormalizationLib.core.methods.gate import normalize_gated
 from KernelNormalizationLib.core.methods.protocol import DEFAULT_METHOD
 from KernelNormalizationLib.core.methods.registry import create_normalizer
 from KernelNormalizationLib.core.network.backends import Device
@@ -74,7 +75,7 @@ def run_demo(scan: Path | None, folder: Path, series: str | None, device: Device
 
     sample = make_sample(SAMPLE_SEED) if scan is None else None
     volume: CTVolume = sample.sharp if sample is not None else read_volume(scan or "", series)
-    result = create_normalizer(DEFAULT_METHOD, device=device).normalize(volume, progress)
+    result = normalize_gated(create_normalizer(DEFAULT_METHOD, device=device), volume, progress)
     lung_mask = segment([volume, result.volume], progress)
     measurement = measure([volume, result.volume], lung_mask, provenance={result.volume: result.record}, progress=progress)
     with whole_set(folder) as private:

@@ -17,7 +17,13 @@ from EmphysemaQuantLib.core.results.acquisition_sheet import sharp_kernel_warnin
 from EmphysemaQuantLib.core.results.manifest import measurement_manifest
 from EmphysemaQuantLib.core.results.measurement import Measurement, VolumeMeasurement, original_first, segment
 from EmphysemaQuantLib.core.results.table import csv_text, measurement_rows
-from EmphysemaQuantLib.core.results.wording import SHOWN_INDICES, agreement_sentences, interval_sentences, shown_name
+from EmphysemaQuantLib.core.results.wording import (
+    SHOWN_INDICES,
+    agreement_sentences,
+    gate_sentences,
+    interval_sentences,
+    shown_name,
+)
 from KernelNormalizationLib.core.errors import RESEARCH_USE, InputError
 from KernelNormalizationLib.core.io.file_conversion import provenance_path
 from KernelNormalizationLib.core.io.json_file import read_json
@@ -160,6 +166,7 @@ def _volume_record(volume: VolumeMeasurement) -> dict[str, Any]:
         "clusters": {**asdict(volume.clusters), "classes": list(SIZE_CLASS_NAMES)},
         "ei_by_threshold": [{"threshold_hu": t, "ei_percent": e} for t, e in volume.curve],
         "floor": asdict(volume.floor),
+        "gate": None if volume.suitability is None else volume.suitability.as_record(),
         "acquisition": [asdict(item) for item in volume.sheet],
         "provenance": dict(volume.provenance),
     }
@@ -168,7 +175,7 @@ def _volume_record(volume: VolumeMeasurement) -> dict[str, Any]:
 def result_lines(measurement: Measurement) -> list[str]:
     """Terminal output of a measurement: a table of the main indices, agreement and intervals."""
     sentences = [*agreement_sentences(measurement.agreement), *interval_sentences(measurement.volumes)]
-    return [*indices_table(measurement), *kernel_lines(measurement), *sentences]
+    return [*indices_table(measurement), *gate_sentences(measurement.volumes), *kernel_lines(measurement), *sentences]
 
 
 def indices_table(measurement: Measurement) -> list[str]:

@@ -22,6 +22,7 @@ from KernelNormalizationLib.core.errors import RESEARCH_USE, CTKernelError, Inpu
 from KernelNormalizationLib.core.kernels.radial_filter import apply_gain
 from KernelNormalizationLib.core.kernels.transfer import b20f_gain
 from KernelNormalizationLib.core.methods.restored import RESTORATION, RESTORATION_KEY
+from KernelNormalizationLib.core.network.model_domain import DOMAIN_KEY, Domain
 from KernelNormalizationLib.core.network.model_folder import CARD, CARD_FORMAT, ONNX, WEIGHTS, load_model, sha256_of
 from KernelNormalizationLib.core.network.unet import UNet
 
@@ -38,6 +39,8 @@ VECTOR_PIXELS = 64
 # By whether the network corrects a base, unless the description has a label.
 LABELS = {True: "UNet on the restored linear transfer", False: "as in the paper (direct UNet)"}
 OPSET = 17
+# What the simulated populations hold (training.simulate.presets) and real scans were seen of.
+DOMAIN = Domain()
 
 
 def export(run: Path, folder: Path, description: dict[str, Any], members: Path | None = None) -> Path:
@@ -94,6 +97,7 @@ def _write_model(run: Path, folder: Path, description: dict[str, Any]) -> None:
         "format": CARD_FORMAT,
         "id": folder.name,
         "kernel_pair": ["B50f to B80f", "B20f"],
+        DOMAIN_KEY: DOMAIN.as_card(),
         "use": RESEARCH_USE,
         "label": LABELS[network.config.residual],
         "architecture": network.config.as_card(),

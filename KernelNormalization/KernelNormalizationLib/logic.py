@@ -53,19 +53,26 @@ class NormalizationLogic:
         """Like :meth:`volumeFromNode`, in two steps: the returned function does the slow part and may run in a thread."""
         return deferredVolume(node, self._readTag or databaseTagReader())
 
-    def normalize(self, node: Any, method: Method = DEFAULT_METHOD, progress: Progress | None = None) -> Any:
+    def normalize(
+        self, node: Any, method: Method = DEFAULT_METHOD, progress: Progress | None = None, overrideGate: bool = False
+    ) -> Any:
         """Normalize ``node`` in this process and add the result to the scene.
+
+        A scan that the gate refuses is normalized only with ``overrideGate``, which goes on record.
 
         Returns:
             The new vtkMRMLScalarVolumeNode ``<input> B20f (synthetic, <method>)``.
 
         Raises:
-            InputError: the volume cannot be used.
+            InputError: the volume cannot be used, or the gate refuses it.
             Cancelled: the user stopped the run.
         """
+        from .core.methods.gate import normalize_gated  # takes SimpleITK, which the start of the application should not load
+
         if self._makeNormalizer is None:
             raise RuntimeError("No normalizer was given; construct NormalizationLogic(makeNormalizer=…) to run in process.")
-        result = self._makeNormalizer(method).normalize(self.volumeFromNode(node), progress or ProgressTracker())
+        volume = self.volumeFromNode(node)
+        result = normalize_gated(self._makeNormalizer(method), volume, progress or ProgressTracker(), overrideGate)
         return self.addResult(result, node)
 
     def addResult(self, result: NormalizationResult, inputNode: Any) -> Any:

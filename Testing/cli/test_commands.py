@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -128,9 +129,37 @@ def test_info_says_kernel_floor_sharpness_and_verdict(scan: Path, capsys: pytest
     assert facts["floor_kind"] == "truncated"
     assert facts["floor_hu"] == -1024.0
     assert facts["lung_voxels_at_floor_percent"] > 1.0
-    assert facts["verdict"] in ("in domain", "untested kernel")
+    assert facts["verdict"] in ("in domain", "untested")
     assert main(["info", str(scan)]) == 0
     assert "Research use only" in capsys.readouterr().out
+
+
+def test_info_says_what_the_kernels_name_means_and_that_a_lying_one_is_refused(
+    sample: SamplePair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lying = replace(sample.sharp, acquisition=replace(sample.sharp.acquisition, kernel="B20f"))
+    write_volume(lying, tmp_path / "lying.nrrd")
+    assert main(["info", str(tmp_path / "lying.nrrd"), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["kernel_in_words"] == "Siemens B20f, smooth, filtered back-projection"
+    assert facts["verdict"] == "refuse"
+    assert facts["kernel_contradicted_by_noise"]
+    command = ["normalize", str(tmp_path / "lying.nrrd"), str(tmp_path / "out.nrrd"), "--method", "linear"]
+    assert main(command) == 2
+    assert "The header says B20f, but the noise looks like B" in capsys.readouterr().err
+    assert not (tmp_path / "out.nrrd").exists()
+    assert main([*command, "--kernel", "B80f"]) == 0
+    assert main([*command, "--override-gate"]) == 0
+    record = json.loads((tmp_path / "out.provenance.json").read_text())
+    assert record["gate"] == {"verdict": "refuse", "overridden": True}
+
+
+def test_quantify_says_what_the_gate_says(scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["quantify", str(scan), "--out", str(tmp_path)]) == 0
+    assert "Gate: untested. " in capsys.readouterr().out
+    volume = json.loads((tmp_path / "metrics.json").read_text())["volumes"][0]
+    assert volume["gate"]["verdict"] == "untested"
+    assert next(item for item in volume["acquisition"] if item["name"] == "Gate")["status"] == "doubt"
 
 
 def test_json_output_is_only_json(scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -50,20 +50,20 @@ def test_a_synthetic_volume_needs_nothing() -> None:
 
 def test_an_unknown_kernel_is_said_with_what_the_noise_tells() -> None:
     verdict = assess(chest(kernel=None, number=60.0))
-    assert verdict.verdict == "untested kernel"
+    assert verdict.verdict == "untested"
     assert "Kernel unknown: estimated from noise as sharp as B" in reasons(verdict)
 
 
 def test_another_makers_kernel_is_said_by_name() -> None:
     verdict = assess(chest(kernel="LUNG", manufacturer="GE MEDICAL SYSTEMS"))
-    assert verdict.verdict == "untested kernel"
+    assert verdict.verdict == "untested"
     assert "Kernel LUNG is not of the Siemens B family" in reasons(verdict)
     assert "GE MEDICAL SYSTEMS" in reasons(verdict)
 
 
 def test_a_tag_that_the_noise_contradicts_is_said() -> None:
     verdict = assess(chest(kernel="B80f", number=45.0))
-    assert verdict.verdict == "untested kernel"
+    assert verdict.verdict == "untested"
     assert "The header says B80f, but the noise looks like B4" in reasons(verdict)
 
 
@@ -71,20 +71,20 @@ def test_a_tag_that_the_noise_contradicts_is_said() -> None:
 def test_an_iterative_reconstruction_is_said(kernel: str, image_type: tuple[str, ...]) -> None:
     volume = chest(kernel=kernel)
     verdict = assess(replace(volume, acquisition=replace(volume.acquisition, image_type=image_type)))
-    assert verdict.verdict == "untested kernel"
+    assert verdict.verdict == "untested"
     assert "iterative" in reasons(verdict)
 
 
 def test_too_little_lung_is_no_chest() -> None:
     verdict = assess(make_chest(slices=8, slice_mm=1.0).volume)
-    assert verdict.verdict == "not a chest CT"
+    assert verdict.verdict == "refuse"
     assert f"Only {verdict.lung_ml:.0f} mL" in verdict.reasons[0]
     assert "at least 400 mL" in verdict.reasons[0]
 
 
 def test_air_alone_is_no_chest() -> None:
     verdict = assess(replace(chest(), hu=np.full((8, 144, 144), -1000.0, np.float32)))
-    assert verdict.verdict == "not a chest CT"
+    assert verdict.verdict == "refuse"
     assert verdict.lung_ml == 0.0
 
 
@@ -170,7 +170,7 @@ def test_the_real_siemens_chest_is_in_domain_but_thick(verdicts: dict[str, Suita
 
 
 def test_the_real_philips_series_are_untested_and_smooth(verdicts: dict[str, Suitability]) -> None:
-    assert verdicts["sharp"].verdict == "untested kernel"
+    assert verdicts["sharp"].verdict == "untested"
     assert "Philips" in reasons(verdicts["sharp"])
     assert verdicts["soft"].verdict == "already smooth"
     assert verdicts["soft"].lung_floor_share < 1e-4 < verdicts["sharp"].lung_floor_share

@@ -59,14 +59,15 @@ def test_several_volumes_are_normalized_with_one_model_load(tmp_path: Path) -> N
         return Raises()
 
     out = io.StringIO()
-    settings = exchange.Settings("unet", "some-model", "cpu")
+    settings = exchange.Settings("unet", "some-model", "cpu", override_gate=True)
     assert worker.run(folders, settings, alive, out, make) == worker.EXIT_OK  # type: ignore[arg-type]
     assert made == [settings]
     assert [e["job"] for e in lines(out) if e["event"] == "finished"] == [0, 1, 2]
     for folder in folders:
         hu, record = exchange.read_output(folder)
         np.testing.assert_array_equal(hu, np.load(folder / exchange.INPUT_ARRAY).astype(np.float32) + 100.0)
-        assert record == {"method": "linear"}
+        assert record["method"] == "linear"
+        assert record["gate"] == {"verdict": "refuse", "overridden": True}
 
 
 def test_the_named_kernel_reaches_the_normalizer(tmp_path: Path) -> None:
@@ -79,7 +80,7 @@ def test_the_named_kernel_reaches_the_normalizer(tmp_path: Path) -> None:
 
     alive = tmp_path / "alive"
     alive.touch()
-    settings = exchange.Settings("linear", kernel="B80f")
+    settings = exchange.Settings("linear", kernel="B80f", override_gate=True)
     worker.run([stored(tmp_path / "a")], settings, alive, io.StringIO(), lambda _: Looks())  # type: ignore[arg-type, return-value]
     assert seen == [("B70f", "B80f")]
 
@@ -90,12 +91,22 @@ def test_bad_volume_does_not_keep_the_next_from_being_normalized(tmp_path: Path)
     alive = tmp_path / "alive"
     alive.touch()
     out = io.StringIO()
-    code = worker.run([bad, good], exchange.Settings("linear"), alive, out, lambda _: Raises())  # type: ignore[arg-type, return-value]
+    code = worker.run([bad, good], exchange.Settings("linear", override_gate=True), alive, out, lambda _: Raises())  # type: ignore[arg-type, return-value]
     assert code == worker.EXIT_BAD_INPUT
     (error,) = [e for e in lines(out) if e["event"] == "error"]
     assert error["job"] == 0
     assert "Hounsfield units" in error["message"]
     assert [e["job"] for e in lines(out) if e["event"] == "finished"] == [1]
+
+
+def test_a_refused_volume_is_not_normalized_unless_the_user_overrides_the_gate(tmp_path: Path) -> None:
+    folder, alive, out = stored(tmp_path / "a"), tmp_path / "alive", io.StringIO()
+    alive.touch()
+    code = worker.run([folder], exchange.Settings("linear"), alive, out, lambda _: Raises())  # type: ignore[arg-type, return-value]
+    assert code == worker.EXIT_BAD_INPUT
+    (error,) = [e for e in lines(out) if e["event"] == "error"]
+    assert "refused" in error["message"]
+    assert not (folder / exchange.OUTPUT_ARRAY).exists()
 
 
 def test_removing_the_alive_file_cancels_and_writes_nothing(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def node_ids(scene: Any) -> set[str]:
 
 
 def test_result_has_the_input_geometry_and_the_normalized_voxels(logic: NormalizationLogic, ct_node: Any) -> None:
-    output = logic.normalize(ct_node, "linear")
+    output = logic.normalize(ct_node, "linear", overrideGate=True)
     np.testing.assert_allclose(ijk_to_ras(output), ijk_to_ras(ct_node), rtol=0, atol=1e-6)
     expected = slicer.util.arrayFromVolume(ct_node).astype(np.float32) + 100.0
     np.testing.assert_array_equal(slicer.util.arrayFromVolume(output), expected)
@@ -63,7 +63,7 @@ def test_result_has_the_input_geometry_and_the_normalized_voxels(logic: Normaliz
 
 def test_result_is_named_and_marked_as_synthetic_with_its_provenance(logic: NormalizationLogic, ct_node: Any) -> None:
     ct_node.SetAttribute(provenance.KERNEL, "B70f")
-    output = logic.normalize(ct_node, "linear")
+    output = logic.normalize(ct_node, "linear", overrideGate=True)
     assert output.GetName() == "Chest B70f B20f (synthetic, linear)"
     assert output.GetAttribute("CTKernelNormalization.Synthetic") == "true"
     assert output.GetAttribute("CTKernelNormalization.ResearchUseOnly") == "true"
@@ -78,7 +78,11 @@ def test_result_is_named_and_marked_as_synthetic_with_its_provenance(logic: Norm
 def test_volumes_of_several_runs_are_told_apart_by_method_and_run(logic: NormalizationLogic, ct_node: Any) -> None:
     made = RaisesBy100("unet").normalize(logic.volumeFromNode(ct_node), ProgressTracker())
     result = replace(made, record={"method": "unet"})
-    nodes = [logic.addResult(result, ct_node), logic.normalize(ct_node, "linear"), logic.addResult(result, ct_node)]
+    nodes = [
+        logic.addResult(result, ct_node),
+        logic.normalize(ct_node, "linear", overrideGate=True),
+        logic.addResult(result, ct_node),
+    ]
     assert [node.GetName().removeprefix(ct_node.GetName()) for node in nodes] == [
         " B20f (synthetic, UNet)",
         " B20f (synthetic, linear)",
@@ -89,7 +93,7 @@ def test_volumes_of_several_runs_are_told_apart_by_method_and_run(logic: Normali
 def test_input_node_is_not_modified(logic: NormalizationLogic, ct_node: Any) -> None:
     before = slicer.util.arrayFromVolume(ct_node).copy()
     modified = ct_node.GetImageData().GetMTime()
-    logic.normalize(ct_node)
+    logic.normalize(ct_node, overrideGate=True)
     np.testing.assert_array_equal(slicer.util.arrayFromVolume(ct_node), before)
     assert ct_node.GetImageData().GetMTime() == modified
     assert ct_node.GetName() == "Chest B70f"
@@ -97,7 +101,7 @@ def test_input_node_is_not_modified(logic: NormalizationLogic, ct_node: Any) -> 
 
 
 def test_window_and_level_are_those_of_the_input(logic: NormalizationLogic, ct_node: Any) -> None:
-    display = logic.normalize(ct_node).GetDisplayNode()
+    display = logic.normalize(ct_node, overrideGate=True).GetDisplayNode()
     assert (display.GetWindow(), display.GetLevel(), display.GetAutoWindowLevel()) == (1400.0, -500.0, 0)
 
 
@@ -105,7 +109,7 @@ def test_result_joins_the_study_of_the_input(logic: NormalizationLogic, ct_node:
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     study = hierarchy.CreateStudyItem(hierarchy.GetSceneItemID(), "Study")
     hierarchy.SetItemParent(hierarchy.GetItemByDataNode(ct_node) or hierarchy.CreateItem(study, ct_node), study)
-    output = logic.normalize(ct_node)
+    output = logic.normalize(ct_node, overrideGate=True)
     assert hierarchy.GetItemParent(hierarchy.GetItemByDataNode(output)) == study
 
 
@@ -114,7 +118,7 @@ def test_cancelled_run_leaves_the_scene_as_it_was(logic: NormalizationLogic, ct_
     seen: list[int] = []
     tracker = ProgressTracker(lambda report: seen.append(report.done), lambda: len(seen) > 4)
     with pytest.raises(Cancelled, match="nothing was kept"):
-        logic.normalize(ct_node, "linear", tracker)
+        logic.normalize(ct_node, "linear", tracker, overrideGate=True)
     assert seen, "the run ended before it could be cancelled"
     assert node_ids(scene) == before
 
@@ -126,7 +130,7 @@ def test_failed_run_leaves_the_scene_as_it_was(ct_node: Any, scene: Any) -> None
 
     before = node_ids(scene)
     with pytest.raises(MemoryError):
-        NormalizationLogic(RunsOutOfMemory).normalize(ct_node)
+        NormalizationLogic(RunsOutOfMemory).normalize(ct_node, overrideGate=True)
     assert node_ids(scene) == before
 
 
@@ -134,7 +138,7 @@ def test_padding_comes_back_bit_exact(logic: NormalizationLogic, ct_node: Any) -
     voxels = slicer.util.arrayFromVolume(ct_node)
     voxels[:, :, :6] = -2048
     slicer.util.arrayFromVolumeModified(ct_node)
-    output = slicer.util.arrayFromVolume(logic.normalize(ct_node))
+    output = slicer.util.arrayFromVolume(logic.normalize(ct_node, overrideGate=True))
     assert (output[:, :, :6] == -2048).all()
     assert (output[:, :, 6:] == voxels[:, :, 6:] + 100.0).all()
 
@@ -156,7 +160,7 @@ def test_nrrd_round_trip_keeps_every_voxel_at_its_ras_position(
         matrix = ijk_to_ras(ct_node)
         matrix[:, 2] *= -1
         ct_node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(matrix))
-    output = logic.normalize(ct_node)
+    output = logic.normalize(ct_node, overrideGate=True)
     path = tmp_path / "synthetic.nrrd"
     assert save(output, path)
     image = sitk.ReadImage(str(path))
@@ -176,7 +180,7 @@ def test_saved_synthetic_volume_is_recognized_when_read_from_the_file(
 
     ct_node.SetAttribute(provenance.KERNEL, "B70f")
     path = tmp_path / "synthetic.nrrd"
-    assert save(logic.normalize(ct_node), path)
+    assert save(logic.normalize(ct_node, overrideGate=True), path)
     volume = read_volume(path)
     assert volume.synthetic
     assert volume.acquisition.kernel == "B70f"
@@ -251,9 +255,9 @@ def test_transformed_volume_is_refused_and_says_how_to_harden(logic: Normalizati
     transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "Shift")
     ct_node.SetAndObserveTransformNodeID(transform.GetID())
     with pytest.raises(InputError, match=r"under the transform “Shift”.+Harden"):
-        logic.normalize(ct_node)
+        logic.normalize(ct_node, overrideGate=True)
     ct_node.HardenTransform()
-    assert logic.normalize(ct_node) is not None
+    assert logic.normalize(ct_node, overrideGate=True) is not None
 
 
 def test_sheared_volume_is_refused(logic: NormalizationLogic, ct_node: Any) -> None:
@@ -261,7 +265,7 @@ def test_sheared_volume_is_refused(logic: NormalizationLogic, ct_node: Any) -> N
     matrix[:3, 2] += matrix[:3, 1] * 0.3
     ct_node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(matrix))
     with pytest.raises(InputError, match="not perpendicular"):
-        logic.normalize(ct_node)
+        logic.normalize(ct_node, overrideGate=True)
 
 
 def test_label_map_empty_and_colour_volumes_are_refused(logic: NormalizationLogic, scene: Any) -> None:
@@ -275,13 +279,13 @@ def test_label_map_empty_and_colour_volumes_are_refused(logic: NormalizationLogi
 def test_candidates_leave_out_labels_and_synthetic_volumes(logic: NormalizationLogic, ct_node: Any, scene: Any) -> None:
     scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "Lungs")
     second = addVolumeNode(slicer.util.arrayFromVolume(ct_node), ct_node, "Second")
-    logic.normalize(ct_node)
+    logic.normalize(ct_node, overrideGate=True)
     assert [node.GetName() for node in logic.candidates()] == ["Chest B70f", "Second"]
     assert logic.newestCandidate() is second
 
 
 def test_normalizing_twice_gives_distinct_names(logic: NormalizationLogic, ct_node: Any) -> None:
-    assert logic.normalize(ct_node).GetName() != logic.normalize(ct_node).GetName()
+    assert logic.normalize(ct_node, overrideGate=True).GetName() != logic.normalize(ct_node, overrideGate=True).GetName()
 
 
 def test_slices_without_distance_are_refused_with_the_spacing(logic: NormalizationLogic, ct_node: Any) -> None:

@@ -22,10 +22,38 @@ __all__ = ["chest", "make_panel"]
 def test_ct_without_lungs_is_said_once_not_to_be_a_chest_and_cannot_be_normalized(make_panel: PanelMaker, chest: Any) -> None:
     slicer.util.arrayFromVolume(chest)[:, 4:44, 4:60] = 40
     panel = make_panel()
-    waitUntil(lambda: "not a chest CT" in panel.ui.verdictLabel.text, "the card", 30.0)
+    waitUntil(lambda: "refuse" in panel.ui.verdictLabel.text, "the card", 30.0)
     assert not panel.ui.normalizeButton.enabled
     labels = (panel.ui.verdictLabel, panel.ui.cardLabel, panel.ui.statusLabel)
     assert sum(label.text.count("chest CT") for label in labels) == 1
+
+
+def test_a_refused_scan_is_normalized_only_when_the_user_checks_the_box_and_that_goes_to_the_run(
+    make_panel: PanelMaker, chest: Any
+) -> None:
+    slicer.util.arrayFromVolume(chest)[:, 4:44, 4:60] = 40
+    panel = make_panel()
+    assert unwrapped(panel.ui.overrideCheckBox).isHidden()
+    waitUntil(lambda: "refuse" in panel.ui.verdictLabel.text, "the card", 30.0)
+    assert not unwrapped(panel.ui.overrideCheckBox).isHidden()
+    assert not panel.settings().override_gate
+    panel.ui.overrideCheckBox.click()
+    assert panel.ui.normalizeButton.enabled
+    assert panel.settings().override_gate
+    panel.ui.overrideCheckBox.click()
+    assert not panel.ui.normalizeButton.enabled
+
+
+def test_an_override_does_not_outlive_the_scan_that_it_was_given_for(make_panel: PanelMaker, chest: Any) -> None:
+    slicer.util.arrayFromVolume(chest)[:, 4:44, 4:60] = 40
+    panel = make_panel()
+    waitUntil(lambda: "refuse" in panel.ui.verdictLabel.text, "the card", 30.0)
+    panel.ui.overrideCheckBox.click()
+    (other,) = addSimulatedChest()
+    panel.ui.inputSelector.setCurrentNode(other)
+    waitUntil(lambda: "kernel B80f" in panel.ui.cardLabel.text, "the card", 60.0)
+    assert unwrapped(panel.ui.overrideCheckBox).isHidden()
+    assert not panel.settings().override_gate
 
 
 def test_ct_that_is_loaded_while_the_panel_is_open_is_chosen_and_described(make_panel: PanelMaker) -> None:
@@ -132,7 +160,7 @@ def test_a_long_verdict_is_shown_in_full_in_a_narrow_module_column(make_panel: P
     column.show()
     app.qapplication.processEvents()
     sentences = tuple(f"Reason {n}: the kernel of this file is unknown and was estimated from its noise." for n in range(8))
-    panel.showCard(ScanCard("kernel unknown · manufacturer unknown · 1.25 mm slices", "untested kernel", sentences))
+    panel.showCard(ScanCard("kernel unknown · manufacturer unknown · 1.25 mm slices", "untested", sentences))
     for _ in range(5):
         app.qapplication.processEvents()
     label = panel.ui.verdictLabel

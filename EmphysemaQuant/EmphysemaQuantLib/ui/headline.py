@@ -12,7 +12,13 @@ from KernelNormalizationLib.mrml.provenance import RESEARCH_USE_TEXT, isSyntheti
 
 from ..core.indices.emphysema_mask import EMPHYSEMA_THRESHOLD_HU
 from ..core.results.measurement import Measurement, VolumeMeasurement
-from ..core.results.wording import airways_sentence, interval_sentence, interval_words, mask_sentence
+from ..core.results.wording import (
+    airways_sentence,
+    gate_sentences,
+    interval_sentence,
+    interval_words,
+    mask_sentence,
+)
 from ..mrml.segments import (
     AIRWAYS,
     CHANGE,
@@ -203,6 +209,7 @@ def _cell(entries: Sequence[RegionIndices], field: str) -> str:
 
 def _details(result: Measurement, volumes: Sequence[VolumeMeasurement]) -> str:
     lines = [for_html(interval_sentence(volume.interval)) for volume in volumes if volume.synthetic]
+    lines += [for_html(sentence) for sentence in gate_sentences(volumes)]
     if result.agreement is not None:
         agreement = result.agreement
         lines.append(f"Dice {agreement.dice:.2f}. L1 in lungs {agreement.l1_lung_hu:.1f} HU.")

@@ -14,6 +14,7 @@ from ..core.results.wording import (
     SHOWN_INDICES,
     agreement_sentences,
     airways_sentence,
+    gate_sentences,
     interval_sentences,
     mask_sentence,
     shown_name,
@@ -52,7 +53,12 @@ def asText(result: Measurement) -> str:
     lines = [f"Emphysema quantification, threshold {result.threshold_hu:g} HU", RESEARCH_USE_TEXT, ""]
     lines += volumeLines(result.volumes)
     spoken = [*interval_sentences(result.volumes), *agreement_sentences(result.agreement)]
-    lines += [*spoken, airways_sentence(result.volume.airways_ml), mask_sentence(result.lung_mask.quality)]
+    lines += [
+        *gate_sentences(result.volumes),
+        *spoken,
+        airways_sentence(result.volume.airways_ml),
+        mask_sentence(result.lung_mask.quality),
+    ]
     lines += result.lung_mask.notes
     return "\n".join(lines) + "\n"
 

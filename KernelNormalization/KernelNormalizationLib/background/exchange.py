@@ -38,12 +38,14 @@ class Settings:
         model: model identifier or folder; ``None`` for the default one.
         device: "auto", "cuda", "mps" or "cpu".
         kernel: the scans' kernel as named by the user, "noise" to estimate it from the noise, "header" for each scan's header.
+        override_gate: whether refused scans are normalized all the same.
     """
 
     method: Method = DEFAULT_METHOD
     model: str | None = None
     device: Device = "auto"
     kernel: str = FROM_HEADER
+    override_gate: bool = False
 
 
 @dataclass(frozen=True)

@@ -95,6 +95,7 @@ class NormalizationRun:
         arguments += [str(entry.folder) for entry in self.jobs]
         arguments += ["--method", self.settings.method, "--device", self.settings.device, "--kernel", self.settings.kernel]
         arguments += ["--alive", str(self.alive)]
+        arguments += ["--override-gate"] if self.settings.override_gate else []
         return arguments + (["--model", self.settings.model] if self.settings.model else [])
 
     def handleLine(self, line: str) -> exchange.Event | None:

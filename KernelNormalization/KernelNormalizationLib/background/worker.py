@@ -19,6 +19,7 @@ from typing import TextIO, get_args
 
 from ..core.errors import Cancelled, CTKernelError
 from ..core.kernels.told_kernel import CHOICES, FROM_HEADER, with_told_kernel
+from ..core.methods.gate import normalize_gated
 from ..core.methods.protocol import DEFAULT_METHOD, METHODS, Normalizer
 from ..core.network.backends import Device
 from ..core.progress import ProgressReport, ProgressTracker
@@ -52,7 +53,7 @@ def run(
             volume = with_told_kernel(exchange.read_input(folder), settings.kernel)
             normalizer = normalizer or make(settings)
             tracker = ProgressTracker(_Reporter(number, out), lambda: not alive.exists())
-            exchange.write_output(folder, normalizer.normalize(volume, tracker))
+            exchange.write_output(folder, normalize_gated(normalizer, volume, tracker, settings.override_gate))
             tracker.check_cancelled()
             _write(out, exchange.finished_line(number))
         except Cancelled as error:
@@ -85,10 +86,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", default=None, help="model folder's name; the default model if left out")
     parser.add_argument("--device", choices=get_args(Device), default="auto", help="where the network computes")
     parser.add_argument("--kernel", default=FROM_HEADER, help=f"the scans' kernel: {CHOICES}")
+    parser.add_argument("--override-gate", action="store_true", help="normalize refused scans all the same")
     parser.add_argument("--alive", type=Path, required=True, metavar="FILE", help="the run ends when this file is gone")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    settings = exchange.Settings(options.method, options.model, options.device, options.kernel)
+    settings = exchange.Settings(options.method, options.model, options.device, options.kernel, options.override_gate)
     try:
         return run(options.folders, settings, options.alive, sys.stdout)
     except BrokenPipeError:

@@ -6,6 +6,7 @@ without a scan. The networks are trained on the full simulation in ``training/si
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from .arrays import FloatArray
 from .kernels.mtf import kernel_mtf
+from .kernels.noise_spectrum import Transfer
 from .volume import Acquisition, CTVolume, Geometry
 
 SHAPE = (72, 416, 416)
@@ -71,6 +73,32 @@ def make_sample(
     return SamplePair(
         _volume(sharp, geometry, SHARP), _volume(smooth, geometry, SMOOTH), lungs, 100.0 * empty / int(lungs.sum())
     )
+
+
+def make_reconstructions(
+    transfers: Sequence[Transfer], seed: int, shape: tuple[int, int, int], spacing: tuple[float, float, float], noise_hu: float
+) -> list[FloatArray]:
+    """The same chest and the same raw noise on any kernels: float32 (k, j, i), HU, one a transfer.
+
+    Args:
+        transfers: gain of each kernel against frequency, lp/cm.
+        seed: of vessels, emphysema and noise.
+        shape: (k, j, i).
+        spacing: mm (k, j, i).
+        noise_hu: standard deviation of the first kernel's noise, HU; the others' follow from it.
+    """
+    rng = np.random.default_rng(seed)
+    thorax = _Thorax(shape, spacing, rng)
+    frequency = _frequency(shape, spacing[2])
+    gains = [transfer(frequency) for transfer in transfers]
+    scale = noise_hu / _noise_sd(np.sqrt(frequency) * gains[0], shape)
+    images = [np.empty(shape, np.float32) for _ in gains]
+    for k in range(shape[0]):
+        spectrum = np.fft.rfft2(thorax.slice(k)[0])
+        spectrum += scale * np.sqrt(frequency) * np.fft.rfft2(rng.standard_normal(shape[1:]))
+        for gain, image in zip(gains, images, strict=True):
+            image[k] = np.clip(np.rint(np.fft.irfft2(spectrum * gain, s=shape[1:])), FLOOR_HU, CEILING_HU)
+    return images
 
 
 def _volume(hu: FloatArray, geometry: Geometry, number: int) -> CTVolume:

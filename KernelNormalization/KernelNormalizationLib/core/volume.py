@@ -62,6 +62,7 @@ class Acquisition:
     """Acquisition facts of the series; ``None`` where the source does not state them. Never contains a patient's name.
 
     ``told_kernel`` is the user's choice instead of the header's ``kernel``: a kernel, or "noise" to estimate it from the noise.
+    ``reconstruction`` is what the header says of it beside the kernel, such as "ASiR 40" or "iDose 2".
     ``reading_notes`` are sentences for the user on the origin of the files, such as lossy compression.
     """
 
@@ -77,6 +78,7 @@ class Acquisition:
     study_instance_uid: str | None = None
     series_instance_uid: str | None = None
     frame_of_reference_uid: str | None = None
+    reconstruction: str | None = None
     told_kernel: str | None = None
     reading_notes: tuple[str, ...] = ()
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from vtk.util import numpy_support
 
 from ..core.errors import InputError
+from ..core.io.dicom_reconstruction import RECONSTRUCTION_OWNERS, RECONSTRUCTION_TAGS, reconstruction_text
 from ..core.io.dicom_tags import ENHANCED_CT
 from ..core.io.padding import detect_padding
 from ..core.methods.protocol import TARGET_KERNEL, UNCHANGED_KEY, NormalizationResult, synthetic_name
@@ -125,6 +126,8 @@ def acquisitionFromNode(node: Any, readTag: TagReader | None) -> Acquisition:
         imageType = readTag(instances[0], _IMAGE_TYPE) or ""
         values["image_type"] = tuple(part for part in imageType.split("\\") if part)
         values |= _ofFirstFrame(instances[0], readTag)
+        told = (*RECONSTRUCTION_TAGS, *RECONSTRUCTION_OWNERS)
+        values["reconstruction"] = reconstruction_text({tag: readTag(instances[0], tag) or "" for tag in told})
         if _exportedByThisProject(instances[0], readTag):
             # Selectors, titles and tables read the attribute.
             node.SetAttribute(provenance.SYNTHETIC, "true")

@@ -13,14 +13,15 @@ from ..core.volume import Acquisition, CTVolume
 # Contrast of at least 3:1 (WCAG 2.1, graphics) on white and on a dark panel (#323232); the meaning is also given in words.
 COLORS = {
     "in domain": "#2e8b57",
-    "untested kernel": "#c77700",
+    "untested": "#c77700",
     "already smooth": "#c77700",
-    "not a chest CT": "#dd5050",
+    "refuse": "#dd5050",
     "cannot be used": "#dd5050",
 }
 
 
-NOT_USABLE = ("not a chest CT", "cannot be used")
+REFUSE = "refuse"
+NOT_USABLE = (REFUSE, "cannot be used")
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,11 @@ class ScanCard:
         return self.verdict not in NOT_USABLE
 
     @property
+    def refused(self) -> bool:
+        """Whether the gate keeps the volume from being normalized; the user may override that."""
+        return self.verdict == REFUSE
+
+    @property
     def html(self) -> str:
         """Verdict with its colour, then the reasons."""
         color = COLORS.get(self.verdict, "#c77700")
@@ -54,7 +60,7 @@ def scanCard(volume: CTVolume, suitability: Suitability) -> ScanCard:
     """Describe ``volume``."""
     facts, (thickness, rows, _) = volume.acquisition, volume.geometry.spacing
     parts = [
-        _kernelText(facts),
+        _kernelText(facts, suitability),
         facts.manufacturer or "manufacturer unknown",
         f"{facts.slice_thickness_mm or thickness:.3g} mm slices every {thickness:.3g} mm, pixels {rows:.3g} mm",
         f"{100.0 * suitability.lung_floor_share:.1f} % of lung at the HU floor",
@@ -64,12 +70,16 @@ def scanCard(volume: CTVolume, suitability: Suitability) -> ScanCard:
     return ScanCard(" · ".join(parts), suitability.verdict, suitability.reasons)
 
 
-def _kernelText(facts: Acquisition) -> str:
+def _kernelText(facts: Acquisition, suitability: Suitability) -> str:
     kernel = kernel_in_use(facts)
     header = f"header: {facts.kernel}" if facts.kernel else "not in the header"
     if facts.told_kernel is not None:
         return f"kernel {kernel}, named by you ({header})" if kernel else f"kernel estimated from noise ({header})"
-    return f"kernel {kernel}" if kernel else "kernel unknown: estimated from noise"
+    if not kernel:
+        return "kernel unknown: estimated from noise"
+    name = suitability.name
+    kinds = [part for part in (name.sharpness, name.algorithm or name.reconstruction) if part]
+    return f"kernel {name.name or kernel}" + (f" ({', '.join(kinds)})" if kinds else "")
 
 
 def errorCard(message: str) -> ScanCard:

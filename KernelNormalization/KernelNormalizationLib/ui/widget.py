@@ -21,6 +21,7 @@ from ..mrml.lung_window import useLungWindow
 from ..mrml.volume_watch import VolumeWatch
 from .dependencies import Declined, Dependencies, Devices
 from .dicom_export import DicomExport, ExportLogic
+from .gate_override import GateOverride
 from .measure_emphysema import openEmphysemaQuantification
 from .model_choice import ModelChoice
 from .module_panel import ModulePanel, ParameterLogic
@@ -86,6 +87,7 @@ class NormalizationPanel(ModulePanel):
         self._wrapped = WrappedLabels(ui.cardLabel, ui.verdictLabel, ui.deviceInfoLabel, ui.statusLabel)
         self.export = DicomExport(self, lambda: self.chosen("resultVolume"))
         self._models = ModelChoice(self.ui.modelComboBox, self.setStatus)
+        self._override = GateOverride(self.ui.overrideCheckBox, self.update)
         self._connect()
         self.showCard(None)
         # Queries the graphics driver, which can be slow.
@@ -171,16 +173,11 @@ class NormalizationPanel(ModulePanel):
         running = self._process is not None
         self._watch.follow(node)
         self._assess(node)
-        self.ui.normalizeButton.enabled = running or (node is not None and not self._blocked)
+        self.ui.normalizeButton.enabled = running or (node is not None and self._mayRun())
         self.ui.normalizeButton.text = _("Cancel") if running else _("Normalize")
-        for control in (
-            self.ui.inputSelector,
-            self.ui.moreSelector,
-            self.ui.kernelComboBox,
-            self.ui.methodComboBox,
-            self.ui.importModelButton,
-        ):
-            control.enabled = not running
+        names = ("inputSelector", "moreSelector", "kernelComboBox", "methodComboBox", "importModelButton", "overrideCheckBox")
+        for name in names:
+            getattr(self.ui, name).enabled = not running
         isUnet = parameters.method.name == "unet"
         self.ui.modelComboBox.enabled = self.ui.deviceComboBox.enabled = isUnet and not running
         self.ui.sideBySideButton.enabled = self.ui.measureButton.enabled = self._pair() is not None
@@ -219,6 +216,9 @@ class NormalizationPanel(ModulePanel):
         self.ui.cardLabel.text = ""
         self._mail.compute(lambda: describeScan(volume, kernel), lambda *outcome: self._takeCard(wanted, *outcome))
 
+    def _mayRun(self) -> bool:
+        return not self._blocked or self._override.granted
+
     def _reassess(self) -> None:
         """The chosen volume changed: assess again whether it can be used."""
         node = self.chosen("inputVolume")
@@ -241,6 +241,7 @@ class NormalizationPanel(ModulePanel):
         """Show what is known of the input volume."""
         self.ui.cardLabel.text = card.facts if card is not None else ""
         self.ui.verdictLabel.text = card.html if card is not None else ""
+        self._override.show(card)
         self._wrapped.fitSoon()
 
     def _showDevices(self, devices: Devices | None, error: Exception | None) -> None:
@@ -254,7 +255,8 @@ class NormalizationPanel(ModulePanel):
         parameters = self._parameters
         # the other methods have no model: their list is disabled, and keeps what was chosen for the network
         model = parameters.model if parameters.method.name == "unet" else ""
-        return Settings(parameters.method.name, model or None, parameters.device.name, parameters.kernel.name)
+        chosen = (parameters.method.name, model or None, parameters.device.name, parameters.kernel.name)
+        return Settings(*chosen, self._override.granted)
 
     def onNormalizeOrCancel(self) -> None:
         """The button: start a run, or cancel the one that runs."""

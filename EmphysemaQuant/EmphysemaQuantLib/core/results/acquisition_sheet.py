@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.kernels.mtf import kernel_number
@@ -11,6 +12,9 @@ from KernelNormalizationLib.core.volume import CTVolume
 
 from ..indices.density import RegionIndices
 from ..lungs.quality_verdict import MaskQuality
+
+if TYPE_CHECKING:
+    from KernelNormalizationLib.core.suitability import Suitability
 
 Status = Literal["ok", "note", "doubt"]
 Sex = Literal["male", "female"]
@@ -24,6 +28,8 @@ SMALLEST_PREDICTED_ML = 1000.0
 # Own choice: the test chests lie between -880 and -800 HU; 50 HU above that the lungs are hardly inflated.
 SHALLOW_MLD_HU = -750.0
 LOCATION_RELIABLE_ABOVE_EI = 5.0
+GATE = "Gate"
+_GATE_STATUS: dict[str, Status] = {"in domain": "note", "untested": "doubt", "already smooth": "ok", "refuse": "doubt"}
 # EI was related to pathology and lung function on B20 to B40 reconstructions; noise and bias rise steeply above.
 SHARP_ABOVE_KERNEL = 40
 
@@ -86,7 +92,11 @@ def location_reliable(ei_percent: float) -> bool:
 
 
 def acquisition_sheet(
-    volume: CTVolume, whole: RegionIndices, quality: MaskQuality, patient: Patient | None = None
+    volume: CTVolume,
+    whole: RegionIndices,
+    quality: MaskQuality,
+    patient: Patient | None = None,
+    suitability: Suitability | None = None,
 ) -> tuple[SheetItem, ...]:
     """The acquisition sheet of a quantified volume.
 
@@ -95,10 +105,38 @@ def acquisition_sheet(
         whole: indices of both lungs.
         quality: verdict on the lung mask.
         patient: sex, height and weight for the predicted lung volume; ``None`` leaves it out.
+        suitability: what the normalization's gate says of the volume; ``None`` where it was not asked.
     """
-    items = [_kernel(volume), _scanner(volume), *_slices(volume), _contrast(volume), _voltage(volume)]
+    items = [
+        _kernel(volume),
+        gate_item(suitability, {}),
+        _scanner(volume),
+        *_slices(volume),
+        _contrast(volume),
+        _voltage(volume),
+    ]
     items += [_mask(quality), _inspiration(whole, patient), _location(volume, whole)]
     return tuple(items)
+
+
+def gate_item(suitability: Suitability | None, record: Mapping[str, Any]) -> SheetItem:
+    """What the normalization's gate says of an original, or said of the scan that a synthetic volume was made from.
+
+    Args:
+        suitability: verdict on an original; ``None`` for a synthetic volume, or where nothing can be said.
+        record: of a synthetic volume's normalization; empty for an original.
+    """
+    if suitability is not None:
+        return SheetItem(GATE, suitability.verdict, _GATE_STATUS[suitability.verdict], " ".join(suitability.reasons[:2]))
+    before = record.get("input")
+    verdict = before.get("verdict") if isinstance(before, Mapping) else None
+    if not isinstance(verdict, str):
+        return SheetItem(GATE, "not stated", "note", "What the gate said of the scan is not on record.")
+    gate = record.get("gate")
+    overridden = isinstance(gate, Mapping) and bool(gate.get("overridden"))
+    if overridden:
+        return SheetItem(GATE, f"scan: {verdict}", "doubt", "The scan was refused, and the user overrode the gate.")
+    return SheetItem(GATE, f"scan: {verdict}", "ok" if verdict == "in domain" else _GATE_STATUS.get(verdict, "doubt"))
 
 
 def _kernel(volume: CTVolume) -> SheetItem:
@@ -121,13 +159,14 @@ def is_sharp(volume: CTVolume) -> bool:
 def sharp_kernel_warning(volume: CTVolume) -> str | None:
     """Warning to print beside the index of a sharp-kernel volume; ``None`` for a smooth or synthetic one.
 
-    Where the header names no Siemens B kernel, the sharpness is estimated from the noise.
+    Where the header names no Siemens B kernel, or a smooth one that the noise contradicts, the sharpness is estimated from the
+    noise.
     """
     if volume.synthetic:
         return None
     kernel = volume.acquisition.kernel
     named = kernel_number(kernel)
-    noise = _noise_of(volume) if named is None else None
+    noise = None if named is not None and named > SHARP_ABOVE_KERNEL else _noise_of(volume)
     number = named if noise is None else noise
     if number is None or number <= SHARP_ABOVE_KERNEL:
         return None
@@ -137,14 +176,17 @@ def sharp_kernel_warning(volume: CTVolume) -> str | None:
 
 
 def _noise_of(volume: CTVolume) -> float | None:
+    """Kernel number read from the noise, where the header names no Siemens B kernel or the noise contradicts it."""
     # needs SimpleITK, which would slow down the start of the application
-    from KernelNormalizationLib.core.kernels.noise_sharpness import estimate_sharpness
+    from KernelNormalizationLib.core.suitability import assess
 
     try:
-        found = estimate_sharpness(volume)
+        found = assess(volume)
     except InputError:  # stored obliquely: nothing can be said
         return None
-    return None if found is None else found.kernel_number
+    if found.sharpness is None or (kernel_number(volume.acquisition.kernel) is not None and found.contradiction is None):
+        return None
+    return found.sharpness.kernel_number
 
 
 def _scanner(volume: CTVolume) -> SheetItem:

@@ -19,6 +19,8 @@ from ..indices.emphysema_mask import EMPHYSEMA_THRESHOLD_HU, emphysema_mask, req
 
 # These need SimpleITK, which would slow down the start of the application: the functions below import them.
 if TYPE_CHECKING:
+    from KernelNormalizationLib.core.suitability import Suitability
+
     from ..indices.agreement import Agreement
     from ..indices.clusters import ClusterIndices
     from ..indices.density import RegionIndices
@@ -77,6 +79,8 @@ class VolumeMeasurement:
         airways_ml: mL, airway lumen left out of the lungs; ``None`` if the mask has none.
         provenance: record of the normalization of this volume; empty for an original, and when there is none.
         interval: interval of this volume's EI; ``None`` for an original, and when no error is known.
+        suitability: what the normalization's gate says of an original; ``None`` for a synthetic volume, and for one stored
+            obliquely.
     """
 
     ct: CTVolume
@@ -93,6 +97,7 @@ class VolumeMeasurement:
     airways_ml: float | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     interval: EIInterval | None = None
+    suitability: Suitability | None = None
 
     @property
     def name(self) -> str:
@@ -270,6 +275,7 @@ def with_provenance(measurement: Measurement, records: Records) -> Measurement:
     from KernelNormalizationLib.core.provenance.manifest import require_record_of
 
     from ..indices.prediction_interval import interval_of_normalized
+    from .acquisition_sheet import gate_item
 
     def known(volume: VolumeMeasurement) -> VolumeMeasurement:
         record = records.get(volume.ct)
@@ -277,7 +283,9 @@ def with_provenance(measurement: Measurement, records: Records) -> Measurement:
             return volume
         require_record_of(volume.ct, record)
         interval = interval_of_normalized(volume.whole.ei_percent, record, volume.threshold_hu)
-        return replace(volume, provenance=dict(record), interval=interval)
+        gate = gate_item(None, record)
+        sheet = tuple(gate if item.name == gate.name else item for item in volume.sheet)
+        return replace(volume, provenance=dict(record), interval=interval, sheet=sheet)
 
     return replace(measurement, volumes=tuple(known(volume) for volume in measurement.volumes))
 
@@ -304,6 +312,7 @@ def _measured(volume: CTVolume, kind: Kind, lung_mask: LungMask, settings: Measu
     lung_hu = volume.hu[lungs]
     floor = detect_floor(volume.hu, volume.padding_mask)
     emphysema = emphysema_mask(volume.hu, lungs, threshold)
+    suitability = _judged(volume)
     return VolumeMeasurement(
         ct=volume,
         kind=kind,
@@ -314,10 +323,23 @@ def _measured(volume: CTVolume, kind: Kind, lung_mask: LungMask, settings: Measu
         clusters=analyse_clusters(emphysema, lung_hu.size, geometry.spacing),
         curve=ei_curve(lung_hu),
         floor=floor_effect(lung_hu, None if floor.kind == "none" else floor.value, threshold),
-        sheet=acquisition_sheet(volume, regions[0], lung_mask.quality, settings.patient),
+        sheet=acquisition_sheet(volume, regions[0], lung_mask.quality, settings.patient, suitability),
         perc15_adjusted_hu=_at_predicted_tlv(regions[0], settings.patient),
         airways_ml=lung_mask.airways_ml(geometry.voxel_volume_ml),
+        suitability=suitability,
     )
+
+
+def _judged(volume: CTVolume) -> Suitability | None:
+    """The gate's verdict on an original, without the body region that takes as much memory as a mask."""
+    from KernelNormalizationLib.core.suitability import assess
+
+    if volume.synthetic:
+        return None
+    try:
+        return replace(assess(volume), region=None)
+    except InputError:  # stored obliquely
+        return None
 
 
 def _at_predicted_tlv(whole: RegionIndices, patient: Patient | None) -> float | None:

@@ -55,6 +55,17 @@ def interval_sentence(interval: EIInterval | None) -> str:
     return f"95 % interval of the normalized EI: {interval.low:.1f} to {interval.high:.1f} %, from {interval.basis}."
 
 
+def gate_sentences(volumes: tuple[VolumeMeasurement, ...]) -> list[str]:
+    """What the normalization's gate says of each original, with all its reasons."""
+    judged = [(volume, volume.suitability) for volume in volumes if volume.suitability is not None]
+    named = len(judged) > 1
+    return [
+        (f"{volume.name}: " if named else "") + " ".join([f"Gate: {found.verdict}.", *found.reasons])
+        for volume, found in judged
+        if found is not None
+    ]
+
+
 def airways_sentence(airways_ml: float | None) -> str:
     """How much airway was left out of the lungs, or that none was."""
     if airways_ml is None:

@@ -20,10 +20,12 @@ from .dicom_checks import check_positions, check_series, rescale_of, size_of
 from .dicom_directory import listed_images, missing_images
 from .dicom_frames import read_frames
 from .dicom_pixels import NATIVE, compression_ratio, read_pixels, transfer_syntax
+from .dicom_reconstruction import reconstruction_text
 from .dicom_slice import DicomSlice, faulty_file, read_images
 from .dicom_slice import Series as Series
 from .dicom_slice import has_dicom_mark as has_dicom_mark
 from .dicom_slice import read_header as read_header
+from .dicom_tags import RECONSTRUCTION_NUMBERS
 from .dicom_values import HeaderValues
 
 logger = logging.getLogger(__name__)
@@ -259,6 +261,7 @@ def acquisition_of(header: pydicom.Dataset, notes: tuple[str, ...] = ()) -> Acqu
         found = values.text(name)
         return None if found is None else plain(found) or None
 
+    made = reconstruction_text({tag: values.text_of_tag(number) for tag, number in RECONSTRUCTION_NUMBERS.items()})
     return Acquisition(
         kernel=text("ConvolutionKernel"),
         manufacturer=text("Manufacturer"),
@@ -272,6 +275,7 @@ def acquisition_of(header: pydicom.Dataset, notes: tuple[str, ...] = ()) -> Acqu
         study_instance_uid=text("StudyInstanceUID"),
         series_instance_uid=text("SeriesInstanceUID"),
         frame_of_reference_uid=text("FrameOfReferenceUID"),
+        reconstruction=None if made is None else plain(made) or None,
         reading_notes=notes,
     )
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from .dicom_reconstruction import RECONSTRUCTION_OWNERS, RECONSTRUCTION_TAGS
+
 # SOP classes of enhanced CT and of legacy converted enhanced CT.
 ENHANCED_CT = ("1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
-HEADER_TAGS = [
+# Tags that say how the image was reconstructed, as numbers: pydicom knows no keywords of private ones.
+RECONSTRUCTION_NUMBERS = {tag: int(tag.replace(",", ""), base=16) for tag in (*RECONSTRUCTION_TAGS, *RECONSTRUCTION_OWNERS)}
+
+HEADER_TAGS: list[str | int] = [
+    *RECONSTRUCTION_NUMBERS.values(),
     "SOPClassUID",
     "Modality",
     "Manufacturer",

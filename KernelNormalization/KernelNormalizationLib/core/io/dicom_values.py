@@ -106,6 +106,14 @@ class HeaderValues:
         parts = [] if value is None else _parts(value)
         return tuple(str(part).strip() for part in parts) if all(_is_text(part) for part in parts) else ()
 
+    def text_of_tag(self, tag: int) -> str:
+        """Text of a tag that has no keyword, such as a private one; empty if absent or unreadable."""
+        try:
+            value: Any = self._header[tag].value if tag in self._header else ""
+        except UNREADABLE:
+            return ""
+        return value.decode("ascii", "replace") if isinstance(value, bytes) else str("" if value is None else value)
+
     def unreadable(self, keyword: str) -> bool:
         """Whether the tag holds something that is not one finite number."""
         try:

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..kernels.noise_sharpness import estimate_sharpness
+from ..kernels.contradiction import kernel_contradiction
 from ..kernels.told_kernel import parse_told_kernel, with_told_kernel
+from ..methods.gate import normalize_gated
 from ..methods.protocol import Method, NormalizationResult
 from ..methods.registry import chosen_method, create_normalizer, refuse_unused_model
 from ..network.backends import Device
 from ..progress import Progress, ProgressTracker
 from ..provenance.manifest import sealed, with_file
-from ..suitability import kernel_contradiction
+from ..suitability import assess
 from .json_file import read_json
 from .reading import VOLUME_SUFFIXES, read_volume
 from .whole_sets import require_set_writable, whole_set
@@ -40,12 +41,14 @@ class Choices:
         series: which series of a DICOM folder.
         kernel: the scan's kernel (such as ``"B70f"``) if the user knows better than the header; ``"noise"`` to estimate it from
             the noise; ``None`` or ``"header"`` for the header's.
+        override_gate: whether a scan that is refused is normalized all the same, which goes on record.
     """
 
     model: str | Path | None = None
     device: Device = "auto"
     series: str | None = None
     kernel: str | None = None
+    override_gate: bool = False
 
 
 def normalize_file(
@@ -62,7 +65,7 @@ def normalize_file(
         input_path: DICOM folder or file, NRRD, NIfTI or MHA.
         output_path: NRRD, NIfTI or MHA file to write.
         method: normalization method; the default one if ``None``, or the network if a model is chosen.
-        choices: model, device, series and kernel; the defaults if ``None``.
+        choices: model, device, series, kernel and the gate; the defaults if ``None``.
         progress: receives every finished slice.
         more_record: further entries of the provenance record.
 
@@ -70,7 +73,8 @@ def normalize_file(
         The provenance record.
 
     Raises:
-        InputError: the input, the output path, the kernel's name, the method or the model cannot be used; nothing is written.
+        InputError: the scan is refused, or the input, the output path, the kernel's name, the method or the model cannot be
+            used; nothing is written.
         ModelError: the model cannot be used.
         Cancelled: the user stopped the run; nothing is written.
     """
@@ -85,11 +89,11 @@ def normalize_file(
         raise InputError(f"{output_path} is the input itself; an original is never overwritten. Give another output name.")
     volume = with_told_kernel(read_volume(input_path, choices.series), choices.kernel)
     if volume.acquisition.told_kernel is not None:
-        contradiction = kernel_contradiction(volume, estimate_sharpness(volume))
+        contradiction = kernel_contradiction(volume, assess(volume).sharpness)
         if contradiction is not None:
             logger.warning("%s", contradiction)
     normalizer = create_normalizer(method, model=choices.model, device=choices.device)
-    result = normalizer.normalize(volume, progress or ProgressTracker())
+    result = normalize_gated(normalizer, volume, progress or ProgressTracker(), choices.override_gate)
     return write_result(result, output_path, more_record)
 
 

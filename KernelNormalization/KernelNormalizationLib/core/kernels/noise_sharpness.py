@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +21,15 @@ from .noise_spectrum import NoiseSpectrum, aliased_noise_power, chosen_slices, m
 HIGH_PASS_SIGMA = 3.0
 TISSUE_HU = (0.0, 80.0)
 FLAT_HU = 12.0
+# Air is where that Gaussian reads this; truncation at -1024 raises the mean of a sharp kernel's air, by up to 35 HU in real
+# scans.
+AIR_HU_RANGE = (-1040.0, -960.0)
 # Kernel number below which there is nothing to take away: B30f noise reads 30 or less, real B10f to B30f did.
 SMOOTH_NUMBER = 32.0
 MINIMUM_TISSUE_VOXELS = 2000
+# Noise below this is no evidence against a tag: normalized chests read 9 to 20 HU, a noise-free B70f phantom 2 HU.
+# Air holds no anatomy, and less noise: the real B20f slices have 3.8 to 11 HU there.
+TELLING_NOISE_HU, TELLING_IN_AIR_HU = 5.0, 2.0
 
 
 @dataclass(frozen=True)
@@ -35,8 +42,9 @@ class Sharpness:
         kernel_number: number of the Siemens B kernel (10 to 80) whose published noise spectrum is most like this one's;
             where flat tissue is scarce, the one with the same rho1.
         voxels: how many voxels it was read from.
-        spectrum: noise power spectrum; ``None`` where flat tissue is scarce.
+        spectrum: noise power spectrum; ``None`` where flat tissue, and air that is not truncated, are scarce.
         family: how well the Siemens B family describes the spectrum; ``None`` without one.
+        place: where the spectrum, or without one the autocorrelation, was read.
     """
 
     rho1: float
@@ -45,6 +53,12 @@ class Sharpness:
     voxels: int
     spectrum: NoiseSpectrum | None = None
     family: FamilyFit | None = None
+    place: Literal["soft tissue", "air"] = "soft tissue"
+
+    @property
+    def is_telling(self) -> bool:
+        """Whether there is enough noise to contradict a kernel's name."""
+        return self.noise_sd >= (TELLING_IN_AIR_HU if self.place == "air" else TELLING_NOISE_HU)
 
 
 def estimate_sharpness(volume: CTVolume) -> Sharpness | None:
@@ -60,19 +74,33 @@ def estimate_sharpness(volume: CTVolume) -> Sharpness | None:
     places = chosen_slices(volume.shape[0], slices_apart(slice_mm, volume.acquisition.slice_thickness_mm))
     hu = volume.filled()
     first, second = hu[places[0]], hu[places[1]]
-    noise, tissue = high_passed(first), homogeneous_tissue(first)
-    voxels = int(np.count_nonzero(tissue))
+    pixel = float(np.mean(volume.geometry.spacing[1:]))
+    tissue = homogeneous_tissue(first)
+    spectrum = measure_noise_spectrum(first, second, tissue & homogeneous_tissue(second), pixel)
+    if spectrum is None:
+        lowest = float(hu.min())
+        outside = volume.padding_mask[places[0]] | volume.padding_mask[places[1]]
+        air = homogeneous_air(first) & homogeneous_air(second) & ~outside
+        in_air = measure_noise_spectrum(first, second, air, pixel, floor_hu=lowest)
+        if in_air is not None:
+            return _read(high_passed(first), air, pixel, in_air, "air")
+    return _read(high_passed(first), tissue, pixel, spectrum, "soft tissue")
+
+
+def _read(
+    noise: FloatArray, where: BoolArray, pixel: float, spectrum: NoiseSpectrum | None, place: Literal["soft tissue", "air"]
+) -> Sharpness | None:
+    """Noise colour of high-passed slices (k, j, i) in the voxels ``where``; ``None`` for too few of them or no noise."""
+    voxels = int(np.count_nonzero(where))
     if voxels < MINIMUM_TISSUE_VOXELS:
         return None
-    variance = float(np.mean(noise[tissue] ** 2))
+    variance = float(np.mean(noise[where] ** 2))
     if variance == 0.0:
         return None
-    rho1 = float(np.mean([_lag_one(noise, tissue, axis) for axis in (1, 2)])) / variance
-    pixel = float(np.mean(volume.geometry.spacing[1:]))
-    spectrum = measure_noise_spectrum(first, second, tissue & homogeneous_tissue(second), pixel)
+    rho1 = float(np.mean([_lag_one(noise, where, axis) for axis in (1, 2)])) / variance
     family = None if spectrum is None else fit_family(spectrum)
     number = kernel_number_of_rho1(rho1, pixel) if family is None else family.number
-    return Sharpness(rho1, variance**0.5, number, voxels, spectrum, family)
+    return Sharpness(rho1, variance**0.5, number, voxels, spectrum, family, place)
 
 
 def high_passed(hu: FloatArray) -> FloatArray:
@@ -85,6 +113,13 @@ def homogeneous_tissue(hu: FloatArray) -> BoolArray:
     """Voxels (k, j, i) in soft tissue (0 to 80 HU) away from edges."""
     narrow, wide = smoothed(hu, HIGH_PASS_SIGMA), smoothed(hu, 2.0 * HIGH_PASS_SIGMA)
     mask: BoolArray = (narrow > TISSUE_HU[0]) & (narrow < TISSUE_HU[1]) & (np.abs(narrow - wide) < FLAT_HU)
+    return mask
+
+
+def homogeneous_air(hu: FloatArray) -> BoolArray:
+    """Voxels (k, j, i) in air (-1040 to -960 HU) away from edges; a volume's padding is to be left out by the caller."""
+    narrow, wide = smoothed(hu, HIGH_PASS_SIGMA), smoothed(hu, 2.0 * HIGH_PASS_SIGMA)
+    mask: BoolArray = (narrow > AIR_HU_RANGE[0]) & (narrow < AIR_HU_RANGE[1]) & (np.abs(narrow - wide) < FLAT_HU)
     return mask
 
 

@@ -29,6 +29,9 @@ SLICE_PAIRS = 24
 KEPT_SHARE = 0.8
 # A voxel this low in soft tissue is padding, air, or truncated.
 LOWEST_HU = -1000.0
+# Truncation changes the colour of noise. A patch is used up to this share of truncated voxels: with 2 % of a Gaussian's tail
+# cut off, its power falls by 3 %.
+TRUNCATED_SHARE = 0.02
 # Slices that overlap share their noise. Of independent slices the difference keeps 0.75 to 1.05 of the power (three real scans,
 # simulated ones); where it keeps less than this, the patches themselves are used.
 LEAST_INDEPENDENT = 0.3
@@ -83,7 +86,9 @@ def slices_apart(spacing_mm: float, thickness_mm: float | None) -> int:
     return int(np.clip(np.ceil((thickness_mm or spacing_mm) / spacing_mm - 0.1), 1, 3))
 
 
-def measure_noise_spectrum(first: FloatArray, second: FloatArray, tissue: BoolArray, pixel_mm: float) -> NoiseSpectrum | None:
+def measure_noise_spectrum(
+    first: FloatArray, second: FloatArray, tissue: BoolArray, pixel_mm: float, floor_hu: float | None = None
+) -> NoiseSpectrum | None:
     """Noise power of patches that are homogeneous in both of two neighbouring slices; ``None`` if there are too few.
 
     Args:
@@ -91,12 +96,13 @@ def measure_noise_spectrum(first: FloatArray, second: FloatArray, tissue: BoolAr
         second: (k, j, i), HU; the other.
         tissue: (k, j, i), where both are homogeneous soft tissue.
         pixel_mm: in-plane spacing, mm.
+        floor_hu: lowest HU that the series stores, to measure in air; ``None`` in tissue, where nothing is that low.
     """
     plain, difference = [], []
     for k, row, column in np.argwhere(_share_of_patches(tissue) >= PATCH_TISSUE_SHARE):
         place = (k, slice(row * PATCH_STEP, row * PATCH_STEP + PATCH), slice(column * PATCH_STEP, column * PATCH_STEP + PATCH))
         one, other = first[place].astype(np.float64), second[place].astype(np.float64)
-        if min(one.min(), other.min()) <= LOWEST_HU:
+        if not _usable(one, other, floor_hu):
             continue
         a, b = _tapered_transform(one), _tapered_transform(other)
         plain.append(_ring_means(0.5 * (np.abs(a) ** 2 + np.abs(b) ** 2)))
@@ -109,6 +115,12 @@ def measure_noise_spectrum(first: FloatArray, second: FloatArray, tissue: BoolAr
     total = (chosen * _ring_sizes()).sum(axis=1)
     power = chosen[total <= np.quantile(total, KEPT_SHARE)].mean(axis=0)
     return NoiseSpectrum(power, pixel_mm, len(plain), bool(independent)) if power.max() > 0.0 else None
+
+
+def _usable(one: NDArray[np.float64], other: NDArray[np.float64], floor_hu: float | None) -> bool:
+    if floor_hu is None:
+        return bool(min(one.min(), other.min()) > LOWEST_HU)
+    return bool(max(np.mean(one <= floor_hu), np.mean(other <= floor_hu)) <= TRUNCATED_SHARE)
 
 
 def expected_rings(transfer: Transfer, pixel_mm: float) -> Curve:

@@ -17,6 +17,7 @@ from .mtf import TARGET_NUMBER, gain_to_b20f, kernel_number
 from .noise_fit import FAMILY_MISFIT, LARGEST_GAIN, fit_free, gain_of_model, misfit_of
 from .noise_sharpness import SMOOTH_NUMBER, Sharpness, estimate_sharpness
 from .radial_filter import Gain
+from .smoothness import smooth_by
 from .told_kernel import kernel_in_use
 
 Origin = Literal[
@@ -32,10 +33,10 @@ Origin = Literal[
     "noise colour",
     "assumed",
 ]
+# Key of a record that is true where the volume is smooth already and is left as it is.
+IDENTITY_KEY = "smooth_already"
 # The paper's sharp kernel, for a volume that says nothing and shows neither lung nor homogeneous tissue.
 ASSUMED_NUMBER = 80.0
-# Noise below this is no evidence against a tag: normalized chests read 9 to 20 HU, a noise-free B70f phantom 2 HU.
-TELLING_NOISE_HU = 5.0
 # Noise above 1 lp/cm tells the shape of a transfer, but not how it reaches 1 at zero frequency: Philips L lifts 1.5 lp/cm by
 # 1.6 where its noise, extrapolated, says 1.3. The level comes from the lungs' band energies at these frequencies. For that
 # real pair L1 in the lungs is then 4.5 HU; 11.2 by the noise alone, 7.9 by the lungs alone, 4.8 by the gain measured on it.
@@ -74,8 +75,7 @@ class SourceTransfer:
     @property
     def is_identity(self) -> bool:
         """Whether the volume is on the reference kernel, or as smooth, already: it is left as it is."""
-        number = self.record.get("source_kernel_number")
-        return self.origin in ("synthetic", "smooth noise") or (number is not None and float(number) <= TARGET_NUMBER)
+        return bool(self.record.get(IDENTITY_KEY))
 
 
 def find_transfer(
@@ -89,19 +89,15 @@ def find_transfer(
         sharpness: its noise colour, if already estimated.
         own: transfer of the model's centre, used for its kernel.
     """
-    if volume.synthetic:
-        return _by_number(float(TARGET_NUMBER), "synthetic")
     kernel = kernel_in_use(volume.acquisition)
     number = kernel_number(kernel)
     told = number is not None and volume.acquisition.told_kernel is not None
-    if number is not None and number <= SMOOTH_NUMBER:
-        return _by_number(float(number), "told by the user" if told else "tag")
-    sharpness = sharpness or estimate_sharpness(volume)
-    # A sharp kernel's tag on smooth noise is on a volume that was filtered or normalized already; of next to no noise the
-    # colour tells nothing. The user is believed.
-    telling = not told and (number is None or (sharpness is not None and sharpness.noise_sd >= TELLING_NOISE_HU))
-    if telling and sharpness is not None and sharpness.kernel_number <= SMOOTH_NUMBER:
-        return _by_number(float(TARGET_NUMBER), "smooth noise")
+    if not volume.synthetic and (number is None or number > SMOOTH_NUMBER):
+        sharpness = sharpness or estimate_sharpness(volume)
+    smooth = smooth_by(volume, sharpness)
+    if smooth is not None:
+        named = smooth in ("told by the user", "tag")
+        return _identity(float(number) if named and number is not None else float(TARGET_NUMBER), smooth)
     if own is not None and own.fits(kernel):
         named_by = {"kernel_told_by_user": kernel} if told else {}
         return SourceTransfer(own.gain, "model", {"source_kernel_from": "model", "source_kernel": own.kernel, **named_by})
@@ -110,6 +106,11 @@ def find_transfer(
     region = region or find_body(volume)
     found = _published(volume.acquisition, sharpness) or _from_noise(volume, region, sharpness)
     return found or _without_spectrum(volume, region, sharpness)
+
+
+def _identity(number: float, origin: Origin) -> SourceTransfer:
+    record = {"source_kernel_from": origin, "source_kernel_number": round(number, 1), IDENTITY_KEY: True}
+    return SourceTransfer(np.ones_like, origin, record)
 
 
 def b20f_gain(number: float) -> Gain:

@@ -24,6 +24,8 @@ METHOD_TEXTS: dict[Method, str] = {
 TARGET_KERNEL = "B20f"
 # Key of the provenance record: how the emphysema index would move under what the scan leaves open of its scanner.
 HYPOTHESES_KEY = "ei_hypotheses"
+# Key of the provenance record: what the gate said of the scan, and whether the user overrode it.
+GATE_KEY = "gate"
 # Key that is true where a scan was smooth already and left as it is, and the method of such a record.
 UNCHANGED_KEY, METHOD_NONE = "unchanged", "none"
 

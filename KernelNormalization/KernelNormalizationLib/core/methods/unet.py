@@ -42,7 +42,7 @@ class UNetNormalizer:
         started = time.monotonic()
         stored, turned = volume, in_reconstruction_plane(volume)
         volume = turned.volume
-        suitability = assess(volume)
+        suitability = assess(volume, self.model.domain)
         region = suitability.region
         transfer = find_transfer(volume, region, suitability.sharpness, self.model.transfer)
         run = NetworkRun(self.choice.backend, self._cpu_backend)

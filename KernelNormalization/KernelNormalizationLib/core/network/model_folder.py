@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ..io.json_file import read_json
 from ..kernels.calibrated_transfer import OwnTransfer
 from ..plain_text import plain, quoted
 from ..provenance.hashes import sha256_of as sha256_of
+from .model_domain import Domain, domain_of
 
 CARD, WEIGHTS, ONNX = "card.json", "model.safetensors", "model.onnx"
 # 2: the network sees how many HU truncation took from every voxel; until then it was told the HU floor.
@@ -91,6 +93,11 @@ class Model:
         """Kernel transfer of the centre whose pairs the model was trained on, if it was measured."""
         return OwnTransfer.from_card(self.card.get("transfer"))
 
+    @property
+    def domain(self) -> Domain:
+        """Scans that it was made for."""
+        return domain_of(self.card)
+
     def conformance(self) -> list[ConformanceVector]:
         """The card's conformance vectors."""
         return [
@@ -132,6 +139,16 @@ def default_model(folder: Path | None = None) -> str:
         known = ", ".join(list_models(folder)) or "none"
         raise ModelError(f"{folder / DEFAULT} names the model {name}; installed are: {known}. Reinstall, or choose a model.")
     return name
+
+
+@lru_cache(maxsize=1)
+def shipped_domain() -> Domain:
+    """Scans that the model was made for which is used unless another is asked for; the usual ones if no model is installed."""
+    try:
+        card = read_json(models_folder() / default_model() / CARD)
+        return domain_of(card) if isinstance(card, dict) else Domain()
+    except (ModelError, InputError, OSError):  # a missing model is said where the model is needed
+        return Domain()
 
 
 def model_label(identifier_or_folder: str | Path) -> str:
@@ -177,7 +194,7 @@ def load_model(identifier_or_folder: str | Path | None = None) -> Model:
     model = Model(folder, card)
     try:
         hashes = {name: card["sha256"].get(name) for name in (WEIGHTS, ONNX)}
-        vectors, _ = model.conformance(), (model.label, model.transfer)
+        vectors, _ = model.conformance(), (model.label, model.transfer, model.domain)
     except (KeyError, TypeError, ValueError, AttributeError, InputError) as error:
         problem = plain(error) if isinstance(error, InputError | ValueError) else "an entry is of another kind than it must be"
         if isinstance(error, KeyError):

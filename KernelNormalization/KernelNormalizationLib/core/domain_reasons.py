@@ -1,0 +1,106 @@
+"""Why a scan is outside what a model was made for: sentences for the user, from kernel, maker, reconstruction and geometry."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .kernels.contradiction import kernel_contradiction
+from .kernels.kernel_names import KernelName
+from .kernels.mtf import kernel_number
+from .kernels.noise_sharpness import Sharpness
+from .kernels.told_kernel import kernel_in_use
+from .network.model_domain import Domain
+from .truncation.hu_floor import HUFloor
+from .volume import CTVolume
+
+# Emphysema indices were related to pathology and lung function on thin slices.
+THICK_SLICE_MM = 1.5
+FLOOR_SHARE_LIMIT = 0.35
+
+
+def outside_domain(
+    volume: CTVolume, name: KernelName, sharpness: Sharpness | None, lost_share: float, domain: Domain
+) -> tuple[str, ...]:
+    """What keeps a scan from being one that the model was made for, most important first; empty if nothing does.
+
+    Args:
+        volume: the scan, in the plane of its reconstruction.
+        name: its kernel by name.
+        sharpness: its noise colour, if it could be read.
+        lost_share: share (0 to 1) of lung voxels stored at the HU floor.
+        domain: what the model was made for.
+    """
+    reasons = [*_kernel(volume, name, sharpness, domain), *_maker(volume, name, domain), *_reconstruction(name, domain)]
+    # whatever happened to the files is outside what the method was tested on
+    reasons += [*volume.acquisition.reading_notes, *_geometry(volume, domain)]
+    if lost_share > FLOOR_SHARE_LIMIT:
+        reasons.append(f"{100 * lost_share:.0f} % of the lung is stored at the HU floor; much of its density is lost.")
+    return tuple(reasons)
+
+
+def worth_knowing(volume: CTVolume, floor: HUFloor, domain: Domain) -> tuple[str, ...]:
+    """What does not put a scan outside the domain, and bears on its numbers all the same."""
+    reasons = []
+    thickness = _thickness(volume)
+    if THICK_SLICE_MM < thickness <= domain.slice_mm[1]:
+        reasons.append(
+            f"The slices are {thickness:.1f} mm thick; emphysema indices are made for thin ones (up to {THICK_SLICE_MM:g} mm)."
+        )
+    if floor.kind == "none":
+        reasons.append(f"The series is not truncated from below (lowest value {floor.value:.0f} HU).")
+    elif floor.value != -1024.0:
+        reasons.append(f"The HU floor is {floor.value:.0f}, not -1024.")
+    return tuple(reasons)
+
+
+def _kernel(volume: CTVolume, name: KernelName, sharpness: Sharpness | None, domain: Domain) -> list[str]:
+    facts, reasons = volume.acquisition, []
+    kernel = kernel_in_use(facts)
+    number = kernel_number(kernel)
+    estimated = f"estimated from noise as sharp as B{sharpness.kernel_number:.0f}f" if sharpness else "not readable from noise"
+    low, high = domain.kernel_numbers
+    made_for = f"{' or '.join(domain.makers)} {domain.family}"
+    contradiction = kernel_contradiction(volume, sharpness)
+    if contradiction is not None:
+        reasons.append(contradiction)
+    if kernel is None:
+        left = "left to the noise, as you asked" if facts.told_kernel is not None else "unknown"
+        reasons.append(f"Kernel {left}: {estimated}.")
+    elif number is None or name.family != domain.family:
+        reasons.append(f"Kernel {kernel} is not of the {made_for} family the method was made for; {estimated}.")
+    elif not low <= number <= high:
+        reasons.append(f"Kernel {kernel} is outside {domain.family}{low:.0f} to {domain.family}{high:.0f} of the model's card.")
+    if facts.told_kernel is not None and facts.kernel is not None and facts.kernel != kernel:
+        reasons.append(f"The header's kernel {facts.kernel} is not used.")
+    return reasons
+
+
+def _maker(volume: CTVolume, name: KernelName, domain: Domain) -> list[str]:
+    maker = volume.acquisition.manufacturer
+    if maker is None or name.maker in domain.makers:
+        return []
+    return [f"The scanner is from {maker}; the method was made for {' and '.join(domain.makers)}."]
+
+
+def _reconstruction(name: KernelName, domain: Domain) -> list[str]:
+    made = name.reconstruction
+    if made is None or made in domain.reconstructions:
+        return []
+    shown = f" ({name.algorithm})" if name.algorithm else ""
+    noise = "whose noise is not that of a linear kernel"
+    return [f"The reconstruction is {'iterative' if made == 'iterative' else made}{shown}, {noise}."]
+
+
+def _geometry(volume: CTVolume, domain: Domain) -> list[str]:
+    reasons = []
+    pixel, (smallest, largest) = float(np.mean(volume.geometry.spacing[1:])), domain.pixel_mm
+    if not smallest <= round(pixel, 3) <= largest:
+        reasons.append(f"The pixels are {pixel:.2f} mm; {smallest:g} to {largest:g} mm were trained.")
+    thickness, (thinnest, thickest) = _thickness(volume), domain.slice_mm
+    if not thinnest <= round(thickness, 3) <= thickest:
+        reasons.append(f"The slices are {thickness:.1f} mm thick; {thinnest:g} to {thickest:g} mm were tested.")
+    return reasons
+
+
+def _thickness(volume: CTVolume) -> float:
+    return volume.acquisition.slice_thickness_mm or volume.geometry.spacing[0]

@@ -1,0 +1,76 @@
+"""Whether the noise of a scan contradicts the kernel that its header, or its user, names."""
+
+from __future__ import annotations
+
+from ..volume import CTVolume
+from .kernel_names import KernelName, SharpnessClass, kernel_name
+from .mtf import kernel_number
+from .noise_sharpness import SMOOTH_NUMBER, Sharpness
+from .told_kernel import kernel_in_use
+
+# A tag and the noise that disagree by more kernel numbers than this contradict each other. Where the noise spectrum fits the
+# B family, real B70f read 72, simulated B80f 78 to 80, and simulated B50f to B70f of randomised shape up to 6 beside their tag.
+# The noise's autocorrelation alone cannot tell B60f from B80f.
+TAG_TOLERANCE, TAG_TOLERANCE_WITHOUT_SPECTRUM = 15.0, 20.0
+# From this number on the noise's autocorrelation is ambiguous: simulated B80f reads 54 by it.
+AMBIGUOUS_FROM = 50.0
+# B numbers that the noise of a kernel known by its class alone may read, before the tolerance. Measured: Philips B 28, L 46;
+# the published noise of GE soft 39, standard 42, chest 50, lung 79, bone, boneplus and edge 60; Canon FC13 48, FC51 79. Wide,
+# because most classes rest on a name alone.
+_NUMBERS_OF_CLASS: dict[SharpnessClass, tuple[float, float]] = {
+    "smooth": (10.0, 45.0),
+    "medium": (30.0, 50.0),
+    "sharp": (46.0, 80.0),
+    "very sharp": (60.0, 80.0),
+}
+
+
+def kernel_contradiction(volume: CTVolume, sharpness: Sharpness | None) -> str | None:
+    """What to tell the user where the noise contradicts the kernel that the user or the header names; else ``None``.
+
+    Args:
+        volume: the scan.
+        sharpness: its noise colour, if it could be read.
+    """
+    if sharpness is None or not sharpness.is_telling or volume.synthetic:
+        return None
+    name = kernel_name(volume.acquisition)
+    expected = _expected_numbers(volume, name)
+    if expected is None:
+        return None
+    by_class = kernel_number(kernel_in_use(volume.acquisition)) is None
+    tolerance = TAG_TOLERANCE_WITHOUT_SPECTRUM if by_class else _tolerance(sharpness)
+    low, high = expected[0] - tolerance, expected[1] + tolerance
+    read = sharpness.kernel_number
+    if sharpness.family is None:
+        low = min(low, AMBIGUOUS_FROM)
+    # iterative reconstruction takes fine noise away, whatever the kernel
+    too_smooth = read < low and name.reconstruction in (None, "filtered back-projection")
+    if not too_smooth and read <= high:
+        return None
+    told = volume.acquisition.told_kernel is not None
+    said = kernel_in_use(volume.acquisition) if not by_class else f"{name.in_words()}"
+    return f"{'You named' if told else 'The header says'} {said}, but the noise looks like B{read:.0f}f."
+
+
+def lies_smooth(volume: CTVolume, sharpness: Sharpness | None) -> bool:
+    """Whether the header names a smooth Siemens B kernel (up to B32f) and the noise is that of a sharp one.
+
+    Left alone, such a scan would be measured as if it were smooth; the user's own word on the kernel is not doubted here.
+    """
+    number = kernel_number(kernel_in_use(volume.acquisition))
+    if number is None or number > SMOOTH_NUMBER or volume.acquisition.told_kernel is not None or sharpness is None:
+        return False
+    return sharpness.kernel_number > number and kernel_contradiction(volume, sharpness) is not None
+
+
+def _expected_numbers(volume: CTVolume, name: KernelName) -> tuple[float, float] | None:
+    number = kernel_number(kernel_in_use(volume.acquisition))
+    if number is not None:
+        return float(number), float(number)
+    return None if name.sharpness is None else _NUMBERS_OF_CLASS[name.sharpness]
+
+
+def _tolerance(sharpness: Sharpness) -> float:
+    fits = sharpness.family is not None and sharpness.family.is_good
+    return TAG_TOLERANCE if fits else TAG_TOLERANCE_WITHOUT_SPECTRUM

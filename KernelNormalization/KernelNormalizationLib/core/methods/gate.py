@@ -1,0 +1,42 @@
+"""The gate before a normalization: a refused scan goes no further unless the user overrides that, on record."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..progress import Progress
+from ..suitability import assess, require_accepted
+from ..volume import CTVolume
+from .protocol import GATE_KEY, UNCHANGED_KEY, Method, NormalizationResult, Normalizer
+from .result import build_result
+
+# These know no kernel and filter whatever they are given; the others see for themselves that nothing is to be done.
+CHANGING_METHODS: tuple[Method, ...] = ("bands", "heuristic")
+OVERRIDDEN = "The scan was refused, and the gate was overridden by the user."
+
+
+def normalize_gated(
+    normalizer: Normalizer, volume: CTVolume, progress: Progress, override: bool = False
+) -> NormalizationResult:
+    """Normalize ``volume`` if the gate lets it pass, and record what the gate said.
+
+    Args:
+        normalizer: the method.
+        volume: the scan.
+        progress: told of the steps, asked for cancellation between them.
+        override: whether the user wants a refused scan normalized all the same, and a smooth one filtered.
+
+    Raises:
+        InputError: the scan is refused, or cannot be processed.
+        Cancelled: the user stopped the run.
+    """
+    suitability = assess(volume)
+    require_accepted(suitability, override)
+    if suitability.verdict == "already smooth" and normalizer.method in CHANGING_METHODS and not override:
+        result = build_result(volume, volume.hu, normalizer.method, suitability, {UNCHANGED_KEY: True, "seconds": 0.0})
+    else:
+        result = normalizer.normalize(volume, progress)
+    record = {**result.record, GATE_KEY: {"verdict": suitability.verdict, "overridden": suitability.refused}}
+    if suitability.refused:
+        record["warnings"] = [OVERRIDDEN, *record.get("warnings", [])]
+    return replace(result, record=record)

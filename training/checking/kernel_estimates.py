@@ -1,0 +1,181 @@
+"""The kernel number that the noise gives against the one that made it: simulated scans of known kernels, and real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from KernelNormalizationLib.core.arrays import FloatArray
+from KernelNormalizationLib.core.io.dicom_pixels import read_pixels
+from KernelNormalizationLib.core.io.dicom_series import acquisition_of, read_header
+from KernelNormalizationLib.core.io.reading import read_volume
+from KernelNormalizationLib.core.kernels.contradiction import kernel_contradiction
+from KernelNormalizationLib.core.kernels.ge_kernels import ge_kernel_model
+from KernelNormalizationLib.core.kernels.mtf import KERNELS
+from KernelNormalizationLib.core.kernels.noise_sharpness import SMOOTH_NUMBER, Sharpness, estimate_sharpness
+from KernelNormalizationLib.core.simulated_chest import make_reconstructions
+from KernelNormalizationLib.core.volume import MINIMUM_SLICES, Acquisition, CTVolume, Geometry
+
+from ..simulate.floors import to_integers
+from ..simulate.kernel_family import SharpKernel
+from ..simulate.noise import SLICE_CORRELATION, Dose, NoiseChain, attenuation, coarse_grid, reading_noise
+from ..simulate.patient import REFERENCE_PEAK
+from ..simulate.presets import DIVERSE_PIXELS, PAPER_QUANTA
+from ..simulate.procedural import ProceduralChest
+from ..simulate.sampling import Grid, SignalChain
+from ..simulate.truncated import draw_truncation, truncated
+from .real import CHEST, PAIR, PHANTOM, read_stack
+from .stability import mirrored_order
+
+# Slices a simulated patient, their thicknesses (mm), and the doses, from a third of the study's to three times it.
+SLICES, THICKNESSES, DOSES = 5, (1.0, 3.0), (0.33, 3.0)
+# Lies: a smooth name on sharp noise, and the reverse.
+SMOOTH_LIE, SHARP_LIE, SHARP_FROM = "B20f", "B70f", 50.0
+GE_KERNELS = ("soft", "standard", "lung", "bone")
+REAL_B20F = "tcga-b20f"
+# Quick chests: rows and columns, and the noise of B10f, HU.
+QUICK_MATRIX, QUICK_NOISE_HU = 448, (4.0, 12.0)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One scan's estimate.
+
+    Attributes:
+        scan: name.
+        kernel: that made it, or its header's.
+        true_number: of a Siemens B kernel; ``None`` for another maker's.
+        pixel_mm, slice_mm: its geometry.
+        sharpness: what was read; ``None`` if nothing was.
+        doubted: whether the noise contradicts the true name.
+        lie_caught: whether it contradicts the lie of the other kind; ``None`` where there is none to tell.
+    """
+
+    scan: str
+    kernel: str
+    true_number: float | None
+    pixel_mm: float
+    slice_mm: float
+    sharpness: Sharpness | None
+    doubted: bool
+    lie_caught: bool | None
+
+    @property
+    def basis(self) -> str:
+        """What the number was read from."""
+        if self.sharpness is None:
+            return "nothing"
+        return f"spectrum in {self.sharpness.place}" if self.sharpness.spectrum is not None else "autocorrelation"
+
+    @property
+    def error(self) -> float | None:
+        """Estimate less truth; ``None`` where either is missing."""
+        if self.sharpness is None or self.true_number is None:
+            return None
+        return self.sharpness.kernel_number - self.true_number
+
+
+def estimate_of(scan: str, volume: CTVolume, true_number: float | None) -> Estimate:
+    """What the noise of ``volume``, whose header is honest, gives and whether it would contradict a lie."""
+    sharpness = estimate_sharpness(volume)
+    facts = volume.acquisition
+    lie = None
+    if true_number is not None and (true_number >= SHARP_FROM or true_number <= SMOOTH_NUMBER):
+        told = replace(facts, kernel=SMOOTH_LIE if true_number >= SHARP_FROM else SHARP_LIE, manufacturer="SIEMENS")
+        lie = kernel_contradiction(replace(volume, acquisition=told), sharpness) is not None
+    return Estimate(
+        scan,
+        str(facts.kernel),
+        true_number,
+        float(np.mean(volume.geometry.spacing[1:])),
+        facts.slice_thickness_mm or volume.geometry.spacing[0],
+        sharpness,
+        kernel_contradiction(volume, sharpness) is not None,
+        lie,
+    )
+
+
+def simulated_estimates(patients: int, chests: int, seed: int) -> Iterator[Estimate]:
+    """Every published kernel on the same simulated scans.
+
+    Args:
+        patients: of ``training.simulate``: procedural chests, sinogram noise back-projected, drawn truncation; a minute or
+            two of processor time each.
+        chests: of the product's quick simulation: noise coloured as the kernel model has it; seconds each.
+        seed: same seed, same scans.
+    """
+    kernels: list[tuple[str, str, float | None, SharpKernel]] = []
+    kernels += [(f"B{n}f", "SIEMENS", float(n), SharpKernel(f"B{n}f", KERNELS[n])) for n in KERNELS]
+    ge = "GE MEDICAL SYSTEMS"
+    kernels += [(name.upper(), ge, None, SharpKernel(name, ge_kernel_model(name))) for name in GE_KERNELS]
+    transfers = [kernel for *_, kernel in kernels]
+    for index in range(patients + chests):
+        rng = np.random.default_rng([seed, index])
+        quick = index >= patients
+        images, geometry = _coloured(rng, transfers) if quick else _reconstructed(rng, transfers)
+        order = mirrored_order(images[0].shape[0])
+        for (tag, maker, number, _), hu in zip(kernels, images, strict=True):
+            facts = Acquisition(tag, maker, slice_thickness_mm=geometry.spacing[0], modality="CT")
+            yield estimate_of(f"{'quick' if quick else 'sinogram'} {index}", CTVolume(hu[order], geometry, facts), number)
+
+
+def real_estimates(real: Path) -> Iterator[Estimate]:
+    """The real scans of a folder, by the kernel in their header; those that are not there are left out."""
+    for name, number in ((CHEST, 70.0), (f"{PAIR}/sharp_L", None), (f"{PAIR}/soft_B", None)):
+        if (real / name).is_dir():
+            yield estimate_of(Path(name).parts[0], read_volume(real / name), number)
+    if (real / PHANTOM).is_dir():
+        stack = read_stack(real / PHANTOM)
+        for kernel, volume in (("FC51", stack.sharp), ("FC13", stack.smooth)):
+            facts = replace(volume.acquisition, kernel=kernel, manufacturer="TOSHIBA")
+            yield estimate_of(PHANTOM, replace(volume, acquisition=facts), None)
+    for path in sorted((real / REAL_B20F).glob("*.dcm")):
+        header = read_header(path)
+        if header is not None:
+            pixel = float(header.PixelSpacing[0])
+            hu = np.repeat(read_pixels(path)[None], MINIMUM_SLICES, axis=0)
+            yield estimate_of(
+                path.stem, CTVolume(hu, Geometry((float(header.SliceThickness), pixel, pixel)), acquisition_of(header)), 20.0
+            )
+
+
+def _coloured(rng: np.random.Generator, kernels: Sequence[SharpKernel]) -> tuple[list[FloatArray], Geometry]:
+    """Images (k, j, i) of one quick chest, HU, one a kernel."""
+    thickness, pixel = float(rng.choice(THICKNESSES)), float(rng.uniform(*DIVERSE_PIXELS))
+    spacing = (thickness, pixel, pixel)
+    # the first kernel is B10f, whose noise is a tenth of B70f's
+    noise_hu = float(np.exp(rng.uniform(*np.log(QUICK_NOISE_HU))))
+    shape = (MINIMUM_SLICES, QUICK_MATRIX, QUICK_MATRIX)
+    models = [kernel.model.mtf for kernel in kernels]
+    return make_reconstructions(models, int(rng.integers(2**31)), shape, spacing, noise_hu), Geometry(spacing)
+
+
+def _reconstructed(rng: np.random.Generator, kernels: Sequence[SharpKernel]) -> tuple[list[FloatArray], Geometry]:
+    """Images (k, j, i) of one patient, HU, one a kernel; all share object, dose, truncation and sinogram noise."""
+    chest = ProceduralChest(rng)
+    thickness, pixel = float(rng.choice(THICKNESSES)), float(rng.uniform(*DIVERSE_PIXELS))
+    low, high = chest.height
+    start = low + float(rng.uniform(0.1, 0.8)) * max(0.0, high - low - SLICES * thickness)
+    grid = Grid(tuple(start + n * thickness for n in range(SLICES)), pixel, 512, (0.0, 0.0))
+    dose = Dose(PAPER_QUANTA * float(np.exp(rng.uniform(*np.log(DOSES)))), float(rng.uniform(0.35, 0.9)), thickness)
+    spread = [reading_noise(attenuation(plane), dose, REFERENCE_PEAK) for plane in chest.coarse(coarse_grid(grid.z))]
+    slab = chest.fine(grid.fine())
+    signal = SignalChain(grid, tuple(kernel.mtf for kernel in kernels))
+    objects = [np.stack(planes) for planes in zip(*(signal(plane) for plane in slab.hu), strict=True)]
+    white: FloatArray | None = None
+    noises: list[FloatArray] = []
+    for one, other in zip(kernels[::2], [*kernels[1::2], kernels[-1]][: len(kernels[::2])], strict=True):
+        chain = NoiseChain(grid, one.mtf, other.mtf)
+        if white is None:
+            white = chain.draw_white(SLICES, SLICE_CORRELATION if thickness <= 1.0 else 0.0, rng)
+        pairs = [chain.reconstruct(white[k], spread[k]) for k in range(SLICES)]
+        noises += [np.stack(images) for images in zip(*pairs, strict=True)]
+    truncation, departures = draw_truncation(rng), int(rng.integers(2**31))
+    images = []
+    for clean, noise in zip(objects, noises, strict=False):
+        stored = truncated(clean + noise, noise, truncation, np.random.default_rng(departures))
+        images.append(to_integers(np.rint(stored)).astype(np.float32))
+    return images, Geometry((thickness, pixel, pixel))
