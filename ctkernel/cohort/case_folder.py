@@ -91,7 +91,7 @@ def write_normalized(folder: Path, normalized: CTVolume | None, record: Mapping[
     arrays: dict[str, Any] = {"labels": lung_mask.labels, "airways": np.packbits(lung_mask.airways)}
     if lung_mask.lobes is not None:
         arrays["lobes"] = lung_mask.lobes
-    told = json.dumps({"quality": asdict(lung_mask.quality), "notes": list(lung_mask.notes)})
+    told = json.dumps({"quality": asdict(lung_mask.quality), "notes": list(lung_mask.notes), "origin": lung_mask.origin})
     np.savez_compressed(folder / LUNGS, told=np.frombuffer(told.encode("utf-8"), np.uint8), **arrays)
 
 
@@ -125,4 +125,5 @@ def read_normalized(folder: Path, scan: CTVolume) -> tuple[CTVolume | None, dict
     if labels.shape != scan.shape:
         raise InputError(f"The lung mask in {folder} is not of this scan; remove the folder and run again.")
     verdict = MaskQuality(quality["verdict"], tuple(quality["reasons"]))
-    return normalized, record, LungMask(labels, airways, verdict, arrays.get("lobes"), tuple(told["notes"]))
+    origin = told.get("origin", "automatic")
+    return normalized, record, LungMask(labels, airways, verdict, arrays.get("lobes"), tuple(told["notes"]), origin)

@@ -72,7 +72,7 @@ COLUMNS: tuple[Column, ...] = (
     _words("lung_mask_reasons", "Why a person should look at it"),
     _words("method", "Normalization method; none where the scan was smooth already"),
     _words("model", "Network, for the method unet"),
-    _words("verdict", "What the scan is: in domain, untested kernel or already smooth"),
+    _words("verdict", "What the scan is: in domain, untested or already smooth"),
     _words("kernel", "Kernel of the volume as its header says; “B20f (synthetic)” for a normalized one"),
     _words("scan_kernel", "Kernel of the scan of the case"),
     _words("manufacturer", "Of the scanner"),

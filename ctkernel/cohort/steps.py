@@ -29,6 +29,7 @@ from KernelNormalizationLib.core.errors import (
 )
 from KernelNormalizationLib.core.io.reading import read_dicom_files, read_volume
 from KernelNormalizationLib.core.kernels.told_kernel import with_told_kernel
+from KernelNormalizationLib.core.methods.gate import normalize_gated
 from KernelNormalizationLib.core.methods.protocol import UNCHANGED_KEY, Normalizer
 from KernelNormalizationLib.core.methods.registry import create_normalizer
 from KernelNormalizationLib.core.progress import ProgressTracker
@@ -220,11 +221,9 @@ def _compute(job: Job, case: Case) -> Outcome:
     if held.stored is not None:
         normalized, record, lung_mask = held.stored
     else:
-        result = _normalizer_of(job).normalize(held.scan, progress)
+        result = normalize_gated(_normalizer_of(job), held.scan, progress)
         normalized = None if result.record.get(UNCHANGED_KEY) else result.volume
         record = result.record
-        if record["input"]["verdict"] == "not a chest CT":
-            raise InputError(" ".join(record["input"]["reasons"]) or "This is no chest CT.")
         volumes = [held.scan] if normalized is None else [held.scan, normalized]
         lung_mask = read_mask(held.scan, case.mask) if case.mask is not None else segment(volumes, progress)
     require_usable(lung_mask.quality)

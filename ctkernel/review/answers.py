@@ -27,7 +27,7 @@ from .pictures import layout
 from .steps import Curve, Review
 
 # Traffic light of the verdict: colour class of the page, never the only bearer of the meaning.
-LIGHTS = {"in domain": "good", "untested kernel": "doubtful", "already smooth": "doubtful", "not a chest CT": "bad"}
+LIGHTS = {"in domain": "good", "untested": "doubtful", "already smooth": "doubtful", "refuse": "bad"}
 
 
 def start_facts() -> dict[str, Any]:

@@ -123,9 +123,10 @@ def normalized(review: Review, method: str, threshold_hu: float, progress: Progr
         ModelError: the network's model cannot be used.
         Cancelled: the user stopped it.
     """
+    from KernelNormalizationLib.core.methods.gate import normalize_gated
     from KernelNormalizationLib.core.methods.registry import create_normalizer
 
-    result = create_normalizer(known_method(method)).normalize(review.original, progress)
+    result = normalize_gated(create_normalizer(known_method(method)), review.original, progress)
     if result.record.get(UNCHANGED_KEY):
         return replace(review, note="The scan is as smooth as the reference kernel already; nothing was done.")
     return measured(replace(review, synthetic=result.volume, record=result.record, note=""), threshold_hu, progress)
