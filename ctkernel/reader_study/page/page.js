@@ -154,6 +154,8 @@ function cover(title, text, action, act, receipt = "") {
 
 function uncover() {
   element("cover").hidden = true;
+  for (const part of ["title", "text", "button"]) element(`cover-${part}`).textContent = "";
+  element("receipt").textContent = "";
   for (const part of behind) part.inert = false;
 }
 
