@@ -253,7 +253,7 @@ def test_nothing_is_left_after_the_end_nor_after_a_kill_and_a_new_start(tmp_path
     killed.kill()
     killed.wait(20)
     assert len(list(tmp_path.glob("ctkernel-private-*"))) == 1
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         ended = command_line("review", temporary=tmp_path)
         _ready(ended)
         time.sleep(0.3)
