@@ -18,6 +18,8 @@ import pytest
 from KernelNormalizationLib.core.io.writing import write_volume
 from KernelNormalizationLib.core.simulated_chest import make_sample
 
+# What the server writes to standard error lies in this file of its temporary folder.
+COMPLAINTS = "complaints.txt"
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM_FLAGS = [
     "--headless",
@@ -56,7 +58,8 @@ def command_line(*arguments: object, temporary: Path) -> subprocess.Popen[str]:
     paths = os.pathsep.join(str(ROOT / name) for name in ("KernelNormalization", "EmphysemaQuant", "."))
     environment = os.environ | {"PYTHONPATH": paths, "TMPDIR": str(temporary), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "ctkernel.cli", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    with (temporary / COMPLAINTS).open("a") as complaints:
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints, text=True, env=environment)
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +85,8 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
         served.process.wait(30)
         assert served.process.stdout is not None
         served.process.stdout.close()
+    complaints = "".join((served.temporary / COMPLAINTS).read_text() for served in started)
+    assert "Traceback" not in complaints, complaints
 
 
 @pytest.fixture(scope="session")

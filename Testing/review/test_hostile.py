@@ -18,7 +18,7 @@ import aiohttp
 import pytest
 from web.zips import zipped
 
-from .conftest import ROOT, Serve, Served, command_line
+from .conftest import COMPLAINTS, ROOT, Serve, Served, command_line
 
 ROUTES = [
     ("GET", "/"),
@@ -69,7 +69,7 @@ def served(serve: Serve) -> Served:
 
 
 def private_files(served: Served) -> list[Path]:
-    return [path for path in served.temporary.rglob("*") if path.is_file() and path.name != ".in-use"]
+    return [path for path in served.temporary.rglob("*") if path.is_file() and path.name not in (".in-use", COMPLAINTS)]
 
 
 @pytest.mark.parametrize(("token", "status"), [(None, 401), ("guess", 403)])
@@ -253,7 +253,7 @@ def test_nothing_is_left_after_the_end_nor_after_a_kill_and_a_new_start(tmp_path
     killed.kill()
     killed.wait(20)
     assert len(list(tmp_path.glob("ctkernel-private-*"))) == 1
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         ended = command_line("review", temporary=tmp_path)
         _ready(ended)
         time.sleep(0.3)

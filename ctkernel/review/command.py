@@ -83,7 +83,8 @@ async def _serve(folder: Path, settings: Any, options: argparse.Namespace) -> No
 async def _until_asked_to_stop() -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    closed_terminal = [signal.SIGHUP] if hasattr(signal, "SIGHUP") else []
+    for number in (signal.SIGINT, signal.SIGTERM, *closed_terminal):
         try:
             loop.add_signal_handler(number, stop.set)
         except NotImplementedError:  # Windows has no such handlers; there Ctrl+C ends asyncio.run itself

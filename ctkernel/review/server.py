@@ -27,6 +27,7 @@ from .steps import Source, known_method, normalized, open_scan, scan_among, whol
 
 STATIC = Path(__file__).with_name("static")
 LARGEST_JSON = 1 << 16
+SENT_AT_ONCE = 1 << 18
 # Of an uploaded volume file: 512 x 512 x 2048, which takes 2 GB as float32.
 MOST_VOXELS = 1 << 29
 # A page that hears nothing for so long is told the state again, which also shows whether it is still there.
@@ -162,10 +163,7 @@ class ReviewServer:
         folder = session.new_folder()
         try:
             path = await asyncio.to_thread(write_file, request.match_info["what"], review, folder)
-            response = web.FileResponse(path, headers={"Content-Disposition": f'attachment; filename="{path.name}"'})
-            await response.prepare(request)
-            await response.write_eof()
-            return response
+            return await _sent(path, request)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -255,6 +253,19 @@ def _slices(request: web.Request) -> tuple[int, int]:
 
 def _answer(content: dict[str, Any], status: int = 200) -> web.Response:
     return web.json_response(content, status=status)
+
+
+async def _sent(path: Path, request: web.Request) -> web.StreamResponse:
+    """Send a file entirely, so that it may be removed afterwards."""
+    response = web.StreamResponse(headers={"Content-Disposition": f'attachment; filename="{path.name}"'})
+    response.content_type = "application/octet-stream"
+    response.content_length = path.stat().st_size
+    await response.prepare(request)
+    with path.open("rb") as file:
+        while block := file.read(SENT_AT_ONCE):
+            await response.write(block)
+    await response.write_eof()
+    return response
 
 
 def _binary(content: bytes) -> web.Response:
