@@ -29,10 +29,6 @@ _LOST = ("KilledWorker", "NoValidWorkerError", "FutureCancelledError", "CommClos
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
 
 
-# Settings of the C library (Linux): freed memory goes back to the system instead of staying with each thread.
-ALLOCATOR = {"MALLOC_ARENA_MAX": "2", "MALLOC_TRIM_THRESHOLD_": "65536"}
-
-
 @dataclass(frozen=True)
 class Certificates:
     """TLS files in PEM form for a scheduler at ``tls://``; ``None`` where none is needed."""
@@ -148,7 +144,7 @@ def local_lanes(job: Job, workers: int) -> DaskLanes:
     """
     dask, distributed = _libraries()
     threads = str(max(1, usable_cores() // workers))
-    environment = {name: threads for name in _THREAD_VARIABLES} | ALLOCATOR
+    environment = {name: threads for name in _THREAD_VARIABLES}
     quiet = ["ctkernel.cohort.quiet_worker"]
     dask.config.set({"distributed.nanny.pre-spawn-environ": environment, "distributed.worker.preload": quiet, **_config()})
     cluster = distributed.LocalCluster(

@@ -79,6 +79,8 @@ class _Held:
     products: Products | None = None
 
 
+# Parameters of mallopt(3).
+_M_ARENA_MAX, _M_TRIM_THRESHOLD = -8, -1
 # Of this process: cases between their steps, sessions that were stopped, and the one normalizer, made once.
 _held: dict[tuple[str, str], _Held] = {}
 _stopped: set[str] = set()
@@ -89,6 +91,7 @@ _making = threading.Lock()
 def read_case(job: Job, case: Case) -> Outcome:
     """Read what the case needs into this process, unless its result is there already."""
     _take_gpu(job)
+    _set_allocator()
     for key in [key for key in _held if key[0] != job.session]:
         _held.pop(key, None)
     return _guarded("reading", job, case, lambda: _read(job, case))
@@ -297,9 +300,20 @@ def _take_gpu(job: Job) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = job.gpus[job.lane % len(job.gpus)]
 
 
+def _set_allocator() -> None:
+    """Let threads share two pools of memory: with one each, 36 slices of 512 x 512 took 0.77 GB instead of 0.54 (Linux)."""
+    library = _c_library()
+    if hasattr(library, "mallopt"):
+        library.mallopt(_M_ARENA_MAX, 2)
+        library.mallopt(_M_TRIM_THRESHOLD, 1 << 16)
+
+
 def _give_back_memory() -> None:
-    """Hand freed memory to the system: on Linux the C library keeps what many threads freed, which is as good as used."""
-    if sys.platform == "linux":
-        library = ctypes.CDLL(None)
-        if hasattr(library, "malloc_trim"):  # not in every C library
-            library.malloc_trim(0)
+    """Hand freed memory to the system: on Linux the C library keeps what threads freed, which is as good as used."""
+    library = _c_library()
+    if hasattr(library, "malloc_trim"):  # not in every C library
+        library.malloc_trim(0)
+
+
+def _c_library() -> Any:
+    return ctypes.CDLL(None) if sys.platform == "linux" else None
