@@ -20,10 +20,10 @@ from .steps import Job
 
 logger = logging.getLogger(__name__)
 
-# Bytes a voxel that a step may hold, a process without any volume, and a network with its buffers. Measured: 2.23 GB for the
-# linear method on 512 x 512 x 300 voxels; with the network 3.27 GB for these and 1.83 GB for 512 x 512 x 99.
+# Bytes a voxel that a step may hold, a process without any volume, and a network with its buffers. Measured on 512 x 512 x 300
+# voxels: 2.23 GB for the linear method, 2.78 GB with the network.
 BYTES_PER_VOXEL: dict[Step, float] = {"read": 9.0, "compute": 25.0, "write": 11.0}
-BASE_BYTES, NETWORK_BYTES = 0.35e9, 0.95e9
+BASE_BYTES, NETWORK_BYTES = 0.35e9, 0.5e9
 # A case whose headers do not tell: 512 x 512 x 300.
 UNKNOWN_VOXELS = 78_643_200
 # On disk a case takes four bytes a voxel and some pages.
