@@ -63,7 +63,7 @@ def rate(folder: Path, workers: int, method: str) -> float:
     found = 3600.0 * len(runs) / seconds
     write(
         f"  {workers} worker(s)    {found:.1f} scans an hour, peak memory of a worker {peak:.2f} GB; a scan: read {read:.1f}, "
-        f"compute {compute:.1f} ({cpu:.0f} of the processor), write {writing:.1f} s, {disk / 1e6:.0f} MB on disk; load average "
+        f"compute {compute:.1f} ({cpu:.1f} of the processor), write {writing:.1f} s, {disk / 1e6:.0f} MB on disk; load average "
         f"before {load:.1f}, after {os.getloadavg()[0]:.1f}"
     )
     return found

@@ -207,7 +207,8 @@ def test_a_scan_too_large_for_the_memory_of_a_worker_is_told_how_much_it_needs(l
     small = dataclasses.replace(SETTINGS, memory_gb=0.5)
     folder = tmp_path / "in"
     folder.mkdir()
-    write_volume(make_sample(1, (40, 256, 256), (6.0, 1.3, 1.3)).sharp, folder / "large.nrrd")
+    hu = tiny_chest(1).hu.repeat(7, 0).repeat(4, 1).repeat(4, 2)
+    write_volume(ctkernel.from_array(hu, (2.0, 1.3, 1.3), kernel="B80f"), folder / "large.nrrd")
     (failure,) = do(folder, tmp_path / "out", small).failures
     assert failure.kind == "memory"
     assert "--memory" in failure.advice

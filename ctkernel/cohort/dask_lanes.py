@@ -6,6 +6,7 @@ import concurrent.futures
 import logging
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -50,19 +51,21 @@ class _StepFuture(concurrent.futures.Future[Outcome]):
 
     def settle(self, future: Any) -> None:
         """Take over what Dask knows; runs in a thread of Dask."""
-        if self.cancelled():
-            return
+        outcome: Any = None
+        problem: Exception | None = None
         try:
-            self.set_result(future.result())
+            outcome = future.result()
         except (OSError, TimeoutError, concurrent.futures.CancelledError) as error:
             # also where a step itself met one, but steps turn those into outcomes
-            self.set_exception(WorkerLostError(str(error)))
+            problem = WorkerLostError(str(error))
         except Exception as error:
-            if type(error).__name__ in _LOST:
-                self.set_exception(WorkerLostError(str(error)))
-                return
-            self.set_exception(error)
             logger.debug("A step failed", exc_info=True)
+            problem = WorkerLostError(str(error)) if type(error).__name__ in _LOST else error
+        with suppress(concurrent.futures.InvalidStateError):  # given up meanwhile
+            if problem is None:
+                self.set_result(outcome)
+            else:
+                self.set_exception(problem)
 
 
 class _Worker:

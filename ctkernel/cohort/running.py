@@ -15,13 +15,15 @@ from KernelNormalizationLib.core.errors import Cancelled, CTKernelError
 
 from .case import Case, Failure, Outcome
 from .lanes import Future, Lane, Lanes, Step, WorkerLostError
+from .settings import CohortSettings
 from .steps import Job
 
 logger = logging.getLogger(__name__)
 
-# Bytes a voxel that a step may hold, and a process without any volume, measured as Testing/bench_cohort.py does.
-BYTES_PER_VOXEL: dict[Step, float] = {"read": 9.0, "compute": 21.0, "write": 11.0}
-BASE_BYTES = 0.45e9
+# Bytes a voxel that a step may hold, a process without any volume, and a network with its buffers. Measured on 512 x 512 x 300
+# voxels: 2.23 GB for the linear method, 2.78 GB with the network.
+BYTES_PER_VOXEL: dict[Step, float] = {"read": 9.0, "compute": 25.0, "write": 11.0}
+BASE_BYTES, NETWORK_BYTES = 0.35e9, 0.5e9
 # A case whose headers do not tell: 512 x 512 x 300.
 UNKNOWN_VOXELS = 78_643_200
 # On disk a case takes four bytes a voxel and some pages.
@@ -29,6 +31,11 @@ DISK_BYTES_PER_VOXEL, DISK_BYTES = 4.5, 50e6
 LOOK_SECONDS = 1.0
 # A case that was merely waiting in a worker that died is no suspect, unless that happens to it again and again.
 MOST_DEATHS = 3
+
+
+def base_bytes(settings: CohortSettings) -> float:
+    """What a worker takes before it holds any volume."""
+    return BASE_BYTES + (NETWORK_BYTES if settings.method == "unet" else 0.0)
 
 
 @dataclass(frozen=True)
@@ -93,6 +100,7 @@ class Run:
         self._deaths: dict[str, int] = {}
         self._tried_alone: set[str] = set()
         self._started, self._looked = time.monotonic(), 0.0
+        self._base = base_bytes(job.settings)
         self._states = Counter[str]()
         self.outcomes: dict[str, Outcome] = {}
 
@@ -168,7 +176,7 @@ class Run:
         """The next case for a lane, if it may begin one."""
         if self._waiting:
             case = self._waiting[0]
-            needed = BASE_BYTES + BYTES_PER_VOXEL["compute"] * self._voxels[case.id]
+            needed = self._base + BYTES_PER_VOXEL["compute"] * self._voxels[case.id]
             if case.voxels and needed > self._limit:
                 self._waiting.popleft()
                 self._finish(self._too_large(case, needed))
@@ -192,7 +200,7 @@ class Run:
         new = case if case is not None else place.read
         if new is None or not (place.running or place.computed):
             return True
-        return BASE_BYTES + held + BYTES_PER_VOXEL[step] * self._voxels[new.id] <= self._limit
+        return self._base + held + BYTES_PER_VOXEL[step] * self._voxels[new.id] <= self._limit
 
     @property
     def _limit(self) -> float:
@@ -232,7 +240,7 @@ class Run:
         if outcome.state != "ready":
             self._finish(outcome)
             return
-        needed = BASE_BYTES + BYTES_PER_VOXEL["compute"] * self._voxels[case.id]
+        needed = self._base + BYTES_PER_VOXEL["compute"] * self._voxels[case.id]
         if step == "read" and needed > self._limit:
             self._finish(self._too_large(case, needed))
         elif step == "read":

@@ -17,8 +17,8 @@ from KernelNormalizationLib.core.network.backends import Device
 from KernelNormalizationLib.core.network.model_folder import load_model
 from KernelNormalizationLib.core.version import VERSION
 
-# Of a worker, GB (10^9 bytes): 512 x 512 x 300 voxels take 2 GB.
-MEMORY_GB = 3.0
+# Of a worker, GB (10^9 bytes): 512 x 512 x 300 voxels with the network take 2.8, and reading the next 0.7.
+MEMORY_GB = 4.0
 
 
 @dataclass(frozen=True)
