@@ -24,17 +24,18 @@ from KernelNormalizationLib.core.io.file_conversion import Choices, normalize_fi
 from KernelNormalizationLib.core.io.reading import read_second_volume, read_volume
 from KernelNormalizationLib.core.io.whole_sets import finish_interrupted, require_set_writable, whole_set
 from KernelNormalizationLib.core.io.writing import require_writable
-from KernelNormalizationLib.core.kernels.told_kernel import with_told_kernel
+from KernelNormalizationLib.core.kernels.told_kernel import CHOICES as KERNEL_CHOICES
+from KernelNormalizationLib.core.kernels.told_kernel import FROM_HEADER, parse_told_kernel, with_told_kernel
 from KernelNormalizationLib.core.methods.protocol import METHOD_TEXTS, METHODS, UNCHANGED_KEY
 from KernelNormalizationLib.core.network.backends import Device
 from KernelNormalizationLib.core.network.model_folder import list_models, model_label
 from KernelNormalizationLib.core.progress import Progress
+from KernelNormalizationLib.core.suitability import assess
 from KernelNormalizationLib.core.version import VERSION
+from KernelNormalizationLib.core.volume import CTVolume
 
 from .console import PlainFormatter, cancellable, print_json, print_lines, run_command
-from .demo import add_demo
 from .dicom_export import add_export
-from .options import SCAN_HELP, add_kernel
 from .quantification_files import (
     METRICS_CSV,
     METRICS_JSON,
@@ -45,11 +46,11 @@ from .quantification_files import (
     result_lines,
     write_measurement,
 )
-from .scan_info import add_info
 
 DESCRIPTION = f"""Turn a sharp-kernel chest CT (such as Siemens B80f or B70f) into the smooth-kernel (B20f) volume on which
 emphysema is measured, and measure it. {RESEARCH_USE}"""
 EXIT_CODES = "Exit codes: 0 done, 2 the input cannot be used (the message says why), 3 cancelled with Ctrl+C, 1 other failure."
+SCAN_HELP = "scan: a DICOM folder, one DICOM file of the series, or a .nrrd, .nii, .nii.gz or .mha file"
 
 # Files of one quantification, which are written together.
 SET_NAMES = (SEGMENTATION, METRICS_JSON, METRICS_CSV, PDF_NAME, HTML_NAME)
@@ -169,6 +170,60 @@ def change(options: argparse.Namespace) -> None:
         print_lines([*change_lines(record), RESEARCH_USE])
 
 
+def info(options: argparse.Namespace) -> None:
+    """``ctkernel info``."""
+    parse_told_kernel(options.kernel)
+    facts = describe(with_told_kernel(read_volume(options.scan, options.series), options.kernel))
+    if options.json:
+        print_json(facts)
+        return
+    width = max(len(name) for name in facts)
+    lines = [f"{name.replace('_', ' '):<{width}}  {_shown(value)}" for name, value in facts.items()]
+    print_lines([*lines, RESEARCH_USE])
+
+
+def describe(volume: CTVolume) -> dict[str, Any]:
+    """What a scan is: geometry, acquisition, floor, sharpness and verdict; JSON-serializable."""
+    slices, rows, columns = volume.shape
+    facts = volume.acquisition
+    return {
+        "name": volume.name,
+        "slices_rows_columns": [slices, rows, columns],
+        "spacing_mm": [round(s, 4) for s in volume.geometry.spacing],
+        "kernel": facts.kernel,
+        "kernel_told_by_user": facts.told_kernel,
+        "manufacturer": facts.manufacturer,
+        "scanner_model": facts.scanner_model,
+        "slice_thickness_mm": facts.slice_thickness_mm,
+        "tube_voltage_kv": facts.tube_voltage_kv,
+        "contrast_agent": facts.contrast_agent,
+        "padding_hu": volume.padding_value,
+        "synthetic": volume.synthetic,
+        **assess(volume).as_record(),
+    }
+
+
+def demo(options: argparse.Namespace) -> None:
+    """``ctkernel demo``."""
+    from .demo import run_demo
+
+    require_set_writable(options.out, SET_NAMES)
+    with cancellable(options.json) as progress:
+        outcome = run_demo(options.scan, options.out, options.series, options.device, progress)
+    if options.json:
+        print_json(outcome.metrics)
+    else:
+        print_lines(outcome.lines)
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "not stated"
+    if isinstance(value, list):
+        return "; ".join(str(v) for v in value) if value and isinstance(value[0], str) else " x ".join(str(v) for v in value)
+    return str(value)
+
+
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--json", action="store_true", help="print the result as JSON on standard output, for programs")
@@ -181,8 +236,17 @@ def _parser() -> argparse.ArgumentParser:
     _add_quantify(commands, common)
     _add_change(commands, common)
     add_export(commands, common)
-    add_info(commands, common)
-    add_demo(commands, common)
+    describe_parser = commands.add_parser("info", parents=[common], help="say what a scan is and whether it can be normalized")
+    describe_parser.add_argument("scan", type=Path, help=SCAN_HELP)
+    _add_kernel(describe_parser)
+    describe_parser.set_defaults(command=info)
+    demo_parser = commands.add_parser(
+        "demo", parents=[common], help="the whole way on your scan, or on a simulated chest made on the spot"
+    )
+    demo_parser.add_argument("scan", type=Path, nargs="?", help=SCAN_HELP + "; without it a simulated chest is used")
+    demo_parser.add_argument("--out", type=Path, required=True, help="folder for volume, segmentation, metrics and figure")
+    demo_parser.add_argument("--device", choices=get_args(Device), default="auto", help="where the network computes")
+    demo_parser.set_defaults(command=demo)
     return parser
 
 
@@ -204,7 +268,7 @@ def _add_normalize(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--model", help=f"model folder, or one of the installed models: {_installed_models()}")
     parser.add_argument("--device", choices=get_args(Device), default="auto", help="auto takes CUDA, else MPS, else the CPU")
-    add_kernel(parser)
+    _add_kernel(parser)
     parser.add_argument(
         "--ensemble",
         action="store_true",
@@ -261,6 +325,12 @@ def _add_change(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument("follow_up", type=Path, help="later scan, in any of these forms")
     _add_threshold(parser)
     parser.set_defaults(command=change)
+
+
+def _add_kernel(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--kernel", help=f"the scan's kernel, where you know better than the header: {KERNEL_CHOICES} (default: {FROM_HEADER})"
+    )
 
 
 def _add_threshold(parser: argparse.ArgumentParser) -> None:

@@ -1,17 +1,16 @@
-"""``ctkernel demo``: all steps on one scan: normalize, segment, measure, compare, draw."""
+"""The whole way on one scan: normalize, segment, measure, compare, draw."""
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from EmphysemaQuantLib.core.results.measurement import measure, segment
 from KernelNormalizationLib.core.errors import RESEARCH_USE
 from KernelNormalizationLib.core.io.file_conversion import provenance_path
 from KernelNormalizationLib.core.io.reading import read_volume
-from KernelNormalizationLib.core.io.whole_sets import require_set_writable, whole_set
+from KernelNormalizationLib.core.io.whole_sets import whole_set
 from KernelNormalizationLib.core.io.writing import write_json, write_volume
 from KernelNormalizationLib.core.methods.registry import create_normalizer
 from KernelNormalizationLib.core.network.backends import Device
@@ -19,34 +18,11 @@ from KernelNormalizationLib.core.progress import Progress
 from KernelNormalizationLib.core.simulated_chest import make_sample
 from KernelNormalizationLib.core.volume import CTVolume
 
-from .console import cancellable, print_json, print_lines
-from .options import SCAN_HELP
-from .quantification_files import METRICS_CSV, METRICS_JSON, SEGMENTATION, result_lines, write_measurement
+from .comparison_figure import draw_comparison
+from .quantification_files import METRICS_JSON, result_lines, write_measurement
 
 NORMALIZED, FIGURE = "normalized_B20f_synthetic.nrrd", "comparison.png"
 SAMPLE_SEED = 1
-
-
-def add_demo(commands: Any, common: argparse.ArgumentParser) -> None:
-    """Add ``demo`` to the commands of ``ctkernel``."""
-    parser = commands.add_parser(
-        "demo", parents=[common], help="the whole way on your scan, or on a simulated chest made on the spot"
-    )
-    parser.add_argument("scan", type=Path, nargs="?", help=SCAN_HELP + "; without it a simulated chest is used")
-    parser.add_argument("--out", type=Path, required=True, help="folder for volume, segmentation, metrics and figure")
-    parser.add_argument("--device", choices=get_args(Device), default="auto", help="where the network computes")
-    parser.set_defaults(command=demo)
-
-
-def demo(options: argparse.Namespace) -> None:
-    """``ctkernel demo``."""
-    require_set_writable(options.out, (SEGMENTATION, METRICS_JSON, METRICS_CSV, NORMALIZED, FIGURE))
-    with cancellable(options.json) as progress:
-        outcome = run_demo(options.scan, options.out, options.series, options.device, progress)
-    if options.json:
-        print_json(outcome.metrics)
-    else:
-        print_lines(outcome.lines)
 
 
 @dataclass(frozen=True)
@@ -67,9 +43,6 @@ def run_demo(scan: Path | None, folder: Path, series: str | None, device: Device
         device: where the network computes.
         progress: receives every step.
     """
-    # needs matplotlib, which takes a while to load
-    from .comparison_figure import draw_comparison
-
     sample = make_sample(SAMPLE_SEED) if scan is None else None
     volume: CTVolume = sample.sharp if sample is not None else read_volume(scan or "", series)
     result = create_normalizer("unet", device=device).normalize(volume, progress)
