@@ -16,12 +16,12 @@ from EmphysemaQuantLib.core.lungs.supplied_mask import mask_from_labels
 from EmphysemaQuantLib.core.results import measurement
 from EmphysemaQuantLib.core.results.measurement import Measurement, MeasurementSettings
 from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.io.file_conversion import provenance_path
+from KernelNormalizationLib.core.io.file_conversion import provenance_path, refuse_unused_model
 from KernelNormalizationLib.core.io.reading import read_volume
 from KernelNormalizationLib.core.io.writing import write_json, write_volume
 from KernelNormalizationLib.core.kernels.told_kernel import with_told_kernel
 from KernelNormalizationLib.core.methods.protocol import Method, NormalizationResult
-from KernelNormalizationLib.core.methods.registry import create_normalizer, refuse_unused_model
+from KernelNormalizationLib.core.methods.registry import create_normalizer
 from KernelNormalizationLib.core.network.backends import Device
 from KernelNormalizationLib.core.progress import Progress, ProgressCallback, ProgressTracker
 from KernelNormalizationLib.core.simulated_chest import make_sample

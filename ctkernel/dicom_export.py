@@ -32,7 +32,7 @@ from .console import cancellable, print_json, print_lines
 from .quantification_files import lung_mask_for, read_provenance
 
 CT_FOLDER, SEGMENTATION, REPORT = "ct", "segmentation.dcm", "report.dcm"
-# Relative tolerance between numbers read from a file and computed again: rounding of decimal digits.
+# Numbers of one measurement read from a file and computed again differ by no more than their decimal digits.
 _SAME = 1e-9
 
 

@@ -32,7 +32,7 @@ from .mrml.surfaces import surfaceNodes
 from .mrml.view_overlay import drawSegments
 
 Quantify = Callable[..., Measurement]
-# Needed by the report for figures and page; Slicer has neither.
+# Slicer has neither; the report draws with the one and fills its page with the other.
 REPORT_PACKAGES = ("matplotlib", "Jinja2")
 
 

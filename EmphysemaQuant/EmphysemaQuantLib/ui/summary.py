@@ -47,16 +47,6 @@ class Summary:
         return json.dumps(asdict(self), ensure_ascii=False)
 
 
-def asText(result: Measurement) -> str:
-    """A table in plain text."""
-    lines = [f"Emphysema quantification, threshold {result.threshold_hu:g} HU", RESEARCH_USE_TEXT, ""]
-    lines += volumeLines(result.volumes)
-    spoken = [*interval_sentences(result.volumes), *agreement_sentences(result.agreement)]
-    lines += [*spoken, airways_sentence(result.volume.airways_ml), mask_sentence(result.lung_mask.quality)]
-    lines += result.lung_mask.notes
-    return "\n".join(lines) + "\n"
-
-
 def volumeLines(volumes: Sequence[Any]) -> list[str]:
     """The main indices of each volume in plain text, one line per region."""
     lines = []
@@ -68,6 +58,15 @@ def volumeLines(volumes: Sequence[Any]) -> list[str]:
             lines.append("  " + entry.region.ljust(18) + values)
         lines.append("")
     return lines
+
+
+def asText(result: Measurement) -> str:
+    """A table in plain text."""
+    lines = [f"Emphysema quantification, threshold {result.threshold_hu:g} HU", RESEARCH_USE_TEXT, ""]
+    lines += [*volumeLines(result.volumes), *result.lung_mask.notes]
+    spoken = [*interval_sentences(result.volumes), *agreement_sentences(result.agreement)]
+    lines += [*spoken, airways_sentence(result.volume.airways_ml), mask_sentence(result.lung_mask.quality)]
+    return "\n".join(lines) + "\n"
 
 
 def asCsv(result: Measurement) -> str:

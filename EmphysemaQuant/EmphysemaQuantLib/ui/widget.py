@@ -142,13 +142,13 @@ class EmphysemaPanel(ReviewPanel):
         self.ui.computeButton.text = _("Compute") if self._job is None else _("Cancel")
         pair = None not in (self.chosen("volume"), self.chosen("comparedVolume"))
         self.ui.sideBySideButton.enabled = self.ui.swapButton.enabled = pair
+        self.ui.maskLabelsComboBox.enabled = self.chosen("maskSegmentation") is not None
         summary = self._summary
         self.showHeadline(self._headline)
         self.ui.copyButton.enabled = self.ui.saveReportButton.enabled = summary is not None
         self.ui.jumpEmphysemaButton.enabled = self.segmentOf(EMPHYSEMA) is not None
         self.ui.jumpDifferenceButton.enabled = self.ui.overlayComboBox.enabled = self.hasChange
         self.ui.histogramButton.enabled = self.chosen("chart") is not None
-        self.ui.maskLabelsComboBox.enabled = self.chosen("maskSegmentation") is not None
         self.ui.tableView.setMRMLTableNode(self.chosen("table"))
         self.showSegmentation()
 

@@ -37,7 +37,7 @@ class Settings:
         method: normalization method.
         model: model identifier or folder; ``None`` for the default one.
         device: "auto", "cuda", "mps" or "cpu".
-        kernel: the scans' kernel as named by the user, "noise" to estimate it from the noise, "header" for each scan's header.
+        kernel: the scans' kernel as told by the user, "noise" to go by the noise, "header" for each header's.
     """
 
     method: Method = "unet"

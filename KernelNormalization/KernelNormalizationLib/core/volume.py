@@ -61,8 +61,8 @@ class Geometry:
 class Acquisition:
     """Acquisition facts of the series; ``None`` where the source does not state them. Never contains a patient's name.
 
-    ``told_kernel`` is the user's choice instead of the header's ``kernel``: a kernel, or "noise" to estimate it from the noise.
-    ``reading_notes`` are sentences for the user on the origin of the files, such as lossy compression.
+    ``told_kernel`` is what the user named instead of ``kernel``, the header's: a kernel, or "noise" for neither.
+    ``reading_notes`` are sentences for the user on how the files came to be, such as compression with loss.
     """
 
     kernel: str | None = None
@@ -216,7 +216,7 @@ def _require_finite(hu: FloatArray) -> None:
 def _require_hounsfield(hu: FloatArray) -> None:
     if hu.size == 0:
         raise InputError("Every voxel is padding; there is no image inside the field of view.")
-    # an odd step, so that samples do not fall on the same columns
+    # an odd step does not fall on the same columns again and again
     step = (hu.size // MEDIAN_SAMPLE) | 1
     low, high, median = float(hu.min()), float(hu.max()), float(np.median(hu.reshape(-1)[::step]))
     if high > HU_MAXIMUM or low >= -200.0 or not HU_MEDIAN_RANGE[0] <= median <= HU_MEDIAN_RANGE[1]:

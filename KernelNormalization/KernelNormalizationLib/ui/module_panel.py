@@ -136,7 +136,7 @@ class ModulePanel:
             self._passingTimer = None
 
     def sceneStartClose(self) -> None:
-        """The scene is about to be closed: add nothing more to it."""
+        """The scene is about to be closed: nothing may be added to it any more."""
         self.stopWork()
         self.review.restore()
         self._leaveScene()

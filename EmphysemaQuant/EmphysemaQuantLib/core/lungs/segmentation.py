@@ -61,7 +61,7 @@ class LungMask:
         quality: whether the mask can be trusted, and why not.
         lobes: uint8 (k, j, i) when a lobe mask was supplied: 1 right upper, 2 right middle, 3 right lower, 4 left
             upper, 5 left lower; ``None`` otherwise.
-        notes: information for the user on how the mask was made.
+        notes: what the user should know of how the mask came about, without doubt about it.
     """
 
     labels: LabelArray

@@ -121,7 +121,7 @@ def is_sharp(volume: CTVolume) -> bool:
 def sharp_kernel_warning(volume: CTVolume) -> str | None:
     """Warning to print beside the index of a sharp-kernel volume; ``None`` for a smooth or synthetic one.
 
-    Where the header names no Siemens B kernel, the sharpness is estimated from the noise.
+    Where the header names no Siemens B kernel, the scan's noise tells.
     """
     if volume.synthetic:
         return None
@@ -137,7 +137,7 @@ def sharp_kernel_warning(volume: CTVolume) -> str | None:
 
 
 def _noise_of(volume: CTVolume) -> float | None:
-    # needs SimpleITK, which would slow down the start of the application
+    # takes SimpleITK, which the start of the application should not load
     from KernelNormalizationLib.core.kernels.noise_sharpness import estimate_sharpness
 
     try:

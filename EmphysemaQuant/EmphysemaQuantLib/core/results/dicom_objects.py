@@ -75,7 +75,7 @@ class Maker:
 
     Attributes:
         version: of this software.
-        lungs: "automatic", or "supplied" for a lung mask from another program.
+        lungs: "automatic", or "supplied" for a lung mask that came from outside.
     """
 
     version: str

@@ -73,9 +73,9 @@ class VolumeMeasurement:
         sheet: acquisition of the scan, with remarks.
         perc15_adjusted_hu: HU, Perc15 of both lungs that the sponge model gives at the predicted TLV; ``None`` when the
             patient is not described.
-        airways_ml: mL, airway lumen left out of the lungs; ``None`` if the mask has none.
-        provenance: record of the normalization of this volume; empty for an original, and when there is none.
-        interval: interval of this volume's EI; ``None`` for an original, and when no error is known.
+        airways_ml: mL, airway lumen left out of the lungs; ``None`` when the mask knows none.
+        provenance: record of the normalization of this very volume; empty for an original, and when there is none.
+        interval: interval of this very volume's EI; ``None`` for an original, and when no error is known.
     """
 
     ct: CTVolume

@@ -1,4 +1,4 @@
-"""Pixels of one DICOM file in HU; length, type and rescale values are checked and never guessed."""
+"""Pixels of one DICOM file in HU: length, type and rescale are checked, nothing is guessed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from .dicom_checks import rescale_of, size_of
 from .dicom_values import UNREADABLE, HeaderValues
 
 NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
-# Lossy by definition (PS3.5, section 10), or unless the header states that they are not (JPEG 2000, HTJ2K).
+# Lossy by their definition (PS3.5, section 10), or unless the header says otherwise (JPEG 2000, HTJ2K).
 LOSSY = (
     "1.2.840.10008.1.2.4.50",
     "1.2.840.10008.1.2.4.51",
@@ -57,12 +57,12 @@ _TAGS = [
 ]
 _JPEG_BEGINNINGS = (b"\xff\xd8", b"\xff\x4f")
 _JPEG_END = b"\xff\xd9"
-# No codec compresses a noisy image more than this many times.
+# No codec packs an image of noise more than this many times.
 _PACKED_AT_MOST = 2000
 
 
 def transfer_syntax(header: pydicom.Dataset, where: str) -> UID:
-    """Transfer syntax of the file's pixels.
+    """How the file's pixels are written.
 
     Raises:
         InputError: a syntax that DICOM does not know.
@@ -127,7 +127,7 @@ def _native(dataset: pydicom.Dataset, values: HeaderValues, syntax: UID) -> NDAr
 
 
 def _in_use(stored: NDArray[np.int64], values: HeaderValues, signed: bool, overlaid: bool) -> NDArray[np.int64]:
-    """The stored bits of each pixel; the other allocated bits do not belong to its value (PS3.5, section 8.1.1)."""
+    """The stored bits of each pixel; the others are no part of it (PS3.5, section 8.1.1)."""
     allocated = values.whole("BitsAllocated") or 16
     bits = values.whole("BitsStored") or allocated
     high = values.whole("HighBit")
@@ -144,7 +144,7 @@ def _in_use(stored: NDArray[np.int64], values: HeaderValues, signed: bool, overl
     if signed:
         low = shifted & (limit - 1)
         extended = np.where(low >= limit // 2, low - limit, low)
-        # a value outside the stored bits that is no missing sign extension is intended (padding of some manufacturers)
+        # a pixel beyond its bits that is no missing sign was written so on purpose (padding of some makers)
         zero_filled = (shifted >= 0) & (shifted < limit)
         return np.where(zero_filled, extended, shifted)
     # old overlays lie in the free bits
@@ -184,7 +184,7 @@ def _through_gdcm(path: Path) -> sitk.Image:
     try:
         str(path).encode("utf-8")
     except UnicodeEncodeError:
-        # ITK aborts the program on names that are not UTF-8
+        # ITK ends the program on names that are not UTF-8
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / "image.dcm"
             shutil.copyfile(path, copy)
@@ -193,7 +193,7 @@ def _through_gdcm(path: Path) -> sitk.Image:
 
 
 def _check_packed(dataset: pydicom.Dataset, values: HeaderValues) -> None:
-    """Check that the compressed stream is complete from its first to its last marker."""
+    """The compressed stream must be there from its first to its last mark."""
     rows, columns = size_of(values)
     try:
         content = io.BytesIO(dataset["PixelData"].value)
@@ -207,7 +207,7 @@ def _check_packed(dataset: pydicom.Dataset, values: HeaderValues) -> None:
 
 
 def compression_ratio(header: pydicom.Dataset, values: HeaderValues, bytes_left: int) -> float | None:
-    """Ratio of the lossy compression, 1.0 if the image was never compressed with loss, ``None`` if it is not stated."""
+    """How many times lossy compression made this image smaller, 1.0 if it was never lossy, ``None`` if that is not stated."""
     flagged = values.text("LossyImageCompression")
     syntax = transfer_syntax(header, values.where)
     lossy_now = syntax in LOSSY and flagged != "00"

@@ -1,4 +1,4 @@
-"""DICOM folders: the series in them, whether a series is complete, and its voxels in HU."""
+"""DICOM folders: which series they hold, whether one is whole, and its voxels in HU."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from .input_files import open_file
 
 logger = logging.getLogger(__name__)
 
-# SOP classes of CT images; a file of another class without pixels is not a damaged slice.
+# Classes of images of a CT series; of any other class a file without pixels is no damaged slice.
 _CT_CLASSES = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
 _DICOM_ROOT = "1.2.840.10008."
 _IMAGE_SUFFIXES = (".dcm", ".ima", ".dicom", ".ct")
@@ -84,9 +84,9 @@ Series = list[DicomSlice]
 
 
 def find_series(folder: Path) -> dict[str, Series]:
-    """All DICOM image series below ``folder`` by series instance UID; other files are ignored.
+    """All DICOM image series below ``folder`` by series instance UID; files that are not DICOM are passed over.
 
-    A file that cannot be read is listed, with its fault, at the end of every series that it may belong to.
+    A file that cannot be read stands, with its fault, at the end of every series that it may belong to.
 
     Raises:
         InputError: no DICOM image at all.
@@ -120,13 +120,13 @@ def _files_below(folder: Path) -> list[Path]:
 
 
 def _named_like(series: dict[str, Series], strays: Iterable[Path]) -> list[Path]:
-    """Files that are not DICOM but are named like the files of a series."""
+    """Files that are no DICOM, but stand among a series' files under a name of their kind."""
     kinds = {(item.path.parent, _kind(item.path)) for slices in series.values() for item in slices}
     suffixes = {(item.path.parent, item.path.suffix.lower()) for slices in series.values() for item in slices}
     return [
         path
         for path in strays
-        if not path.name.startswith(".")  # metadata files of operating systems
+        if not path.name.startswith(".")  # notes that systems leave beside files
         and (
             (path.parent, _kind(path)) in kinds
             or (path.suffix.lower() in _IMAGE_SUFFIXES and (path.parent, path.suffix.lower()) in suffixes)
@@ -142,7 +142,7 @@ def _may_belong(item: DicomSlice, series: dict[str, Series]) -> list[Series]:
     stated = item.values.text("SeriesInstanceUID")
     if stated in series:
         return [series[stated]]
-    # the UID itself may be cut off
+    # the UID itself may be what was cut
     return [slices for slices in series.values() if any(s.path.parent == item.path.parent for s in slices)]
 
 
@@ -155,7 +155,7 @@ def read_header(path: Path) -> pydicom.Dataset | None:
 def _read_slice(path: Path) -> DicomSlice | None:
     try:
         with open_file(path) as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the values are checked one by one, with messages for the user
+            warnings.simplefilter("ignore")  # the values are checked one by one, in words for the user
             header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=HEADER_TAGS)
             item = DicomSlice(path, header, path.stat().st_size - file.tell())
             cut = "Rows" not in header and _should_be_image(header)
@@ -169,12 +169,12 @@ def _read_slice(path: Path) -> DicomSlice | None:
 
 
 def _should_be_image(header: pydicom.Dataset) -> bool:
-    """Whether a file without image is a damaged image rather than a report, a plan or a DICOMDIR."""
+    """Whether a file without image is a damaged one, and not a report, a plan or a directory of images."""
     stated = HeaderValues(header, "").text("SOPClassUID")
     announced = HeaderValues(header.file_meta, "").text("MediaStorageSOPClassUID")
     if announced == MediaStorageDirectoryStorage:
         return False
-    # in an undamaged file both tags name the same class
+    # both places name the same class in a whole file; a text that was cut or damaged names another
     if stated is None or stated != announced or stated in _CT_CLASSES:
         return True
     uid = UID(stated)
@@ -182,7 +182,7 @@ def _should_be_image(header: pydicom.Dataset) -> bool:
 
 
 def has_dicom_mark(path: Path) -> bool:
-    """Whether a file begins like a DICOM file."""
+    """Whether a file begins as DICOM files do, whatever follows."""
     try:
         with path.open("rb") as file:
             return file.read(132)[128:] == b"DICM"
@@ -224,7 +224,7 @@ def pick_series(series: dict[str, Series], wanted: str | None, option: str = "--
 
 
 def describe_series(uid: str, slices: Series) -> str:
-    """One line that describes a series to choose from."""
+    """One line for a person who has to choose."""
     values = slices[0].values
     return plain(
         f"number {values.text('SeriesNumber') or _number(values, 'SeriesNumber') or '?'}, "
@@ -261,7 +261,7 @@ def read_series(slices: Series) -> tuple[sitk.Image, Acquisition, float | None]:
 
 
 def _check_bytes_left(item: DicomSlice, pixels: int) -> None:
-    """Check, before memory is allocated, that the file is large enough for its image."""
+    """Before memory is taken for a volume: the file must be able to hold its image."""
     syntax = transfer_syntax(item.header, item.values.where)
     if syntax not in NATIVE or syntax.is_deflated:
         return
@@ -289,7 +289,7 @@ def _placed(voxels: NDArray[np.float32], ordered: Series) -> sitk.Image:
 
 
 def _notes(ordered: Series) -> tuple[str, ...]:
-    """Notes for the user about compression, unreadable tags and joined acquisitions.
+    """What the user must know of how the files came to be.
 
     Raises:
         InputError: lossy compression that has changed the noise.
@@ -319,7 +319,7 @@ def _notes(ordered: Series) -> tuple[str, ...]:
 
 
 def acquisition_of(header: pydicom.Dataset, notes: tuple[str, ...] = ()) -> Acquisition:
-    """Acquisition facts of a header, without anything that identifies the patient."""
+    """What a header says of the acquisition, without anything that identifies the patient."""
     values = HeaderValues(header, "the file")
 
     def text(name: str) -> str | None:

@@ -23,7 +23,7 @@ from .writing import require_writable, write_json, write_volume
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["Choices", "create_normalizer", "normalize_file", "provenance_path", "write_result"]
+__all__ = ["Choices", "create_normalizer", "normalize_file", "provenance_path", "refuse_unused_model", "write_result"]
 
 # Key of the provenance record: name of the volume's file beside it.
 VOLUME_FILE_KEY = "volume_file"
@@ -37,8 +37,8 @@ class Choices:
         model: model identifier or folder, for ``unet`` only.
         device: where the network computes.
         series: which series of a DICOM folder.
-        kernel: the scan's kernel (such as ``"B70f"``) if the user knows better than the header; ``"noise"`` to estimate it from
-            the noise; ``None`` or ``"header"`` for the header's.
+        kernel: the scan's kernel (such as ``"B70f"``) if the user knows better than the header; ``"noise"`` to go by the noise
+            alone; ``None`` or ``"header"`` for the header's.
     """
 
     model: str | Path | None = None
@@ -62,8 +62,8 @@ def normalize_file(
         output_path: NRRD, NIfTI or MHA file to write.
         method: normalization method.
         choices: model, device, series and kernel; the defaults if ``None``.
-        progress: receives every finished slice.
-        more_record: further entries of the provenance record.
+        progress: told of every finished slice.
+        more_record: what else the provenance record shall hold.
 
     Returns:
         The provenance record.
