@@ -20,6 +20,7 @@ from KernelNormalizationLib.core.version import VERSION
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["read", "from_array", "simulated_chest", "normalize", "segment_lungs", "measure", "write"])
 def test_the_example_of_every_function_runs(name: str) -> None:
     examples = doctest.DocTestFinder().find(getattr(ctkernel, name), name)
@@ -28,6 +29,7 @@ def test_the_example_of_every_function_runs(name: str) -> None:
         assert doctest.DocTestRunner().run(example).failed == 0
 
 
+@pytest.mark.slow
 def test_the_examples_of_the_documentation_run() -> None:
     outcome = doctest.testfile(str(ROOT / "docs" / "python.md"), module_relative=False)
     assert outcome.attempted > 10
@@ -47,6 +49,7 @@ def test_every_promised_name_is_there_and_the_version_is_that_of_the_code() -> N
         ctkernel.nonesuch  # noqa: B018
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("synthetic_first", [False, True])
 def test_files_measure_alike_here_and_on_the_command_line_in_either_order(tmp_path: Path, synthetic_first: bool) -> None:
     scan = ctkernel.simulated_chest(3)
@@ -71,6 +74,7 @@ def test_files_measure_alike_here_and_on_the_command_line_in_either_order(tmp_pa
     assert (written / "report.html").is_file()
 
 
+@pytest.mark.slow
 def test_a_mask_may_be_an_array_of_labels() -> None:
     scan = ctkernel.simulated_chest(3)
     labels = ctkernel.segment_lungs(scan).labels
