@@ -35,6 +35,7 @@ def changed(first: Path, second: Path, capsys: pytest.CaptureFixture[str]) -> di
     return json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.slow
 def test_loss_of_lung_is_measured_and_said_to_be_beyond_the_limits(
     scans: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -51,11 +52,13 @@ def test_loss_of_lung_is_measured_and_said_to_be_beyond_the_limits(
     assert "Research use only" in shown
 
 
+@pytest.mark.slow
 def test_the_same_scan_twice_has_not_changed(scans: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
     record = changed(scans["first"], scans["first"], capsys)
     assert record["change"]["tlv_change_ml"] == 0.0
     assert not record["change"]["beyond_limits"]
 
 
+@pytest.mark.slow
 def test_a_change_of_kernel_is_warned_of(scans: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert "B20f, B80f" in changed(scans["first"], scans["sharp"], capsys)["doubts"][0]

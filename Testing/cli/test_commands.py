@@ -30,6 +30,7 @@ def normalized(scan: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["restored", "unet", "linear", "bands", "heuristic"])
 def test_every_method_writes_a_synthetic_volume_in_the_same_place(method: str, scan: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.nrrd"
@@ -51,6 +52,7 @@ def test_without_a_method_the_default_is_taken_or_the_network_that_is_named(
     assert json.loads((tmp_path / "out.provenance.json").read_text())["method"] == method
 
 
+@pytest.mark.slow
 def test_the_kernel_may_be_named(scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out.nrrd"
     assert main(["normalize", str(scan), str(out), "--method", "linear", "--kernel", "B60f"]) == 0
@@ -68,6 +70,7 @@ def test_a_kernel_that_does_not_exist_is_refused(scan: Path, tmp_path: Path, cap
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_normalizing_lowers_the_raw_index_towards_the_smooth_reconstruction(
     scan: Path, sample: SamplePair, tmp_path: Path
 ) -> None:
@@ -81,6 +84,7 @@ def test_normalizing_lowers_the_raw_index_towards_the_smooth_reconstruction(
     assert abs(index(read_volume(out).hu) - truth) < 0.25 * abs(index(sample.sharp.hu) - truth)
 
 
+@pytest.mark.slow
 def test_quantify_writes_segmentation_and_metrics_with_units(scan: Path, normalized: Path, tmp_path: Path) -> None:
     assert main(["quantify", str(scan), "--compare", str(normalized), "--out", str(tmp_path)]) == 0
     metrics = json.loads((tmp_path / "metrics.json").read_text())
@@ -97,6 +101,7 @@ def test_quantify_writes_segmentation_and_metrics_with_units(scan: Path, normali
     assert (tmp_path / "emphysema.seg.nrrd").stat().st_size > 0
 
 
+@pytest.mark.slow
 def test_quantify_reports_the_pair_with_the_provenance_of_the_normalization(
     scan: Path, normalized: Path, tmp_path: Path
 ) -> None:
@@ -110,6 +115,7 @@ def test_quantify_reports_the_pair_with_the_provenance_of_the_normalization(
     assert "Research use only" in page
 
 
+@pytest.mark.slow
 def test_quantify_uses_the_mask_it_is_given(scan: Path, sample: SamplePair, tmp_path: Path) -> None:
     labels = np.where(sample.lungs, np.where(np.arange(SMALL_SHAPE[2]) < SMALL_SHAPE[2] // 2, 2, 3), 0).astype(np.uint8)
     image = sitk.GetImageFromArray(labels)
@@ -122,6 +128,7 @@ def test_quantify_uses_the_mask_it_is_given(scan: Path, sample: SamplePair, tmp_
     assert any("predicted for Chinese adults" in item["remark"] for item in volume["acquisition"])
 
 
+@pytest.mark.slow
 def test_info_says_kernel_floor_sharpness_and_verdict(scan: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info", str(scan), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
@@ -205,6 +212,7 @@ def test_a_body_without_lungs_is_an_error_not_a_zero(
     assert "lung" in capsys.readouterr().err.lower()
 
 
+@pytest.mark.slow
 def test_interrupting_a_run_ends_with_code_3_and_leaves_nothing(scan: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.nrrd"
     command = [sys.executable, "-m", "ctkernel", "normalize", str(scan), str(out), "--method", "heuristic"]
@@ -218,6 +226,7 @@ def test_interrupting_a_run_ends_with_code_3_and_leaves_nothing(scan: Path, tmp_
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_demo_writes_everything_it_promises(scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", str(scan), "--out", str(tmp_path), "--device", "cpu"]) == 0
     expected = {

@@ -24,6 +24,7 @@ def write_mask(sample: SamplePair, labels: np.ndarray, path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_failed_mask_gives_no_numbers_and_no_success(
     scan: Path, sample: SamplePair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -37,6 +38,7 @@ def test_a_failed_mask_gives_no_numbers_and_no_success(
     assert not out.exists() or list(out.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_printed_table_of_a_sharp_scan_carries_the_kernels_warning(
     scan: Path, sample: SamplePair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -63,6 +65,7 @@ def test_a_scan_that_is_left_as_it_is_is_not_announced_as_synthetic(
     assert (record["method"], record["synthetic"]) == ("none", False)
 
 
+@pytest.mark.slow
 def test_labels_of_a_mask_can_be_told(
     scan: Path, sample: SamplePair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -28,6 +28,7 @@ def scan(tmp_path: Path) -> Path:
     return tmp_path / "scan"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
 def test_any_terminal_shows_the_scan(scan: Path, encoding: str) -> None:
     run = subprocess.run(

@@ -52,6 +52,7 @@ def provenance_of(normalized: Path) -> dict:
     return json.loads(normalized.with_name("smooth.provenance.json").read_text())
 
 
+@pytest.mark.slow
 def test_the_provenance_holds_every_member_and_the_spread_of_their_indices(normalized: Path) -> None:
     spread = provenance_of(normalized)["ensemble"]
     assert [m["id"] for m in spread["members"]] == ["a", "b"]
@@ -68,6 +69,7 @@ def installed(model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return model
 
 
+@pytest.mark.slow
 def test_quantify_shows_the_interval_everywhere(
     scan: Path, installed: Path, normalized: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -92,6 +94,7 @@ def test_quantify_shows_the_interval_everywhere(
     assert [row["EI low [%]"] for row in whole] == ["", f"{round(expected.low, 4)}"]
 
 
+@pytest.mark.slow
 def test_without_the_models_errors_only_the_spread_is_used(
     scan: Path, normalized: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,6 +14,7 @@ from KernelNormalizationLib.core.network.model_folder import Model, load_model
 from KernelNormalizationLib.core.suitability import Suitability, assess
 from KernelNormalizationLib.core.volume import CTVolume
 
+REAL_FIXTURES = {"siemens_b70f", "philips_sharp", "philips_soft"}
 REAL_SCANS = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 # Shared CPUs make deadlines flaky; a fixed order makes a failure repeatable.
@@ -26,6 +27,13 @@ def _real(*parts: str) -> CTVolume:
     if not path.exists():
         pytest.skip(f"real scan {path} is not here")
     return read_volume(path)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests on real scans are slow where the scans are at hand."""
+    for item in items:
+        if REAL_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")

@@ -154,6 +154,7 @@ except BackendMemoryError:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs a limit on memory")
 @pytest.mark.parametrize("name", ["openvino", "onnxruntime", "torch"])
 def test_a_library_that_runs_out_of_memory_is_understood(name: str, model_folder: Path) -> None:

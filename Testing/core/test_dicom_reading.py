@@ -113,6 +113,7 @@ def test_files_that_are_not_dicom_are_passed_over(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_volume(tmp_path).hu, HU)
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=400))
 def test_no_content_behind_a_dicom_preamble_breaks_the_search(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.mktemp("junk") / "file"

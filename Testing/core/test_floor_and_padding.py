@@ -126,6 +126,7 @@ def test_toshiba_slices_have_padding_of_2048_and_no_floor() -> None:
     assert detect_floor(hu, hu == -2048.0).kind == "none"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["linear", "bands", "heuristic", "unet"])
 @pytest.mark.parametrize("padding", [-2048.0, -3024.0])
 def test_every_method_restores_padding_to_the_bit(method: str, padding: float, model_folder: Path, tmp_path: Path) -> None:

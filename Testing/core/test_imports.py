@@ -102,6 +102,7 @@ def test_training_and_the_command_line_know_no_window() -> None:
         assert not reaches(path, {"qt", "ctk", "training"} | rooms("ui")), path
 
 
+@pytest.mark.slow
 def test_no_files_import_each_other_in_a_loop() -> None:
     """Imports at any depth of the text count, also those inside functions."""
     folders = [KERNEL, EMPHYSEMA, ROOT / "ctkernel", ROOT / "training"]
@@ -121,6 +122,7 @@ def test_no_files_import_each_other_in_a_loop() -> None:
         walk(name, ())
 
 
+@pytest.mark.slow
 def test_the_core_is_imported_without_any_library_that_may_be_missing() -> None:
     modules = [f"{package_of(p)}.{p.stem}" for p in CORES if p.stem not in ("__init__", "unet")]
     code = (

@@ -143,6 +143,7 @@ def test_an_aligned_crop_holds_the_box_with_its_halo_and_stays_in_the_image(
 class TestCorrection:
     """The network runs only where its gate can be open inside the body; the rest is the restored linear transfer."""
 
+    @pytest.mark.slow
     def test_cropping_changes_nothing(self, model: Model, backend: Backend) -> None:
         chest = make_chest(slices=8, side=300, scale=0.8)
         region = find_body(chest.volume)
@@ -161,6 +162,7 @@ class TestCorrection:
         # Lungs are corrected in full.
         assert weight[chest.lungs].min() == 1.0
 
+    @pytest.mark.slow
     def test_a_gpu_gets_the_slices_of_a_chunk_at_once_and_the_result_is_the_same(self, model: Model, backend: Backend) -> None:
         volume = make_chest(slices=20, side=200).volume
         normalizer = UNetNormalizer(model, "cpu")
@@ -181,6 +183,7 @@ class TestCorrection:
         steps = np.abs(np.diff(weight[50]))
         assert steps.max() <= 0.25, "a step of the correction would show as a frame"
 
+    @pytest.mark.slow
     def test_what_air_outside_lost_never_opens_the_gate_inside(self, model: Model) -> None:
         # noise that reaches the floor in air alone
         volume = make_chest(slices=8, side=200, noise_hu=12.0).volume
@@ -218,6 +221,7 @@ class TestShortOfMemory:
         assert (run.batch, run.tile, run.warnings) == (2, 0, [])
         np.testing.assert_allclose(out, whole(images), rtol=0.0, atol=SAME_HU)
 
+    @pytest.mark.slow
     def test_then_cuts_tiles(self, backend: Backend, whole: Whole) -> None:
         images = seen(3, 320, 320)
         short = ShortMemory(backend, pixels=(128 + 2 * 48) ** 2)
@@ -259,6 +263,7 @@ class TestShortOfMemory:
         with pytest.raises(ZeroDivisionError):
             NetworkRun(ShortMemory(backend, 0, error=ZeroDivisionError)).over_slices(images, ProgressTracker())
 
+    @pytest.mark.slow
     def test_slices_computed_at_once_that_run_out_of_memory_together_shrink_once(self, model: Model, backend: Backend) -> None:
         volume = make_chest(slices=8, side=320).volume
         normalizer = UNetNormalizer(model, "cpu")
@@ -269,6 +274,7 @@ class TestShortOfMemory:
         assert result.record["tile"] == 128
         np.testing.assert_allclose(result.volume.hu, expected, rtol=0.0, atol=SAME_HU)
 
+    @pytest.mark.slow
     def test_a_whole_normalization_ends_on_the_cpu_with_the_warning_in_its_record(self, model: Model) -> None:
         volume = make_chest(slices=8).volume
         normalizer = UNetNormalizer(model, "cpu")
@@ -312,6 +318,7 @@ class TestProgressAndCancel:
             create_normalizer(method, model=model_for(method, model), device="cpu").normalize(volume, tracker)  # type: ignore[arg-type]
         assert len(seen) == 1
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("method", METHODS)
     def test_every_stage_of_every_method_reaches_its_end(self, method: str, model: Model) -> None:
         reports: list[ProgressReport] = []
@@ -327,6 +334,7 @@ class TestProgressAndCancel:
 class TestReach:
     """A residual network acts near truncated voxels only; everything else is the linear transfer, to the bit."""
 
+    @pytest.mark.slow
     def test_slices_without_truncated_voxels_are_left_to_the_linear_transfer(self, model: Model) -> None:
         volume = make_chest(slices=12, noise_hu=60.0).volume
         hu = volume.hu.copy()
@@ -343,6 +351,7 @@ class TestReach:
         np.testing.assert_array_equal(made[4:8], linear[4:8])
         assert all(np.abs(made[k] - linear[k]).max() > 10.0 for k in (0, 3, 8, 11))
 
+    @pytest.mark.slow
     def test_tissue_far_from_truncated_voxels_is_left_alone(self, model: Model) -> None:
         chest = make_chest(slices=8, side=260, noise_hu=45.0)
         normalizer = create_normalizer("unet", model=str(model.folder), device="cpu")

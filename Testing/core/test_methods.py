@@ -65,6 +65,7 @@ class TestEveryMethod:
         with pytest.raises(InputError, match=rf"method {method} uses no network.*{model.folder.name}.*leave it out"):
             create_normalizer(method, model=model.folder)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("method", METHODS)
     def test_names_its_result_as_what_it_is(self, results: Results, method: str) -> None:
         made = results[method].volume
@@ -106,6 +107,7 @@ class TestEveryMethod:
         assert not np.shares_memory(made.hu, volume.hu)
         assert not volume.synthetic
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("method", METHODS)
     def test_gives_the_same_bits_twice(self, results: Results, chest: Chest, model: Model, method: str) -> None:
         again = normalized(method, chest.volume, model).volume
@@ -257,6 +259,7 @@ class TestHeuristic:
 class TestAScanThatIsSmoothAlready:
     """Normalizing must not alter scans that need none."""
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("method", ["unet", "linear"])
     def test_is_left_as_it_is_when_its_noise_says_so(self, method: str, model: Model) -> None:
         smooth = replace(make_sample(1, (10, 208, 208), (20.0, 0.9, 0.9)).smooth, acquisition=Acquisition())
@@ -264,6 +267,7 @@ class TestAScanThatIsSmoothAlready:
         assert np.abs(result.volume.hu - smooth.hu).max() < 0.01
         assert result.record["source_kernel_from"] == "smooth noise"
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("method", ["unet", "linear"])
     def test_is_left_as_it_is_when_it_was_normalized_before(self, method: str, chest: Chest, model: Model) -> None:
         once = normalized(method, chest.volume, model).volume

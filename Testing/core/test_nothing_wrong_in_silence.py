@@ -281,6 +281,7 @@ class TestDicom:
         volume = read_volume(series(tmp_path / "weak", change(None)))
         assert any("compressed with loss (to an unknown degree)" in note for note in volume.acquisition.reading_notes)
 
+    @pytest.mark.slow
     def test_what_happened_to_the_files_stands_in_the_verdict(self) -> None:
         sharp = make_sample(3, (24, 208, 208), (10.0, 1.6, 1.6)).sharp
         noted = replace(sharp, acquisition=replace(sharp.acquisition, reading_notes=("Compressed with loss.",)))

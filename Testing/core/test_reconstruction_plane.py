@@ -62,6 +62,7 @@ def test_a_scan_in_any_order_is_judged_as_in_transverse_order(chest: Chest, orde
     assert assess(turned).verdict == assess(chest.volume).verdict
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("order", [(1, 0, 2), (2, 0, 1)], ids=["coronal", "sagittal"])
 def test_every_method_gives_the_same_voxels_in_the_stored_order(

@@ -102,6 +102,7 @@ def test_foam_of_the_table_is_not_taken_for_air(name: str) -> None:
     assert base[air].mean() == pytest.approx(-1001.0, abs=4.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["plain clip", "two images", "four images"])
 def test_truncation_read_from_the_scan_restores_as_well_as_the_known_one(name: str) -> None:
     stored, truth = _scan(TRUNCATIONS[name])
@@ -112,6 +113,7 @@ def test_truncation_read_from_the_scan_restores_as_well_as_the_known_one(name: s
     assert plan.evidence["air"]["from"] == "histogram of the air"
 
 
+@pytest.mark.slow
 def test_the_air_tells_how_many_images_were_averaged() -> None:
     for images, correlation in ((1, 0.0), (2, 0.24), (4, 0.24), (4, 0.48)):
         stored, _ = _scan(Truncation.of_equal_images(images, correlation))
@@ -147,6 +149,7 @@ def test_a_scan_without_voxels_at_the_floor_falls_back_and_says_so() -> None:
     assert estimate_plan(quiet, PIXEL, GAIN, -1024.0, siemens=False).lungs == Truncation()
 
 
+@pytest.mark.slow
 def test_a_histogram_that_no_truncation_explains_falls_back_and_says_so() -> None:
     stored, _ = _scan(Truncation())
     rng = np.random.default_rng(3)
@@ -168,6 +171,7 @@ def test_the_air_holds_the_lungs_estimate() -> None:
     assert Fit(near, 1.0).noise_factor == 1.0
 
 
+@pytest.mark.slow
 def test_the_plan_is_json() -> None:
     import json
 
@@ -183,6 +187,7 @@ def test_the_slices_that_tell_the_truncation_are_all_that_is_needed_of_a_series(
     np.testing.assert_array_equal(examined_slices(examined.size), np.arange(examined.size))
 
 
+@pytest.mark.slow
 def test_the_user_reads_how_the_scan_was_cut_off() -> None:
     stored, _ = _scan(Truncation())
     told = estimate_plan(stored, PIXEL, GAIN, -1024.0).in_words()

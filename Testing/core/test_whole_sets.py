@@ -64,6 +64,7 @@ OLD = {**dict.fromkeys(NAMES, "old"), "old.pdf": "old"}
 NEW = dict.fromkeys(NAMES, "new")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
 @pytest.mark.parametrize("own", ["own", "shared"])
 def test_a_kill_at_any_moment_leaves_the_old_set_or_the_new_one(tmp_path: Path, own: str) -> None:
@@ -191,6 +192,7 @@ def test_a_record_that_cannot_be_written_keeps_the_volume_from_being_written(tmp
     assert not (tmp_path / "other.nrrd").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("had_one", [True, False])
 def test_an_older_file_is_spoken_of_only_where_there_was_one(tmp_path: Path, had_one: bool) -> None:
     path = tmp_path / "out.nrrd"

@@ -120,6 +120,7 @@ except CTKernelError as error:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on file size")
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_write_that_runs_out_of_space_keeps_the_old_file_and_leaves_nothing(tmp_path: Path, suffix: str) -> None:

@@ -15,6 +15,8 @@ from EmphysemaQuantLib.core.results.quantification import quantify
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.volume import CTVolume, Geometry
 
+pytestmark = pytest.mark.slow
+
 SEGMENTAL = [branch for branch in branches() if branch.generation == 2]
 SHARP_NOISE_HU, SMOOTH_NOISE_HU = 90.0, 8.0
 

@@ -46,6 +46,7 @@ def chest() -> Phantom:
     return make()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("diameter_mm", "shift_mm"), [(230.0, 0.0), (180.0, 0.0), (150.0, 60.0), (150.0, -60.0)])
 def test_a_lung_that_the_circle_cuts_is_kept_whole_as_far_as_it_is_imaged(
     chest: Phantom, diameter_mm: float, shift_mm: float
@@ -60,6 +61,7 @@ def test_a_lung_that_the_circle_cuts_is_kept_whole_as_far_as_it_is_imaged(
     assert reported_cm2(mask) == pytest.approx(expected_cm2, rel=0.06)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [slice(52, 138), slice(50, 95)], ids=["both lungs cut", "one lung"])
 def test_a_lung_that_the_border_cuts_is_kept(chest: Phantom, columns: slice) -> None:
     volume = chest.volume

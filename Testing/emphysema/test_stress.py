@@ -7,6 +7,8 @@ from emphysema.stress import STRESSES, Case
 
 from EmphysemaQuantLib.core.lungs.segmentation import segment_lungs
 
+pytestmark = pytest.mark.slow
+
 RIGHT_MASK_DICE = 0.95
 
 

@@ -139,6 +139,7 @@ def names_of_change(outputs: OutputNodes) -> list[str]:
     return [segmentation.GetSegment(i).GetName() for i in ids]
 
 
+@pytest.mark.slow
 def test_removed_by_normalization_is_said_of_a_scan_and_its_partner_only(
     logic: EmphysemaLogic, chest: Any, synthetic: Any
 ) -> None:

@@ -90,6 +90,7 @@ def by_command(scan: Volumes, first: CTVolume, second: CTVolume, out: Path) -> s
     return (out / "metrics.csv").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("synthetic_first", [False, True])
 def test_original_and_synthetic_measure_alike_everywhere_in_either_order(
     scan: Volumes, scene: Any, tmp_path: Path, synthetic_first: bool
@@ -109,6 +110,7 @@ def test_original_and_synthetic_measure_alike_everywhere_in_either_order(
     assert sentence in (tmp_path / "report.html").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("swapped", [False, True])
 def test_each_of_two_synthetic_volumes_has_its_own_interval_and_provenance(
     scan: Volumes, scene: Any, tmp_path: Path, swapped: bool
@@ -147,6 +149,7 @@ def test_panel_and_command_line_accept_the_same_thresholds(capsys: pytest.Captur
         assert "choose one from -1000 to -800 HU" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_people_see_one_decimal_of_the_index_and_whole_millilitres(scan: Volumes, scene: Any) -> None:
     panel = by_panel(scan, scan.original, scan.synthetic)
     whole = panel.volume.whole
@@ -155,6 +158,7 @@ def test_people_see_one_decimal_of_the_index_and_whole_millilitres(scan: Volumes
     assert row.split()[1:4] == [f"{whole.ei_percent:.1f}", f"{whole.ev_ml:.0f}", f"{whole.tlv_ml:.0f}"]
 
 
+@pytest.mark.slow
 def test_the_panel_writes_the_report_of_the_command_line(scan: Volumes, scene: Any, tmp_path: Path) -> None:
     panel = by_panel(scan, scan.original, scan.synthetic)
     written = EmphysemaLogic().writeReport(panel, tmp_path)
@@ -171,6 +175,7 @@ def without_series(page: Path) -> list[str]:
     return [line for line in page.read_text(encoding="utf-8").splitlines() if "Series " not in line]
 
 
+@pytest.mark.slow
 def test_a_missing_package_of_the_report_is_named(
     scan: Volumes, scene: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

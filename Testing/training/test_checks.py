@@ -122,6 +122,7 @@ def only(outcomes: dict[str, Outcome], *words: str) -> list[Outcome]:
     return chosen
 
 
+@pytest.mark.slow
 def test_smooth_input_that_is_moved_or_blurred_is_reported(pairs: Path) -> None:
     _, smooth = stability.simulated_scans(pairs, 1)
     for alter in (denser, blurred):
@@ -130,6 +131,7 @@ def test_smooth_input_that_is_moved_or_blurred_is_reported(pairs: Path) -> None:
     assert all(o.passed for o in judged(stability.smooth_scans_stay({"m": Unchanged()}, smooth, None, "own")).values())
 
 
+@pytest.mark.slow
 def test_the_shipped_model_leaves_smooth_input_and_its_own_output_alone(shipped: Normalizer, pairs: Path) -> None:
     sharp, smooth = stability.simulated_scans(pairs, 1)
     for facts in (stability.TAGGED, stability.UNTAGGED):
@@ -140,12 +142,14 @@ def test_the_shipped_model_leaves_smooth_input_and_its_own_output_alone(shipped:
         assert all(outcome.passed for outcome in only(twice, way))
 
 
+@pytest.mark.slow
 def test_a_second_pass_that_blurs_again_is_reported(pairs: Path) -> None:
     sharp, _ = stability.simulated_scans(pairs, 1)
     found = judged(stability.twice_is_once({"m": Altered(blurred)}, sharp))
     assert not any(outcome.passed for outcome in only(found, "lungs"))
 
 
+@pytest.mark.slow
 def test_cylinders_show_a_shift_of_three_hu_and_that_the_shipped_model_keeps_water(shipped: Normalizer) -> None:
     methods = {"shifted": Altered(denser), "shipped": shipped}
     found = list(fidelity.cylinders_keep_their_mean(methods, SMALL, kernels=(80,), doses=(1.0,)))
@@ -158,6 +162,7 @@ def test_cylinders_show_a_shift_of_three_hu_and_that_the_shipped_model_keeps_wat
     assert all(o.passed for o in water if o.method == "shipped")
 
 
+@pytest.mark.slow
 def test_contrast_is_right_with_the_exact_transfer_and_wrong_when_blurred() -> None:
     methods = {"exact": ExactTransfer(), "blurred": Altered(blurred, ExactTransfer())}
     found = [o for o in fidelity.detail_keeps_its_contrast(methods, SMALL, kernels=(70,), repeats=1) if isinstance(o, Outcome)]
@@ -178,6 +183,7 @@ def test_a_blob_of_12_hu_in_the_lung_is_found_and_the_exact_transfer_invents_not
     assert all(o.value == pytest.approx(12.0, abs=3.0) and not o.passed for o in found if o.method == "spoilt")
 
 
+@pytest.mark.slow
 def test_a_change_away_from_truncated_voxels_is_reported_and_the_shipped_model_makes_none(
     shipped: Normalizer, pairs: Path
 ) -> None:

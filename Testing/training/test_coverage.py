@@ -62,6 +62,7 @@ def test_an_index_without_known_error_is_refused() -> None:
         count([measured(2.0, 7.0)], (LOW,))
 
 
+@pytest.mark.slow
 def test_the_command_measures_calibrates_counts_and_goes_on_from_what_it_has(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

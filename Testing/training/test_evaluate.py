@@ -141,6 +141,7 @@ def test_the_summary_uses_the_sample_standard_deviation() -> None:
     assert spread([1.234], 2) == "1.23"
 
 
+@pytest.mark.slow
 def test_the_test_is_the_paired_one_sided_t_test() -> None:
     worse, better = [3.0, 4.0, 2.5, 5.0], [1.0, 1.5, 2.0, 1.0]
     found = {c.measure: c for c in compare_methods([*scores_of("a", worse), *scores_of("b", better)], "b")}
@@ -160,6 +161,7 @@ def test_only_shared_patients_are_paired_and_no_spread_gives_no_p() -> None:
     assert np.isnan(same[0].p)
 
 
+@pytest.mark.slow
 def test_holm_is_holm() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     adjusted = holm([0.01, float("nan"), 0.5])
@@ -210,6 +212,7 @@ def test_every_patient_gets_the_model_that_left_it_out(tmp_path: Path) -> None:
         read_folds(file)
 
 
+@pytest.mark.slow
 def test_the_oracle_beats_the_linear_transfer_and_needs_the_unclipped_volume(simulated: Path) -> None:
     case = load_case(find_cases(simulated)[0])
     linear, restored = (MethodRunner(parse_method(method), {})(case) for method in ("linear", "restored"))
@@ -221,6 +224,7 @@ def test_the_oracle_beats_the_linear_transfer_and_needs_the_unclipped_volume(sim
         oracle(replace(case, unclipped=None))
 
 
+@pytest.mark.slow
 def test_one_command_writes_tables_tests_and_figures(simulated: Path, tmp_path: Path) -> None:
     out = tmp_path / "results"
     command = [str(simulated), "--methods", "raw", "oracle", "linear", "--panels", "1", "--out", str(out)]
@@ -241,6 +245,7 @@ def test_one_command_writes_tables_tests_and_figures(simulated: Path, tmp_path: 
         assert heading in text
 
 
+@pytest.mark.slow
 def test_a_stopped_evaluation_goes_on(simulated: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     out = tmp_path / "results"
     command = [str(simulated), "--panels", "0", "--out", str(out)]
@@ -258,6 +263,7 @@ def test_a_stopped_evaluation_goes_on(simulated: Path, tmp_path: Path, caplog: p
     assert main([*command, "--resume"]) == 2
 
 
+@pytest.mark.slow
 def test_what_cannot_be_evaluated_is_listed_and_the_rest_goes_on(simulated: Path, tmp_path: Path) -> None:
     folder = tmp_path / "pairs"
     write_patient(patient_path(folder, 0), read_patient(patient_path(simulated, 0)))

@@ -40,6 +40,7 @@ def scan() -> Scan:
     return Scan("chest", made.volume, made.lungs)
 
 
+@pytest.mark.slow
 def test_the_product_passes_and_a_method_that_needs_the_tag_fails(scan: Scan) -> None:
     found = list(tag_and_no_tag({"linear": create_normalizer("linear"), "needs": NeedsTheTag()}, [scan]))
     outcomes = [outcome for outcome in found if isinstance(outcome, Outcome)]

@@ -82,6 +82,7 @@ def test_pairs_without_tissue_off_truncation_are_refused(tmp_path: Path) -> None
         measure_transfer(write_pairs(tmp_path, tissue=False))
 
 
+@pytest.mark.slow
 def test_training_starts_from_the_measured_transfer_of_its_kernel_alone(tmp_path: Path) -> None:
     own = OwnTransfer("B80f", 0.1, tuple(lifted(np.arange(0.0, 8.0, 0.1)).tolist()))
     sharper, other = write_pairs(tmp_path / "b80", 1)[0], write_pairs(tmp_path / "b60", 1, "B60f")[0]
@@ -93,6 +94,7 @@ def test_training_starts_from_the_measured_transfer_of_its_kernel_alone(tmp_path
     assert np.array_equal(open_patient(other, transfer=own).base, open_patient(other).base)
 
 
+@pytest.mark.slow
 def test_a_cross_validated_model_carries_its_folds_transfer_into_the_product(tmp_path: Path) -> None:
     pairs = tmp_path / "pairs"
     files = write_pairs(pairs, 3)

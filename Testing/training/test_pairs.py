@@ -138,6 +138,7 @@ def test_the_command_lists_without_out_and_refuses_bad_folders(tmp_path: Path) -
     assert main([str(archive), "--resample", "-1"]) == 2
 
 
+@pytest.mark.slow
 def test_pairs_found_in_an_archive_can_be_trained_on_with_the_same_command(tmp_path: Path) -> None:
     archive = archive_with(tmp_path / "archive", ("B70f", chest(60), {}, {}), ("B30f", chest(8, 1), {}, {}))
     assert main([str(archive), "--out", str(tmp_path / "own")]) == 0

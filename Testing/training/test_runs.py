@@ -57,6 +57,7 @@ def start(*arguments: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, *arguments], cwd=ROOT, env=environment, stderr=subprocess.PIPE)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_with_the_loss_curve_of_an_uninterrupted_one(pairs: Path, tmp_path: Path) -> None:
     files = sorted(str(p) for p in (pairs / "patients").glob("*.npz"))
     command = [
@@ -90,6 +91,7 @@ def test_a_killed_run_goes_on_with_the_loss_curve_of_an_uninterrupted_one(pairs:
     assert (tmp_path / "killed" / BEST).read_bytes() == (tmp_path / "whole" / BEST).read_bytes()
 
 
+@pytest.mark.slow
 def test_two_processes_train_the_model_of_one_with_the_doubled_batch(pairs: Path, tmp_path: Path) -> None:
     files = sorted(str(p) for p in (pairs / "patients").glob("*.npz"))
     data = ["--pairs", files[0], "--validate", files[1], "--validate", files[2], "--steps", "6", "--patch", "64"]
@@ -120,6 +122,7 @@ def test_two_processes_train_the_model_of_one_with_the_doubled_batch(pairs: Path
     assert float(first["abs_dei_points"]) == pytest.approx(float(second["abs_dei_points"]), abs=0.01)
 
 
+@pytest.mark.slow
 def test_the_weights_kept_are_the_best_in_validation_by_both_errors(pairs: Path, tmp_path: Path) -> None:
     config = config_for(pairs, steps=24, learning_rate=2e-2, average=0.0, schedule="constant")
     train(config, tmp_path, rhythm=Rhythm(log=4))
@@ -227,6 +230,7 @@ def test_each_patient_of_71_is_tested_once_and_no_fold_mixes_its_sides() -> None
         make_folds(names, 2, seed=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["paper", "ours"])
 def test_one_command_cross_validates_and_another_evaluates_every_patient_with_the_model_that_left_it_out(
     recipe: str, tmp_path: Path

@@ -20,6 +20,8 @@ from training.simulate.noise import (
 from training.simulate.projector import back_project
 from training.simulate.sampling import DETECTOR_APERTURE, FOCUS_WIDTH, Grid, Mtf, SignalChain
 
+pytestmark = pytest.mark.slow
+
 VIEWS = 1152
 CHANNELS = 1024
 GRID = Grid((0.0,), 0.6, 160)

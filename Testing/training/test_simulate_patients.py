@@ -21,6 +21,8 @@ from training.simulate.sampling import Grid
 from training.simulate.store import patient_path, read_patient, write_patient
 from training.simulate.texture import random_field
 
+pytestmark = pytest.mark.slow
+
 SMALL = ["--slices", "2", "--matrix", "96", "--preset", "diverse"]
 
 

@@ -28,6 +28,8 @@ from training.running.config import TrainConfig
 from training.simulate.store import patient_path, write_patient
 from training.train import Rhythm, loss_of, train
 
+pytestmark = pytest.mark.slow
+
 TINY = TrainConfig(features=(4, 4, 8, 8), steps=6, batch=2, patch=64)
 CLIPPED = Truncation()
 

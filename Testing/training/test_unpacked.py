@@ -19,6 +19,8 @@ from training.evaluation.cases import case_of
 from training.running.smoke import make_tiny_pairs
 from training.simulate.store import read_patient, write_patient
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def patient_file(tmp_path: Path) -> Path:

@@ -90,6 +90,7 @@ def test_every_control_has_a_tool_tip_and_a_place_in_the_tab_order(module: str) 
             assert not {"minimumSize", "maximumSize", "geometry"} & properties, f"{widget.attrib['name']} has a fixed size"
 
 
+@pytest.mark.slow
 def test_modules_load_without_anything_to_install() -> None:
     """Importing both modules, widgets included, needs nothing beyond what Slicer brings."""
     import subprocess

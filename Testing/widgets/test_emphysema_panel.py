@@ -179,6 +179,7 @@ def test_overlay_controls_change_the_segmentation_display(panel: EmphysemaPanel,
     assert display.GetOpacity2DFill() == pytest.approx(0.4)
 
 
+@pytest.mark.slow
 def test_jumps_go_to_the_fullest_slice(panel: EmphysemaPanel, chest: Any, partner: Any) -> None:
     compute(panel)
     panel.ui.jumpDifferenceButton.click()
@@ -220,6 +221,7 @@ def test_report_is_copied_and_saved(panel: EmphysemaPanel, chest: Any, app: Any,
     assert "not written" in panel.ui.statusLabel.text
 
 
+@pytest.mark.slow
 def test_the_command_lines_report_is_saved_as_page_and_pdf(panel: EmphysemaPanel, chest: Any, app: Any, tmp_path: Path) -> None:
     compute(panel)
     app.chosen_file = str(tmp_path / "study 4.html")
@@ -315,6 +317,7 @@ def test_renamed_segments_are_found_again(panel: EmphysemaPanel, chest: Any) -> 
     assert segmentation.GetSegmentation().GetNumberOfSegments() == 3
 
 
+@pytest.mark.slow
 def test_everything_is_back_after_saving_and_loading_the_scene(
     panel: EmphysemaPanel, chest: Any, partner: Any, app: Any, tmp_path: Path
 ) -> None:

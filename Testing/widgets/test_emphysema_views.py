@@ -38,6 +38,7 @@ def is_red(app: Any, column: int, voxel: tuple[float, float, float], volume: Any
 REMOVED_VOXEL, KEPT_VOXEL = (11.0, 15.0, 3.0), (11.0, 15.0, 4.0)
 
 
+@pytest.mark.slow
 def test_compute_goes_to_the_side_by_side_and_each_view_has_its_own_emphysema(
     panel: EmphysemaPanel, chest: Any, partner: Any, app: Any
 ) -> None:
@@ -48,12 +49,14 @@ def test_compute_goes_to_the_side_by_side_and_each_view_has_its_own_emphysema(
     assert drawn == [[True, True], [False, True]]
 
 
+@pytest.mark.slow
 def test_emphysema_moves_with_its_volume(panel: EmphysemaPanel, chest: Any, partner: Any, app: Any) -> None:
     compute(panel)
     panel.ui.swapButton.click()
     assert [is_red(app, column, REMOVED_VOXEL, chest) for column in range(2)] == [False, True]
 
 
+@pytest.mark.slow
 def test_synthetic_chosen_first_still_stands_right_with_its_own_mask(
     panel: EmphysemaPanel, chest: Any, partner: Any, app: Any
 ) -> None:
@@ -68,6 +71,7 @@ def test_synthetic_chosen_first_still_stands_right_with_its_own_mask(
     assert "ΔEI -0.5 percentage points" in panel.ui.indexLabel.text
 
 
+@pytest.mark.slow
 def test_change_shows_removed_and_kept_in_both_views(panel: EmphysemaPanel, chest: Any, partner: Any, app: Any) -> None:
     compute(panel)
     panel.ui.overlayComboBox.currentIndex = list(OverlayChoice).index(OverlayChoice.change)
@@ -158,6 +162,7 @@ def test_each_view_previews_its_own_volume(panel: EmphysemaPanel, chest: Any, pa
     assert compositeNode(viewName(0, 0)).GetForegroundVolumeID() is None
 
 
+@pytest.mark.slow
 def test_slider_works_after_loading_a_scene(panel: EmphysemaPanel, chest: Any, partner: Any, tmp_path: Path) -> None:
     compute(panel)
     path = str(tmp_path / "scene.mrb")
@@ -244,6 +249,7 @@ def test_everything_fits_a_small_screen_with_the_advanced_choices_collapsed(
     assert widget.minimumSizeHint().width() <= width
 
 
+@pytest.mark.slow
 def test_both_volumes_set_by_another_module_are_taken(panel: EmphysemaPanel, chest: Any, partner: Any) -> None:
     """As the button “Measure emphysema” of the other module does, while this one is closed."""
     compute(panel)
