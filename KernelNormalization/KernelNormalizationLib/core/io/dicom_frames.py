@@ -7,7 +7,6 @@ image would have, so that a frame passes the very checks that a file passes.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -22,9 +21,9 @@ from ..arrays import FloatArray
 from ..errors import InputError
 from .dicom_checks import rescale_of
 from .dicom_decoding import decoded_frames
-from .dicom_pixels import NATIVE, PIXEL_TAGS, native_pixels, transfer_syntax
+from .dicom_pixels import NATIVE, native_pixels, read_packed
 from .dicom_tags import ENHANCED_CT
-from .dicom_values import UNREADABLE, HeaderValues
+from .dicom_values import HeaderValues
 
 SHARED, PER_FRAME = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
 # More frames than any chest CT has slices; a header that states more is damaged.
@@ -124,17 +123,7 @@ def read_frames(path: Path, wanted: Mapping[int, HeaderValues]) -> Iterator[tupl
         InputError: unreadable, another number of bytes than the header promises, or a compression that cannot be decoded here;
             then the message names what to install.
     """
-    where = path.name
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            dataset = pydicom.dcmread(path, specific_tags=PIXEL_TAGS)
-    except UNREADABLE as error:
-        raise InputError(f"{where} is cut off or damaged; copy the series again.") from error
-    if "PixelData" not in dataset:
-        raise InputError(f"{where} holds no pixels; it is cut off, copy the series again.")
-    values = HeaderValues(dataset, where)
-    syntax = transfer_syntax(dataset, where)
+    dataset, values, syntax = read_packed(path)
     stored = (
         _native(dataset, values, syntax, list(wanted))
         if syntax in NATIVE

@@ -40,7 +40,7 @@ LOSSY = (
     "1.2.840.10008.1.2.4.93",
     "1.2.840.10008.1.2.4.203",
 )
-PIXEL_TAGS = [
+_TAGS = [
     "Rows",
     "Columns",
     "SamplesPerPixel",
@@ -85,17 +85,7 @@ def read_pixels(path: Path) -> FloatArray:
     Raises:
         InputError: unreadable, another number of bytes than the header promises, or a compression that cannot be decoded.
     """
-    where = path.name
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            dataset = pydicom.dcmread(path, specific_tags=PIXEL_TAGS)
-    except UNREADABLE as error:
-        raise InputError(f"{where} is cut off or damaged; copy the series again.") from error
-    values = HeaderValues(dataset, where)
-    if "PixelData" not in dataset:
-        raise InputError(f"{where} holds no pixels; it is cut off, copy the series again.")
-    syntax = transfer_syntax(dataset, where)
+    dataset, values, syntax = read_packed(path)
     slope, intercept = rescale_of(values)
     if syntax in NATIVE:
         stored = native_pixels(dataset, values, syntax)(0)
@@ -104,6 +94,24 @@ def read_pixels(path: Path) -> FloatArray:
     else:
         return _decoded(dataset, values, path)
     return (stored * slope + intercept).astype(np.float32)
+
+
+def read_packed(path: Path) -> tuple[pydicom.Dataset, HeaderValues, UID]:
+    """Pixel element of a file as it is stored, the header fields that describe it, and how it is written.
+
+    Raises:
+        InputError: unreadable, without pixels, or a transfer syntax that DICOM does not know.
+    """
+    where = path.name
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            dataset = pydicom.dcmread(path, specific_tags=_TAGS)
+    except UNREADABLE as error:
+        raise InputError(f"{where} is cut off or damaged; copy the series again.") from error
+    if "PixelData" not in dataset:
+        raise InputError(f"{where} holds no pixels; it is cut off, copy the series again.")
+    return dataset, HeaderValues(dataset, where), transfer_syntax(dataset, where)
 
 
 def native_pixels(
