@@ -212,6 +212,17 @@ class TestRefusal:
         assert result.record["gate"] == {"verdict": "in domain", "overridden": False}
 
 
+class TestShortBlock:
+    """A few slices through the lungs are a chest, and are said to be a block."""
+
+    def test_it_passes_with_a_word(self) -> None:
+        block = make_chest(slices=8, slice_mm=1.0, side=400).volume
+        found = assess(block)
+        assert found.lung_ml < 400.0
+        assert found.verdict == "in domain"
+        assert "short block" in said(found)
+
+
 class TestDomainOfTheCard:
     """The card's section, and that export, shipped models and simulation agree on it."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +18,8 @@ from KernelNormalizationLib.core.volume import CTVolume, Geometry
 from .conftest import REAL_SCANS
 
 SMOOTH_SLICES = REAL_SCANS / "tcga-b20f"
-# Slices through the thorax of the two patients who have one each on one scanner; the others' show the abdomen, or little lung.
-THORAX = ("ID_0019.dcm", "ID_0024.dcm", "ID_0038.dcm")
+# Slices through the lungs, from two scanners and of 5, 3 and 2 mm; some of the others show the abdomen.
+THORAX = ("ID_0019.dcm", "ID_0038.dcm", "ID_0065.dcm")
 
 
 def relabelled(volume: CTVolume, kernel: str) -> CTVolume:
@@ -29,6 +30,13 @@ def relabelled(volume: CTVolume, kernel: str) -> CTVolume:
 def part(volume: CTVolume, first: int, last: int) -> CTVolume:
     """Slices ``first`` to ``last`` alone."""
     return CTVolume(volume.hu[first:last], volume.geometry, volume.acquisition, volume.padding_value)
+
+
+def halved(volume: CTVolume) -> CTVolume:
+    """Every second row and column: enough for a verdict on lungs, in a quarter of the time."""
+    slice_mm, row_mm, column_mm = volume.geometry.spacing
+    spacing = (slice_mm, 2.0 * row_mm, 2.0 * column_mm)
+    return CTVolume(volume.hu[:, ::2, ::2], replace(volume.geometry, spacing=spacing), volume.acquisition, volume.padding_value)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +74,7 @@ def test_real_b20f_slices_are_smooth_already(name: str) -> None:
     assert header is not None
     pixel = float(header.PixelSpacing[0])
     hu = np.repeat(read_pixels(path)[None], 8, axis=0)
-    found = assess(CTVolume(hu, Geometry((float(header.SliceThickness) * 2.0, pixel, pixel)), acquisition_of(header)))
+    found = assess(CTVolume(hu, Geometry((float(header.SliceThickness), pixel, pixel)), acquisition_of(header)))
     assert found.verdict == "already smooth"
     assert found.sharpness is not None
     assert found.sharpness.kernel_number <= 32.0
@@ -77,7 +85,7 @@ def test_a_head_is_refused_as_no_chest(series: str) -> None:
     folder = REAL_SCANS / "philips-head-ub-ya" / series
     if not folder.exists():
         pytest.skip(f"{folder} is not here")
-    found = assess(read_volume(folder))
+    found = assess(halved(read_volume(folder)))
     assert found.verdict == "refuse"
     assert "not a chest CT" in found.reasons[0]
 
@@ -89,12 +97,10 @@ def test_a_chest_phantom_is_refused_as_no_chest_however_long_it_is_made(repeated
     folder = REAL_SCANS / "phantom-toshiba"
     if not folder.exists():
         pytest.skip(f"{folder} is not here")
-    one = read_stack(Path(folder)).sharp
+    one = halved(read_stack(Path(folder)).sharp)
     spacing = (5.0 if repeated > 1 else one.geometry.spacing[0], *one.geometry.spacing[1:])
-    # every second row and column: the verdict is on the lungs, and a quarter of the pixels is four times as fast
-    hu = np.tile(one.hu[:, ::2, ::2], (repeated, 1, 1))
-    half = Geometry((spacing[0], 2.0 * spacing[1], 2.0 * spacing[2]))
-    found = assess(CTVolume(hu, half, one.acquisition, one.padding_value))
+    hu = np.tile(one.hu, (repeated, 1, 1))
+    found = assess(CTVolume(hu, Geometry(spacing), one.acquisition, one.padding_value))
     assert found.verdict == "refuse"
     assert "not a chest CT" in found.reasons[0]
 
@@ -109,7 +115,7 @@ def test_the_abdomen_below_the_lungs_is_refused_as_no_chest(siemens_b70f: CTVolu
 def test_b70f_pixels_labelled_smooth_are_refused(sharp_part: CTVolume, kernel: str) -> None:
     found = assess(relabelled(sharp_part, kernel))
     assert found.verdict == "refuse"
-    assert found.reasons[0].startswith(f"The header says {kernel}, but the noise looks like B7")
+    assert re.match(rf"The header says {kernel}, but the noise looks like B[5-8]\df\.", found.reasons[0])
 
 
 def test_the_same_pixels_under_their_own_name_pass(sharp_part: CTVolume) -> None:

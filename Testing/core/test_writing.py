@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.io.file_conversion import normalize_file, provenance_path
+from KernelNormalizationLib.core.io.file_conversion import Choices, normalize_file, provenance_path
 from KernelNormalizationLib.core.io.reading import read_volume
 from KernelNormalizationLib.core.io.writing import atomic_path, require_writable, write_json, write_volume
 from KernelNormalizationLib.core.volume import Acquisition, CTVolume, Geometry
@@ -195,7 +195,7 @@ class TestFileInFileOut:
 
     def test_writes_the_synthetic_volume_and_its_record(self, scan: Path) -> None:
         out = scan.with_name("out.nii.gz")
-        record = normalize_file(scan, out, "heuristic")
+        record = normalize_file(scan, out, "heuristic", Choices(override_gate=True))
         assert read_volume(out).synthetic
         assert record["method"] == "heuristic"
         assert '"heuristic"' in scan.with_name("out.provenance.json").read_text()

@@ -112,7 +112,8 @@ def test_a_refused_volume_is_not_normalized_unless_the_user_overrides_the_gate(t
 def test_removing_the_alive_file_cancels_and_writes_nothing(tmp_path: Path) -> None:
     folder = stored(tmp_path / "a")
     out = io.StringIO()
-    code = worker.run([folder], exchange.Settings("linear"), tmp_path / "gone", out, lambda _: Raises())  # type: ignore[arg-type, return-value]
+    settings = exchange.Settings("linear", override_gate=True)
+    code = worker.run([folder], settings, tmp_path / "gone", out, lambda _: Raises())  # type: ignore[arg-type, return-value]
     assert code == worker.EXIT_CANCELLED
     assert not (folder / exchange.OUTPUT_ARRAY).exists()
 

@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from .domain_reasons import outside_domain, worth_knowing
+from .domain_reasons import FLOOR_SHARE_LIMIT, outside_domain, worth_knowing
 from .errors import InputError
 from .imaging.body import BodyRegion, find_body
 from .imaging.reconstruction_plane import in_reconstruction_plane
@@ -27,6 +27,9 @@ REFUSED: Verdict = "refuse"
 
 # Smallest aerated volume that can be a chest, mL; a collapsed adult lung pair at full expiration holds more.
 MINIMUM_LUNG_ML = 400.0
+# A short block through the thorax holds less, but shows lung on every slice: mean area, cm2. Real single slices through the
+# lungs have 130 to 240; head, phantom and slices through the abdomen 17 to 70.
+MINIMUM_LUNG_CM2 = 100.0
 # Lungs whose median is lower than this hold air and no tissue: a phantom's cavities, which read -995 HU or less. Simulated
 # patients with 40 % emphysema have a median of about -940 HU.
 EMPTY_LUNG_HU = -975.0
@@ -97,6 +100,12 @@ class _Seen:
     lost_share: float
     lung_ml: float
     lung_median: float
+    lung_cm2: float
+
+    @property
+    def is_block(self) -> bool:
+        """Whether it is too short for a chest, and shows lung all the same."""
+        return self.lung_ml < MINIMUM_LUNG_ML and self.lung_cm2 >= MINIMUM_LUNG_CM2
 
 
 # The panel, the gate and the method ask of the same scan, and looking takes seconds.
@@ -151,7 +160,8 @@ def _look(volume: CTVolume) -> _Seen:
     lungs = region.lungs if region is not None else np.zeros(volume.shape, bool)
     lung_ml = float(np.count_nonzero(lungs)) * volume.geometry.voxel_volume_ml
     median = float(np.median(volume.hu[lungs])) if lungs.any() else 0.0
-    return _Seen(region, estimate_sharpness(volume), floor, floor_share(volume.hu, floor, lungs), lung_ml, median)
+    area = lung_ml / (0.1 * volume.shape[0] * volume.geometry.spacing[0])
+    return _Seen(region, estimate_sharpness(volume), floor, floor_share(volume.hu, floor, lungs), lung_ml, median, area)
 
 
 def _judged(volume: CTVolume, seen: _Seen, name: KernelName, domain: Domain) -> tuple[Verdict, tuple[str, ...]]:
@@ -165,6 +175,8 @@ def _judged(volume: CTVolume, seen: _Seen, name: KernelName, domain: Domain) -> 
     flat = in_reconstruction_plane(volume).volume
     outside = outside_domain(flat, name, seen.sharpness, seen.lost_share, domain)
     other = worth_knowing(flat, seen.floor, domain)
+    if seen.is_block:
+        other += (f"The volume is a short block with {seen.lung_ml:.0f} mL of lung; its indices are not those of the lungs.",)
     smooth = _smoothness(volume, seen.sharpness)
     if smooth is not None:
         contradiction = kernel_contradiction(volume, seen.sharpness)
@@ -177,12 +189,12 @@ def _refusals(volume: CTVolume, seen: _Seen) -> tuple[str, ...]:
     modality = volume.acquisition.modality
     if modality not in (None, "CT"):
         return (f"The series is {modality}, not CT.",)
-    if seen.lung_ml < MINIMUM_LUNG_ML:
+    if seen.lung_ml < MINIMUM_LUNG_ML and not seen.is_block:
         return (
             f"Only {seen.lung_ml:.0f} mL of aerated lung was found; at least {MINIMUM_LUNG_ML:.0f} mL are needed. This is "
             "not a chest CT, or lung is missing from it.",
         )
-    if seen.lung_median < EMPTY_LUNG_HU:
+    if seen.lung_median < EMPTY_LUNG_HU and seen.lost_share <= FLOOR_SHARE_LIMIT:
         return (
             f"What looks like lungs holds air (median {seen.lung_median:.0f} HU), not lung tissue; this is not a chest CT.",
         )
