@@ -30,6 +30,15 @@ from .review_layout import addDifference, existingDifference, voxelDifference
 from .scan_card import ScanCard, describeScan, errorCard
 from .wrapped_labels import WrappedLabels
 
+_FIXED_WHILE_RUNNING = (
+    "inputSelector",
+    "moreSelector",
+    "kernelComboBox",
+    "methodComboBox",
+    "importModelButton",
+    "overrideCheckBox",
+)
+
 
 class Logic(ParameterLogic, ExportLogic, Protocol):
     """What the panel needs of the module's logic."""
@@ -175,11 +184,9 @@ class NormalizationPanel(ModulePanel):
         self._assess(node)
         self.ui.normalizeButton.enabled = running or (node is not None and self._mayRun())
         self.ui.normalizeButton.text = _("Cancel") if running else _("Normalize")
-        names = ("inputSelector", "moreSelector", "kernelComboBox", "methodComboBox", "importModelButton", "overrideCheckBox")
-        for name in names:
+        for name in _FIXED_WHILE_RUNNING:
             getattr(self.ui, name).enabled = not running
-        isUnet = parameters.method.name == "unet"
-        self.ui.modelComboBox.enabled = self.ui.deviceComboBox.enabled = isUnet and not running
+        self.ui.modelComboBox.enabled = self.ui.deviceComboBox.enabled = parameters.method.name == "unet" and not running
         self.ui.sideBySideButton.enabled = self.ui.measureButton.enabled = self._pair() is not None
         self.ui.restoreLayoutButton.enabled = self.review.active
         self.export.update()
