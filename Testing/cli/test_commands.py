@@ -132,6 +132,7 @@ def test_info_says_kernel_floor_sharpness_and_verdict(scan: Path, capsys: pytest
     assert "Research use only" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_json_output_is_only_json(scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["normalize", str(scan), str(tmp_path / "o.nrrd"), "--method", "linear", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["method"] == "linear"
@@ -163,6 +164,7 @@ def test_bad_input_ends_with_code_2_and_says_what_to_do(
     assert not list(tmp_path.glob("o.*"))
 
 
+@pytest.mark.slow
 def test_a_body_without_lungs_is_an_error_not_a_zero(
     sample: SamplePair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -28,6 +28,7 @@ def test_ct_without_lungs_is_said_once_not_to_be_a_chest_and_cannot_be_normalize
     assert sum(label.text.count("chest CT") for label in labels) == 1
 
 
+@pytest.mark.slow
 def test_ct_that_is_loaded_while_the_panel_is_open_is_chosen_and_described(make_panel: PanelMaker) -> None:
     panel = make_panel()
     assert panel.ui.inputSelector.currentNode() is None
