@@ -14,7 +14,7 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-test lint
 	$(BIN)/python -m pytest
 
-## The tests that take less than half a second each, in under 2 minutes of processor time.
+## The tests that take less than a third of a second each, in under 2 minutes of processor time.
 test-fast: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m "not slow"
 

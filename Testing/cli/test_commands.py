@@ -169,6 +169,7 @@ def test_quantify_says_what_the_gate_says(scan: Path, tmp_path: Path, capsys: py
     assert next(item for item in volume["acquisition"] if item["name"] == "Gate")["status"] == "doubt"
 
 
+@pytest.mark.slow
 def test_json_output_is_only_json(scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["normalize", str(scan), str(tmp_path / "o.nrrd"), "--method", "linear", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["method"] == "linear"
@@ -200,6 +201,7 @@ def test_bad_input_ends_with_code_2_and_says_what_to_do(
     assert not list(tmp_path.glob("o.*"))
 
 
+@pytest.mark.slow
 def test_a_body_without_lungs_is_an_error_not_a_zero(
     sample: SamplePair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -86,6 +86,7 @@ def test_the_report_has_the_numbers_of_the_measurement(files: Files, everything:
         }
 
 
+@pytest.mark.slow
 def test_the_segmentation_is_the_measured_mask(files: Files, everything: Path) -> None:
     volume = read_volume(files.synthetic)
     mask = read_mask(volume, files.mask)
@@ -206,6 +207,7 @@ def test_an_independent_validator_finds_scan_and_export_consistent(files: Files,
     assert [line for line in (found.stdout + found.stderr).splitlines() if line.startswith("Error")] == []
 
 
+@pytest.mark.slow
 def test_the_whole_record_travels_in_the_images_and_the_model_s_hash_in_all_objects(files: Files, everything: Path) -> None:
     record = json.loads((files.synthetic.parent / "smooth.provenance.json").read_text())
     image = pydicom.dcmread(everything / "ct" / "ct_0012.dcm")

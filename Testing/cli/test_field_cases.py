@@ -52,6 +52,7 @@ def test_the_printed_table_of_a_sharp_scan_carries_the_kernels_warning(
         assert (SHARP in capsys.readouterr().out) == warned
 
 
+@pytest.mark.slow
 def test_a_scan_that_is_left_as_it_is_is_not_announced_as_synthetic(
     sample: SamplePair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -81,6 +81,7 @@ def test_a_mask_may_be_an_array_of_labels() -> None:
     assert ctkernel.measure(scan, labels).volume.whole.voxels == np.count_nonzero(labels)
 
 
+@pytest.mark.slow
 def test_bare_arrays_wrong_spacing_and_other_objects_are_refused_with_what_to_do(tmp_path: Path) -> None:
     scan = ctkernel.simulated_chest(3)
     with pytest.raises(ctkernel.InputError, match=r"from_array\(hu, spacing\)"):

@@ -37,6 +37,7 @@ def images(model: Model, rows: int, columns: int, floor: float | None = -1024.0)
     return [np.ascontiguousarray(seen[name][:, None]) for name in model.inputs]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["residual", "direct"])
 @pytest.mark.parametrize("shape", [(128, 96), (64, 168)])
 @pytest.mark.parametrize("floor", [-1024.0, -1000.0, None])

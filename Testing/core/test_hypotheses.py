@@ -56,6 +56,7 @@ def points(record: dict[str, Any], what: str) -> list[float]:
     return [shift["points"] for shift in record["open"][what]["shifts"]]
 
 
+@pytest.mark.slow
 def test_more_averaged_images_than_assumed_mean_a_higher_index_of_about_the_true_size() -> None:
     chest, unclipped = chest_of(FOUR, -935.0)
     region = find_body(chest.volume)
@@ -85,6 +86,7 @@ def test_without_the_lift_the_index_is_lower_by_what_the_transfers_of_whole_slic
     assert without == pytest.approx(shares[2] - shares[0], abs=0.1)
 
 
+@pytest.mark.slow
 def test_the_record_survives_json_and_names_every_hypothesis() -> None:
     chest, _ = chest_of(FOUR, -935.0)
     plan = open_plan(chest, Truncation(), {FOUR: -25.0})

@@ -90,6 +90,7 @@ def test_scene_and_logic_know_nothing_of_the_window() -> None:
         assert not reaches(path, rooms("logic")), path
 
 
+@pytest.mark.slow
 def test_the_modules_need_neither_training_nor_the_command_line() -> None:
     for path in [*python_files(KERNEL), *python_files(EMPHYSEMA)]:
         assert not reaches(path, {"training", "ctkernel"}), path

@@ -91,6 +91,7 @@ def model_for(method: str, model: Model) -> str | None:
 
 
 class TestTiles:
+    @pytest.mark.slow
     @pytest.mark.parametrize("tile", [64, 128])
     @pytest.mark.parametrize("shape", [(256, 256), (257, 130), (199, 311), (65, 300), (40, 72)])
     def test_give_what_the_whole_slice_gives(self, backend: Backend, whole: Whole, shape: tuple[int, int], tile: int) -> None:
@@ -309,6 +310,7 @@ class TestProgressAndCancel:
             NetworkRun(short, batch=2).over_slices(images, tracker)
         assert len(short.calls) == 2
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("method", METHODS)
     def test_every_method_stops_when_asked_and_says_nothing_was_kept(self, method: str, model: Model) -> None:
         volume = make_chest(slices=8).volume
@@ -367,6 +369,7 @@ class TestReach:
         np.testing.assert_allclose(made[~near], base[~near], rtol=0.0, atol=1e-3)
         assert np.abs(made - base).max() > 10.0
 
+    @pytest.mark.slow
     def test_an_untruncated_series_is_the_linear_transfer_to_the_bit(self, model: Model) -> None:
         volume = make_chest(slices=8, floor=None).volume
         made, linear = (

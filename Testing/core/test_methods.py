@@ -97,6 +97,7 @@ class TestEveryMethod:
         assert (record["input"]["floor_kind"], record["input"]["floor_hu"]) == ("truncated", -1024.0)
         assert isinstance(record["warnings"], list)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("method", METHODS)
     def test_leaves_its_input_untouched(self, chest: Chest, model: Model, method: str) -> None:
         hu = chest.volume.hu.copy()
@@ -138,6 +139,7 @@ class TestEveryMethod:
 
 
 class TestLinear:
+    @pytest.mark.slow
     def test_turns_the_noise_of_one_kernel_into_that_of_the_other(self) -> None:
         hu = 40.0 + coloured_noise(70.0, (8, 160, 160), 0.7, 60.0)
         hu[:, :60] -= 1040.0
@@ -165,6 +167,7 @@ class TestRestored:
 
 
 class TestBands:
+    @pytest.mark.slow
     @pytest.mark.parametrize("number", [50.0, 70.0, 80.0])
     def test_bring_the_energies_of_a_sharp_series_to_the_reference(self, number: float) -> None:
         volume = make_chest(slices=8, number=number, noise_hu=60.0, floor=None, texture_hu=30.0).volume

@@ -166,6 +166,7 @@ def test_a_network_that_does_not_reproduce_its_vectors_is_refused(folder: Path, 
         assert backend in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_network_that_gives_no_numbers_is_refused(tmp_path: Path) -> None:
     model = load_model(make_model(tmp_path / "broken", broken=True))
     with pytest.raises(ModelError, match="does not reproduce"):

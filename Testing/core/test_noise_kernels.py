@@ -53,6 +53,7 @@ def tissue(model: KernelModel, acquisition: Acquisition | None = None) -> CTVolu
 class TestNoiseSpectrum:
     """The measured spectrum is that of the noise, not of the patient."""
 
+    @pytest.mark.slow
     def test_anatomy_that_goes_on_from_slice_to_slice_does_not_count(self) -> None:
         noise = noise_of(KERNELS[70])
         anatomy = 60.0 * noise_of(KERNELS[20], slices=1, sd=1.0)
@@ -71,6 +72,7 @@ class TestNoiseSpectrum:
         hu[:, 20:] = -1024.0
         assert measure_noise_spectrum(hu[:-1], hu[1:], np.ones(hu[1:].shape, bool), 0.7) is None
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("number", [30, 45, 50, 60, 70, 80])
     @pytest.mark.parametrize("pixel_mm", [0.56, 0.85])
     def test_every_published_kernel_is_recognised(self, number: int, pixel_mm: float) -> None:
@@ -103,11 +105,13 @@ class TestOtherMakers:
         np.testing.assert_allclose(found.gain(FREQUENCY), gain_to_b20f(80, FREQUENCY), atol=1e-9)
         assert found.record["noise_misfit"] < 1.0
 
+    @pytest.mark.slow
     def test_a_spectrum_of_no_b_kernel_is_followed_as_it_is(self) -> None:
         found = find_transfer(tissue(FOREIGN, Acquisition("L", "Philips")))
         assert found.origin == "noise spectrum"
         np.testing.assert_allclose(found.gain(FREQUENCY), gain_of_model(FOREIGN)(FREQUENCY), atol=0.06)
 
+    @pytest.mark.slow
     def test_another_makers_kernel_is_not_called_a_b_kernel_though_it_looks_like_one(self) -> None:
         assert find_transfer(tissue(KERNELS[60], Acquisition("FC51", "TOSHIBA"))).origin == "noise spectrum"
 
@@ -117,6 +121,7 @@ class TestOtherMakers:
         assert found.record["source_kernel"] == "GE lung"
         np.testing.assert_allclose(found.gain(FREQUENCY), gain_of_model(ge_kernel_model("lung"))(FREQUENCY), atol=1e-9)
 
+    @pytest.mark.slow
     def test_a_ge_tag_that_the_noise_contradicts_is_not_followed(self) -> None:
         found = find_transfer(tissue(ge_kernel_model("lung"), Acquisition("DETAIL", "GE MEDICAL SYSTEMS")))
         assert found.origin == "noise spectrum"

@@ -77,6 +77,7 @@ def test_a_rim_does_not_make_a_sharp_scan_smooth() -> None:
     assert detect_floor(volume.hu, volume.padding_mask).value >= -1024.0
 
 
+@pytest.mark.slow
 def test_padding_that_was_read_as_unsigned_is_outside_and_comes_back_as_it_was() -> None:
     chest = make_chest()
     outside = outside_circle(chest, 1.0)

@@ -59,6 +59,7 @@ TRUNCATIONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TRUNCATIONS)
 def test_lung_keeps_its_mean_when_the_truncation_is_known(name: str) -> None:
     truncation = TRUNCATIONS[name]
@@ -72,6 +73,7 @@ def test_lung_keeps_its_mean_when_the_truncation_is_known(name: str) -> None:
     assert lost.max() <= 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TRUNCATIONS)
 def test_air_around_the_body_comes_back_as_air(name: str) -> None:
     truncation = TRUNCATIONS[name]
@@ -131,6 +133,7 @@ def test_an_untruncated_scan_is_the_plain_transfer() -> None:
     np.testing.assert_allclose(base, apply_gain(stored, PIXEL, GAIN), atol=0.01)
 
 
+@pytest.mark.slow
 def test_soft_tissue_is_the_plain_transfer() -> None:
     stored, _ = _scan(Truncation.of_equal_images(2, 0.24))
     base, _ = restore_slices(stored, PIXEL, GAIN, known_plan(stored, PIXEL, GAIN, Truncation.of_equal_images(2, 0.24)))

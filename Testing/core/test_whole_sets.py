@@ -95,6 +95,7 @@ def test_a_kill_at_any_moment_leaves_the_old_set_or_the_new_one(tmp_path: Path, 
     assert not list(folder.glob(PRIVATE_PREFIX + "*"))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
 def test_a_kill_while_a_new_folder_is_made_leaves_none_or_the_whole(tmp_path: Path) -> None:
     for moment in range(1, 30):

@@ -37,6 +37,7 @@ def slabs(mask: LungMask) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return pieces[0], pieces[1], pieces[2]
 
 
+@pytest.mark.slow
 def test_identical_volumes_agree_perfectly(chest):
     volume, mask = chest
     result = compare_volumes(volume, volume, mask)
@@ -72,6 +73,7 @@ def test_l1_is_told_apart_for_image_body_and_lungs(chest):
     assert result.l1_image_hu < result.l1_body_hu < result.l1_lung_hu
 
 
+@pytest.mark.slow
 def test_padding_does_not_count(chest):
     volume, mask = chest
     hu = volume.hu.copy()
@@ -88,6 +90,7 @@ def test_an_empty_mask_is_refused(chest):
         compare_volumes(volume, volume, nothing)
 
 
+@pytest.mark.slow
 def test_exchanging_the_volumes_turns_the_change_round(chest):
     volume, mask = chest
     kept, removed, added = slabs(mask)

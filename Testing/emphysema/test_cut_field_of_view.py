@@ -71,6 +71,7 @@ def test_a_lung_that_the_border_cuts_is_kept(chest: Phantom, columns: slice) -> 
     assert reported_cm2(mask) > 50.0
 
 
+@pytest.mark.slow
 def test_a_circle_that_leaves_the_chest_whole_changes_nothing(chest: Phantom) -> None:
     inside = in_circle(chest.volume, 400.0)
     mask = segment_lungs(circled(chest.volume, inside))

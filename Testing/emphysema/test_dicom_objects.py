@@ -73,6 +73,7 @@ def hand_drawn(shape: tuple[int, int, int]) -> LungMask:
     return LungMask(labels, airways, MaskQuality("ok"), lobes)
 
 
+@pytest.mark.slow
 def test_every_segment_equals_the_mask_in_memory(measured: Measured) -> None:
     seg = hd.seg.segread(str(measured.seg_path))
     pixels = seg.get_pixels_by_source_instance(measured.uids, assert_missing_frames_are_empty=True)
@@ -118,6 +119,7 @@ def numbers_of(group: Any) -> dict[str, tuple[float, str]]:
     return found
 
 
+@pytest.mark.slow
 def test_the_reports_numbers_are_the_measurements(measured: Measured) -> None:
     report = hd.sr.srread(str(measured.sr_path))
     with_segment = report.content.get_volumetric_roi_measurement_groups()

@@ -381,7 +381,6 @@ def test_a_spreadsheet_runs_no_volume_name_as_a_formula(logic: EmphysemaLogic, c
 def test_a_segment_that_cannot_be_put_on_the_grid_is_named(
     logic: EmphysemaLogic, chest: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """VTK's own failure, which no input provokes."""
     _, outputs = logic.quantify(chest)
     (right,) = segments.segmentIds(outputs.segmentation, "rightLung")
     chest.SetOrigin(0.25, 0.0, 0.0)

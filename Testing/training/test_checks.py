@@ -174,6 +174,7 @@ def test_contrast_is_right_with_the_exact_transfer_and_wrong_when_blurred() -> N
     assert all(o.value < -10.0 and not o.passed for o in found if o.method == "blurred")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_a_blob_of_12_hu_in_the_lung_is_found_and_the_exact_transfer_invents_nothing(sign: float) -> None:
     methods = {"exact": ExactTransfer(), "spoilt": Altered(with_blob(sign), ExactTransfer())}

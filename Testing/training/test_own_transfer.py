@@ -62,6 +62,7 @@ def write_pairs(folder: Path, count: int = 2, kernel: str = "B80f", *, tissue: b
     return paths
 
 
+@pytest.mark.slow
 def test_a_known_transfer_is_found(tmp_path: Path) -> None:
     measured = measure_transfer(write_pairs(tmp_path))
     assert measured.kernel == "B80f"

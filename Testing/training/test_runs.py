@@ -280,6 +280,7 @@ def test_one_command_cross_validates_and_another_evaluates_every_patient_with_th
     assert members[0].sha256 == load_model(shipped).sha256 != members[1].sha256
 
 
+@pytest.mark.slow
 def test_the_smoke_run_needs_no_data_and_unusable_data_is_refused(tmp_path: Path) -> None:
     assert main(["--smoke", "--out", str(tmp_path / "run")]) == 0
     assert (tmp_path / "run" / BEST).exists()

@@ -112,6 +112,7 @@ def test_modules_load_without_anything_to_install() -> None:
     assert result.returncode == 0, result.stderr[-2000:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", MODULES)
 def test_logic_never_imports_qt_and_core_never_imports_slicer(module: str) -> None:
     library = ROOT / module / f"{module}Lib"

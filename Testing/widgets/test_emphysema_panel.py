@@ -33,6 +33,7 @@ def test_nothing_can_be_pressed_without_a_volume(panel: EmphysemaPanel) -> None:
         assert not getattr(panel.ui, name).enabled, name
 
 
+@pytest.mark.slow
 def test_pair_is_preselected_and_compared(panel: EmphysemaPanel, chest: Any, partner: Any) -> None:
     assert "Done" in compute(panel)
     assert panel._parameters.volume is chest
@@ -80,6 +81,7 @@ def test_segmentation_without_lungs_is_refused(panel: EmphysemaPanel, chest: Any
     assert "no segment that is recognizably a lung" in compute(panel)
 
 
+@pytest.mark.slow
 def test_another_volume_starts_results_of_its_own(panel: EmphysemaPanel, chest: Any) -> None:
     compute(panel)
     first = panel._parameters.segmentation
@@ -149,6 +151,7 @@ def test_preview_works_again_after_leaving_the_module(panel: EmphysemaPanel, che
     waitUntil(lambda: panel.preview.shown, "the preview", 30.0)
 
 
+@pytest.mark.slow
 def test_overlay_is_aligned_to_the_voxel_and_left_is_left(panel: EmphysemaPanel, chest: Any, app: Any) -> None:
     compute(panel)
     panel.review.show(chest, chest)
@@ -194,6 +197,7 @@ def test_jumps_go_to_the_fullest_slice(panel: EmphysemaPanel, chest: Any, partne
     assert "no emphysema at this threshold" in panel.ui.statusLabel.text
 
 
+@pytest.mark.slow
 def test_swap_exchanges_the_sides(panel: EmphysemaPanel, chest: Any, partner: Any) -> None:
     compute(panel)
     panel.ui.sideBySideButton.click()
@@ -308,6 +312,7 @@ def test_shortcuts_live_only_while_the_module_is_open(panel: EmphysemaPanel, che
     assert panel.shortcuts.bound == []
 
 
+@pytest.mark.slow
 def test_renamed_segments_are_found_again(panel: EmphysemaPanel, chest: Any) -> None:
     compute(panel)
     segmentation = panel._parameters.segmentation
@@ -358,6 +363,7 @@ def test_measurement_that_ends_in_another_module_is_shown_on_coming_back(panel: 
     assert len(slicer.util.getNodesByClass("vtkMRMLSegmentationNode")) == 1
 
 
+@pytest.mark.slow
 def test_result_nodes_deleted_by_the_user_are_made_again(panel: EmphysemaPanel, chest: Any) -> None:
     compute(panel)
     for node in (panel._parameters.segmentation, panel._parameters.table, panel._parameters.chart):
@@ -372,6 +378,7 @@ def test_result_nodes_deleted_by_the_user_are_made_again(panel: EmphysemaPanel, 
     assert segmentIds(panel._parameters.segmentation, "emphysema")
 
 
+@pytest.mark.slow
 def test_keys_toggle_the_overlay_and_swap_the_sides(panel: EmphysemaPanel, chest: Any, partner: Any) -> None:
     compute(panel)
     keys = {unwrapped(key).key().toString(): key for key in panel.shortcuts.bound}

@@ -83,6 +83,7 @@ def test_change_shows_removed_and_kept_in_both_views(panel: EmphysemaPanel, ches
     assert "Added by normalization 0 mL" in panel.ui.legendLabel.text
 
 
+@pytest.mark.slow
 def test_legend_has_the_segments_own_colours_and_millilitres(panel: EmphysemaPanel, chest: Any, partner: Any) -> None:
     compute(panel)
     segmentation = panel._parameters.segmentation.GetSegmentation()
@@ -95,6 +96,7 @@ def test_legend_has_the_segments_own_colours_and_millilitres(panel: EmphysemaPan
     assert f"Emphysema: {red} original 3 mL &nbsp; {red} synthetic 2 mL" in text
 
 
+@pytest.mark.slow
 def test_measured_volume_is_put_into_the_views_and_the_former_result_leaves(
     panel: EmphysemaPanel, chest: Any, app: Any
 ) -> None:
@@ -114,6 +116,7 @@ def test_measured_volume_is_put_into_the_views_and_the_former_result_leaves(
     assert second.GetDisplayNode().GetVisibility2D()
 
 
+@pytest.mark.slow
 def test_overlay_follows_the_volume_while_another_module_is_open(panel: EmphysemaPanel, chest: Any, partner: Any) -> None:
     compute(panel)
     panel.exit()
@@ -125,6 +128,7 @@ def test_overlay_follows_the_volume_while_another_module_is_open(panel: Emphysem
     assert "vtkMRMLSliceNodeRed" in own.GetViewNodeIDs()
 
 
+@pytest.mark.slow
 def test_loaded_result_follows_its_volume_before_anyone_opens_the_panel(
     panel: EmphysemaPanel, chest: Any, partner: Any, app: Any, tmp_path: Path
 ) -> None:
@@ -142,6 +146,7 @@ def test_loaded_result_follows_its_volume_before_anyone_opens_the_panel(
     watch.stop()
 
 
+@pytest.mark.slow
 def test_each_view_previews_its_own_volume(panel: EmphysemaPanel, chest: Any, partner: Any) -> None:
     compute(panel)
     panel.ui.thresholdSlider.value = -940.0
@@ -181,6 +186,7 @@ def test_slider_works_after_loading_a_scene(panel: EmphysemaPanel, chest: Any, p
     assert (slicer.util.arrayFromVolume(node) <= node.GetDisplayNode().GetUpperThreshold()).sum() == 3 * 64
 
 
+@pytest.mark.slow
 def test_3d_shows_translucent_lungs_and_only_kept_emphysema(panel: EmphysemaPanel, chest: Any, partner: Any) -> None:
     compute(panel)
     panel.ui.show3DCheckBox.checked = True
@@ -216,6 +222,7 @@ def test_3d_of_a_noisy_full_scan_takes_less_than_two_seconds() -> None:
     assert surface.GetBounds() == pytest.approx((70.0, 112.0, 140.0, 182.0, 100.0, 140.0), abs=CELL_MM)
 
 
+@pytest.mark.slow
 def test_result_is_hidden_until_there_is_one_and_reads_at_a_glance(panel: EmphysemaPanel, chest: Any, partner: Any) -> None:
     panel.enter()
     section = unwrapped(panel.ui.resultCollapsibleButton)
@@ -233,6 +240,7 @@ def test_result_is_hidden_until_there_is_one_and_reads_at_a_glance(panel: Emphys
     assert section.isHidden()
 
 
+@pytest.mark.slow
 def test_everything_fits_a_small_screen_with_the_advanced_choices_collapsed(
     panel: EmphysemaPanel, chest: Any, partner: Any, app: Any
 ) -> None:
@@ -268,6 +276,7 @@ def test_both_volumes_set_by_another_module_are_taken(panel: EmphysemaPanel, che
     assert "Only in Second scan" in panel.ui.legendLabel.text
 
 
+@pytest.mark.slow
 def test_former_result_can_be_shown_again_over_its_own_volume(panel: EmphysemaPanel, chest: Any) -> None:
     compute(panel)
     first = panel._parameters.segmentation

@@ -75,6 +75,7 @@ def test_an_observer_that_stays_is_counted(app: Any) -> None:
     assert observers() == before
 
 
+@pytest.mark.slow
 def test_fifty_cycles_leave_nothing_behind(widget: LeanWidget, app: Any) -> None:
     for _ in range(3):
         normalize_undo_and_close(widget)

@@ -53,6 +53,7 @@ def expected(panel: EmphysemaPanel) -> Any:
     return found
 
 
+@pytest.mark.slow
 def test_interval_stands_beside_the_ei_with_its_basis(
     panel: EmphysemaPanel, chest: Any, partner: Any, model: Path, app: Any, tmp_path: Path
 ) -> None:
@@ -80,6 +81,7 @@ def test_interval_stands_beside_the_ei_with_its_basis(
     assert [row for row in rows if row[2]] == [("normalized", "whole", f"{round(known.low, 4)}")]
 
 
+@pytest.mark.slow
 def test_record_beside_the_file_of_a_loaded_volume_is_used(
     panel: EmphysemaPanel, chest: Any, partner: Any, model: Path, tmp_path: Path
 ) -> None:
@@ -92,6 +94,7 @@ def test_record_beside_the_file_of_a_loaded_volume_is_used(
     assert panel.result.volume.interval is None
 
 
+@pytest.mark.slow
 def test_synthetic_volume_of_a_method_without_known_error_says_so(
     panel: EmphysemaPanel, chest: Any, partner: Any, app: Any
 ) -> None:
@@ -107,6 +110,7 @@ def test_an_original_alone_says_nothing_of_intervals(panel: EmphysemaPanel, ches
     assert "interval" not in panel.ui.indexLabel.text + panel.ui.detailsLabel.text
 
 
+@pytest.mark.slow
 def test_damaged_record_is_said(panel: EmphysemaPanel, chest: Any, partner: Any) -> None:
     partner.SetAttribute(provenance.RECORD, "{")
     message = compute(panel)
@@ -114,6 +118,7 @@ def test_damaged_record_is_said(panel: EmphysemaPanel, chest: Any, partner: Any)
     assert "normalize again" in message
 
 
+@pytest.mark.slow
 def test_damaged_errors_of_the_model_are_said(panel: EmphysemaPanel, chest: Any, partner: Any, model: Path) -> None:
     partner.SetAttribute(provenance.RECORD, json.dumps(RECORD))
     (model / CARD).write_text(json.dumps({"id": "tiny", "sha256": {"w": "abc"}, "ei_error_strata": [{"ei_from": 0}]}))

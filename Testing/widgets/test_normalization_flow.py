@@ -56,6 +56,7 @@ def test_an_override_does_not_outlive_the_scan_that_it_was_given_for(make_panel:
     assert not panel.settings().override_gate
 
 
+@pytest.mark.slow
 def test_ct_that_is_loaded_while_the_panel_is_open_is_chosen_and_described(make_panel: PanelMaker) -> None:
     panel = make_panel()
     assert panel.ui.inputSelector.currentNode() is None

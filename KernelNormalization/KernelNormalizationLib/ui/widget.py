@@ -30,14 +30,7 @@ from .review_layout import addDifference, existingDifference, voxelDifference
 from .scan_card import ScanCard, describeScan, errorCard
 from .wrapped_labels import WrappedLabels
 
-_FIXED_WHILE_RUNNING = (
-    "inputSelector",
-    "moreSelector",
-    "kernelComboBox",
-    "methodComboBox",
-    "importModelButton",
-    "overrideCheckBox",
-)
+_FIXED_WHILE_RUNNING = ("inputSelector", "moreSelector", "kernelComboBox", "methodComboBox", "importModelButton")
 
 
 class Logic(ParameterLogic, ExportLogic, Protocol):
@@ -184,7 +177,7 @@ class NormalizationPanel(ModulePanel):
         self._assess(node)
         self.ui.normalizeButton.enabled = running or (node is not None and self._mayRun())
         self.ui.normalizeButton.text = _("Cancel") if running else _("Normalize")
-        for name in _FIXED_WHILE_RUNNING:
+        for name in (*_FIXED_WHILE_RUNNING, "overrideCheckBox"):
             getattr(self.ui, name).enabled = not running
         self.ui.modelComboBox.enabled = self.ui.deviceComboBox.enabled = parameters.method.name == "unet" and not running
         self.ui.sideBySideButton.enabled = self.ui.measureButton.enabled = self._pair() is not None
