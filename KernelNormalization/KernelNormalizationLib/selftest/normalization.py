@@ -52,7 +52,9 @@ class NormalizationSelfTest(PanelSelfTest):
         assert self.panel.ui.inputSelector.currentNode() is chest
         waitUntil(lambda: "kernel B80f" in self.panel.ui.cardLabel.text, "the scan's card")
         # the sample's slices are thicker than any that was tested
-        assert "<b>untested</b><br>The slices are 6.0 mm thick" in self.panel.ui.verdictLabel.text, self.panel.ui.verdictLabel.text
+        assert "<b>untested</b><br>The slices are 6.0 mm thick" in self.panel.ui.verdictLabel.text, (
+            self.panel.ui.verdictLabel.text
+        )
         assert "Research use only" in self.panel.ui.researchUseLabel.text
 
     def test_normalizeMakesASyntheticVolumeBesideTheInput(self) -> None:
