@@ -13,7 +13,8 @@ from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.io.file_conversion import VOLUME_FILE_KEY
 from KernelNormalizationLib.core.io.reading import read_volume
 from KernelNormalizationLib.core.kernels.told_kernel import with_told_kernel
-from KernelNormalizationLib.core.methods.protocol import HYPOTHESES_KEY, Method, NormalizationResult, Normalizer
+from KernelNormalizationLib.core.methods.gate import normalize_gated
+from KernelNormalizationLib.core.methods.protocol import GATE_KEY, HYPOTHESES_KEY, Method, NormalizationResult, Normalizer
 from KernelNormalizationLib.core.methods.registry import create_normalizer
 from KernelNormalizationLib.core.network.backends import Device
 from KernelNormalizationLib.core.network.model_folder import CONFORMANCE_HU, load_model
@@ -86,7 +87,11 @@ def verify_normalization(record: Mapping[str, Any], path: Path, choices: Choices
         return found
     told = facts.get("kernel_told_by_user")
     normalizer = _normalizer(record, choices, found)
-    again = normalizer.normalize(with_told_kernel(item.volume, None if told is None else str(told)), progress)
+    # records without a gate were made before there was one
+    overridden = bool((record.get(GATE_KEY) or {"overridden": True}).get("overridden"))
+    again = normalize_gated(
+        normalizer, with_told_kernel(item.volume, None if told is None else str(told)), progress, overridden
+    )
     _compare_voxels(record, written, again, found)
     _compare_parameters(record, again.record, found)
     return found
