@@ -317,7 +317,7 @@ def test_a_node_s_record_follows_its_voxels_through_a_saved_scene(ct_node: Any, 
             output = {"voxels_sha256": voxels_sha256(made.volume.hu)}
             return replace(made, record=sealed({**made.record, "output": output}))
 
-    NormalizationLogic(WithRecord).normalize(ct_node, "linear")
+    NormalizationLogic(WithRecord).normalize(ct_node, "linear", overrideGate=True)
     assert scene.WriteToMRB(str(tmp_path / "scene.mrb"), None)
     scene.Clear(0)
     assert scene.ReadFromMRB(str(tmp_path / "scene.mrb"))

@@ -59,7 +59,7 @@ class ModelChoice:
         """Identifier or folder of the item ``index``; empty for the default model."""
         return str(self._combo.itemData(index) or "")
 
-    def importFolder(self, folder: str) -> None:
+    def importFolder(self, folder: str) -> bool:
         """Verify the model in ``folder`` and offer it from now on."""
         from ..core.network.model_folder import load_model
 
@@ -67,13 +67,14 @@ class ModelChoice:
             load_model(folder)
         except (ModelError, InputError) as error:
             self._say(str(error), error=True)
-            return
+            return False
         known = _importedModels()
         if folder not in known:
             qt.QSettings().setValue(MODELS_SETTING, "\n".join([*known, folder]))
         self.fill()
         self._combo.currentIndex = self._combo.findData(folder)
         self._say(_("Model {name} verified and added.").format(name=Path(folder).name))
+        return True
 
 
 def _importedModels() -> list[str]:

@@ -25,7 +25,7 @@ from .gate_override import GateOverride
 from .measure_emphysema import openEmphysemaQuantification
 from .model_choice import ModelChoice
 from .module_panel import ModulePanel, ParameterLogic
-from .parameters import NormalizationParameters
+from .parameters import MethodChoice, NormalizationParameters
 from .review_layout import addDifference, existingDifference, voxelDifference
 from .scan_card import ScanCard, describeScan, errorCard
 from .wrapped_labels import WrappedLabels
@@ -337,8 +337,9 @@ class NormalizationPanel(ModulePanel):
             self.importModel(str(folder))
 
     def importModel(self, folder: str) -> None:
-        """Verify the model in ``folder`` and offer it from now on."""
-        self._models.importFolder(folder)
+        """Verify the model in ``folder``, offer it from now on, and choose the method that uses it."""
+        if self._models.importFolder(folder) and self._parameters is not None:
+            self._parameters.method = MethodChoice.unet
 
     # ---- review
 
