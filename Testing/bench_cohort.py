@@ -50,7 +50,7 @@ def main() -> None:
 def rate(folder: Path, workers: int, method: str) -> float:
     """Scans an hour, from the start of the run to its end; prints what a worker took."""
     out = folder / f"out{workers}"
-    command = [sys.executable, "-m", "ctkernel.cli", "cohort", str(folder / "in"), "--out", str(out), "--method", method]
+    command = [sys.executable, "-m", "ctkernel", "cohort", str(folder / "in"), "--out", str(out), "--method", method]
     load, started = os.getloadavg()[0], time.perf_counter()
     subprocess.run([*command, "--workers", str(workers)], check=True, capture_output=True)
     seconds = time.perf_counter() - started

@@ -46,7 +46,7 @@ def environment() -> dict[str, str]:
 
 def start(*arguments: str | Path) -> subprocess.Popen[str]:
     """``ctkernel cohort`` in a process group of its own."""
-    command = [sys.executable, "-m", "ctkernel.cli", "cohort", *map(str, arguments)]
+    command = [sys.executable, "-m", "ctkernel", "cohort", *map(str, arguments)]
     return subprocess.Popen(
         command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )

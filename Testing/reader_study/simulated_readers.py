@@ -43,7 +43,7 @@ class Seen:
 
 
 def command_line(*words: str) -> list[str]:
-    return [sys.executable, "-m", "ctkernel.cli", "reader-study", *words]
+    return [sys.executable, "-m", "ctkernel", "reader-study", *words]
 
 
 def environment() -> dict[str, str]:

@@ -57,7 +57,7 @@ def command_line(*arguments: object, temporary: Path) -> subprocess.Popen[str]:
     """``ctkernel`` in a process whose temporary files lie in ``temporary``."""
     paths = os.pathsep.join(str(ROOT / name) for name in ("KernelNormalization", "EmphysemaQuant", "."))
     environment = os.environ | {"PYTHONPATH": paths, "TMPDIR": str(temporary), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "ctkernel.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "ctkernel", *map(str, arguments)]
     with (temporary / COMPLAINTS).open("a") as complaints:
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints, text=True, env=environment)
 
