@@ -183,7 +183,7 @@ def test_json_output_is_only_json(scan: Path, tmp_path: Path, capsys: pytest.Cap
         (["normalize", "{scan}", "{tmp}/nowhere/o.nrrd"], "does not exist; create it"),
         (["normalize", "{scan}", "{scan}"], "never overwritten"),
         (["normalize", "{scan}", "{tmp}/o.nrrd", "--model", "no-such-model"], "no model"),
-        (["normalize", "{scan}", "{tmp}/o.nrrd", "--device", "mps"], "mps"),
+        (["normalize", "{scan}", "{tmp}/o.nrrd", "--method", "unet", "--device", "mps"], "mps"),
         (["normalize", "{scan}", "{tmp}/o.nrrd", "--ensemble", "--method", "linear"], "--method unet"),
         (["normalize", "{scan}", "{tmp}/o.nrrd", "--ensemble", "--model", "unet-b20f-20261126"], "0 ensemble members"),
         (["quantify", "{scan}", "--threshold", "5", "--out", "{tmp}"], "from -1000 to -800 HU"),
