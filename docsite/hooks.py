@@ -16,7 +16,7 @@ if str(ROOT) not in sys.path:
     # MkDocs loads this file by its path, so that its package is not known yet.
     sys.path.insert(0, str(ROOT))
 
-from docsite import equations, links, model_card, results, troubleshooting  # noqa: E402
+from docsite import equations, links, model_card, notebooks, results, troubleshooting  # noqa: E402
 from docsite.macros import Macros  # noqa: E402
 
 logger = get_plugin_logger("docsite")
@@ -72,7 +72,20 @@ def on_files(files: Files, *, config: Any) -> Files:
     except (results.ResultError, KeyError) as error:
         raise PluginError(f"The model card's page cannot be made: {error}") from error
     files.append(File.generated(config, CARD_PAGE, content=page))
+    _add_examples(files, config)
     return files
+
+
+def _add_examples(files: Files, config: Any) -> None:
+    """A page and its pictures for every example notebook."""
+    for path in sorted((ROOT / notebooks.EXAMPLES).glob("*.ipynb")):
+        try:
+            page, pictures = notebooks.page_of(notebooks.read(path), path.stem)
+        except notebooks.ExampleError as error:
+            raise PluginError(str(error)) from error
+        files.append(File.generated(config, f"examples/{path.stem}.md", content=page))
+        for name, picture in pictures.items():
+            files.append(File.generated(config, f"examples/{name}", content=picture))
 
 
 def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Files) -> str:

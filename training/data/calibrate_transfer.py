@@ -31,7 +31,7 @@ LAST_LP_PER_CM = 8.0
 SLICES = 3
 
 
-def measure_transfer(files: Sequence[Path]) -> OwnTransfer:
+def measure_transfer(files: Sequence[Path], needed: int = NEEDED_PATCHES) -> OwnTransfer:
     """Gain from the sharp kernel to B20f, from the cross-spectra of both images in tissue that was not truncated.
 
     Sharp and smooth reconstruction share raw data and noise, so the ratio of cross- to power spectrum is the ratio of
@@ -39,6 +39,7 @@ def measure_transfer(files: Sequence[Path]) -> OwnTransfer:
 
     Args:
         files: pairs of one sharp kernel.
+        needed: least number of patches; with fewer the gains are noisier.
 
     Raises:
         InputError: several kernels, or too little tissue.
@@ -57,9 +58,9 @@ def measure_transfer(files: Sequence[Path]) -> OwnTransfer:
         patches += _add_spectra(sharp.astype(float), smooth.astype(float), _lowest(patient.meta), pixel, cross, power)
     if len(kernels) > 1:
         raise InputError(f"The pairs are of several kernels ({', '.join(sorted(kernels))}); one transfer is of one kernel.")
-    if patches < NEEDED_PATCHES:
+    if patches < needed:
         raise InputError(
-            f"The pairs show {patches} patches of tissue without truncated voxels, at least {NEEDED_PATCHES} are "
+            f"The pairs show {patches} patches of tissue without truncated voxels, at least {needed} are "
             "needed to measure the transfer; give more pairs, or train without --own-transfer."
         )
     known = power > 0.0
