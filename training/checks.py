@@ -11,6 +11,7 @@ from pathlib import Path
 
 from KernelNormalizationLib.core.errors import CTKernelError, InputError
 from KernelNormalizationLib.core.io.file_conversion import create_normalizer
+from KernelNormalizationLib.core.methods.protocol import DEFAULT_METHOD, Method
 from KernelNormalizationLib.core.network.model_folder import load_model
 
 from .checking import fidelity, kernel_noise, real, stability
@@ -45,7 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "python -m training.checks", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", metavar="FOLDER|ID", help="model folder or identifier (default: the one that ships)")
+    parser.add_argument("--model", metavar="FOLDER|ID", help="model to check (default: the default method, without a network)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
     parser.add_argument("--pairs", type=Path, metavar="FOLDER", help="simulated pairs, for smooth, twice and structure")
     parser.add_argument("--limit", type=int, default=4, metavar="N", help="only the first N of them (default: 4)")
@@ -88,15 +89,17 @@ def run(args: argparse.Namespace, command: str) -> list[Outcome]:
     """
     if args.limit < 1:
         raise InputError(f"--limit is {args.limit}; give at least 1 pair.")
-    model = load_model(args.model)
+    model = None if args.model is None else load_model(args.model)
+    method: Method = DEFAULT_METHOD if model is None else "unet"
+    folder = None if model is None else str(model.folder)
     methods = {
-        MODEL: create_normalizer("unet", model=str(model.folder), device=args.device),
+        MODEL: create_normalizer(method, model=folder, device=args.device),
         LINEAR: create_normalizer("linear"),
     }
     args.out.mkdir(parents=True, exist_ok=True)
     outcomes: list[Outcome] = []
     skipped: list[Skipped] = []
-    for found in findings(args, methods, model.residual):
+    for found in findings(args, methods, model is not None and model.residual):
         if isinstance(found, Skipped):
             skipped.append(found)
             logger.info("skipped: %s: %s", found.check, found.reason)
@@ -105,7 +108,8 @@ def run(args: argparse.Namespace, command: str) -> list[Outcome]:
             logger.info("%s", found.line)
     if not outcomes:
         raise InputError("Nothing could be checked; give --pairs or --real, or other groups.")
-    data = {"model": model.id, "weights_sha256": model.sha256, "pairs": args.pairs.name if args.pairs else None}
+    weights = {} if model is None else {"model": model.id, "weights_sha256": model.sha256}
+    data = {"method": method, **weights, "pairs": args.pairs.name if args.pairs else None}
     write_summary(args.out, outcomes, skipped, Provenance.now(command, data))
     for line in table_lines(outcomes):
         logger.info("%s", line)
