@@ -245,7 +245,7 @@ def test_the_command_writes_a_table_with_its_provenance_and_says_what_it_left_ou
     values = [o for o in content["outcomes"] if o["method"] == "model"]
     assert code == (0 if all(o["passed"] for o in values) else 1)
     assert len(values) == 4
-    assert content["provenance"]["data"]["weights_sha256"]
+    assert content["provenance"]["data"]["method"] == "restored"
     assert "--only real" in content["provenance"]["command"]
     assert {s["check"] for s in content["skipped"]} == {real.PAIR_CHECK, real.CHEST_CHECK}
     text = (out / "checks.md").read_text()
