@@ -299,7 +299,7 @@ def test_the_network_gives_a_case_what_it_gives_a_single_scan(tmp_path: Path) ->
     model_folder = make_model(tmp_path / "tiny")
     (tmp_path / "in").mkdir()
     write_volume(tiny_chest(3), tmp_path / "in" / "scan.nrrd")
-    do(tmp_path / "in", tmp_path / "out", CohortSettings(model=str(model_folder), device="cpu"))
+    do(tmp_path / "in", tmp_path / "out", CohortSettings(method="unet", model=str(model_folder), device="cpu"))
     scan = ctkernel.read(tmp_path / "in" / "scan.nrrd")
     expected = ctkernel.measure([scan, ctkernel.normalize(scan, model=model_folder, device="cpu")])
     found = {r["volume"]: r["ei_percent"] for r in read_results(tmp_path / "out") if r["region"] == "whole"}
