@@ -120,8 +120,11 @@ def _failures(card: dict[str, Any], checks: dict[str, Any]) -> str:
     listed = [f"- {line}" for line in card.get("known_failures", ())]
     outcomes = [o for o in checks["outcomes"] if o["method"] == "model"]
     failed = [o for o in outcomes if not o["passed"]]
-    same = checks["provenance"].get("data", {}).get("weights_sha256") in card["sha256"].values()
-    note = "" if same else " They were made with other weights than these."
+    weights = checks["provenance"].get("data", {}).get("weights_sha256")
+    if weights is None:
+        note = " They are those of the restoration without a network, which this model starts from."
+    else:
+        note = "" if weights in card["sha256"].values() else " They were made with other weights than these."
     head = f"{len(failed)} of {len(outcomes)} checks do not keep their limits (`python -m training.checks`).{note}"
     return "\n\n".join([*(["\n".join(listed)] if listed else []), head, failed_list(failed)])
 
