@@ -87,5 +87,5 @@ def test_the_command_measures_calibrates_counts_and_goes_on_from_what_it_has(
 
 def test_errors_must_come_from_somewhere_else(tmp_path: Path) -> None:
     make_tiny_pairs(tmp_path / "pairs", 1)
-    assert main([str(tmp_path / "pairs"), "--out", str(tmp_path / "out")]) == 2
+    assert main([str(tmp_path / "pairs"), "--model", str(tmp_path / "without-card"), "--out", str(tmp_path / "out")]) == 2
     assert main([str(tmp_path / "pairs"), "--calibrate", str(tmp_path / "pairs"), "--out", str(tmp_path / "out")]) == 2

@@ -115,8 +115,10 @@ def test_two_processes_train_the_model_of_one_with_the_doubled_batch(pairs: Path
     one, two = (torch.load(tmp_path / name / CHECKPOINT, weights_only=True)["network"] for name in ("one", "two"))
     torch.manual_seed(TrainConfig.seed)
     fresh = UNet(UNetConfig()).state_dict()
-    moved, apart = (max(float((one[n] - other[n]).abs().max()) for n in one) for other in (fresh, two))
-    assert apart < 1e-3 * moved
+    # Together, not one by one: Adam makes a step of what rounding leaves of a gradient that is nearly zero (81 of 9216 weights
+    # of one layer differ by 1e-4). A batch of 3 instead of 4 takes them apart by four fifths of what they moved.
+    moved, apart = (sum(float(((one[n] - other[n]) ** 2).sum()) for n in one) ** 0.5 for other in (fresh, two))
+    assert apart < 2e-3 * moved
     first, second = (table(tmp_path / name / VALIDATION)[-1] for name in ("one", "two"))
     assert float(first["l1_hu"]) == pytest.approx(float(second["l1_hu"]), rel=1e-4)
     assert float(first["abs_dei_points"]) == pytest.approx(float(second["abs_dei_points"]), abs=0.01)
