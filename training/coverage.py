@@ -19,8 +19,7 @@ from EmphysemaQuantLib.core.indices.prediction_interval import EIInterval, Error
 from KernelNormalizationLib.core.errors import CTKernelError, InputError
 from KernelNormalizationLib.core.io.file_conversion import create_normalizer
 from KernelNormalizationLib.core.io.writing import atomic_path, write_json
-from KernelNormalizationLib.core.methods.protocol import HYPOTHESES_KEY, Normalizer
-from KernelNormalizationLib.core.methods.restored import ERRORS_PATH
+from KernelNormalizationLib.core.methods.protocol import ERRORS_PATH, HYPOTHESES_KEY, Normalizer
 from KernelNormalizationLib.core.network.backends import Device
 from KernelNormalizationLib.core.network.model_folder import CARD
 from KernelNormalizationLib.core.progress import ProgressTracker

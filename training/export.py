@@ -21,7 +21,7 @@ from KernelNormalizationLib.core.arrays import FloatArray
 from KernelNormalizationLib.core.errors import RESEARCH_USE, CTKernelError, InputError
 from KernelNormalizationLib.core.kernels.radial_filter import apply_gain
 from KernelNormalizationLib.core.kernels.transfer import b20f_gain
-from KernelNormalizationLib.core.methods.restored import RESTORATION, RESTORATION_KEY
+from KernelNormalizationLib.core.methods.protocol import RESTORATION, RESTORATION_KEY
 from KernelNormalizationLib.core.network.model_domain import DOMAIN_KEY, Domain
 from KernelNormalizationLib.core.network.model_folder import CARD, CARD_FORMAT, ONNX, WEIGHTS, load_model, sha256_of
 from KernelNormalizationLib.core.network.unet import UNet

@@ -12,7 +12,7 @@ from pathlib import Path
 from EmphysemaQuantLib.core.indices.prediction_interval import STRATA_KEY
 from KernelNormalizationLib.core.errors import CTKernelError
 from KernelNormalizationLib.core.io.writing import atomic_path
-from KernelNormalizationLib.core.methods.restored import ERRORS_PATH, RESTORATION, RESTORATION_KEY
+from KernelNormalizationLib.core.methods.protocol import ERRORS_PATH, RESTORATION, RESTORATION_KEY
 
 from .evaluation.report import read_scores
 from .running.error_strata import error_strata

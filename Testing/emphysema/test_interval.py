@@ -14,7 +14,7 @@ from EmphysemaQuantLib.core.indices.prediction_interval import (
     read_strata,
 )
 from KernelNormalizationLib.core.errors import InputError, ModelError
-from KernelNormalizationLib.core.methods.restored import RESTORATION
+from KernelNormalizationLib.core.methods.protocol import RESTORATION
 from KernelNormalizationLib.core.network.model_folder import CARD
 
 LOW, HIGH = ErrorStratum(0, 5, 0.4, 30), ErrorStratum(5, 100, 1.5, 12, 0.5, "simulated patients")

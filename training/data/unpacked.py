@@ -19,7 +19,7 @@ from KernelNormalizationLib.core.kernels.calibrated_transfer import OwnTransfer
 from KernelNormalizationLib.core.kernels.mtf import KERNELS, TARGET_NUMBER, gain_to_b20f, kernel_number
 from KernelNormalizationLib.core.kernels.radial_filter import Gain, apply_gain
 from KernelNormalizationLib.core.kernels.transfer import b20f_gain, find_transfer
-from KernelNormalizationLib.core.methods.restored import RESTORATION
+from KernelNormalizationLib.core.methods.protocol import RESTORATION
 from KernelNormalizationLib.core.truncation.hu_floor import HUFloor
 from KernelNormalizationLib.core.volume import AIR_HU
 

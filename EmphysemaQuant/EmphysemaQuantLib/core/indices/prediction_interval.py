@@ -11,7 +11,7 @@ from statistics import NormalDist
 from typing import Any
 
 from KernelNormalizationLib.core.errors import InputError, ModelError
-from KernelNormalizationLib.core.methods.restored import ERRORS_PATH, RESTORATION_KEY
+from KernelNormalizationLib.core.methods.protocol import ERRORS_PATH, RESTORATION_KEY
 from KernelNormalizationLib.core.network.model_folder import CARD, models_folder
 
 from .emphysema_mask import EMPHYSEMA_THRESHOLD_HU

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,13 +21,7 @@ from ..truncation.scan_regions import BODY_MARGIN_PIXELS
 from ..volume import CTVolume
 from .correction import Restore, restored_volume
 from .hypotheses import hypotheses_record
-from .protocol import HYPOTHESES_KEY, UNCHANGED_KEY
-
-# Key of the provenance record, and the version of what this file computes: raise it whenever restoration or choice of the gain
-# computes something else. Errors of the index were measured with one version and count for no other.
-RESTORATION_KEY, RESTORATION = "restoration", "restored-9"
-# Errors of the index of the method "restored", as ``training.restored_errors`` writes them.
-ERRORS_PATH = Path(__file__).with_name("restored_errors.json")
+from .protocol import HYPOTHESES_KEY, RESTORATION, RESTORATION_KEY, UNCHANGED_KEY
 
 
 def restored_linear_transfer(volume: CTVolume, scan: Suitability, progress: Progress) -> tuple[FloatArray, dict[str, Any]]:
