@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from typing import IO, Any
 
 from KernelNormalizationLib.core.errors import InputError
 
+from ..file_lock import try_to_lock
 from .seal import canonical_json
 from .study import AUDIT_FILE, Study, record_hash
 
@@ -102,7 +102,8 @@ def open_audit(study: Study) -> Iterator[AuditTrail]:
     except FileNotFoundError as error:
         raise InputError(f"{path} is missing; copy the study folder again.") from error
     with file:
-        if not _lock(file):
+        # the locked byte lies far behind the end, so that Windows lets others read the trail
+        if not try_to_lock(file, LARGEST_BYTES):
             raise InputError(f"{path.parent} is being used by another ctkernel; stop that one first (Ctrl+C).")
         content = file.read(LARGEST_BYTES + 1)
         if len(content) > LARGEST_BYTES:
@@ -143,22 +144,3 @@ def read_events(content: bytes, path: Path) -> tuple[list[Event], int]:
     if not events or events[0]["event"] != PREPARED:
         raise InputError(f"{path} does not begin with the preparation of a study; use an unchanged copy.")
     return events, whole
-
-
-def _lock(file: IO[bytes]) -> bool:
-    """Hold ``file`` until it is closed; false if another program does."""
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            # a byte far behind the end, because Windows keeps others from reading a locked byte
-            file.seek(LARGEST_BYTES)
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-            file.seek(0)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True

@@ -10,7 +10,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+
+from ..file_lock import try_to_lock
 
 PREFIX = "ctkernel-private-"
 # Held locked by the program that uses the folder. The operating system unlocks it even after kill -9.
@@ -30,7 +31,7 @@ def private_folder(parent: Path | None = None) -> Iterator[Path]:
     remove_abandoned(parent)
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
     with (folder / LOCK).open("wb") as lock:
-        _try_to_lock(lock)
+        try_to_lock(lock)
         try:
             yield folder
         finally:
@@ -61,7 +62,7 @@ def _is_ours(folder: Path) -> bool:
 def _is_abandoned(folder: Path) -> bool:
     try:
         with (folder / LOCK).open("r+b") as lock:
-            return _try_to_lock(lock)
+            return try_to_lock(lock)
     except FileNotFoundError:
         try:
             return time.time() - folder.stat().st_mtime > BEING_MADE_SECONDS
@@ -69,19 +70,3 @@ def _is_abandoned(folder: Path) -> bool:
             return False
     except OSError:
         return False
-
-
-def _try_to_lock(file: IO[bytes]) -> bool:
-    """Lock ``file`` until it is closed; false if another program has."""
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
