@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import platform
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from KernelNormalizationLib.core.embedded_picture import embedded
 from KernelNormalizationLib.core.errors import RESEARCH_USE
 from KernelNormalizationLib.core.io.writing import atomic_path
 from KernelNormalizationLib.core.methods.protocol import METHOD_TEXTS
@@ -111,7 +111,7 @@ def _shown_outlier(out: Path, item: Outlier, number: int) -> dict[str, Any]:
     shown = picture.is_file() and number < MOST_PICTURES
     return _shown_case(out, item.numbers) | {
         "reasons": item.reasons,
-        "picture": _embedded(picture.read_bytes()) if shown else None,
+        "picture": embedded(picture.read_bytes()) if shown else None,
     }
 
 
@@ -147,11 +147,7 @@ def _figures(cases: Sequence[CaseNumbers]) -> list[tuple[str, str]]:
         caption = "Bland-Altman: EI minus EI of the soft partner against their mean, on one lung mask. Solid: mean difference"
         caption += "; dashed: limits of agreement (mean ± 1.96 SD)." if after.limits else " (too few pairs for limits)."
         pictures.append((drawn(lambda figure: draw_agreement(figure, before, after)), caption))
-    return [(_embedded(png), caption) for png, caption in pictures]
-
-
-def _embedded(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+    return [(embedded(png), caption) for png, caption in pictures]
 
 
 def methods_text(cases: Sequence[CaseNumbers], settings: CohortSettings) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 
+from KernelNormalizationLib.core.embedded_picture import embedded
 from KernelNormalizationLib.core.errors import RESEARCH_USE
 from KernelNormalizationLib.core.version import VERSION
 
@@ -34,7 +34,7 @@ def page(report: StudyReport, figure: bytes) -> str:
         warnings=_warnings(report),
         scores=_scores(summary),
         certain=_certain(summary),
-        figure="data:image/png;base64," + base64.b64encode(figure).decode("ascii"),
+        figure=embedded(figure),
         accuracy=_accuracy(summary),
         intervals=intervals,
         agreement=_agreement(summary),

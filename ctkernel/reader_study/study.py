@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from KernelNormalizationLib.core.errors import RESEARCH_USE, InputError
 from KernelNormalizationLib.core.io.json_file import read_json
 from KernelNormalizationLib.core.progress import Progress
+from KernelNormalizationLib.core.provenance.hashes import sha256_of
 
 from .pairs import STORED
 from .seal import canonical_json
@@ -138,9 +139,7 @@ def require_unchanged_images(study: Study, progress: Progress) -> None:
     progress.start("Checking images", len(study.cases))
     for case in study.cases:
         study.voxels(case)
-        with study.image_path(case).open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found != case.sha256:
+        if sha256_of(study.image_path(case)) != case.sha256:
             raise InputError(f"{study.image_path(case).name} was changed after the study was prepared; copy the folder again.")
         progress.advance()
 

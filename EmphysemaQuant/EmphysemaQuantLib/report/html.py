@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ from markupsafe import Markup
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from KernelNormalizationLib.core.embedded_picture import embedded
 from KernelNormalizationLib.core.plain_text import printable_lines
 
 from ..core.results.measurement import Measurement
@@ -95,4 +95,4 @@ def _figure(width: float, height: float) -> Figure:
 def _embedded(figure: Figure) -> str:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return embedded(buffer.getvalue())

@@ -1,17 +1,18 @@
 """How a volume shows itself in a notebook: three mid planes and one line of facts, as HTML without outside references.
 
-Imports no other file of the package, because :mod:`.volume` imports this one.
+Imports nothing that imports a volume, because :mod:`.volume` imports this one.
 """
 
 from __future__ import annotations
 
-import base64
 import io
 from html import escape
 from itertools import permutations
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .embedded_picture import embedded
 
 # The usual lung window: centre -600, width 1500 HU.
 WINDOW_HU = (-1350.0, 150.0)
@@ -59,6 +60,7 @@ def _picture(plane: Plane) -> str:
     imsave(buffer, np.ascontiguousarray(hu), cmap="gray", vmin=WINDOW_HU[0], vmax=WINDOW_HU[1], format="png")
     rows, columns = hu.shape
     width = max(1, round(PICTURE_HEIGHT_PIXELS * columns * column_mm / (rows * row_mm)))
-    data = base64.b64encode(buffer.getvalue()).decode("ascii")
     size = f'width="{width}" height="{PICTURE_HEIGHT_PIXELS}"'
-    return f'<img alt="{name} mid plane" title="{name}" {size} style="display:inline-block" src="data:image/png;base64,{data}">'
+    return (
+        f'<img alt="{name} mid plane" title="{name}" {size} style="display:inline-block" src="{embedded(buffer.getvalue())}">'
+    )
