@@ -22,7 +22,7 @@ from KernelNormalizationLib.core.io.writing import write_volume
 from KernelNormalizationLib.core.kernels.told_kernel import with_told_kernel
 from KernelNormalizationLib.core.methods.gate import normalize_gated
 from KernelNormalizationLib.core.methods.protocol import Method, NormalizationResult
-from KernelNormalizationLib.core.methods.registry import chosen_method, create_normalizer, refuse_unused_model
+from KernelNormalizationLib.core.methods.registry import chosen_method, create_normalizer
 from KernelNormalizationLib.core.network.backends import Device
 from KernelNormalizationLib.core.progress import Progress, ProgressCallback, ProgressTracker
 from KernelNormalizationLib.core.simulated_chest import make_sample
@@ -137,7 +137,6 @@ def normalize(
     'linear'
     """
     method = chosen_method(method, model)
-    refuse_unused_model(method, model)
     scan = _volume(volume)
     told = scan if kernel is None else with_told_kernel(scan, kernel)
     chosen = None if model is None else str(model)

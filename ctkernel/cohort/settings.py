@@ -12,7 +12,7 @@ from EmphysemaQuantLib.core.indices.regions import Thirds
 from EmphysemaQuantLib.core.results.measurement import MeasurementSettings
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.methods.protocol import DEFAULT_METHOD, Method
-from KernelNormalizationLib.core.methods.registry import create_normalizer, refuse_unused_model
+from KernelNormalizationLib.core.methods.registry import chosen_method, create_normalizer
 from KernelNormalizationLib.core.network.backends import Device
 from KernelNormalizationLib.core.network.model_folder import load_model
 from KernelNormalizationLib.core.version import VERSION
@@ -56,7 +56,7 @@ class CohortSettings:
             InputError: method, model, threshold or memory cannot be used.
             ModelError: the model is damaged.
         """
-        refuse_unused_model(self.method, self.model)
+        chosen_method(self.method, self.model)
         MeasurementSettings(self.threshold_hu, self.thirds_by)
         if not 0.5 <= self.memory_gb <= 1000.0:
             raise InputError(f"--memory {self.memory_gb:g} is no memory of a worker; give GB from 0.5 to 1000.")

@@ -13,7 +13,7 @@ from ..kernels.contradiction import kernel_contradiction
 from ..kernels.told_kernel import parse_told_kernel, with_told_kernel
 from ..methods.gate import normalize_gated
 from ..methods.protocol import Method, NormalizationResult
-from ..methods.registry import chosen_method, create_normalizer, refuse_unused_model
+from ..methods.registry import chosen_method, create_normalizer
 from ..network.backends import Device
 from ..progress import Progress, ProgressTracker
 from ..provenance.manifest import sealed, with_file
@@ -82,7 +82,6 @@ def normalize_file(
     choices = choices or Choices()
     parse_told_kernel(choices.kernel)
     method = chosen_method(method, choices.model)
-    refuse_unused_model(method, choices.model)
     require_writable(output_path)
     require_set_writable(output_path.parent, (provenance_path(output_path).name,))
     if input_path.is_file() and output_path.exists() and input_path.samefile(output_path):

@@ -29,7 +29,7 @@ def create_normalizer(method: Method, *, model: str | Path | None = None, device
     """
     if method not in METHODS:
         raise InputError(f"There is no method {method!r}; choose one of {', '.join(METHODS)}.")
-    refuse_unused_model(method, model)
+    _refuse_unused_model(method, model)
     if method == "unet":
         return UNetNormalizer(load_model(model), device)
     computations = {
@@ -42,11 +42,16 @@ def create_normalizer(method: Method, *, model: str | Path | None = None, device
 
 
 def chosen_method(method: Method | None, model: str | Path | None) -> Method:
-    """The method asked for; else the network where a ``model`` is named, and the product's default where nothing is."""
-    return method or (DEFAULT_METHOD if model is None else "unet")
+    """The method asked for; else the network where a ``model`` is named, and the product's default where nothing is.
+
+    Raises:
+        InputError: a model for a method that would silently ignore it.
+    """
+    chosen = method or (DEFAULT_METHOD if model is None else "unet")
+    _refuse_unused_model(chosen, model)
+    return chosen
 
 
-def refuse_unused_model(method: Method, model: str | Path | None) -> None:
-    """Raise :class:`InputError` for a model that the method would silently ignore."""
+def _refuse_unused_model(method: Method, model: str | Path | None) -> None:
     if model is not None and method != "unet":
         raise InputError(f"The method {method} uses no network, so the model {str(model)!r} would be ignored; leave it out.")
