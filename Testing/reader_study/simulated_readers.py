@@ -18,17 +18,9 @@ import numpy as np
 import pytest
 from reader_study.studies import Prepared
 
+from Testing.web.chromium import CHROMIUM_FLAGS
+
 ROOT = Path(__file__).resolve().parents[2]
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 # Differs from answer to answer whatever they hold.
 ANY_TIME = ("date",)
 
@@ -75,7 +67,7 @@ def chromium() -> Iterator[Any]:
     with api.sync_playwright() as playwright:
         path = shutil.which("chromium")
         try:
-            browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+            browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
         except api.Error as error:
             pytest.skip(f"no Chromium: {error}")
         yield browser

@@ -17,20 +17,11 @@ import pytest
 
 from KernelNormalizationLib.core.io.writing import write_volume
 from KernelNormalizationLib.core.simulated_chest import make_sample
+from Testing.web.chromium import CHROMIUM_FLAGS
 
 # What the server writes to standard error lies in this file of its temporary folder.
 COMPLAINTS = "complaints.txt"
 ROOT = Path(__file__).resolve().parents[2]
-CHROMIUM_FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @dataclass

@@ -16,7 +16,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .conftest import CHROMIUM_FLAGS, command_line
+from Testing.web.chromium import CHROMIUM_FLAGS
+
+from .conftest import command_line
 
 SIZES = ((1280, 800), (1920, 1080))
 # Wheel events as fast as the browser draws, up and down through the volume, for three seconds.

@@ -76,6 +76,17 @@ def panel(app: Any) -> Iterator[EmphysemaPanel]:
     made.widget.deleteLater()
 
 
+def save_and_load(panel: EmphysemaPanel, path: str) -> None:
+    """Save the scene, close it and load it again, as Slicer tells the panel."""
+    assert slicer.util.saveScene(path)
+    panel.sceneStartClose()
+    slicer.mrmlScene.Clear(0)
+    panel.sceneEndClose()
+    panel.sceneStartImport()
+    slicer.util.loadScene(path)
+    panel.sceneEndImport()
+
+
 def compute(panel: EmphysemaPanel) -> str:
     panel.enter()
     panel.ui.computeButton.click()

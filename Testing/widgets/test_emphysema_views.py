@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import slicer
-from emphysemapanel import EmphysemaPanel, chest, compute, panel, partner
+from emphysemapanel import EmphysemaPanel, chest, compute, panel, partner, save_and_load
 
 from EmphysemaQuantLib.mrml.segments import rasOf, segmentIds
 from EmphysemaQuantLib.mrml.surfaces import CELL_MM, mesh, surfaceNodes
@@ -170,14 +170,7 @@ def test_each_view_previews_its_own_volume(panel: EmphysemaPanel, chest: Any, pa
 @pytest.mark.slow
 def test_slider_works_after_loading_a_scene(panel: EmphysemaPanel, chest: Any, partner: Any, tmp_path: Path) -> None:
     compute(panel)
-    path = str(tmp_path / "scene.mrb")
-    assert slicer.util.saveScene(path)
-    panel.sceneStartClose()
-    slicer.mrmlScene.Clear(0)
-    panel.sceneEndClose()
-    panel.sceneStartImport()
-    slicer.util.loadScene(path)
-    panel.sceneEndImport()
+    save_and_load(panel, str(tmp_path / "scene.mrb"))
     panel.onShowSideBySide()
     panel.ui.thresholdSlider.value = -940.0
     waitUntil(lambda: panel.preview.shown, "the preview", 30.0)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import slicer
-from emphysemapanel import EmphysemaPanel, chest, compute, panel, partner
+from emphysemapanel import EmphysemaPanel, chest, compute, panel, partner, save_and_load
 
 from EmphysemaQuantLib.ui.saved_results import SAVED, savedHeadline, savedSummary
 
@@ -21,14 +21,7 @@ def test_the_figures_of_an_older_scene_are_those_that_were_measured(
     assert "Done" in compute(panel)
     lines, figures, rows = panel.ui.indexLabel.text, panel.ui.figuresLabel.text, panel._summary.csv
     panel._parameters.headline = panel._parameters.summary = ""
-    path = str(tmp_path / "old.mrb")
-    assert slicer.util.saveScene(path)
-    panel.sceneStartClose()
-    slicer.mrmlScene.Clear(0)
-    panel.sceneEndClose()
-    panel.sceneStartImport()
-    slicer.util.loadScene(path)
-    panel.sceneEndImport()
+    save_and_load(panel, str(tmp_path / "old.mrb"))
     assert panel.ui.indexLabel.text == lines
     assert panel.ui.figuresLabel.text == figures
     assert SAVED in panel.ui.detailsLabel.text
