@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.imaging.filters import noise_sd
 from KernelNormalizationLib.core.io.dicom_pixels import read_pixels
+from KernelNormalizationLib.core.kernels.kernel_names import kernel_name
 from KernelNormalizationLib.core.plain_text import plain
 from KernelNormalizationLib.core.volume import MINIMUM_SLICES
 
@@ -24,8 +24,6 @@ SHORTEST_MM = 120.0
 THICKEST_MM = 5.0
 _NOT_AXIAL = ("LOCALIZER", "MPR", "MIP", "MINIP", "AVERAGE", "VRT", "SSD", "SCREEN SAVE", "PROJECTION IMAGE", "CSAPARALLEL")
 _NOT_CHEST = ("HEAD", "BRAIN", "SKULL", "NECK", "ABDOMEN", "PELVIS", "LEG", "KNEE", "FOOT", "HAND", "ARM", "LSPINE", "CSPINE")
-# Siemens names hold their sharpness: B70f, Br40, Bl57d, I70f.
-_NUMBERED = re.compile(r"^[A-Z][a-z]{0,1}(\d{2})\w*$")
 # Reconstructions of one acquisition lie on the same slices to this, mm.
 _SAME_MM = 0.05
 # Wide, so that a sharp kernel's noise is not cut off where it is compared.
@@ -96,12 +94,6 @@ def shown(series: SeriesFound) -> str:
     return plain(f"{scanner}, kernel {facts.kernel or 'unknown'}, {series.images} images, {step}, UID {series.uid}")
 
 
-def kernel_sharpness(kernel: str | None) -> int | None:
-    """The number in the name of a Siemens kernel, which grows with its sharpness; ``None`` for other names."""
-    match = _NUMBERED.match(kernel.strip()) if kernel else None
-    return int(match.group(1)) if match else None
-
-
 def _same_slices(series: Sequence[SeriesFound]) -> list[list[SeriesFound]]:
     by_grid: dict[tuple[object, ...], list[list[SeriesFound]]] = defaultdict(list)
     for item in sorted(series, key=lambda s: s.uid):
@@ -122,7 +114,9 @@ def _by_sharpness(group: list[SeriesFound]) -> list[SeriesFound]:
     """Softest first: by the kernels' numbers where all have one, else by the noise of the middle slices."""
     if len(group) == 1:
         return group
-    numbers = {item.uid: kernel_sharpness(item.facts.kernel) for item in group}
+    names = {item.uid: kernel_name(item.facts) for item in group}
+    # only Siemens' numbers grow with sharpness
+    numbers = {uid: name.number if name.maker == "Siemens" else None for uid, name in names.items()}
     if None not in numbers.values() and len(set(numbers.values())) == len(group):
         return sorted(group, key=lambda item: numbers[item.uid] or 0)
     noise = {item.uid: _noise(item) for item in group}
