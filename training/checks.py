@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from KernelNormalizationLib.core.errors import CTKernelError, InputError
-from KernelNormalizationLib.core.io.file_conversion import create_normalizer
-from KernelNormalizationLib.core.methods.protocol import DEFAULT_METHOD, Method
+from KernelNormalizationLib.core.methods.registry import chosen_method, create_normalizer
 from KernelNormalizationLib.core.network.model_folder import load_model
 
 from .checking import fidelity, kernel_noise, real, stability
@@ -90,7 +89,7 @@ def run(args: argparse.Namespace, command: str) -> list[Outcome]:
     if args.limit < 1:
         raise InputError(f"--limit is {args.limit}; give at least 1 pair.")
     model = None if args.model is None else load_model(args.model)
-    method: Method = DEFAULT_METHOD if model is None else "unet"
+    method = chosen_method(None, args.model)
     folder = None if model is None else str(model.folder)
     methods = {
         MODEL: create_normalizer(method, model=folder, device=args.device),
