@@ -88,7 +88,7 @@ def _reconstruction(name: KernelName, domain: Domain) -> list[str]:
         return []
     shown = f" ({name.algorithm})" if name.algorithm else ""
     noise = "whose noise is not that of a linear kernel"
-    return [f"The reconstruction is {'iterative' if made == 'iterative' else made}{shown}, {noise}."]
+    return [f"The reconstruction is {made}{shown}, {noise}."]
 
 
 def _geometry(volume: CTVolume, domain: Domain) -> list[str]:

@@ -49,7 +49,7 @@ def kernel_contradiction(volume: CTVolume, sharpness: Sharpness | None) -> str |
     if not too_smooth and read <= high:
         return None
     told = volume.acquisition.told_kernel is not None
-    said = kernel_in_use(volume.acquisition) if not by_class else f"{name.in_words()}"
+    said = kernel_in_use(volume.acquisition) if not by_class else name.in_words()
     return f"{'You named' if told else 'The header says'} {said}, but the noise looks like B{read:.0f}f."
 
 
