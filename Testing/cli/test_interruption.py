@@ -12,8 +12,8 @@ import pytest
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")
 
-# Loaded early, in the middle and late. After the last of them a tenth of a second of imports is left; the line of ``ctkernel.cli``
-# itself comes when all is loaded, and the command may have ended before the signal arrives.
+# Loaded early, in the middle and late. After the last of them a tenth of a second of imports is left; the line of
+# ``ctkernel.cli`` itself comes when all is loaded, and the command may have ended before the signal arrives.
 MOMENTS = ("argparse", "numpy.linalg", "scipy", "SimpleITK", "KernelNormalizationLib.core.io.file_conversion")
 
 
