@@ -52,7 +52,7 @@ class CrossValidation:
             out: gets ``folds.json`` (test fold of every patient), ``recipe.json``, ``fold0/{split.json,run,model}`` and so on.
             fabric: devices and precision.
             only: numbers of the folds to train now; empty for all.
-            rhythm: how often to log and to save.
+            rhythm: the pace of each run.
 
         Returns:
             model folders of the folds trained or found.

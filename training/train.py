@@ -24,7 +24,8 @@ from KernelNormalizationLib.core.progress import ProgressTracker
 
 from .data.calibrate_transfer import measure_transfer
 from .data.patches import Batch, BatchStream, PatchSource, RandomBatches
-from .data.sources import SourceConfig, build_epochs, build_source
+from .data.prefetch import batches
+from .data.sources import SourceConfig, build_epochs, build_source, unpack_patients
 from .data.unpacked import patient_files
 from .running.checkpoint import State, load_trained, moving_average, restore_state, save_best, save_state
 from .running.config import RECIPES, SCHEDULES, TrainConfig, write_config
@@ -44,15 +45,17 @@ PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 
 @dataclass(frozen=True)
 class Rhythm:
-    """How often something happens, in steps; none of it changes the result.
+    """The pace of a run; none of it changes the result.
 
     Attributes:
-        log: between lines of the log.
-        checkpoint: between checkpoints.
+        log: steps between lines of the log.
+        checkpoint: steps between checkpoints.
+        workers: processes that unpack patients and prepare batches ahead; 0 for none.
     """
 
     log: int = 50
     checkpoint: int = 250
+    workers: int = 0
 
 
 def loss_of(network: torch.nn.Module, batch: Batch, weight: Tensor, regional: float = 0.0, emphysema: float = 0.0) -> Tensor:
@@ -95,7 +98,7 @@ def train(
         out: folder for checkpoint, weights, ``config.json`` and logs.
         source: random patches; built from ``config.sources`` if absent.
         fabric: devices and precision, launched; one CPU or GPU process if absent.
-        rhythm: how often to log and to save.
+        rhythm: its pace.
 
     Raises:
         InputError: unusable data, or ``out`` holds another run.
@@ -103,6 +106,7 @@ def train(
     """
     fabric = fabric or Fabric(accelerator="auto", devices=1)
     rhythm = rhythm or Rhythm()
+    unpack_patients(config.sources, config.validation, rhythm.workers)
     stream = RandomBatches(source, config.seed, config.patch, config.batch) if source else _stream(config, fabric.world_size)
     _keep_apart(config)
     validator = Validator.of(config.validation, config.sources.transfer)
@@ -117,8 +121,10 @@ def train(
     progress = ProgressTracker(ProgressLine() if logbook else None)
     progress.start("Training", total)
     progress.advance(state.step)
-    while state.step < total and not (config.patience and state.stale >= config.patience):
-        _step(state, wrapped, config, config.learning_rate_at(state.step, total), stream, fabric)
+    for batch in batches(stream, range(state.step, total), fabric.global_rank, rhythm.workers):
+        if config.patience and state.stale >= config.patience:
+            break
+        _step(state, wrapped, config, config.learning_rate_at(state.step, total), batch, fabric)
         progress.advance()
         if state.step % rhythm.log == 0 or state.step == total:
             if logbook:
@@ -163,10 +169,9 @@ def _start(config: TrainConfig, fabric: Fabric) -> tuple[State, Any]:
     return State(network, average, optimizer), wrapped
 
 
-def _step(state: State, wrapped: Any, config: TrainConfig, rate: float, stream: BatchStream, fabric: Fabric) -> None:
+def _step(state: State, wrapped: Any, config: TrainConfig, rate: float, batch: Batch, fabric: Fabric) -> None:
     for group in state.optimizer.param_groups:
         group["lr"] = rate
-    batch = stream.draw(state.step, fabric.global_rank)
     batch = Batch(*(fabric.to_device(getattr(batch, name)) for name in Batch.__dataclass_fields__))
     # Processes average their gradients; with the mean of their weights that is the loss over all patches.
     weight: Tensor = fabric.all_reduce(batch.weight.sum(), reduce_op="mean")  # type: ignore[assignment]
@@ -267,6 +272,13 @@ def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--schedule", choices=SCHEDULES, help="of the learning rate (default: the recipe's)")
     parser.add_argument("--compiled", action="store_true", help="compile the training step first")
     parser.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads (default: all cores)")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=0,
+        metavar="N",
+        help="processes that unpack patients and prepare batches; for a GPU 8 or more",
+    )
     parser.add_argument("--log-every", type=int, default=Rhythm.log, metavar="N", help="steps between lines of training.csv")
     parser.add_argument(
         "--checkpoint-every", type=int, default=Rhythm.checkpoint, metavar="N", help="steps between checkpoints"
@@ -300,8 +312,8 @@ def config_from(options: argparse.Namespace, simulated: Sequence[str]) -> TrainC
 
 
 def rhythm_from(options: argparse.Namespace) -> Rhythm:
-    """How often to log and to save."""
-    return Rhythm(max(1, options.log_every), max(1, options.checkpoint_every))
+    """The pace that the command line asks for."""
+    return Rhythm(max(1, options.log_every), max(1, options.checkpoint_every), max(0, options.workers))
 
 
 def set_up(options: argparse.Namespace) -> Fabric:

@@ -21,7 +21,8 @@ from KernelNormalizationLib.core.errors import CTKernelError, InputError
 from KernelNormalizationLib.core.network.model_folder import list_models, load_model
 from KernelNormalizationLib.core.network.unet import UNet, UNetConfig
 from training import crossval, evaluate, export
-from training.data.sources import SourceConfig, build_epochs
+from training.data.sources import SourceConfig, build_epochs, unpack_patients
+from training.data.unpacked import UNPACKED
 from training.running.checkpoint import BEST, CHECKPOINT, load_trained
 from training.running.config import RECIPES, TrainConfig
 from training.running.folds import Fold, make_folds
@@ -174,6 +175,24 @@ def test_tensorboard_shows_the_numbers_of_the_tables(pairs: Path, tmp_path: Path
 def test_training_runs_in_mixed_precision(pairs: Path, tmp_path: Path) -> None:
     state = train(config_for(pairs), tmp_path, fabric=Fabric(accelerator="cpu", devices=1, precision="bf16-mixed"))
     assert all(p.dtype == torch.float32 and torch.isfinite(p).all() for p in state.network.parameters())
+
+
+@pytest.mark.slow
+def test_processes_that_prepare_batches_change_nothing(pairs: Path, tmp_path: Path) -> None:
+    alone = train(config_for(pairs), tmp_path / "alone")
+    helped = train(config_for(pairs), tmp_path / "helped", rhythm=Rhythm(workers=2))
+    for name, value in alone.average.state_dict().items():
+        assert torch.equal(value, helped.average.state_dict()[name]), name
+
+
+def test_processes_unpack_every_patient_of_a_run(tmp_path: Path) -> None:
+    make_tiny_pairs(tmp_path, 3)
+    config = config_for(tmp_path)
+    unpack_patients(config.sources, config.validation, workers=2)
+    made = {folder.name.partition("-")[0]: folder.stat().st_mtime_ns for folder in (tmp_path / UNPACKED).iterdir()}
+    assert sorted(made) == ["sim0000", "sim0001", "sim0002"]
+    train(replace(config, steps=1), tmp_path / "run")
+    assert made == {folder.name.partition("-")[0]: folder.stat().st_mtime_ns for folder in (tmp_path / UNPACKED).iterdir()}
 
 
 def test_an_epoch_of_the_papers_recipe_shows_every_fixed_patch_once(pairs: Path) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -129,13 +132,42 @@ def build_epochs(config: SourceConfig, per_patient: int, size: int, count: int, 
     return batches
 
 
+def unpack_patients(config: SourceConfig, validation: Sequence[str], workers: int) -> None:
+    """Unpack the patients of a run side by side, so that opening them later takes no time.
+
+    Args:
+        config: the data sets that are trained on.
+        validation: patient files or data set folders that choose the weights.
+        workers: processes; with 0 or 1 nothing is done, and each patient is unpacked when it is opened.
+
+    Raises:
+        InputError: a folder holds no patient, or a file is damaged.
+    """
+    if workers < 2:
+        return
+    # Started afresh, since copies of a process that has threads or uses a GPU may hang.
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        jobs = [pool.submit(_unpack, file, config.variants, config.transfer) for file in _files(config.simulated)]
+        jobs += [pool.submit(_unpack, file, 0, config.transfer) for file in _files(validation)]
+        for job in jobs:
+            job.result()
+
+
+def _unpack(file: Path, variants: int, transfer: OwnTransfer | None) -> None:
+    open_patient(file, variants, transfer)
+
+
+def _files(paths: Sequence[str]) -> list[Path]:
+    return [file for path in paths for file in patient_files(Path(path))]
+
+
 def load_pairs(config: SourceConfig) -> list[PatientPatches]:
     """The patients of a configuration's data sets, but those made from objects named in its ``without``.
 
     Raises:
         InputError: a folder holds no patient.
     """
-    files = [file for path in config.simulated for file in patient_files(Path(path))]
+    files = _files(config.simulated)
     patients = [open_patient(file, config.variants, config.transfer) for file in files]
     kept = [p for p in patients if not any(part in str(p.meta["object"]) for part in config.without)]
     return [PatientPatches(patient) for patient in kept]

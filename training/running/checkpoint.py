@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -60,10 +61,13 @@ def moving_average(network: UNet, decay: float) -> AveragedModel:
     Early on, when little is known, the decay is smaller: n / (n + 10) after n steps.
     """
 
-    def averaged(average: Tensor, current: Tensor, steps: Tensor | int) -> Tensor:
-        return torch.lerp(current, average, min(decay, float(steps) / (float(steps) + 10.0)))
+    # All weights at once: on a GPU reading the number of steps waits for it, so it is read once a step.
+    def averaged(averages: Sequence[Tensor], currents: Sequence[Tensor], steps: Tensor | int) -> None:
+        kept = min(decay, float(steps) / (float(steps) + 10.0))
+        for average, current in zip(averages, currents, strict=True):
+            average.copy_(torch.lerp(current, average, kept))
 
-    return AveragedModel(network, avg_fn=averaged)
+    return AveragedModel(network, multi_avg_fn=averaged)
 
 
 def save_state(state: State, out: Path, fabric: Fabric) -> None:
