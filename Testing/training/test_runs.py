@@ -195,6 +195,17 @@ def test_processes_unpack_every_patient_of_a_run(tmp_path: Path) -> None:
     assert made == {folder.name.partition("-")[0]: folder.stat().st_mtime_ns for folder in (tmp_path / UNPACKED).iterdir()}
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
+@pytest.mark.parametrize("precision", ["32-true", "16-mixed", "bf16-mixed"])
+def test_cuda_trains_as_the_cpu_does(pairs: Path, tmp_path: Path, precision: str) -> None:
+    for accelerator in ("cpu", "cuda"):
+        fabric = Fabric(accelerator=accelerator, devices=1, precision=precision if accelerator == "cuda" else "32-true")  # type: ignore[arg-type]
+        train(config_for(pairs), tmp_path / accelerator, fabric=fabric, rhythm=Rhythm(log=1))
+    losses = [[float(row["l1_hu"]) for row in table(tmp_path / name / TRAINING)] for name in ("cpu", "cuda")]
+    # Mixed precision rounds to three digits.
+    assert losses[1] == pytest.approx(losses[0], rel=1e-2)
+
+
 def test_an_epoch_of_the_papers_recipe_shows_every_fixed_patch_once(pairs: Path) -> None:
     batches = build_epochs(config_for(pairs).sources, per_patient=4, size=48, count=2, seed=3, processes=2)
     assert batches.steps_per_epoch == 2
