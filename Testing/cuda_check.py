@@ -39,6 +39,7 @@ SIDE, SPACING_MM = 512, (1.0, 0.7, 0.7)
 COMPARED_SLICES = 8
 # On a CPU the faster type is there to be tried, and to be refused where it is too far off.
 AUTOCAST = {"cuda": "float16", "cpu": "bfloat16"}
+CUDA_TESTS = ("Testing/core/test_backends.py", "Testing/training/test_runs.py")
 ROOT = Path(__file__).resolve().parents[1]
 
 Write = Callable[[str], object]
