@@ -16,6 +16,7 @@ from KernelNormalizationLib.core.methods.protocol import HYPOTHESES_KEY
 
 # What is open, in words for the reader of a report.
 WORDS = {
+    "kernel": "how the scanner makes the kernel of its name, by its noise",
     "truncation": "how many images the scanner averaged into a slice",
     "lift": "how strongly the scanner's smooth kernels lift coarse detail",
 }

@@ -46,6 +46,11 @@ _STARTS = ((4.0, 2.5, 0.0, 4.0), (7.0, 4.0, 0.5, 5.0), (6.0, 5.0, 1.2, 4.0))
 SIGNAL_SHARE = 0.05
 # No gain amplifies more than this, as for the published kernels.
 LARGEST_GAIN = 1.08
+# How far f50, p, b and f1 of one kernel's name lie apart between scanners, logarithms: wide enough for every kernel that a
+# scanner may sell under it, and held with this weight, so that noise that agrees with the name leaves the name's kernel.
+NEAR_SPREAD, NEAR_WEIGHT = np.array([0.09, 0.22, 0.45, 0.12]), 0.5
+# Centre and spread of the scanner's roll-off and of the soft share, fitted along.
+_NEAR_NUISANCE, _NUISANCE_SPREAD = np.array([0.7, 0.0]), np.array([0.4, 0.05])
 _TABLE_LP_PER_CM = np.linspace(0.0, 40.0, 1601)
 
 
@@ -132,6 +137,30 @@ def fit_free(spectrum: NoiseSpectrum) -> FreeFit:
     found = min((least_squares(residuals, s, bounds=(_LOWER, _UPPER)) for s in starts), key=lambda result: float(result.cost))
     left = residuals(found.x)[: len(power)]
     return FreeFit(_model(found.x), float(np.sqrt(np.mean(left**2))))
+
+
+def fit_near(spectrum: NoiseSpectrum, kernel: KernelModel) -> KernelModel:
+    """The kernel as the scanner of ``spectrum`` makes it: near ``kernel``, as far from it as the noise asks for."""
+    from scipy.optimize import least_squares  # slow to import, and needed once a scan
+
+    power, used, weight = _prepared(spectrum)
+    soft = expected_rings(KERNELS[TARGET_NUMBER].mtf, spectrum.pixel_mm)[used]
+
+    def model(steps: NDArray[np.float64]) -> KernelModel:
+        f50, p, b, f1 = np.exp(NEAR_SPREAD * steps[:4]) * (kernel.f50, kernel.p, kernel.b, kernel.f1)
+        return KernelModel(kernel.number, float(f50), float(p), float(b), float(f1))
+
+    def residuals(steps: NDArray[np.float64]) -> Curve:
+        rolloff, share = _NEAR_NUISANCE + _NUISANCE_SPREAD * steps[4:]
+        rings = expected_rings(_rolled_off(model(steps).mtf, float(rolloff)), spectrum.pixel_mm)[used]
+        rings = (1.0 - share) * rings / rings.sum() + share * soft / soft.sum()
+        scale = np.sum(weight**2 * power * rings) / max(float(np.sum(weight**2 * rings**2)), 1e-30)
+        result: Curve = np.r_[weight * (power - scale * rings), NEAR_WEIGHT * steps]
+        return result
+
+    bounds = (np.array([-3.0, -3.0, -3.0, -3.0, -1.75, 0.0]), np.array([3.0, 3.0, 3.0, 3.0, 2.0, 6.0]))
+    found = least_squares(residuals, np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.4]), bounds=bounds)
+    return model(found.x)
 
 
 def gain_of_model(model: KernelModel) -> Gain:

@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from ..arrays import FloatArray
 from ..imaging.body import BodyRegion
+from ..kernels.noise_sharpness import Sharpness
 from ..kernels.radial_filter import Gain, apply_gain, in_threads
 from ..kernels.transfer import SourceTransfer, find_transfer
 from ..progress import Progress
@@ -33,10 +34,10 @@ def restored_linear_transfer(volume: CTVolume, scan: Suitability, progress: Prog
     region = scan.region
     transfer = find_transfer(volume, region, scan.sharpness)
     if transfer.is_identity:
-        left_open = hypotheses_record(volume, region, transfer, None)
+        left_open = hypotheses_record(volume, region, transfer, None, scan.sharpness)
         return volume.hu, {**transfer.record, HYPOTHESES_KEY: left_open, UNCHANGED_KEY: True}
     restored = restoration(volume, region, scan.floor, transfer.gain)
-    told = restored.told(volume, region, transfer)
+    told = restored.told(volume, region, transfer, scan.sharpness)
     return restored_volume(restored.of, volume.shape, progress), {**transfer.record, **told}
 
 
@@ -52,10 +53,12 @@ class Restoration:
     of: Restore
     plan: RestorationPlan | None = None
 
-    def told(self, volume: CTVolume, region: BodyRegion | None, transfer: SourceTransfer) -> dict[str, Any]:
+    def told(
+        self, volume: CTVolume, region: BodyRegion | None, transfer: SourceTransfer, sharpness: Sharpness | None = None
+    ) -> dict[str, Any]:
         """For provenance: the plan, and how the index would move under what the scan leaves open."""
         record = {} if self.plan is None else self.plan.as_record()
-        left_open = hypotheses_record(volume, region, transfer, self.plan)
+        left_open = hypotheses_record(volume, region, transfer, self.plan, sharpness)
         return {RESTORATION_KEY: RESTORATION, **record, HYPOTHESES_KEY: left_open}
 
 

@@ -53,7 +53,7 @@ class UNetNormalizer:
             told = {HYPOTHESES_KEY: hypotheses_record(volume, region, transfer, None), UNCHANGED_KEY: True}
         elif self.model.residual:
             restored = restoration(volume, region, suitability.floor, transfer.gain)
-            told = restored.told(volume, region, transfer)
+            told = restored.told(volume, region, transfer, suitability.sharpness)
             hu = Correction(volume.filled(), restored.of, region, run).over_volume(progress)
         else:
             hu = drawn_volume(volume.filled(), run, progress)

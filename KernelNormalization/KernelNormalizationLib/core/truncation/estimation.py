@@ -10,7 +10,7 @@ with what is stored. The scale of the noise is fitted along, since texture of th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -49,6 +49,9 @@ POOR_FIT = 60.0
 # Air that fits as well as this tells the lungs' truncation alone: simulated air of the right one has a chi2 of 1 to 7. The real
 # B70f chest shows little air, chi2 is 40, and as many uncorrelated images as that air asks for restore its lungs too much.
 AIR_TELLS = 20.0
+# Histograms of air reach so far that they hold this share of it. Air of soft kernels reads -1000.5 to -1001.4 HU; where it is
+# not stored denser than this above it, nothing was cut.
+AIR_SHARE_BINNED, UNCUT_AIR_ERROR_HU = 0.9, 4.0
 # Of what the air leaves open so many are tried on the lungs, from the best fit to the worst.
 MOST_ALTERNATIVES = 4
 # Fewer voxels than this near the floor tell nothing, and what is made of them changes nothing.
@@ -60,6 +63,8 @@ COARSE_SLICES, REFINEMENTS = 2, 2
 COARSE = ((1.0,), (0.7, 0.3), (0.5, 0.5), (0.25,) * 4, (0.125,) * 8)
 COARSE_CORRELATIONS = (0.0, 0.24, 0.5)
 AIR_CORRELATIONS = (0.0, 0.12, 0.24, 0.36, 0.48, 0.6)
+# Between these the correlations of so many best fits are tried: of 12 images, r 0 and 0.12 differ by half in the noise of one.
+AIR_REFINED, AIR_BEST = (0.06, 0.03), 4
 # Where a scan does not tell: what was measured of two thin-slice Siemens pairs in the lungs, a plain clip for others (Philips).
 SIEMENS = Truncation.of_equal_images(2, 0.24)
 
@@ -205,8 +210,13 @@ def fit_air(slices: Sequence[tuple[FloatArray, BoolArray]], floor_hu: float) -> 
         floor_hu: value of the floor.
     """
     used = [(image, air) for image, air in slices if np.count_nonzero(air) >= NEEDED_VOXELS]
-    found = sum((_histogram(image[air], floor_hu) for image, air in used), np.zeros(len(EDGES_HU)))
-    if found[0] < NEEDED_VOXELS / 10 or found.sum() < NEEDED_VOXELS:
+    if not used:
+        return []
+    above = np.concatenate([image[air] for image, air in used]) - floor_hu
+    edges = _edges_for(above)
+    found = _counts(above, edges)
+    # Of many images hardly a voxel lies at the floor; that its mean is not that of air tells that air was cut all the same.
+    if found[0] < NEEDED_VOXELS / 10 and float(above.mean()) < AIR_HU - floor_hu + UNCUT_AIR_ERROR_HU:
         return []
     mean = [(image, air, air_noise(image, air, Truncation(floor_hu))[air]) for image, air in used]
     height = np.concatenate([np.full(s.size, AIR_HU - floor_hu, np.float32) for _, _, s in mean])
@@ -215,12 +225,24 @@ def fit_air(slices: Sequence[tuple[FloatArray, BoolArray]], floor_hu: float) -> 
     scale = noise.size / chosen.size
 
     def fit(truncation: Truncation) -> Fit:
-        return Fit(truncation, _misfit(scale * _predicted(truncation, height[chosen], noise[chosen]), found))
+        return Fit(truncation, _misfit(scale * _predicted(truncation, height[chosen], noise[chosen], edges=edges), found))
 
-    return sorted(in_threads(fit, _hypotheses(floor_hu, _ALL_WEIGHTS, AIR_CORRELATIONS)), key=lambda fit: fit.chi2)
+    fits = list(in_threads(fit, _hypotheses(floor_hu, _ALL_WEIGHTS, AIR_CORRELATIONS)))
+    for step in AIR_REFINED:
+        fits += in_threads(fit, _between(fits, step))
+    return sorted(fits, key=lambda fit: fit.chi2)
 
 
-_ALL_WEIGHTS = ((1.0,), (0.9, 0.1), (0.8, 0.2), (0.7, 0.3), (0.6, 0.4), *((1.0 / n,) * n for n in (2, 3, 4, 5, 6, 8)))
+def _between(fits: Sequence[Fit], step: float) -> list[Truncation]:
+    """Correlations ``step`` to either side of the best fits."""
+    known = {f.truncation for f in fits}
+    best = [f.truncation for f in sorted(fits, key=lambda f: f.chi2)[:AIR_BEST] if f.truncation.images > 1]
+    steps = [(t, round(t.correlation + d, 3)) for t in best for d in (-step, step)]
+    near = dict.fromkeys(replace(t, correlation=r) for t, r in steps if r >= 0.0)
+    return [t for t in near if t not in known]
+
+
+_ALL_WEIGHTS = ((1.0,), (0.9, 0.1), (0.8, 0.2), (0.7, 0.3), (0.6, 0.4), *((1.0 / n,) * n for n in (2, 3, 4, 5, 6, 8, 12, 18)))
 
 
 def _hypotheses(floor_hu: float, weights: Sequence[tuple[float, ...]], correlations: Sequence[float]) -> list[Truncation]:
@@ -292,18 +314,28 @@ def _noise_misfit(factor: float) -> float:
     return float((np.log(factor) / NOISE_ERROR[int(factor > 1.0)]) ** 2)
 
 
+def _edges_for(above: NDArray[np.floating]) -> Curve:
+    """Edges of the histogram of air, HU above the floor (n,): wider where its noise is, so that they hold most of it."""
+    stretched = EDGES_HU * max(1.0, float(np.quantile(above, AIR_SHARE_BINNED)) / EDGES_HU[-1])
+    return np.concatenate([[AT_FLOOR_HU], np.round(stretched[1:]) + 0.5])
+
+
 def _histogram(values: FloatArray, floor_hu: float) -> Curve:
-    above = values - floor_hu
-    counts = [np.count_nonzero(above <= AT_FLOOR_HU), *np.histogram(above, EDGES_HU)[0]]
-    return np.array(counts, np.float64)
+    return _counts(values - floor_hu, EDGES_HU)
 
 
-def _predicted(truncation: Truncation, height: FloatArray, noise: FloatArray, weight: Curve | None = None) -> Curve:
+def _counts(above: NDArray[np.floating], edges: Curve) -> Curve:
+    return np.array([np.count_nonzero(above <= AT_FLOOR_HU), *np.histogram(above, edges)[0]], np.float64)
+
+
+def _predicted(
+    truncation: Truncation, height: FloatArray, noise: FloatArray, weight: Curve | None = None, edges: Curve = EDGES_HU
+) -> Curve:
     """Expected histogram of voxels whose means are ``height`` above the floor, with ``noise`` (HU) of one image."""
     table = LossTable.of(truncation)
     t = np.asarray(height / noise, np.float32)
     below = [np.interp(t, table.t, table.atom)]
-    below += [table.probability_below(t, np.asarray(edge / noise, np.float32)).astype(np.float64) for edge in EDGES_HU[1:]]
+    below += [table.probability_below(t, np.asarray(edge / noise, np.float32)).astype(np.float64) for edge in edges[1:]]
     counts = np.array([float(np.sum(b if weight is None else b * weight)) for b in below])
     return np.diff(counts, prepend=0.0)
 

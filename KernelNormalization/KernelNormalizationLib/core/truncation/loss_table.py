@@ -104,7 +104,7 @@ def _place(where: FloatArray, size: int) -> tuple[NDArray[np.int32], FloatArray]
     return index, inside - index
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=128)
 def _table(weights: tuple[float, ...], correlation: float) -> LossTable:
     t = np.arange(T_RANGE[0], T_RANGE[1] + T_STEP / 2, T_STEP)
     nodes = LEAST_NODES + int(NODES_PER_CORRELATION * correlation) if correlation > 0.0 else 1

@@ -17,7 +17,12 @@ from .restoration import BASE, NOISE_BAND, LocalState, Restorer
 # SD of all removed noise over that of its high band, of real B70f and B50f tissue (1.2 to 1.3), where none can be measured.
 TYPICAL_NOISE_SHARE = 1.25
 TISSUE_HU, FLAT_HU, MINIMUM_TISSUE = (0.0, 80.0), 12.0, 500
-BODY_HU, LUNG_HU, AIR_LIMIT_HU = -300.0, -500.0, -930.0
+BODY_HU, LUNG_HU = -300.0, -500.0
+# Air around the body is stored the denser the stronger the noise that was cut: -975 HU in most scans, up to -850 HU where
+# several images of severe noise were averaged. Its local means then lie from 25 HU below to 25 HU above their most frequent
+# value (24 simulated scanners); the foam of the table lies 45 HU and more above it. No air was seen stored above -830 HU.
+AIR_LIMIT_HU, AIR_WIDTH_HU, DENSEST_AIR_HU = -930.0, 25.0, -830.0
+AIR_BIN_HU, AIR_PEAK_SHARE = 10.0, 0.3
 # Blurred skin reaches this far into the air around it.
 BODY_MARGIN_PIXELS = 3
 SLICES, MARGIN_PIXELS = 4, 24
@@ -55,8 +60,23 @@ class Regions:
         body = ndimage.binary_fill_holes(smooth > BODY_HU)
         lungs = ndimage.binary_erosion(body & (smooth < LUNG_HU), iterations=4)
         near = ndimage.binary_dilation(body, iterations=15)
-        outside = ndimage.binary_erosion((narrow < AIR_LIMIT_HU) & ~near & _circle(image.shape), iterations=4)
+        around = ~near & _circle(image.shape)
+        outside = ndimage.binary_erosion((narrow < air_limit(narrow[around])) & around, iterations=4)
         return cls(image, image - base, band, tissue, lungs, outside)
+
+
+def air_limit(around: FloatArray) -> float:
+    """HU below which local means around the body are those of air: above their lowest peak, which is that of air.
+
+    Args:
+        around: local means outside the body, HU, (n,).
+    """
+    counts, edges = np.histogram(around, np.arange(-1060.0, DENSEST_AIR_HU + AIR_BIN_HU, AIR_BIN_HU))
+    if not counts.any():
+        return AIR_LIMIT_HU
+    start = int(np.argmax(counts >= AIR_PEAK_SHARE * counts.max()))
+    peak = start + int(np.argmax(counts[start : start + 3]))
+    return float(max(AIR_LIMIT_HU, edges[peak] + 0.5 * AIR_BIN_HU + AIR_WIDTH_HU))
 
 
 def outer_air(image: FloatArray) -> BoolArray:
