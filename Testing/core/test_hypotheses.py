@@ -11,10 +11,12 @@ import pytest
 from core.chests import LUNG_HU, Chest, coloured_noise, make_chest
 
 from KernelNormalizationLib.core.imaging.body import find_body
-from KernelNormalizationLib.core.kernels.mtf import gain_to_b20f
+from KernelNormalizationLib.core.kernels.mtf import KERNELS, gain_to_b20f
+from KernelNormalizationLib.core.kernels.noise_sharpness import Sharpness
+from KernelNormalizationLib.core.kernels.noise_spectrum import NoiseSpectrum, expected_rings
 from KernelNormalizationLib.core.kernels.radial_filter import apply_gain
 from KernelNormalizationLib.core.kernels.transfer import SourceTransfer, b20f_gain, find_transfer
-from KernelNormalizationLib.core.methods.hypotheses import EMPHYSEMA_HU, extremes, hypotheses_record
+from KernelNormalizationLib.core.methods.hypotheses import EMPHYSEMA_HU, LungSample, extremes, hypotheses_record
 from KernelNormalizationLib.core.truncation.estimation import Fit, known_plan, not_ruled_out
 from KernelNormalizationLib.core.truncation.model import Truncation
 from KernelNormalizationLib.core.truncation.restoration import RestorationPlan
@@ -64,7 +66,7 @@ def test_more_averaged_images_than_assumed_mean_a_higher_index_of_about_the_true
     record = hypotheses_record(chest.volume, region, transfer_of_b70f(), open_plan(chest, Truncation(), {FOUR: -25.0}))
     shift = points(record, "truncation")[1]
     base = apply_gain(unclipped, (PIXEL_MM, PIXEL_MM), b20f_gain(70.0))
-    truth = 100.0 * float(np.mean(base[region.lungs] < EMPHYSEMA_HU))
+    truth = 100.0 * float(np.mean(base[chest.lungs] < EMPHYSEMA_HU))
     assert shift > 0.0
     assert abs(record["ei_percent"] + shift - truth) < 0.5 * abs(record["ei_percent"] - truth)
 
@@ -75,11 +77,13 @@ def test_without_the_lift_the_index_is_lower_by_what_the_transfers_of_whole_slic
     region = find_body(chest.volume)
     assert region is not None
     record = hypotheses_record(chest.volume, region, transfer_of_b70f(), None)
+    sample = LungSample.of(chest.volume, region)
+    assert sample is not None
     with_lift, half, without = points(record, "lift")
     shares = []
     for lift in (1.0, 0.5, 0.0):
         base = apply_gain(unclipped, (PIXEL_MM, PIXEL_MM), lambda f, lift=lift: gain_to_b20f(70.0, f, lift=lift))
-        shares.append(100.0 * float(np.mean(base[region.lungs] < EMPHYSEMA_HU)))
+        shares.append(100.0 * float(np.mean(base[list(sample.numbers)][:, *sample.box][sample.lungs] < EMPHYSEMA_HU)))
     # The lift makes lung beside the chest wall undershoot and passes more noise: both push voxels under the threshold.
     assert without < half < with_lift == 0.0
     assert half == pytest.approx(shares[1] - shares[0], abs=0.1)
@@ -97,6 +101,33 @@ def test_the_record_survives_json_and_names_every_hypothesis() -> None:
     assert len(record["slices"]) <= 8
 
 
+def test_the_index_is_measured_up_to_the_chest_wall() -> None:
+    chest, _ = chest_of(FOUR, -900.0)
+    region = find_body(chest.volume)
+    assert region is not None
+    sample = LungSample.of(chest.volume, region)
+    assert sample is not None
+    lungs = chest.lungs[list(sample.numbers)][:, *sample.box]
+    assert np.count_nonzero(sample.lungs & lungs) > 0.95 * np.count_nonzero(lungs)
+    assert np.count_nonzero(sample.lungs & ~lungs) < 0.02 * np.count_nonzero(lungs)
+
+
+def test_noise_of_another_kernel_than_the_tags_moves_the_index_and_noise_of_the_tags_own_hardly_does() -> None:
+    chest, _ = chest_of(Truncation(floor_hu=-2000.0), -905.0)
+    region = find_body(chest.volume)
+    told = {}
+    for name, made_by in (("own", KERNELS[70]), ("other", replace(KERNELS[70], f50=7.3, f1=5.9, b=2.0))):
+        spectrum = NoiseSpectrum(expected_rings(made_by.mtf, PIXEL_MM), PIXEL_MM, 400, False)
+        sharpness = Sharpness(0.0, 60.0, 70.0, 10_000, spectrum)
+        record = hypotheses_record(chest.volume, region, transfer_of_b70f(), None, sharpness)
+        told[name] = points(record, "kernel")[1]
+    # A higher hump of the sharp kernel asks for a lower gain, which leaves less noise below the threshold.
+    assert told["other"] < -1.0
+    assert abs(told["own"]) < 0.25 * abs(told["other"])
+    without = hypotheses_record(chest.volume, region, transfer_of_b70f(), None)["open"]["kernel"]
+    assert "too little homogeneous tissue" in without["reason"]
+
+
 def test_of_many_open_truncations_those_that_restore_least_and_most_are_tried() -> None:
     many = {Truncation.of_equal_images(2, 0.1 * n): -10.0 - n for n in range(7)}
     plan = open_plan(chest_of(FOUR, -900.0)[0], Truncation(), many)
@@ -111,7 +142,7 @@ def test_the_lift_of_a_number_read_from_the_noise_is_tried_though_the_record_rou
 
 def test_a_histogram_that_tells_nothing_leaves_any_number_of_images_open() -> None:
     plan = replace(open_plan(chest_of(FOUR, -900.0)[0], FOUR, {}), evidence={"left_open": []})
-    assert [len(entry["weights"]) for entry in extremes(plan)] == [1, 2, 8]
+    assert [len(entry["weights"]) for entry in extremes(plan)] == [1, 2, 8, 12]
 
 
 def test_a_poor_fit_leaves_more_open_than_a_good_one() -> None:

@@ -14,7 +14,7 @@ from KernelNormalizationLib.core.kernels.radial_filter import Gain, apply_gain
 from KernelNormalizationLib.core.truncation.estimation import Fit, Prior, estimate_plan, examined_slices, known_plan
 from KernelNormalizationLib.core.truncation.model import Truncation
 from KernelNormalizationLib.core.truncation.restoration import RestorationPlan, restore_slices
-from KernelNormalizationLib.core.truncation.scan_regions import outer_air
+from KernelNormalizationLib.core.truncation.scan_regions import AIR_LIMIT_HU, air_limit, outer_air
 from training.simulate.truncated import truncated
 
 PIXEL = (0.7, 0.7)
@@ -34,9 +34,11 @@ def _chest() -> Chest:
     return make_chest(slices=SLICES, side=SIDE, noise_hu=0.0, floor=None, scale=BODY_SCALE)
 
 
-def _scan(truncation: Truncation | None, seed: int = 5) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _scan(
+    truncation: Truncation | None, seed: int = 5, noise_hu: float = NOISE_HU
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Stored slices and the transfer of the slices before truncation, (k, j, i), HU."""
-    noise = coloured_noise(70.0, (SLICES, SIDE, SIDE), PIXEL[0], NOISE_HU, seed)
+    noise = coloured_noise(70.0, (SLICES, SIDE, SIDE), PIXEL[0], noise_hu, seed)
     whole = (_chest().volume.hu + noise).astype(np.float32)
     stored = np.rint(truncated(whole, noise, truncation, np.random.default_rng(seed)))
     return stored.astype(np.float32), apply_gain(whole, PIXEL, GAIN)
@@ -122,6 +124,40 @@ def test_the_air_tells_how_many_images_were_averaged() -> None:
         air = estimate_plan(stored, PIXEL, GAIN, -1024.0).air
         effective = 1.0 / sum(w * w for w in air.weights)
         assert effective == pytest.approx(images, rel=0.3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("images", "correlation"), [(12, 0.1), (8, 0.05)])
+def test_many_images_of_strong_noise_are_told_by_their_air_though_hardly_a_voxel_lies_at_the_floor(
+    images: int, correlation: float
+) -> None:
+    many = Truncation.of_equal_images(images, correlation)
+    stored, truth = _scan(many, noise_hu=90.0)
+    outside = ~_chest().body
+    assert stored[outside].mean() > -930.0
+    assert np.mean(stored[outside] == -1024.0) < 0.01
+    plan = estimate_plan(stored, PIXEL, GAIN, -1024.0, siemens=True)
+    assert plan.evidence["air"]["from"] == "histogram of the air"
+    assert plan.lungs.images > 4
+    assert plan.air.noise_ratio == pytest.approx(many.noise_ratio, rel=0.06)
+    base, _ = restore_slices(stored, PIXEL, GAIN, plan)
+    lung = _inner_lung()
+    unrestored = apply_gain(stored, PIXEL, GAIN)
+    assert abs(float((base - truth)[lung].mean())) < 0.5 * abs(float((unrestored - truth)[lung].mean()))
+
+
+@pytest.mark.parametrize("air_hu", [-1000.0, -975.0, -930.0, -890.0, -860.0])
+def test_air_is_found_however_dense_it_is_stored_and_foam_above_it_is_not_taken_for_it(air_hu: float) -> None:
+    rng = np.random.default_rng(2)
+    air, foam = rng.normal(air_hu, 9.0, 20_000), rng.normal(air_hu + 52.0, 9.0, 25_000)
+    limit = air_limit(np.concatenate([air, foam]).astype(np.float32))
+    assert np.mean(air < limit) > 0.95
+    assert np.mean(foam < limit) < 0.05 or limit == AIR_LIMIT_HU
+
+
+def test_nothing_but_blankets_around_the_body_is_not_air() -> None:
+    assert air_limit(np.full(5000, -700.0, np.float32)) == AIR_LIMIT_HU
+    assert air_limit(np.zeros(0, np.float32)) == AIR_LIMIT_HU
 
 
 def test_an_untruncated_scan_is_the_plain_transfer() -> None:

@@ -64,12 +64,14 @@ class LungSample:
         lungs: bool (n, rows, columns), lung up to the chest wall.
         pixel_mm: (row, column) spacing, mm.
         numbers: which slices they are.
+        box: their rows and columns in the volume.
     """
 
     images: FloatArray
     lungs: BoolArray
     pixel_mm: tuple[float, float]
     numbers: tuple[int, ...]
+    box: tuple[slice, slice]
 
     @classmethod
     def of(cls, volume: CTVolume, region: BodyRegion) -> LungSample | None:
@@ -85,7 +87,7 @@ class LungSample:
         numbers = full[((np.arange(wanted) + 0.5) * len(full) / wanted).astype(np.intp)]
         images = volume.filled()[numbers][:, box[0], box[1]].astype(np.float32)
         lungs = np.stack([_to_the_wall(region.lungs[n], region.body[n], volume.hu[n]) for n in numbers])[:, box[0], box[1]]
-        return cls(images, lungs, volume.geometry.spacing[1:], tuple(int(n) for n in numbers))
+        return cls(images, lungs, volume.geometry.spacing[1:], tuple(int(n) for n in numbers), box)
 
     def index_with(self, restorer: Restorer, plan: RestorationPlan) -> float:
         """Share (%) of the lungs below -950 HU after restoration by ``plan`` and transfer."""

@@ -63,8 +63,9 @@ COARSE_SLICES, REFINEMENTS = 2, 2
 COARSE = ((1.0,), (0.7, 0.3), (0.5, 0.5), (0.25,) * 4, (0.125,) * 8)
 COARSE_CORRELATIONS = (0.0, 0.24, 0.5)
 AIR_CORRELATIONS = (0.0, 0.12, 0.24, 0.36, 0.48, 0.6)
-# Between these the correlations of so many best fits are tried: of 12 images, r 0 and 0.12 differ by half in the noise of one.
-AIR_REFINED, AIR_BEST = (0.06, 0.03), 4
+# Between these the correlations of so many best fits are tried: of 12 images, r 0 and 0.12 differ by half in the noise of one,
+# of two by 6 %, which does without.
+AIR_REFINED, AIR_BEST, FEWEST_REFINED = (0.06, 0.03), 4, 3
 # Where a scan does not tell: what was measured of two thin-slice Siemens pairs in the lungs, a plain clip for others (Philips).
 SIEMENS = Truncation.of_equal_images(2, 0.24)
 
@@ -236,7 +237,7 @@ def fit_air(slices: Sequence[tuple[FloatArray, BoolArray]], floor_hu: float) -> 
 def _between(fits: Sequence[Fit], step: float) -> list[Truncation]:
     """Correlations ``step`` to either side of the best fits."""
     known = {f.truncation for f in fits}
-    best = [f.truncation for f in sorted(fits, key=lambda f: f.chi2)[:AIR_BEST] if f.truncation.images > 1]
+    best = [f.truncation for f in sorted(fits, key=lambda f: f.chi2)[:AIR_BEST] if f.truncation.images >= FEWEST_REFINED]
     steps = [(t, round(t.correlation + d, 3)) for t in best for d in (-step, step)]
     near = dict.fromkeys(replace(t, correlation=r) for t, r in steps if r >= 0.0)
     return [t for t in near if t not in known]
