@@ -85,7 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Simulate what is missing.
+    """Simulate the patients that the folder does not hold yet.
 
     Raises:
         InputError: arguments out of range, or the folder holds another run.
