@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import platform
@@ -15,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from KernelNormalizationLib.core.errors import RESEARCH_USE, InputError
 from KernelNormalizationLib.core.io.writing import atomic_path
@@ -119,7 +118,8 @@ def write_report(out: Path, scores: Sequence[Score], best: str, provenance: Prov
 def write_scores(out: Path, scores: Sequence[Score]) -> None:
     """Write ``scores.csv`` alone, so that a stopped evaluation can go on from it."""
     out.mkdir(parents=True, exist_ok=True)
-    _write(out / "scores.csv", _csv(scores))
+    table = pd.DataFrame(list(scores), columns=list(SCORE_FIELDS))
+    _write(out / "scores.csv", table.to_csv(index=False, na_rep="nan", lineterminator="\n"))
 
 
 def read_scores(out: Path) -> list[Score]:
@@ -131,26 +131,15 @@ def read_scores(out: Path) -> list[Score]:
     path = out / "scores.csv"
     if not path.exists():
         return []
+    texts, flags = ("case", "method", "kernel"), ("real_object", "resampled")
     try:
-        with path.open(newline="") as stream:
-            return [_score(row) for row in csv.DictReader(stream)]
-    except (KeyError, ValueError) as error:
+        # Text becomes numbers by Python's float, which gives back exactly what was written; that of read_csv need not.
+        frame = pd.read_csv(path, usecols=list(SCORE_FIELDS), dtype=object, keep_default_na=False)
+        numbers = {name: float for name in SCORE_FIELDS if name not in (*texts, *flags)}
+        frame = frame.astype(numbers).assign(**{name: frame[name] == "True" for name in flags})
+    except ValueError as error:
         raise InputError(f"{path} is not a table of scores ({error}); delete it or choose another --out.") from error
-
-
-def _score(row: dict[str, str]) -> Score:
-    text = {name: row[name] for name in ("case", "method", "kernel")}
-    flags = {name: row[name] == "True" for name in ("real_object", "resampled")}
-    numbers = {name: float(row[name]) for name in SCORE_FIELDS if name not in (*text, *flags)}
-    return Score(**text, **numbers, **flags)  # type: ignore[arg-type]
-
-
-def _csv(scores: Sequence[Score]) -> str:
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, SCORE_FIELDS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(s) for s in scores)
-    return stream.getvalue()
+    return [Score(**row) for row in frame.to_dict("records")]
 
 
 def _document(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
@@ -88,6 +89,11 @@ def score(case: Case, label: str, hu: FloatArray) -> Score:
     )
 
 
+def frame_of(scores: Sequence[Score]) -> pd.DataFrame:
+    """A row for every score, a column for every attribute, sorted by case; methods keep their order."""
+    return pd.DataFrame(list(scores), columns=list(SCORE_FIELDS)).sort_values("case", kind="stable", ignore_index=True)
+
+
 @dataclass(frozen=True)
 class Summary:
     """Mean, sample standard deviation and range of ``n`` values; NaN without values (spread needs two)."""
@@ -99,7 +105,7 @@ class Summary:
     high: float
 
     @staticmethod
-    def of(values: Sequence[float]) -> Summary:
+    def of(values: Sequence[float] | pd.Series) -> Summary:
         """Summarize."""
         array = np.asarray(values, dtype=np.float64)
         if array.size == 0:
