@@ -22,7 +22,7 @@ from KernelNormalizationLib.core.io.dicom_derived import manifest_of
 from KernelNormalizationLib.core.io.dicom_export import is_synthetic_header
 from KernelNormalizationLib.core.io.reading import read_volume
 from KernelNormalizationLib.core.io.writing import write_volume
-from KernelNormalizationLib.core.simulated_chest import make_sample
+from KernelNormalizationLib.core.simulated_chest import SamplePair
 
 hd = pytest.importorskip("highdicom", reason="highdicom (the extra dicom) is not installed")
 
@@ -41,13 +41,12 @@ class Files:
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
+def files(sample: SamplePair, tmp_path_factory: pytest.TempPathFactory) -> Files:
     folder = tmp_path_factory.mktemp("export")
 
     def odd_name(k: int, ds: pydicom.Dataset) -> None:
         ds.PatientName = "Doe-Jane"  # one component: DICOM libraries warn of it, and quote it
 
-    sample = make_sample(3, (24, 208, 208), (10.0, 1.6, 1.6))
     write_series(folder / "scan", sample.sharp.hu.astype(np.int16), step=10.0, pixel=(1.6, 1.6), kernel="B80f", change=odd_name)
     assert main(["normalize", str(folder / "scan"), str(folder / "smooth.nrrd"), "--method", "linear"]) == 0
     measure = ["quantify", str(folder / "scan"), "--compare", str(folder / "smooth.nrrd"), "--out", str(folder / "measured")]
