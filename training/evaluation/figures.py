@@ -25,7 +25,9 @@ PANELS_A_ROW = 4
 
 
 def save_panel(path: Path, case: Case, images: Sequence[tuple[str, FloatArray]]) -> None:
-    """Rows image, image with emphysema, difference to the smooth original; one column an image (the paper's Fig. 1).
+    """Draw one column per image, with rows for the image, its emphysema, and the difference to the smooth original.
+
+    The layout is that of the paper's Fig. 1.
 
     Args:
         path: PNG or PDF to write.
@@ -65,7 +67,7 @@ def _lung_box(lung: NDArray[np.bool_], margin: int = 12) -> tuple[slice, slice]:
 
 
 def save_boxes(path: Path, scores: Sequence[Score]) -> None:
-    """Box plots of the EI difference and of Dice, every method, all patients and EI > 5 (the paper's Fig. 2)."""
+    """Box plots of the EI difference and of Dice for every method, all patients and those with EI > 5 (the paper's Fig. 2)."""
     methods = methods_of(scores)
     figure = Figure(figsize=(1.6 + 1.5 * len(methods), 4.6), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -89,7 +91,7 @@ def save_boxes(path: Path, scores: Sequence[Score]) -> None:
 
 
 def save_bland_altman(path: Path, scores: Sequence[Score]) -> None:
-    """Difference of EI against the mean of both, with bias and 95 % limits of agreement, one panel a method."""
+    """Bland-Altman plot of EI: difference against mean, with bias and 95 % limits of agreement; one panel per method."""
     figure, axes = _one_a_method(scores)
     frame = frame_of(scores)
     for method, axis in axes:
@@ -106,7 +108,7 @@ def save_bland_altman(path: Path, scores: Sequence[Score]) -> None:
 
 
 def save_calibration(path: Path, scores: Sequence[Score]) -> None:
-    """EI of every method against the true EI with the line fitted to it; one panel a method, all on one scale."""
+    """EI of every method against the true EI with a fitted line; one panel per method, all on the same scale."""
     figure, axes = _one_a_method(scores)
     frame = frame_of(scores)
     largest = frame[["ei", "true_ei"]].to_numpy().max() * 1.05 + 0.5

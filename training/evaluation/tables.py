@@ -1,4 +1,4 @@
-"""Tables of the evaluation in Markdown, the paper's beside ours."""
+"""Tables of the evaluation in Markdown, with the paper's tables for comparison."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ PAPER_TABLE: tuple[tuple[str, str, str, str], ...] = (
     ("Heuristic, EI > 5", "-", "4.31 ± 2.92 [0.39, 9.26]", "0.63 ± 0.11 [0.47, 0.85]"),
     ("Frequency-based, EI > 5", "-", "3.44 ± 2.72 [0.35, 9.36]", "0.61 ± 0.15 [0.19, 0.85]"),
 )
-# Population figures of the same study that simulated patients are held against.
+# Figures of the same study's patients, with which the simulated patients are compared.
 PAPER_POPULATION = (
     ("L1, HU", "84.5 ± 11.7"),
     ("abs. EI error, points", "17.32 ± 4.72"),
     ("Dice", "0.19 ± 0.19"),
     ("Dice, EI > 5", "0.41 ± 0.12"),
 )
-# Below, a p value says more of floating point than of the patients.
+# Smaller p values depend more on floating-point rounding than on the patients.
 SMALLEST_P = 1e-50
 
 
@@ -43,7 +43,7 @@ def methods_of(scores: Sequence[Score]) -> list[str]:
 
 
 def spread(values: Sequence[float] | pd.Series, digits: int, *, bounds: bool = True) -> str:
-    """``mean ± std [min, max]``; the value itself when there is one; "-" without values."""
+    """``mean ± std [min, max]``; for a single value the value itself; "-" without values."""
     s = Summary.of(values)
     if s.n == 0:
         return "-"
@@ -60,7 +60,7 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def main_table(scores: Sequence[Score]) -> str:
-    """Ours: every method, all patients and those above 5 %."""
+    """This project's results: every method, for all patients and for those with an index above 5 %."""
     frame = frame_of(scores)
     rows = []
     for patients, suffix in ((frame, ""), (frame[frame.true_ei > SEVERE_EI], ", EI > 5")):
@@ -77,7 +77,7 @@ def paper_table() -> str:
 
 
 def population_table(scores: Sequence[Score], raw: str) -> str:
-    """Raw figures of these patients beside the paper's population."""
+    """Figures of these patients' sharp images beside those of the paper's patients."""
     frame = frame_of(scores)
     chosen = frame[frame.method == raw]
     high = chosen[chosen.true_ei > SEVERE_EI]
@@ -119,7 +119,7 @@ def _p(value: float) -> str:
 
 
 def strata_tables(scores: Sequence[Score]) -> list[tuple[str, str]]:
-    """(title, table) of bias and error by true EI, dose, pixel size, sharp kernel, kind of object and of slices."""
+    """Titles and tables of bias and error by true EI, dose, pixel size, sharp kernel, kind of object and kind of slices."""
     frame = frame_of(scores)
     bins = [
         ("true_ei", "true EI, %", [0.0, 1.0, 5.0, 15.0, 100.0], "g"),
