@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-TESTING = Path(__file__).resolve().parent
 # Rooms whose files share an expensive fixture: they run in one process, which makes it once.
 TOGETHER = {"cohort"}
 IN_PARALLEL = "PYTEST_XDIST_WORKER" in os.environ
@@ -22,22 +22,29 @@ if IN_PARALLEL:
         os.environ[name] = "1"
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep every file, or room of ``TOGETHER``, in one process, so that its fixtures are made once; longest groups first.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep every file, or room of ``TOGETHER``, in one process.
 
-    A group that starts last should be short, or the other processes wait for it. Groups with most slow tests start first.
+    Marks of ``--dist loadgroup`` would say the same, but xdist 3.8 loses them with pytest 9.2.
     """
-    if not IN_PARALLEL:
-        return
-    groups = {item: _group(item) for item in items}
-    for item, group in groups.items():
-        item.add_marker(pytest.mark.xdist_group(group))
-    slow = Counter(group for item, group in groups.items() if item.get_closest_marker("slow"))
-    items.sort(key=lambda item: (-slow[groups[item]], groups[item]))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByGroup(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(nodeid)
+
+    return ByGroup(config, log)
 
 
-def _group(item: pytest.Item) -> str:
-    """Name of the room or file of ``item``, such as ``cohort`` or ``core.test_gate``."""
-    room, *rest = item.path.relative_to(TESTING).with_suffix("").parts
-    return room if room in TOGETHER else ".".join((room, *rest))
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start the groups with most slow tests first: when a long group starts last, the other processes wait for it."""
+    if IN_PARALLEL:
+        slow = Counter(_group(item.nodeid) for item in items if item.get_closest_marker("slow"))
+        items.sort(key=lambda item: (-slow[_group(item.nodeid)], _group(item.nodeid)))
+
+
+def _group(nodeid: str) -> str:
+    """The file of a test, or its room, such as ``Testing/cohort``."""
+    path = Path(nodeid.split("::")[0])
+    return path.parent.as_posix() if path.parent.name in TOGETHER else path.as_posix()
