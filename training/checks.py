@@ -1,4 +1,4 @@
-"""The checks that decide whether a model may ship: ``python -m training.checks``."""
+"""The checks that decide whether a model may be released: ``python -m training.checks``."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     args = build_parser().parse_args(given)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    # The product's own notices (device, domain) would drown the values.
+    # Notices of the product (device, domain) would hide the values.
     for name in ("KernelNormalizationLib", "EmphysemaQuantLib"):
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
@@ -80,10 +80,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace, command: str) -> list[Outcome]:
-    """Check and write the results.
+    """Carry out the checks and write the results.
 
     Raises:
-        InputError: unusable arguments, or nothing could be checked.
+        InputError: the arguments cannot be used, or nothing could be checked.
         ModelError: the model cannot be used.
     """
     if args.limit < 1:
@@ -117,12 +117,12 @@ def run(args: argparse.Namespace, command: str) -> list[Outcome]:
 
 
 def findings(args: argparse.Namespace, methods: Methods, residual: bool) -> Findings:
-    """Everything asked for, check by check.
+    """Yield the results of the requested checks.
 
     Args:
         args: the command line.
-        methods: what is checked.
-        residual: whether the model corrects a base; only then there is one to compare with.
+        methods: methods to check.
+        residual: whether the model corrects a base; only then is its output compared with the base.
 
     Raises:
         InputError: ``--pairs`` holds no pairs.

@@ -1,4 +1,4 @@
-"""Train a model for every fold, so that each patient is tested by one that never saw it: ``python -m training.crossval``."""
+"""Train one model per fold, so that each patient is tested with a model not trained on it: ``python -m training.crossval``."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class CrossValidation:
     """A division of patients into folds, and how the model of each fold is trained.
 
     Attributes:
-        config: recipe, with the seed of the division; ``sources`` may name further data that every fold trains on, which must
-            not hold these patients.
+        config: recipe, including the seed of the division; ``sources`` may name further data that every fold trains on, which
+            must not contain these patients.
         pairs: data set folder.
-        folds: how many.
-        own_transfer: measure the kernel transfer on every fold's training patients.
+        folds: number of folds.
+        own_transfer: whether to measure the kernel transfer on the training patients of each fold.
     """
 
     config: TrainConfig
@@ -49,16 +49,16 @@ class CrossValidation:
         """Train and export the model of every fold that has none yet.
 
         Args:
-            out: gets ``folds.json`` (test fold of every patient), ``recipe.json``, ``fold0/{split.json,run,model}`` and so on.
+            out: folder for ``folds.json`` (test fold of every patient), ``recipe.json``, ``fold0/{split.json,run,model}`` etc.
             fabric: devices and precision.
             only: numbers of the folds to train now; empty for all.
             rhythm: how often to log and to save.
 
         Returns:
-            model folders of the folds trained or found.
+            model folders of the folds that were trained now or before.
 
         Raises:
-            InputError: the folds are not possible, or ``out`` was divided or is trained differently.
+            InputError: the division is not possible, or ``out`` holds another division or recipe.
         """
         files = {path.stem: path for path in patient_files(self.pairs)}
         divided = make_folds(list(files), self.folds, self.config.seed)
@@ -100,10 +100,10 @@ class CrossValidation:
 
 
 def _write_once(path: Path, content: object) -> None:
-    """Write JSON, or see that the same is there.
+    """Write JSON, or make sure that the existing file has the same content.
 
     Raises:
-        InputError: something else is there.
+        InputError: the file has other content.
     """
     if not path.exists():
         write_json(content, path)

@@ -1,4 +1,7 @@
-"""How well the noise tells the kernel: ``python -m training.kernel_estimate --out training/results/kernel_estimate``."""
+"""How well the kernel is estimated from the noise.
+
+Command: ``python -m training.kernel_estimate --out training/results/kernel_estimate``.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def table(simulated: Sequence[Estimate], real: Sequence[Estimate]) -> list[str]:
-    """Markdown: estimate against truth kernel by kernel, the real scans, and honest and lying headers."""
+    """Markdown: estimate and truth for every kernel, the real scans, and the test of true and false headers."""
     kernels = list(dict.fromkeys(e.kernel for e in simulated))
     lines = ["| simulated kernel | n | read | estimate, mean | error, mean | error, SD | largest |", "|" + " --- |" * 7]
     lines += [_row([e for e in simulated if e.kernel == kernel]) for kernel in kernels]
@@ -85,7 +88,7 @@ def _shown(estimate: Estimate) -> str:
 
 
 def _headers(estimates: Sequence[Estimate]) -> list[str]:
-    """Honest headers that the noise doubts, and lies that it catches."""
+    """Lines on true headers that the noise contradicts (false alarms), and on false headers that it detects."""
     honest = [e for e in estimates if e.sharpness is not None]
     sharp = [e for e in honest if e.lie_caught is not None and (e.true_number or 0.0) >= 50.0]
     smooth = [e for e in honest if e.lie_caught is not None and (e.true_number or 0.0) < 50.0]

@@ -1,4 +1,4 @@
-"""What the noise tells of a kernel, measured: ``python -m training.kernel_noise``."""
+"""Checks of kernels that are estimated from noise: ``python -m training.kernel_noise``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write down the error of the index that the method without a network leaves, for the interval that the product shows."""
+"""Store the error of the index that remains with the method "restored", for the interval that the product shows."""
 
 from __future__ import annotations
 
