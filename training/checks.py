@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from KernelNormalizationLib.core.errors import CTKernelError, InputError
+from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.methods.registry import chosen_method, create_normalizer
 from KernelNormalizationLib.core.network.model_folder import load_model
 
@@ -19,6 +19,7 @@ from .checking.panels import Panel, save_panel
 from .checking.phantoms import Bench
 from .checking.summary import table_lines, write_summary
 from .evaluation.report import Provenance
+from .running.command_line import ends_with_code
 
 logger = logging.getLogger("training.checks")
 
@@ -63,6 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@ends_with_code(logger)
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 when the model keeps every limit, 1 when not, 2 for unusable input."""
     given = sys.argv[1:] if arguments is None else arguments
@@ -71,11 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
     # Notices of the product (device, domain) would hide the values.
     for name in ("KernelNormalizationLib", "EmphysemaQuantLib"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    try:
-        outcomes = run(args, shlex.join(["python", "-m", "training.checks", *given]))
-    except CTKernelError as error:
-        logger.error("%s", error)
-        return 2
+    outcomes = run(args, shlex.join(["python", "-m", "training.checks", *given]))
     return 0 if all(outcome.passed for outcome in outcomes if outcome.method == MODEL) else 1
 
 

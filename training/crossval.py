@@ -11,12 +11,13 @@ from pathlib import Path
 
 from lightning_fabric import Fabric
 
-from KernelNormalizationLib.core.errors import CTKernelError, InputError
+from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.io.writing import write_json
 
 from .data.calibrate_transfer import measure_transfer
 from .data.unpacked import patient_files
 from .export import MODEL, RUN, export
+from .running.command_line import ends_with_code
 from .running.config import TrainConfig
 from .running.folds import Fold, make_folds
 from .running.smoke import make_tiny_pairs
@@ -111,6 +112,7 @@ def _write_once(path: Path, content: object) -> None:
         raise InputError(f"{path} says otherwise; go on as that run began, choose another --out, or delete its folder.")
 
 
+@ends_with_code(logger)
 def main(arguments: list[str] | None = None) -> int:
     """Command line; 0 when every fold has its model, 2 for unusable input."""
     parser = argparse.ArgumentParser(
@@ -134,19 +136,15 @@ def main(arguments: list[str] | None = None) -> int:
     )
     add_recipe_arguments(parser)
     options = parser.parse_args(arguments)
-    try:
-        fabric = set_up(options)
-        if options.smoke and options.pairs is None:
-            options.pairs, options.folds = options.out.parent / (options.out.name + "-data"), SMOKE_PATIENTS
-            make_tiny_pairs(options.pairs, SMOKE_PATIENTS)
-        if options.pairs is None:
-            raise InputError("There is nothing to train on; give --pairs FOLDER.")
-        config = config_from(options, options.also)
-        validation = CrossValidation(config, options.pairs, options.folds, options.own_transfer)
-        validation.run(options.out, fabric, tuple(options.only), rhythm_from(options))
-    except CTKernelError as error:
-        logger.error("%s", error)
-        return 2
+    fabric = set_up(options)
+    if options.smoke and options.pairs is None:
+        options.pairs, options.folds = options.out.parent / (options.out.name + "-data"), SMOKE_PATIENTS
+        make_tiny_pairs(options.pairs, SMOKE_PATIENTS)
+    if options.pairs is None:
+        raise InputError("There is nothing to train on; give --pairs FOLDER.")
+    config = config_from(options, options.also)
+    validation = CrossValidation(config, options.pairs, options.folds, options.own_transfer)
+    validation.run(options.out, fabric, tuple(options.only), rhythm_from(options))
     return 0
 
 

@@ -18,6 +18,7 @@ from .evaluation.figures import FIGURE_SUFFIXES, save_panel
 from .evaluation.methods import MethodRunner, parse_method, read_folds
 from .evaluation.report import Provenance, read_scores, write_report, write_scores
 from .evaluation.scores import Score, score
+from .running.command_line import ends_with_code
 from .simulate.store import read_manifest
 
 logger = logging.getLogger("training.evaluate")
@@ -57,6 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@ends_with_code(logger)
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 when there are results, 2 for unusable input."""
     args = build_parser().parse_args(arguments)
@@ -64,11 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
     # Notices of the product (device, domain) would hide the progress of hundreds of runs.
     for name in ("KernelNormalizationLib", "EmphysemaQuantLib"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    try:
-        run(args, shlex.join(["python", "-m", "training.evaluate", *(sys.argv[1:] if arguments is None else arguments)]))
-    except CTKernelError as error:
-        logger.error("%s", error)
-        return 2
+    run(args, shlex.join(["python", "-m", "training.evaluate", *(sys.argv[1:] if arguments is None else arguments)]))
     return 0
 
 

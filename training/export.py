@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 from EmphysemaQuantLib.core.indices.prediction_interval import STRATA_KEY
 from KernelNormalizationLib.core.arrays import FloatArray
-from KernelNormalizationLib.core.errors import RESEARCH_USE, CTKernelError, InputError
+from KernelNormalizationLib.core.errors import RESEARCH_USE, InputError
 from KernelNormalizationLib.core.kernels.radial_filter import apply_gain
 from KernelNormalizationLib.core.kernels.transfer import b20f_gain
 from KernelNormalizationLib.core.methods.protocol import RESTORATION, RESTORATION_KEY
@@ -28,6 +28,7 @@ from KernelNormalizationLib.core.network.unet import UNet
 
 from .evaluation.report import read_scores
 from .running.checkpoint import load_trained
+from .running.command_line import ends_with_code
 from .running.config import CONFIG
 from .running.error_strata import error_strata
 
@@ -167,6 +168,7 @@ def _rows(image: FloatArray) -> list[str]:
     return [" ".join(f"{value:.3f}".rstrip("0").rstrip(".") for value in row) for row in image]
 
 
+@ends_with_code(logger)
 def main(arguments: list[str] | None = None) -> int:
     """Command line: ``python -m training.export``; 0 when the model was written, 2 for unusable input."""
     parser = argparse.ArgumentParser("python -m training.export", description="Make a model folder from a training run.")
@@ -184,18 +186,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--population", default="simulated patients", help="who the patients of --results are")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        metrics = json.loads(options.metrics.read_text()) if options.metrics else {}
-        description = {"training_data": options.training_data, "metrics": metrics, "licence": options.licence}
-        if options.label:
-            description["label"] = options.label
-        if options.results is not None:
-            strata = error_strata(read_scores(options.results), options.method, options.population)
-            description |= {STRATA_KEY: [asdict(stratum) for stratum in strata], RESTORATION_KEY: RESTORATION}
-        logger.info("%s is written", export(options.run, options.out, description, options.members))
-    except CTKernelError as error:
-        logger.error("%s", error)
-        return 2
+    metrics = json.loads(options.metrics.read_text()) if options.metrics else {}
+    description = {"training_data": options.training_data, "metrics": metrics, "licence": options.licence}
+    if options.label:
+        description["label"] = options.label
+    if options.results is not None:
+        strata = error_strata(read_scores(options.results), options.method, options.population)
+        description |= {STRATA_KEY: [asdict(stratum) for stratum in strata], RESTORATION_KEY: RESTORATION}
+    logger.info("%s is written", export(options.run, options.out, description, options.members))
     return 0
 
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from KernelNormalizationLib.core.errors import CTKernelError
 from KernelNormalizationLib.core.io.writing import atomic_path
 
 from .checking.kernel_estimates import SHARP_LIE, SMOOTH_LIE, Estimate, real_estimates, simulated_estimates
+from .running.command_line import ends_with_code
 
 logger = logging.getLogger("training.kernel_estimate")
 
@@ -28,6 +28,7 @@ REAL_SLICES_NUMBER = 20.0
 TABLE, ROWS = "table.md", "estimates.csv"
 
 
+@ends_with_code(logger)
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 when the table was written, 2 for unusable input."""
     parser = argparse.ArgumentParser("python -m training.kernel_estimate", description=DESCRIPTION)
@@ -38,16 +39,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help=f"folder for {TABLE} and {ROWS}")
     args = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        simulated = list(_told(simulated_estimates(args.patients, args.chests, args.seed)))
-        real = list(_told(real_estimates(args.real)))
-        args.out.mkdir(parents=True, exist_ok=True)
-        _write_rows([*simulated, *real], args.out / ROWS)
-        with atomic_path(args.out / TABLE) as temporary:
-            temporary.write_text("\n".join(table(simulated, real)) + "\n", encoding="utf-8")
-    except CTKernelError as error:
-        logger.error("%s", error)
-        return 2
+    simulated = list(_told(simulated_estimates(args.patients, args.chests, args.seed)))
+    real = list(_told(real_estimates(args.real)))
+    args.out.mkdir(parents=True, exist_ok=True)
+    _write_rows([*simulated, *real], args.out / ROWS)
+    with atomic_path(args.out / TABLE) as temporary:
+        temporary.write_text("\n".join(table(simulated, real)) + "\n", encoding="utf-8")
     return 0
 
 

@@ -31,6 +31,7 @@ from KernelNormalizationLib.core.truncation.hu_floor import detect_floor
 from KernelNormalizationLib.core.volume import CTVolume, Geometry
 
 from .data.kernel_pair import KernelPair, PairRecord
+from .running.command_line import ends_with_code
 from .simulate.kernel_family import SharpKernel
 from .simulate.patient import emphysema_index
 from .simulate.store import write_manifest, write_patient
@@ -329,22 +330,19 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@ends_with_code(logger)
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 when at least one pair was found, 1 when none, 2 for unusable input."""
     args = build_parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        if not args.archive.is_dir():
-            raise InputError(f"{args.archive} is not a folder; give the folder of a DICOM archive.")
-        if args.resample is not None and args.resample <= 0:
-            raise InputError(f"--resample is {args.resample}; give a slice distance in mm, such as 1.0.")
-        pairs, skipped = find_pairs(args.archive)
-        if args.out is not None:
-            parameters = {"archive": args.archive.resolve().name, "resample_mm": args.resample}
-            skipped = store_pairs(pairs, skipped, args.out, parameters, args.resample)
-    except CTKernelError as error:
-        logger.error("%s", error)
-        return 2
+    if not args.archive.is_dir():
+        raise InputError(f"{args.archive} is not a folder; give the folder of a DICOM archive.")
+    if args.resample is not None and args.resample <= 0:
+        raise InputError(f"--resample is {args.resample}; give a slice distance in mm, such as 1.0.")
+    pairs, skipped = find_pairs(args.archive)
+    if args.out is not None:
+        parameters = {"archive": args.archive.resolve().name, "resample_mm": args.resample}
+        skipped = store_pairs(pairs, skipped, args.out, parameters, args.resample)
     for pair in pairs:
         logger.info("pair: %s, shift %.2f / %.2f px, correlation %.3f", pair.name, *pair.shift_pixels, pair.correlation)
     for item in skipped:
