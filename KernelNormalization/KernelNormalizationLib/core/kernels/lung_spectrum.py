@@ -1,7 +1,7 @@
 """Energy of the lung texture in frequency bands, and the gain that brings these energies to those of B20f.
 
-Band n is the difference between two Gaussian blurs of the slice (a difference of Gaussians). The method serves scans that show
-too little homogeneous tissue for a noise spectrum.
+Each band is the difference between two Gaussian blurs of the slice. The method "bands" uses this gain; the linear transfer uses
+it for its level in the lungs, and alone if a scan shows too little homogeneous tissue for a noise spectrum.
 """
 
 from __future__ import annotations
