@@ -26,6 +26,8 @@ from KernelNormalizationLib.core.simulated_chest import SamplePair
 
 hd = pytest.importorskip("highdicom", reason="highdicom (the extra dicom) is not installed")
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True)
 class Files:
@@ -70,7 +72,6 @@ def numbers(report: Path, region: str) -> dict[str, float]:
     return {m.name.value: float(m[0].MeasuredValueSequence[0].FloatingPointValue) for m in group.get_measurements()}
 
 
-@pytest.mark.slow
 def test_the_report_has_the_numbers_of_the_measurement(files: Files, everything: Path) -> None:
     volumes = json.loads(files.results.read_text())["volumes"]
     (normalized,) = [v for v in volumes if v["synthetic"]]
@@ -85,7 +86,6 @@ def test_the_report_has_the_numbers_of_the_measurement(files: Files, everything:
         }
 
 
-@pytest.mark.slow
 def test_the_segmentation_is_the_measured_mask(files: Files, everything: Path) -> None:
     volume = read_volume(files.synthetic)
     mask = read_mask(volume, files.mask)
@@ -113,7 +113,6 @@ def test_all_objects_share_the_study_of_the_scan(files: Files, everything: Path)
         assert "research only" in found.SeriesDescription
 
 
-@pytest.mark.slow
 def test_neither_file_names_nor_messages_hold_the_patients_name(
     files: Files, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -135,7 +134,6 @@ def test_without_a_mask_only_the_series_is_written(files: Files, tmp_path: Path,
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["ct"]
 
 
-@pytest.mark.slow
 def test_the_lungs_can_be_segmented_on_the_spot(files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert files.export(tmp_path / "out", "--segmentation", "--threshold", "-940", "--json") == 0
     facts = json.loads(capsys.readouterr().out)
@@ -152,7 +150,6 @@ def refused(files: Files, out: Path, capsys: pytest.CaptureFixture[str], *more: 
     return capsys.readouterr().err
 
 
-@pytest.mark.slow
 def test_results_of_another_mask_are_refused(files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told: dict[str, Any] = json.loads(files.results.read_text())
     for volume in told["volumes"]:
@@ -206,7 +203,6 @@ def test_an_independent_validator_finds_scan_and_export_consistent(files: Files,
     assert [line for line in (found.stdout + found.stderr).splitlines() if line.startswith("Error")] == []
 
 
-@pytest.mark.slow
 def test_the_whole_record_travels_in_the_images_and_the_model_s_hash_in_all_objects(files: Files, everything: Path) -> None:
     record = json.loads((files.synthetic.parent / "smooth.provenance.json").read_text())
     image = pydicom.dcmread(everything / "ct" / "ct_0012.dcm")
