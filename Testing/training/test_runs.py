@@ -21,7 +21,6 @@ from KernelNormalizationLib.core.errors import CTKernelError, InputError
 from KernelNormalizationLib.core.network.model_folder import list_models, load_model
 from KernelNormalizationLib.core.network.unet import UNet, UNetConfig
 from training import crossval, evaluate, export
-from training.crossval import SMOKE_PATIENTS
 from training.data.sources import SourceConfig, build_epochs
 from training.running.checkpoint import BEST, CHECKPOINT, load_trained
 from training.running.config import RECIPES, TrainConfig
@@ -235,8 +234,8 @@ def test_one_command_cross_validates_and_another_evaluates_every_patient_with_th
     command = ["--smoke", "--recipe", recipe, "--threads", "1", "--variants", "1", "--out", str(out)]
     data = crossed / "ours-data"
     if recipe == "paper":  # on the chests of the other recipe, which need not be made and unpacked again
-        make_tiny_pairs(data, SMOKE_PATIENTS)
-        command += ["--pairs", str(data), "--folds", str(SMOKE_PATIENTS)]
+        make_tiny_pairs(data, crossval.SMOKE_PATIENTS)
+        command += ["--pairs", str(data), "--folds", str(crossval.SMOKE_PATIENTS)]
     assert crossval.main([*command, "--only", "2"]) == 0
     assert [p.name for p in sorted(out.glob("fold*"))] == ["fold2", "folds.json"]
     assert json.loads((out / "recipe.json").read_text())["schedule"] == ("constant" if recipe == "paper" else "cosine")
