@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint Testing/constraints.txt
+# One process for every core, at most four for the sake of memory; files whose tests share expensive fixtures stay together (Testing/conftest.py).
+PARALLEL ?= -n logical --dist loadfile --no-loadscope-reorder --maxprocesses 4
 
 .PHONY: demo test test-fast coverage dist lint docs docs-serve examples bench philips clean
 
@@ -10,9 +12,9 @@ PIP := $(BIN)/python -m pip install --quiet --constraint Testing/constraints.txt
 demo: $(VENV)/.installed
 	$(BIN)/ctkernel demo $(CT) --out demo
 
-## Style, types and every test.
+## Style, types and every test; in one process with: make test PARALLEL=
 test: $(VENV)/.installed-test lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 ## The tests that take less than a third of a second each, in under 2 minutes of processor time.
 test-fast: $(VENV)/.installed-test
@@ -20,7 +22,7 @@ test-fast: $(VENV)/.installed-test
 
 ## All tests, with the share of the code that they reach; fails where it falls below the gate of pyproject.toml.
 coverage: $(VENV)/.installed-test
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term
 
 ## Wheel and source distribution.
 dist: $(VENV)/.installed-test

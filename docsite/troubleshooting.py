@@ -21,6 +21,7 @@ import re
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from .messages import Message, find_messages
@@ -137,5 +138,6 @@ def _topic(path: Path) -> Topic:
     return Topic(path.name, content["title"], content["about"], groups)
 
 
+@cache
 def _expression(pattern: str) -> re.Pattern[str]:
     return re.compile(".*".join(re.escape(part) for part in pattern.split("*")), re.DOTALL)

@@ -1,1 +1,1 @@
-"""Simulated paired reconstructions, network training and evaluation; never imported by the Slicer modules."""
+"""Simulation of paired reconstructions, training of networks, and evaluation; the Slicer modules never import it."""

@@ -1,4 +1,4 @@
-"""Reference band energies of B20f lungs, relative to the sharp scan's anchor band, which kernels leave alone."""
+"""Reference band energies of B20f lungs, relative to the anchor band of the sharp scan, which kernels hardly change."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from .evaluation.cases import Case, find_cases, load_case
 
 @dataclass(frozen=True)
 class ReferenceEnergies:
-    """Energies of the smooth volumes' bands relative to the sharp volumes' anchor band, finest band first.
+    """Band energies of the smooth volumes relative to the anchor band of the sharp volumes, finest band first.
 
     Attributes:
-        patients: how many had lung to measure.
-        mean: mean over patients.
-        spread: standard deviation over patients.
+        patients: number of patients with enough lung.
+        mean: mean over the patients.
+        spread: standard deviation over the patients.
     """
 
     patients: int
@@ -34,10 +34,10 @@ class ReferenceEnergies:
 
 
 def reference_energies(folders: Sequence[Path]) -> ReferenceEnergies:
-    """Relative energies of the simulated patients in ``folders``, in the lung region the method itself would find.
+    """Relative energies of the simulated patients in ``folders``, in the lung region that the method finds in use.
 
     Raises:
-        InputError: no patient, or none with enough lung.
+        InputError: there is no patient, or none with enough lung.
     """
     paths = [path for folder in folders for path in find_cases(folder)]
     found = [ratios for path in paths if (ratios := _ratios(load_case(path))) is not None]

@@ -1,4 +1,4 @@
-"""The checks that decide whether a model may ship: ``python -m training.checks``."""
+"""The checks that decide whether a model may be released: ``python -m training.checks``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from KernelNormalizationLib.core.errors import CTKernelError, InputError
+from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.methods.registry import chosen_method, create_normalizer
 from KernelNormalizationLib.core.network.model_folder import load_model
 
@@ -19,6 +19,7 @@ from .checking.panels import Panel, save_panel
 from .checking.phantoms import Bench
 from .checking.summary import table_lines, write_summary
 from .evaluation.report import Provenance
+from .running.command_line import ends_with_code
 
 logger = logging.getLogger("training.checks")
 
@@ -63,27 +64,24 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@ends_with_code(logger)
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 when the model keeps every limit, 1 when not, 2 for unusable input."""
     given = sys.argv[1:] if arguments is None else arguments
     args = build_parser().parse_args(given)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    # The product's own notices (device, domain) would drown the values.
+    # Notices of the product (device, domain) would hide the values.
     for name in ("KernelNormalizationLib", "EmphysemaQuantLib"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    try:
-        outcomes = run(args, shlex.join(["python", "-m", "training.checks", *given]))
-    except CTKernelError as error:
-        logger.error("%s", error)
-        return 2
+    outcomes = run(args, shlex.join(["python", "-m", "training.checks", *given]))
     return 0 if all(outcome.passed for outcome in outcomes if outcome.method == MODEL) else 1
 
 
 def run(args: argparse.Namespace, command: str) -> list[Outcome]:
-    """Check and write the results.
+    """Carry out the checks and write the results.
 
     Raises:
-        InputError: unusable arguments, or nothing could be checked.
+        InputError: the arguments cannot be used, or nothing could be checked.
         ModelError: the model cannot be used.
     """
     if args.limit < 1:
@@ -117,12 +115,12 @@ def run(args: argparse.Namespace, command: str) -> list[Outcome]:
 
 
 def findings(args: argparse.Namespace, methods: Methods, residual: bool) -> Findings:
-    """Everything asked for, check by check.
+    """Yield the results of the requested checks.
 
     Args:
         args: the command line.
-        methods: what is checked.
-        residual: whether the model corrects a base; only then there is one to compare with.
+        methods: methods to check.
+        residual: whether the model corrects a base; only then is its output compared with the base.
 
     Raises:
         InputError: ``--pairs`` holds no pairs.

@@ -1,4 +1,4 @@
-"""Train a model for every fold, so that each patient is tested by one that never saw it: ``python -m training.crossval``."""
+"""Train one model per fold, so that each patient is tested with a model not trained on it: ``python -m training.crossval``."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from pathlib import Path
 
 from lightning_fabric import Fabric
 
-from KernelNormalizationLib.core.errors import CTKernelError, InputError
+from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.io.writing import write_json
 
 from .data.calibrate_transfer import measure_transfer
 from .data.unpacked import patient_files
 from .export import MODEL, RUN, export
+from .running.command_line import ends_with_code
 from .running.config import TrainConfig
 from .running.folds import Fold, make_folds
 from .running.smoke import make_tiny_pairs
@@ -33,11 +34,11 @@ class CrossValidation:
     """A division of patients into folds, and how the model of each fold is trained.
 
     Attributes:
-        config: recipe, with the seed of the division; ``sources`` may name further data that every fold trains on, which must
-            not hold these patients.
+        config: recipe, including the seed of the division; ``sources`` may name further data that every fold trains on, which
+            must not contain these patients.
         pairs: data set folder.
-        folds: how many.
-        own_transfer: measure the kernel transfer on every fold's training patients.
+        folds: number of folds.
+        own_transfer: whether to measure the kernel transfer on the training patients of each fold.
     """
 
     config: TrainConfig
@@ -49,16 +50,16 @@ class CrossValidation:
         """Train and export the model of every fold that has none yet.
 
         Args:
-            out: gets ``folds.json`` (test fold of every patient), ``recipe.json``, ``fold0/{split.json,run,model}`` and so on.
+            out: folder for ``folds.json`` (test fold of every patient), ``recipe.json``, ``fold0/{split.json,run,model}`` etc.
             fabric: devices and precision.
             only: numbers of the folds to train now; empty for all.
             rhythm: the pace of each run.
 
         Returns:
-            model folders of the folds trained or found.
+            model folders of the folds that were trained now or before.
 
         Raises:
-            InputError: the folds are not possible, or ``out`` was divided or is trained differently.
+            InputError: the division is not possible, or ``out`` holds another division or recipe.
         """
         files = {path.stem: path for path in patient_files(self.pairs)}
         divided = make_folds(list(files), self.folds, self.config.seed)
@@ -100,10 +101,10 @@ class CrossValidation:
 
 
 def _write_once(path: Path, content: object) -> None:
-    """Write JSON, or see that the same is there.
+    """Write JSON, or make sure that the existing file has the same content.
 
     Raises:
-        InputError: something else is there.
+        InputError: the file has other content.
     """
     if not path.exists():
         write_json(content, path)
@@ -111,6 +112,7 @@ def _write_once(path: Path, content: object) -> None:
         raise InputError(f"{path} says otherwise; go on as that run began, choose another --out, or delete its folder.")
 
 
+@ends_with_code(logger)
 def main(arguments: list[str] | None = None) -> int:
     """Command line; 0 when every fold has its model, 2 for unusable input."""
     parser = argparse.ArgumentParser(
@@ -134,19 +136,15 @@ def main(arguments: list[str] | None = None) -> int:
     )
     add_recipe_arguments(parser)
     options = parser.parse_args(arguments)
-    try:
-        fabric = set_up(options)
-        if options.smoke and options.pairs is None:
-            options.pairs, options.folds = options.out.parent / (options.out.name + "-data"), SMOKE_PATIENTS
-            make_tiny_pairs(options.pairs, SMOKE_PATIENTS)
-        if options.pairs is None:
-            raise InputError("There is nothing to train on; give --pairs FOLDER.")
-        config = config_from(options, options.also)
-        validation = CrossValidation(config, options.pairs, options.folds, options.own_transfer)
-        validation.run(options.out, fabric, tuple(options.only), rhythm_from(options))
-    except CTKernelError as error:
-        logger.error("%s", error)
-        return 2
+    fabric = set_up(options)
+    if options.smoke and options.pairs is None:
+        options.pairs, options.folds = options.out.parent / (options.out.name + "-data"), SMOKE_PATIENTS
+        make_tiny_pairs(options.pairs, SMOKE_PATIENTS)
+    if options.pairs is None:
+        raise InputError("There is nothing to train on; give --pairs FOLDER.")
+    config = config_from(options, options.also)
+    validation = CrossValidation(config, options.pairs, options.folds, options.own_transfer)
+    validation.run(options.out, fabric, tuple(options.only), rhythm_from(options))
     return 0
 
 

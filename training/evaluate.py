@@ -1,4 +1,4 @@
-"""Compare normalization methods on pairs as the B80f to B20f study did: ``python -m training.evaluate``."""
+"""Compare normalization methods on pairs, following the B80f to B20f study: ``python -m training.evaluate``."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from .evaluation.figures import FIGURE_SUFFIXES, save_panel
 from .evaluation.methods import MethodRunner, parse_method, read_folds
 from .evaluation.report import Provenance, read_scores, write_report, write_scores
 from .evaluation.scores import Score, score
+from .running.command_line import ends_with_code
 from .simulate.store import read_manifest
 
 logger = logging.getLogger("training.evaluate")
@@ -57,18 +58,15 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@ends_with_code(logger)
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 when there are results, 2 for unusable input."""
     args = build_parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    # The product's own notices (device, domain) would drown the progress of hundreds of runs.
+    # Notices of the product (device, domain) would hide the progress of hundreds of runs.
     for name in ("KernelNormalizationLib", "EmphysemaQuantLib"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    try:
-        run(args, shlex.join(["python", "-m", "training.evaluate", *(sys.argv[1:] if arguments is None else arguments)]))
-    except CTKernelError as error:
-        logger.error("%s", error)
-        return 2
+    run(args, shlex.join(["python", "-m", "training.evaluate", *(sys.argv[1:] if arguments is None else arguments)]))
     return 0
 
 
@@ -76,7 +74,7 @@ def run(args: argparse.Namespace, command: str) -> None:
     """Evaluate and write the report.
 
     Raises:
-        InputError: no pairs, unknown methods, or no result at all.
+        InputError: there are no pairs, a method is unknown, or no pair gave a result.
     """
     specs = [parse_method(text) for text in args.methods]
     labels = [spec.label for spec in specs]
@@ -115,7 +113,7 @@ def _line(s: Score) -> str:
 
 
 def evaluate_case(path: Path, runners: list[MethodRunner], panels: Path | None) -> tuple[list[Score], list[str]]:
-    """Scores of every method on one pair, and messages about what failed.
+    """Scores of every method on one pair, and messages about failures.
 
     Args:
         path: patient file.

@@ -1,4 +1,4 @@
-"""Checkpoint in, model folder out: safetensors, ONNX, card with conformance vectors and checksums."""
+"""Export a trained network as a model folder: safetensors, ONNX, and a card with conformance vectors and checksums."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 from EmphysemaQuantLib.core.indices.prediction_interval import STRATA_KEY
 from KernelNormalizationLib.core.arrays import FloatArray
-from KernelNormalizationLib.core.errors import RESEARCH_USE, CTKernelError, InputError
+from KernelNormalizationLib.core.errors import RESEARCH_USE, InputError
 from KernelNormalizationLib.core.kernels.radial_filter import apply_gain
 from KernelNormalizationLib.core.kernels.transfer import b20f_gain
 from KernelNormalizationLib.core.methods.protocol import RESTORATION, RESTORATION_KEY
@@ -28,37 +28,38 @@ from KernelNormalizationLib.core.network.unet import UNet
 
 from .evaluation.report import read_scores
 from .running.checkpoint import load_trained
+from .running.command_line import ends_with_code
 from .running.config import CONFIG
 from .running.error_strata import error_strata
 
 logger = logging.getLogger("training.export")
 
-# Inside a fold of training.crossval, and inside a model folder.
+# Names of folders: run and model inside a fold of training.crossval, members inside a model folder.
 RUN, MODEL, MEMBERS = "run", "model", "members"
 VECTOR_PIXELS = 64
-# By whether the network corrects a base, unless the description has a label.
+# Default label of a residual network, which corrects a base, and of a direct one.
 LABELS = {True: "UNet on the restored linear transfer", False: "as in the paper (direct UNet)"}
 OPSET = 17
-# What the simulated populations hold (training.simulate.presets) and real scans were seen of.
+# Scans covered by the simulated populations (training.simulate.presets) and the tested real scans.
 DOMAIN = Domain()
 
 
 def export(run: Path, folder: Path, description: dict[str, Any], members: Path | None = None) -> Path:
-    """Write the model folder ``folder`` from the run folder ``run`` and read it back.
+    """Write the model folder ``folder`` from the run folder ``run`` and verify it by reading it back.
 
     Args:
-        run: folder of ``training.train``.
-        folder: model folder to make; its name becomes the model's identifier. Must not exist.
-        description: ``training_data``, ``metrics`` and ``licence`` of the card, and what else belongs there, such as another
-            ``label`` (what the model is, for the user).
-        members: folder of ``training.crossval`` whose folds' networks go along as an ensemble, a model folder each.
+        run: run folder of ``training.train``.
+        folder: model folder to create; its name becomes the identifier of the model. It must not exist.
+        description: ``training_data``, ``metrics`` and ``licence`` of the card, and further entries such as another ``label``
+            (a short description for the user).
+        members: folder of ``training.crossval``; the networks of its folds are exported too, as an ensemble of model folders.
 
     Returns:
         ``folder``.
 
     Raises:
         InputError: the folder exists (a model is never overwritten), or there is nothing to export.
-        ModelError: what was written does not verify.
+        ModelError: the written model does not pass verification.
     """
     if folder.exists():
         raise InputError(f"{folder} exists; give the model a new name.")
@@ -74,10 +75,10 @@ def export(run: Path, folder: Path, description: dict[str, Any], members: Path |
 
 
 def fold_runs(crossval: Path) -> list[Path]:
-    """Run folders of a cross-validation's folds, sorted.
+    """Run folders of the folds of a cross-validation, sorted.
 
     Raises:
-        InputError: there are none, or one has not finished.
+        InputError: there are no folds, or one is not finished.
     """
     runs = sorted(crossval.glob(f"fold*/{RUN}"))
     unfinished = [run.parent.name for run in runs if not (run.parent / MODEL / CARD).exists()]
@@ -112,7 +113,7 @@ def _write_model(run: Path, folder: Path, description: dict[str, Any]) -> None:
 
 
 def _without_places(config: dict[str, Any]) -> dict[str, Any]:
-    """A run's configuration with the names of its data, but not where they lie: a card travels."""
+    """Configuration of a run with the names of its data but without their paths, because a card is passed on to others."""
 
     def named(value: Any) -> Any:
         return [Path(path).name for path in value] if isinstance(value, list) else Path(value).name
@@ -122,7 +123,7 @@ def _without_places(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def conformance_vector(network: UNet, seed: int) -> dict[str, Any]:
-    """Inputs near the HU floor and this network's output, all 64 x 64 pixels, HU rounded to 0.001."""
+    """Test inputs near the HU floor and the output of ``network``, all 64 x 64 pixels, HU rounded to 0.001."""
     sharp, lost = phantom(seed)
     base = np.round(apply_gain((sharp + lost)[None], (0.7, 0.7), b20f_gain(70))[0], 3)
     images = {"sharp": sharp, "base": base, "lost": lost}
@@ -133,7 +134,7 @@ def conformance_vector(network: UNet, seed: int) -> dict[str, Any]:
 
 
 def phantom(seed: int) -> tuple[FloatArray, FloatArray]:
-    """Noisy lung with a hole and a vessel, truncated at -1024, and what it lost: float32 (64, 64), integer HU."""
+    """Noisy lung with a hole and a vessel, truncated at -1024 HU, and the HU lost by it: float32 (64, 64), integer HU."""
     rng = np.random.default_rng(seed)
     rows, columns = np.mgrid[:VECTOR_PIXELS, :VECTOR_PIXELS]
     hu = np.full((VECTOR_PIXELS, VECTOR_PIXELS), -860.0)
@@ -149,7 +150,7 @@ def _write_onnx(network: UNet, path: Path) -> None:
     names = network.config.inputs
     free = {name: {0: "n", 2: "rows", 3: "columns"} for name in (*names, "smooth")}
     with warnings.catch_warnings():
-        # The graph-capturing exporter writes other operators for a model this plain and needs a further package.
+        # The newer exporter of torch is avoided: it writes other operators and needs another package.
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.onnx.export(
             network,
@@ -167,6 +168,7 @@ def _rows(image: FloatArray) -> list[str]:
     return [" ".join(f"{value:.3f}".rstrip("0").rstrip(".") for value in row) for row in image]
 
 
+@ends_with_code(logger)
 def main(arguments: list[str] | None = None) -> int:
     """Command line: ``python -m training.export``; 0 when the model was written, 2 for unusable input."""
     parser = argparse.ArgumentParser("python -m training.export", description="Make a model folder from a training run.")
@@ -184,18 +186,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--population", default="simulated patients", help="who the patients of --results are")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        metrics = json.loads(options.metrics.read_text()) if options.metrics else {}
-        description = {"training_data": options.training_data, "metrics": metrics, "licence": options.licence}
-        if options.label:
-            description["label"] = options.label
-        if options.results is not None:
-            strata = error_strata(read_scores(options.results), options.method, options.population)
-            description |= {STRATA_KEY: [asdict(stratum) for stratum in strata], RESTORATION_KEY: RESTORATION}
-        logger.info("%s is written", export(options.run, options.out, description, options.members))
-    except CTKernelError as error:
-        logger.error("%s", error)
-        return 2
+    metrics = json.loads(options.metrics.read_text()) if options.metrics else {}
+    description = {"training_data": options.training_data, "metrics": metrics, "licence": options.licence}
+    if options.label:
+        description["label"] = options.label
+    if options.results is not None:
+        strata = error_strata(read_scores(options.results), options.method, options.population)
+        description |= {STRATA_KEY: [asdict(stratum) for stratum in strata], RESTORATION_KEY: RESTORATION}
+    logger.info("%s is written", export(options.run, options.out, description, options.members))
     return 0
 
 

@@ -1,4 +1,7 @@
-"""How well the noise tells the kernel: ``python -m training.kernel_estimate --out training/results/kernel_estimate``."""
+"""How well the kernel is estimated from the noise.
+
+Command: ``python -m training.kernel_estimate --out training/results/kernel_estimate``.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from KernelNormalizationLib.core.errors import CTKernelError
 from KernelNormalizationLib.core.io.writing import atomic_path
 
 from .checking.kernel_estimates import SHARP_LIE, SMOOTH_LIE, Estimate, real_estimates, simulated_estimates
+from .running.command_line import ends_with_code
 
 logger = logging.getLogger("training.kernel_estimate")
 
@@ -25,6 +28,7 @@ REAL_SLICES_NUMBER = 20.0
 TABLE, ROWS = "table.md", "estimates.csv"
 
 
+@ends_with_code(logger)
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 when the table was written, 2 for unusable input."""
     parser = argparse.ArgumentParser("python -m training.kernel_estimate", description=DESCRIPTION)
@@ -35,21 +39,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help=f"folder for {TABLE} and {ROWS}")
     args = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        simulated = list(_told(simulated_estimates(args.patients, args.chests, args.seed)))
-        real = list(_told(real_estimates(args.real)))
-        args.out.mkdir(parents=True, exist_ok=True)
-        _write_rows([*simulated, *real], args.out / ROWS)
-        with atomic_path(args.out / TABLE) as temporary:
-            temporary.write_text("\n".join(table(simulated, real)) + "\n", encoding="utf-8")
-    except CTKernelError as error:
-        logger.error("%s", error)
-        return 2
+    simulated = list(_told(simulated_estimates(args.patients, args.chests, args.seed)))
+    real = list(_told(real_estimates(args.real)))
+    args.out.mkdir(parents=True, exist_ok=True)
+    _write_rows([*simulated, *real], args.out / ROWS)
+    with atomic_path(args.out / TABLE) as temporary:
+        temporary.write_text("\n".join(table(simulated, real)) + "\n", encoding="utf-8")
     return 0
 
 
 def table(simulated: Sequence[Estimate], real: Sequence[Estimate]) -> list[str]:
-    """Markdown: estimate against truth kernel by kernel, the real scans, and honest and lying headers."""
+    """Markdown: estimate and truth for every kernel, the real scans, and the test of true and false headers."""
     kernels = list(dict.fromkeys(e.kernel for e in simulated))
     lines = ["| simulated kernel | n | read | estimate, mean | error, mean | error, SD | largest |", "|" + " --- |" * 7]
     lines += [_row([e for e in simulated if e.kernel == kernel]) for kernel in kernels]
@@ -85,7 +85,7 @@ def _shown(estimate: Estimate) -> str:
 
 
 def _headers(estimates: Sequence[Estimate]) -> list[str]:
-    """Honest headers that the noise doubts, and lies that it catches."""
+    """Lines on true headers that the noise contradicts (false alarms), and on false headers that it detects."""
     honest = [e for e in estimates if e.sharpness is not None]
     sharp = [e for e in honest if e.lie_caught is not None and (e.true_number or 0.0) >= 50.0]
     smooth = [e for e in honest if e.lie_caught is not None and (e.true_number or 0.0) < 50.0]

@@ -1,4 +1,4 @@
-"""What the noise tells of a kernel, measured: ``python -m training.kernel_noise``."""
+"""Checks of kernels that are estimated from noise: ``python -m training.kernel_noise``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from EmphysemaQuantLib.core.lungs.segmentation import segment_lungs
-from KernelNormalizationLib.core.errors import CTKernelError
 from KernelNormalizationLib.core.io.file_conversion import create_normalizer
 from KernelNormalizationLib.core.io.reading import read_volume
 from KernelNormalizationLib.core.io.writing import atomic_path
@@ -21,11 +20,13 @@ from .checking.outcomes import Outcome
 from .checking.real import CHEST
 from .checking.stability import Scan, simulated_scans
 from .checking.summary import table_lines
+from .running.command_line import ends_with_code
 
 logger = logging.getLogger("training.kernel_noise")
 COLOURS = {"published": "black", "simulated": "tab:blue", "real slice": "tab:orange"}
 
 
+@ends_with_code(logger)
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 when every value keeps its limit, 1 when not, 2 for unusable input."""
     parser = argparse.ArgumentParser("python -m training.kernel_noise", description=__doc__)
@@ -35,12 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--plot", type=Path, required=True, metavar="PNG", help="picture of B20f noise spectra to write")
     args = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        outcomes = _checked(args.real, args.pairs, args.limit)
-        save_spectra(smooth_spectra(args.real, args.pairs, args.limit), args.plot)
-    except CTKernelError as error:
-        logger.error("%s", error)
-        return 2
+    outcomes = _checked(args.real, args.pairs, args.limit)
+    save_spectra(smooth_spectra(args.real, args.pairs, args.limit), args.plot)
     for line in table_lines(outcomes):
         logger.info("%s", line)
     return 0 if all(outcome.passed for outcome in outcomes) else 1

@@ -1,6 +1,6 @@
 """Find reconstructions of one acquisition with different kernels in a DICOM archive: ``python -m training.pairs``.
 
-Pairs are stored like simulated patients, so that training and evaluation read both alike.
+Pairs are stored in the same form as simulated patients, so that training and evaluation can use both.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from KernelNormalizationLib.core.truncation.hu_floor import detect_floor
 from KernelNormalizationLib.core.volume import CTVolume, Geometry
 
 from .data.kernel_pair import KernelPair, PairRecord
+from .running.command_line import ends_with_code
 from .simulate.kernel_family import SharpKernel
 from .simulate.patient import emphysema_index
 from .simulate.store import write_manifest, write_patient
@@ -39,9 +40,9 @@ logger = logging.getLogger("training.pairs")
 FloatArray = NDArray[np.float32]
 
 POSITION_TOLERANCE_MM = 0.05
-# Reconstructions of the same raw data lie on each other exactly; the estimate itself scatters by some hundredths.
+# Reconstructions of the same raw data coincide exactly; the estimated shift has an error of a few hundredths of a pixel.
 LARGEST_SHIFT_PIXELS = 0.15
-# Blurred to 2 mm, two kernels' images of one acquisition are the same anatomy: real pairs reach 0.99 and more.
+# After blurring to 2 mm, images of one acquisition with two kernels are nearly the same: real pairs reach 0.99 and more.
 LEAST_CORRELATION = 0.95
 BLUR_MM = 2.0
 SHIFT_SLICES = 7
@@ -54,10 +55,10 @@ class Candidate:
 
     Attributes:
         series: its files and headers.
-        kernel: ConvolutionKernel, or ``None``.
+        kernel: ConvolutionKernel of the header, or ``None``.
         positions: sorted slice positions, mm.
-        label: words that identify it in messages without identifying the patient.
-        acquisition: values that are equal for reconstructions of one acquisition.
+        label: name in messages that does not identify the patient.
+        acquisition: header values that are equal in all reconstructions of one acquisition.
     """
 
     series: Series
@@ -69,7 +70,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A series or pair that was not used, and why."""
+    """A series or pair that was not used, with the reason."""
 
     what: str
     reason: str
@@ -82,8 +83,8 @@ class Pair:
     Attributes:
         name: archive folder, acquisition (hashed) and kernels.
         sharp, smooth: the volumes, same geometry.
-        shift_pixels: estimated in-plane shift (row, column) of ``sharp`` against ``smooth``.
-        correlation: of both after blurring to 2 mm.
+        shift_pixels: estimated in-plane shift (row, column) of ``sharp`` relative to ``smooth``.
+        correlation: correlation of both after blurring to 2 mm.
     """
 
     name: str
@@ -94,13 +95,13 @@ class Pair:
 
 
 def find_pairs(archive: Path) -> tuple[list[Pair], list[Skipped]]:
-    """Every usable pair below ``archive`` and everything that was passed over.
+    """Every usable pair below ``archive``, and everything that was skipped.
 
-    Of several reconstructions of an acquisition the one nearest to B20f (by tag, else by noise colour the smoothest) is
-    the partner of all others.
+    If an acquisition has several reconstructions, the one closest to B20f is the partner of all others. The header decides
+    which one this is; without a known kernel, the noise does.
 
     Raises:
-        InputError: no DICOM image below ``archive``.
+        InputError: there is no DICOM image below ``archive``.
     """
     skipped: list[Skipped] = []
     groups: dict[tuple[str, ...], list[Candidate]] = defaultdict(list)
@@ -182,10 +183,10 @@ def _why_not(a: Candidate, b: Candidate) -> str | None:
 
 
 def check_pair(name: str, sharp: CTVolume, smooth: CTVolume) -> Pair | Skipped:
-    """Compare two volumes: same geometry, no shift, same anatomy.
+    """Check that two volumes have the same geometry, no shift and the same anatomy.
 
     Args:
-        name: label.
+        name: name of the pair.
         sharp: the volume with the sharper kernel.
         smooth: its partner.
     """
@@ -210,10 +211,10 @@ def _blurred(volume: CTVolume) -> FloatArray:
 
 
 def estimate_shift(moving: FloatArray, fixed: FloatArray) -> tuple[float, float]:
-    """In-plane shift (rows, columns) in pixels, positive when ``moving`` lies further down or right.
+    """In-plane shift (rows, columns) in pixels, positive if ``moving`` lies further down or right.
 
-    Cross-correlation with its peak found to a fiftieth of a pixel (Guizar-Sicairos et al., Optics Letters 33, 156, 2008),
-    on both gradient images of every slice; the median of all counts.
+    It is the median over both gradient images of all slices; each shift is the peak of the cross-correlation, located to a
+    fiftieth of a pixel (Guizar-Sicairos et al., Optics Letters 33, 156, 2008).
 
     Args:
         moving, fixed: float32 (k, rows, columns), already blurred.
@@ -228,10 +229,10 @@ def estimate_shift(moving: FloatArray, fixed: FloatArray) -> tuple[float, float]
 
 
 def resample_slices(volume: CTVolume, distance_mm: float) -> CTVolume:
-    """The volume with slices every ``distance_mm``, linear between neighbours, in-plane spacing kept (as in the paper).
+    """Interpolate linearly to slices every ``distance_mm``, with the same in-plane spacing, as in the paper.
 
     Raises:
-        InputError: ``distance_mm`` not positive, or padding that differs between slices.
+        InputError: ``distance_mm`` is not positive, or the padding differs between slices.
     """
     if distance_mm <= 0.0:
         raise InputError(f"The slice distance is {distance_mm} mm; it must be positive.")
@@ -249,7 +250,7 @@ def resample_slices(volume: CTVolume, distance_mm: float) -> CTVolume:
 
 
 def to_patient(pair: Pair, resample_mm: float | None = None) -> KernelPair:
-    """The pair in the form of a simulated patient: integers, lung labels and what is known.
+    """The pair in the form of a simulated patient: integer HU, lung labels and metadata.
 
     Raises:
         LungNotFoundError: the smooth volume shows no lung.
@@ -286,7 +287,7 @@ def to_patient(pair: Pair, resample_mm: float | None = None) -> KernelPair:
 
 
 def _kernel_of(volume: CTVolume) -> tuple[SharpKernel, bool]:
-    """The modelled kernel nearest to the volume's: by tag, else by noise colour; and whether it was estimated."""
+    """The modelled kernel closest to that of the volume, by header or else by noise; and whether it was estimated."""
     number = kernel_number(volume.acquisition.kernel)
     estimated = number is None
     if number is None:
@@ -299,7 +300,7 @@ def _kernel_of(volume: CTVolume) -> tuple[SharpKernel, bool]:
 def store_pairs(
     pairs: list[Pair], skipped: list[Skipped], out: Path, parameters: dict[str, Any], resample_mm: float | None
 ) -> list[Skipped]:
-    """Write every pair and the manifest; pairs without lung join the skipped ones, which are returned."""
+    """Write every pair and the manifest; return the skipped pairs together with those that show no lung."""
     skipped = list(skipped)
     numbers = itertools.count()
     for pair in pairs:
@@ -329,22 +330,19 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@ends_with_code(logger)
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 when at least one pair was found, 1 when none, 2 for unusable input."""
     args = build_parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        if not args.archive.is_dir():
-            raise InputError(f"{args.archive} is not a folder; give the folder of a DICOM archive.")
-        if args.resample is not None and args.resample <= 0:
-            raise InputError(f"--resample is {args.resample}; give a slice distance in mm, such as 1.0.")
-        pairs, skipped = find_pairs(args.archive)
-        if args.out is not None:
-            parameters = {"archive": args.archive.resolve().name, "resample_mm": args.resample}
-            skipped = store_pairs(pairs, skipped, args.out, parameters, args.resample)
-    except CTKernelError as error:
-        logger.error("%s", error)
-        return 2
+    if not args.archive.is_dir():
+        raise InputError(f"{args.archive} is not a folder; give the folder of a DICOM archive.")
+    if args.resample is not None and args.resample <= 0:
+        raise InputError(f"--resample is {args.resample}; give a slice distance in mm, such as 1.0.")
+    pairs, skipped = find_pairs(args.archive)
+    if args.out is not None:
+        parameters = {"archive": args.archive.resolve().name, "resample_mm": args.resample}
+        skipped = store_pairs(pairs, skipped, args.out, parameters, args.resample)
     for pair in pairs:
         logger.info("pair: %s, shift %.2f / %.2f px, correlation %.3f", pair.name, *pair.shift_pixels, pair.correlation)
     for item in skipped:

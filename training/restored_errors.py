@@ -1,4 +1,4 @@
-"""Write down the error of the index that the method without a network leaves, for the interval that the product shows."""
+"""Store the error of the index that remains with the method "restored", for the interval that the product shows."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from dataclasses import asdict
 from pathlib import Path
 
 from EmphysemaQuantLib.core.indices.prediction_interval import STRATA_KEY
-from KernelNormalizationLib.core.errors import CTKernelError
 from KernelNormalizationLib.core.io.writing import atomic_path
 from KernelNormalizationLib.core.methods.protocol import ERRORS_PATH, RESTORATION, RESTORATION_KEY
 
 from .evaluation.report import read_scores
+from .running.command_line import ends_with_code
 from .running.error_strata import error_strata
 
 logger = logging.getLogger("training.restored_errors")
 METHOD = "restored"
 
 
+@ends_with_code(logger)
 def main(arguments: list[str] | None = None) -> int:
     """Command line: ``python -m training.restored_errors``; 0 when the file was written, 2 for unusable input."""
     parser = argparse.ArgumentParser("python -m training.restored_errors", description=__doc__)
@@ -29,14 +30,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=ERRORS_PATH, help="file to write (default: the product's)")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        strata = error_strata(read_scores(options.results), METHOD, options.population)
-        errors = {"id": METHOD, RESTORATION_KEY: RESTORATION, STRATA_KEY: [asdict(stratum) for stratum in strata]}
-        with atomic_path(options.out) as temporary:
-            temporary.write_text(json.dumps(errors, indent=1) + "\n", encoding="utf-8")
-    except CTKernelError as error:
-        logger.error("%s", error)
-        return 2
+    strata = error_strata(read_scores(options.results), METHOD, options.population)
+    errors = {"id": METHOD, RESTORATION_KEY: RESTORATION, STRATA_KEY: [asdict(stratum) for stratum in strata]}
+    with atomic_path(options.out) as temporary:
+        temporary.write_text(json.dumps(errors, indent=1) + "\n", encoding="utf-8")
     logger.info("%s is written", options.out)
     return 0
 

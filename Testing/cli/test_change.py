@@ -10,12 +10,7 @@ import pytest
 
 from ctkernel.cli import main
 from KernelNormalizationLib.core.io.writing import write_volume
-from KernelNormalizationLib.core.simulated_chest import SamplePair, make_sample
-
-
-@pytest.fixture(scope="module")
-def sample() -> SamplePair:
-    return make_sample(3, (24, 208, 208), (10.0, 1.6, 1.6))
+from KernelNormalizationLib.core.simulated_chest import SamplePair
 
 
 @pytest.fixture(scope="module")

@@ -22,9 +22,11 @@ from KernelNormalizationLib.core.io.dicom_derived import manifest_of
 from KernelNormalizationLib.core.io.dicom_export import is_synthetic_header
 from KernelNormalizationLib.core.io.reading import read_volume
 from KernelNormalizationLib.core.io.writing import write_volume
-from KernelNormalizationLib.core.simulated_chest import make_sample
+from KernelNormalizationLib.core.simulated_chest import SamplePair
 
 hd = pytest.importorskip("highdicom", reason="highdicom (the extra dicom) is not installed")
+
+pytestmark = pytest.mark.slow
 
 
 @dataclass(frozen=True)
@@ -41,13 +43,12 @@ class Files:
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
+def files(sample: SamplePair, tmp_path_factory: pytest.TempPathFactory) -> Files:
     folder = tmp_path_factory.mktemp("export")
 
     def odd_name(k: int, ds: pydicom.Dataset) -> None:
         ds.PatientName = "Doe-Jane"  # one component: DICOM libraries warn of it, and quote it
 
-    sample = make_sample(3, (24, 208, 208), (10.0, 1.6, 1.6))
     write_series(folder / "scan", sample.sharp.hu.astype(np.int16), step=10.0, pixel=(1.6, 1.6), kernel="B80f", change=odd_name)
     assert main(["normalize", str(folder / "scan"), str(folder / "smooth.nrrd"), "--method", "linear"]) == 0
     measure = ["quantify", str(folder / "scan"), "--compare", str(folder / "smooth.nrrd"), "--out", str(folder / "measured")]
@@ -71,7 +72,6 @@ def numbers(report: Path, region: str) -> dict[str, float]:
     return {m.name.value: float(m[0].MeasuredValueSequence[0].FloatingPointValue) for m in group.get_measurements()}
 
 
-@pytest.mark.slow
 def test_the_report_has_the_numbers_of_the_measurement(files: Files, everything: Path) -> None:
     volumes = json.loads(files.results.read_text())["volumes"]
     (normalized,) = [v for v in volumes if v["synthetic"]]
@@ -86,7 +86,6 @@ def test_the_report_has_the_numbers_of_the_measurement(files: Files, everything:
         }
 
 
-@pytest.mark.slow
 def test_the_segmentation_is_the_measured_mask(files: Files, everything: Path) -> None:
     volume = read_volume(files.synthetic)
     mask = read_mask(volume, files.mask)
@@ -114,7 +113,6 @@ def test_all_objects_share_the_study_of_the_scan(files: Files, everything: Path)
         assert "research only" in found.SeriesDescription
 
 
-@pytest.mark.slow
 def test_neither_file_names_nor_messages_hold_the_patients_name(
     files: Files, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -136,7 +134,6 @@ def test_without_a_mask_only_the_series_is_written(files: Files, tmp_path: Path,
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["ct"]
 
 
-@pytest.mark.slow
 def test_the_lungs_can_be_segmented_on_the_spot(files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert files.export(tmp_path / "out", "--segmentation", "--threshold", "-940", "--json") == 0
     facts = json.loads(capsys.readouterr().out)
@@ -153,7 +150,6 @@ def refused(files: Files, out: Path, capsys: pytest.CaptureFixture[str], *more: 
     return capsys.readouterr().err
 
 
-@pytest.mark.slow
 def test_results_of_another_mask_are_refused(files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told: dict[str, Any] = json.loads(files.results.read_text())
     for volume in told["volumes"]:
@@ -207,7 +203,6 @@ def test_an_independent_validator_finds_scan_and_export_consistent(files: Files,
     assert [line for line in (found.stdout + found.stderr).splitlines() if line.startswith("Error")] == []
 
 
-@pytest.mark.slow
 def test_the_whole_record_travels_in_the_images_and_the_model_s_hash_in_all_objects(files: Files, everything: Path) -> None:
     record = json.loads((files.synthetic.parent / "smooth.provenance.json").read_text())
     image = pydicom.dcmread(everything / "ct" / "ct_0012.dcm")

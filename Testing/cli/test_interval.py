@@ -14,18 +14,9 @@ from ctkernel.cli import main
 from EmphysemaQuantLib.core.indices import prediction_interval
 from EmphysemaQuantLib.core.indices.left_open import read_left_open
 from EmphysemaQuantLib.core.indices.prediction_interval import ErrorStratum, ei_interval
-from KernelNormalizationLib.core.io.writing import write_volume
 from KernelNormalizationLib.core.network.model_folder import CARD
-from KernelNormalizationLib.core.simulated_chest import make_sample
 
 STRATUM = ErrorStratum(0.0, 100.0, 0.8, 46, 0.2, "simulated patients")
-
-
-@pytest.fixture(scope="module")
-def scan(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("scan") / "sharp.nrrd"
-    write_volume(make_sample(3, (24, 208, 208), (10.0, 1.6, 1.6)).sharp, path)
-    return path
 
 
 @pytest.fixture(scope="module")

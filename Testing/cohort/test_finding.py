@@ -33,6 +33,7 @@ def series(
     return write_series(folder, SLICES, step=step, kernel=kernel, change=edit)
 
 
+@pytest.mark.slow
 def test_of_a_study_the_sharp_series_is_taken_with_its_soft_partner_and_the_rest_is_left_out_with_a_reason(
     tmp_path: Path,
 ) -> None:
@@ -86,6 +87,7 @@ def test_a_damaged_slice_is_told_before_anything_runs(tmp_path: Path) -> None:
     assert "cannot run" in " ".join(dry_run_lines(found))
 
 
+@pytest.mark.slow
 def test_a_dry_run_says_what_would_run_and_writes_nothing(tmp_path: Path) -> None:
     series(tmp_path / "in" / "a", "B70f")
     before = sorted(tmp_path.rglob("*"))

@@ -33,6 +33,8 @@ from Testing.cohort.runs import LINEAR, ROOT, SHAPE, SPACING, environment, run, 
 from Testing.core.conftest import make_model
 from Testing.core.dicomseries import write_series
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = CohortSettings(method="linear")
 
 

@@ -9,11 +9,18 @@ from pathlib import Path
 
 import pytest
 
+from ctkernel.cohort import running
 from ctkernel.cohort.case import Case, Outcome, Scan
 from ctkernel.cohort.lanes import Lane, SchedulerLostError, Step, WorkerLostError
 from ctkernel.cohort.running import BASE_BYTES, BYTES_PER_VOXEL, Run
 from ctkernel.cohort.settings import CohortSettings
 from ctkernel.cohort.steps import Job
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lanes without work are looked at again at once instead of after a second."""
+    monkeypatch.setattr(running, "LOOK_SECONDS", 0.01)
 
 
 @dataclass

@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from Testing.cohort.conftest import MANY
 from Testing.cohort.runs import (
     LINEAR,
@@ -23,6 +25,8 @@ from Testing.cohort.runs import (
     wait_until,
     workers_of,
 )
+
+pytestmark = pytest.mark.slow
 
 TABLES = ("results.csv", "results.parquet", "failures.csv")
 

@@ -126,6 +126,7 @@ class TestLyingTag:
         result = normalize_gated(create_normalizer("linear"), scan, ProgressTracker())
         np.testing.assert_array_equal(result.volume.hu, scan.hu)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("seed", range(2))
     @pytest.mark.parametrize("noise_hu", [30.0, 90.0])
     def test_an_honest_name_is_not_doubted(self, seed: int, noise_hu: float) -> None:
@@ -135,6 +136,7 @@ class TestLyingTag:
     def test_hardly_any_noise_contradicts_nothing(self) -> None:
         assert assess(chest(kernel="B70f", number=20.0, noise_hu=2.0)).verdict == "in domain"
 
+    @pytest.mark.slow
     def test_another_makers_smooth_name_on_sharp_noise_is_said(self) -> None:
         found = assess(chest(kernel="STANDARD", number=79.0, manufacturer="GE MEDICAL SYSTEMS", side=320))
         assert found.verdict == "untested"
@@ -155,6 +157,7 @@ class TestSmoothStays:
             np.testing.assert_array_equal(result.volume.hu, scan.hu)
             assert not result.volume.synthetic
 
+    @pytest.mark.slow
     def test_a_synthetic_volume_fed_back_in_is_known_with_and_without_its_mark(self, tmp_path: Path) -> None:
         made = normalize_gated(create_normalizer("linear"), chest(), ProgressTracker()).volume
         write_volume(made, tmp_path / "made.nrrd")
@@ -215,6 +218,7 @@ class TestRefusal:
 class TestShortBlock:
     """A few slices through the lungs are a chest, and are said to be a block."""
 
+    @pytest.mark.slow
     def test_it_passes_with_a_word(self) -> None:
         block = make_chest(slices=8, slice_mm=1.0, side=400).volume
         found = assess(block)

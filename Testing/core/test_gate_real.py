@@ -65,6 +65,7 @@ def test_philips_l_is_untested_and_philips_b_is_smooth_already(verdicts: dict[st
     assert verdicts["sharp"].contradiction is verdicts["soft"].contradiction is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", THORAX)
 def test_real_b20f_slices_are_smooth_already(name: str) -> None:
     path = SMOOTH_SLICES / name
@@ -80,6 +81,7 @@ def test_real_b20f_slices_are_smooth_already(name: str) -> None:
     assert found.sharpness.kernel_number <= 32.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("series", ["YA_BONE1mm", "UB_STD1mm"])
 def test_a_head_is_refused_as_no_chest(series: str) -> None:
     folder = REAL_SCANS / "philips-head-ub-ya" / series
@@ -90,6 +92,7 @@ def test_a_head_is_refused_as_no_chest(series: str) -> None:
     assert "not a chest CT" in found.reasons[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("repeated", [1, 10])
 def test_a_chest_phantom_is_refused_as_no_chest_however_long_it_is_made(repeated: int) -> None:
     from training.checking.real import read_stack

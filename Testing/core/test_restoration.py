@@ -34,14 +34,24 @@ def _chest() -> Chest:
     return make_chest(slices=SLICES, side=SIDE, noise_hu=0.0, floor=None, scale=BODY_SCALE)
 
 
+@lru_cache(maxsize=8)
 def _scan(
     truncation: Truncation | None, seed: int = 5, noise_hu: float = NOISE_HU
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Stored slices and the transfer of the slices before truncation, (k, j, i), HU."""
+    """Stored slices and the transfer of the slices before truncation, (k, j, i), HU; several tests read them, none writes."""
     noise = coloured_noise(70.0, (SLICES, SIDE, SIDE), PIXEL[0], noise_hu, seed)
     whole = (_chest().volume.hu + noise).astype(np.float32)
-    stored = np.rint(truncated(whole, noise, truncation, np.random.default_rng(seed)))
-    return stored.astype(np.float32), apply_gain(whole, PIXEL, GAIN)
+    stored = np.rint(truncated(whole, noise, truncation, np.random.default_rng(seed))).astype(np.float32)
+    transferred = apply_gain(whole, PIXEL, GAIN)
+    for shared in (stored, transferred):
+        shared.flags.writeable = False
+    return stored, transferred
+
+
+@lru_cache(maxsize=8)
+def _estimated(truncation: Truncation) -> RestorationPlan:
+    """What is read from a scan with this truncation, without being told it."""
+    return estimate_plan(_scan(truncation)[0], PIXEL, GAIN, -1024.0, siemens=True)
 
 
 def _inner_lung() -> NDArray[np.bool_]:
@@ -110,7 +120,7 @@ def test_foam_of_the_table_is_not_taken_for_air(name: str) -> None:
 @pytest.mark.parametrize("name", ["plain clip", "two images", "four images"])
 def test_truncation_read_from_the_scan_restores_as_well_as_the_known_one(name: str) -> None:
     stored, truth = _scan(TRUNCATIONS[name])
-    plan = estimate_plan(stored, PIXEL, GAIN, -1024.0, siemens=True)
+    plan = _estimated(TRUNCATIONS[name])
     base, _ = restore_slices(stored, PIXEL, GAIN, plan)
     lung = _inner_lung()
     assert abs(float(base[lung].mean() - truth[lung].mean())) < 3.0
@@ -120,8 +130,7 @@ def test_truncation_read_from_the_scan_restores_as_well_as_the_known_one(name: s
 @pytest.mark.slow
 def test_the_air_tells_how_many_images_were_averaged() -> None:
     for images, correlation in ((1, 0.0), (2, 0.24), (4, 0.24), (4, 0.48)):
-        stored, _ = _scan(Truncation.of_equal_images(images, correlation))
-        air = estimate_plan(stored, PIXEL, GAIN, -1024.0).air
+        air = _estimated(Truncation.of_equal_images(images, correlation)).air
         effective = 1.0 / sum(w * w for w in air.weights)
         assert effective == pytest.approx(images, rel=0.3)
 
@@ -190,7 +199,7 @@ def test_a_scan_without_voxels_at_the_floor_falls_back_and_says_so() -> None:
 
 @pytest.mark.slow
 def test_a_histogram_that_no_truncation_explains_falls_back_and_says_so() -> None:
-    stored, _ = _scan(Truncation())
+    stored = _scan(Truncation())[0].copy()
     rng = np.random.default_rng(3)
     # values from -1024 to -1000 pressed onto every tenth HU: no floor makes such a comb
     low = stored < -960.0
@@ -214,8 +223,7 @@ def test_the_air_holds_the_lungs_estimate() -> None:
 def test_the_plan_is_json() -> None:
     import json
 
-    stored, _ = _scan(Truncation.of_equal_images(2, 0.24))
-    record = estimate_plan(stored, PIXEL, GAIN, -1024.0).as_record()
+    record = _estimated(TRUNCATIONS["two images"]).as_record()
     assert json.loads(json.dumps(record)) == record
 
 
@@ -228,8 +236,7 @@ def test_the_slices_that_tell_the_truncation_are_all_that_is_needed_of_a_series(
 
 @pytest.mark.slow
 def test_the_user_reads_how_the_scan_was_cut_off() -> None:
-    stored, _ = _scan(Truncation())
-    told = estimate_plan(stored, PIXEL, GAIN, -1024.0).in_words()
+    told = _estimated(TRUNCATIONS["plain clip"]).in_words()
     assert told.startswith("The scanner cut off values below -1024 HU (as its histogram shows)")
     averaged = RestorationPlan(Truncation.of_equal_images(2), Truncation(), 1.25, {"lungs": {"from": "default"}}).in_words()
     assert "in 2 images that were then averaged" in averaged

@@ -55,6 +55,7 @@ def test_the_example_runs_and_prints_what_its_page_shows(name: str) -> None:
     assert numbers[0] == pytest.approx(numbers[1], rel=0.02, abs=0.05)
 
 
+@pytest.mark.slow
 def test_an_output_that_names_a_place_on_the_machine_is_refused(tmp_path: Path) -> None:
     script = tmp_path / "place.py"
     script.write_text("# %%\nprint('/home/somebody/scan')\n", encoding="utf-8")
@@ -62,6 +63,7 @@ def test_an_output_that_names_a_place_on_the_machine_is_refused(tmp_path: Path) 
         notebooks.execute(script)
 
 
+@pytest.mark.slow
 def test_a_cell_that_fails_is_named(tmp_path: Path) -> None:
     script = tmp_path / "failing.py"
     script.write_text("# %% [markdown]\n# # Title\n\n# %%\n1 / 0\n", encoding="utf-8")

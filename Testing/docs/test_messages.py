@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from docsite.messages import find_messages
 from docsite.troubleshooting import Table, make_table, page, read_table
 
@@ -42,6 +44,7 @@ def explained(folder: Path, *patterns: str) -> Table:
     return make_table(find_messages(folder), folder)
 
 
+@pytest.mark.slow
 def test_every_message_of_the_product_is_explained() -> None:
     assert read_table(ROOT).faults == []
 

@@ -14,6 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 pytest.importorskip("mkdocs")
 pytest.importorskip("latex2mathml")
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:

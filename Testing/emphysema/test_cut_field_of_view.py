@@ -87,6 +87,7 @@ def test_the_surface_of_a_round_field_is_that_of_its_cylinder() -> None:
     assert cut_surface_cm2(inside, ~inside, spacing) == pytest.approx(expected_cm2, rel=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not DATA.is_dir(), reason="development CT data are not on this machine")
 @pytest.mark.parametrize(("diameter_mm", "lung_ml"), [(254.0, 4526.0), (243.0, 4418.0), (150.0, 1724.0)])
 def test_a_real_chest_in_a_small_circle_keeps_its_lung_volume_and_index(diameter_mm: float, lung_ml: float) -> None:

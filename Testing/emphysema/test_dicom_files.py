@@ -113,6 +113,7 @@ def test_dcmtk_finds_the_same_voxels(exported: Exported, tmp_path: Path) -> None
         np.testing.assert_array_equal(raw - 1024.0, np.rint(volume.hu[k]))
 
 
+@pytest.mark.slow
 def test_a_stopped_export_leaves_nothing(tmp_path: Path) -> None:
     measurement, source = measured_pair(tmp_path / "scan")
     progress = ProgressTracker(is_cancelled=lambda: bool(list(tmp_path.rglob("ct_0003.dcm"))))

@@ -27,6 +27,7 @@ def scan() -> CTVolume:
     return read_volume(SCAN)
 
 
+@pytest.mark.slow
 def test_padding_read_as_unsigned_is_no_metal_and_changes_no_index(scan: CTVolume) -> None:
     middle = (scan.shape[1] - 1) / 2
     rows, columns = np.mgrid[: scan.shape[1], : scan.shape[2]] - middle
@@ -36,6 +37,7 @@ def test_padding_read_as_unsigned_is_no_metal_and_changes_no_index(scan: CTVolum
     assert mask.quality.reasons == ()
 
 
+@pytest.mark.slow
 def test_a_mask_with_the_left_lung_first_gives_each_lung_its_own_index(scan: CTVolume) -> None:
     labels = segment_lungs(scan).labels
     index = {side: 100 * np.mean(scan.hu[labels == side] < -950) for side in (1, 2)}
@@ -45,6 +47,7 @@ def test_a_mask_with_the_left_lung_first_gives_each_lung_its_own_index(scan: CTV
     assert index[2] == pytest.approx(8.9, abs=0.1)
 
 
+@pytest.mark.slow
 def test_a_scan_stored_coronal_is_normalized_like_the_transverse_one(scan: CTVolume) -> None:
     part = replace(scan, hu=scan.hu[40:52])
     image = sitk.PermuteAxes(image_of(part.hu, part.geometry), [0, 2, 1])

@@ -18,6 +18,7 @@ def sample() -> SamplePair:
     return make_sample(3, (24, 208, 208), (10.0, 1.6, 1.6))
 
 
+@pytest.mark.slow
 def test_the_verdict_stands_in_sheet_words_and_files(sample: SamplePair) -> None:
     measured = measure([sample.sharp])
     item = next(item for item in measured.volume.sheet if item.name == "Gate")
@@ -31,6 +32,7 @@ def test_the_verdict_stands_in_sheet_words_and_files(sample: SamplePair) -> None
     assert measured.volume.suitability.region is None
 
 
+@pytest.mark.slow
 def test_a_synthetic_volume_shows_what_was_said_of_its_scan(sample: SamplePair) -> None:
     drawn = replace(sample.smooth, synthetic=True)
     measured = with_provenance(
@@ -48,6 +50,7 @@ def test_a_synthetic_volume_without_a_record_says_so() -> None:
     assert gate_item(None, {}).value == "not stated"
 
 
+@pytest.mark.slow
 def test_a_smooth_name_on_sharp_noise_does_not_hide_that_the_index_is_too_high(sample: SamplePair) -> None:
     lying = replace(sample.sharp, acquisition=replace(sample.sharp.acquisition, kernel="B20f"))
     warning = sharp_kernel_warning(lying)

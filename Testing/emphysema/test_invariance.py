@@ -63,6 +63,7 @@ def assert_same(ours: VolumeMeasurement, theirs: VolumeMeasurement) -> None:
         assert first == pytest.approx(second, rel=1e-6, abs=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("axes", "flips"),
     [((0, 1, 2), (0,)), ((0, 1, 2), (1, 2)), ((1, 0, 2), ()), ((2, 1, 0), (0, 2)), ((1, 2, 0), (1,)), ((2, 0, 1), (0, 1, 2))],
@@ -73,6 +74,7 @@ def test_stored_axes_and_their_sense_change_nothing(
     assert_same(panel, measured(*stored(*chest, axes, flips)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("margins", [((0, 0), (3, 4), (5, 2)), ((2, 1), (0, 7), (1, 1))])
 def test_padding_around_the_image_changes_nothing(
     chest: tuple[CTVolume, LungMask], panel: VolumeMeasurement, margins: tuple[tuple[int, int], ...]

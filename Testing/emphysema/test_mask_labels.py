@@ -26,6 +26,7 @@ def numbered(chest: Phantom, right: int, left: int, airways: int = 0) -> NDArray
 
 
 # right, left and airways as LUNA16 and others number them
+@pytest.mark.slow
 @pytest.mark.parametrize("numbers", [(1, 2, 0), (2, 1, 0), (2, 1, 3), (1, 2, 3), (2, 3, 0), (4, 3, 5), (4, 3, 0)])
 def test_right_and_left_are_told_by_where_they_lie_whatever_their_numbers(
     chest: Phantom, numbers: tuple[int, int, int]

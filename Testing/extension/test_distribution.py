@@ -16,6 +16,8 @@ import pytest
 
 pytest.importorskip("build", reason="the package build is not installed")
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 # What setuptools sees of a checkout; left out is what a fresh clone does not have.
 NEEDED = ("pyproject.toml", "README.md", "LICENSE", "KernelNormalization", "EmphysemaQuant", "ctkernel", "training", "Testing")

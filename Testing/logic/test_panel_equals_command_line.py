@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -84,16 +86,24 @@ def by_panel(scan: Volumes, first: CTVolume, second: CTVolume) -> Any:
     return EmphysemaLogic().quantify(nodes[first], nodes[second])[0]
 
 
-def by_command(scan: Volumes, first: CTVolume, second: CTVolume, out: Path) -> str:
-    arguments = ["quantify", str(scan.path(first)), "--compare", str(scan.path(second)), "--out", str(out), "--report"]
-    assert main(arguments) == 0
-    return (out / "metrics.csv").read_text(encoding="utf-8")
+@pytest.fixture(scope="module")
+def by_command(scan: Volumes, tmp_path_factory: pytest.TempPathFactory) -> Callable[[CTVolume, CTVolume], Path]:
+    """Results folder of the command line, with the report, for two volumes in the given order; each pair is measured once."""
+
+    @cache
+    def folder_of(first: CTVolume, second: CTVolume) -> Path:
+        out = tmp_path_factory.mktemp("command")
+        arguments = ["quantify", str(scan.path(first)), "--compare", str(scan.path(second)), "--out", str(out), "--report"]
+        assert main(arguments) == 0
+        return out
+
+    return folder_of
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("synthetic_first", [False, True])
 def test_original_and_synthetic_measure_alike_everywhere_in_either_order(
-    scan: Volumes, scene: Any, tmp_path: Path, synthetic_first: bool
+    scan: Volumes, scene: Any, by_command: Callable[[CTVolume, CTVolume], Path], synthetic_first: bool
 ) -> None:
     pair = (scan.synthetic, scan.original) if synthetic_first else (scan.original, scan.synthetic)
     panel = by_panel(scan, *pair)
@@ -101,22 +111,23 @@ def test_original_and_synthetic_measure_alike_everywhere_in_either_order(
     reference = measure((scan.original, scan.synthetic), provenance={scan.synthetic: RECORD})
     assert [volume.name for volume in panel.volumes] == ["sharp", "smooth synthetic"]
     assert panel.agreement == reference.agreement
-    of_command = by_command(scan, *pair, tmp_path)
-    assert asCsv(panel) == of_command == asCsv(reference)
-    record = json.loads((tmp_path / "metrics.json").read_text())
+    command = by_command(*pair)
+    assert asCsv(panel) == (command / "metrics.csv").read_text(encoding="utf-8") == asCsv(reference)
+    record = json.loads((command / "metrics.json").read_text())
     assert record["agreement"]["delta_ei_points"] == reference.agreement.delta_ei_points < 0.0
     (sentence,) = interval_sentences(reference.volumes)
     assert sentence in asText(panel)
-    assert sentence in (tmp_path / "report.html").read_text()
+    assert sentence in (command / "report.html").read_text()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("swapped", [False, True])
 def test_each_of_two_synthetic_volumes_has_its_own_interval_and_provenance(
-    scan: Volumes, scene: Any, tmp_path: Path, swapped: bool
+    scan: Volumes, scene: Any, by_command: Callable[[CTVolume, CTVolume], Path], swapped: bool
 ) -> None:
     pair = (scan.other, scan.synthetic) if swapped else (scan.synthetic, scan.other)
-    of_command = by_command(scan, *pair, tmp_path)
+    command = by_command(*pair)
+    of_command = (command / "metrics.csv").read_text(encoding="utf-8")
     assert asCsv(by_panel(scan, *pair)) == of_command
     widths = {
         row["volume"]: float(row["EI high [%]"]) - float(row["EI low [%]"])
@@ -125,12 +136,12 @@ def test_each_of_two_synthetic_volumes_has_its_own_interval_and_provenance(
     }
     # 2 x 1.96 x the spread of each one's own ensemble
     assert widths == pytest.approx({"smooth synthetic": 3.92 * 0.4, "other synthetic": 3.92 * 1.7}, rel=1e-3)
-    volumes = json.loads((tmp_path / "metrics.json").read_text())["volumes"]
+    volumes = json.loads((command / "metrics.json").read_text())["volumes"]
     assert {volume["name"]: volume["provenance"]["method"] for volume in volumes} == {
         "smooth synthetic": "unet",
         "other synthetic": "bands",
     }
-    html = (tmp_path / "report.html").read_text()
+    html = (command / "report.html").read_text()
     assert "method: unet" in html
     assert "method: bands" in html
     assert "ensemble spread 0.40 points" in html
@@ -159,13 +170,15 @@ def test_people_see_one_decimal_of_the_index_and_whole_millilitres(scan: Volumes
 
 
 @pytest.mark.slow
-def test_the_panel_writes_the_report_of_the_command_line(scan: Volumes, scene: Any, tmp_path: Path) -> None:
+def test_the_panel_writes_the_report_of_the_command_line(
+    scan: Volumes, scene: Any, by_command: Callable[[CTVolume, CTVolume], Path], tmp_path: Path
+) -> None:
     panel = by_panel(scan, scan.original, scan.synthetic)
     written = EmphysemaLogic().writeReport(panel, tmp_path)
-    of_command = by_command(scan, scan.original, scan.synthetic, tmp_path / "command")
-    assert of_command == asCsv(panel)
+    command = by_command(scan.original, scan.synthetic)
+    assert (command / "metrics.csv").read_text(encoding="utf-8") == asCsv(panel)
     assert written["pdf"].read_bytes().startswith(b"%PDF")
-    assert without_series(written["html"]) == without_series(tmp_path / "command" / "report.html")
+    assert without_series(written["html"]) == without_series(command / "report.html")
     with pytest.raises(InputError, match="absent does not exist"):
         EmphysemaLogic().writeReport(panel, tmp_path / "absent")
 

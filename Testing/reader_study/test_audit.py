@@ -125,6 +125,7 @@ def test_two_programs_never_write_the_same_trail(prepared: Prepared) -> None:
         pass
 
 
+@pytest.mark.slow
 def test_labels_stay_sealed_until_all_have_read_and_nothing_can_be_scored_after(prepared: Prepared, tmp_path: Path) -> None:
     read_all(prepared, readers=("radiologist",))
     with pytest.raises(InputError, match="scientist has scored 0 of 8"):
@@ -141,6 +142,7 @@ def test_labels_stay_sealed_until_all_have_read_and_nothing_can_be_scored_after(
     assert sum("unsealed" in line for line in lines_of(prepared)) == 1
 
 
+@pytest.mark.slow
 def test_a_study_can_be_ended_early_and_the_report_says_so(prepared: Prepared, tmp_path: Path) -> None:
     read_all(prepared, readers=("radiologist",))
     found = report_study(prepared.study.folder, prepared.seal_path, tmp_path / "report", allow_unfinished=True)

@@ -16,6 +16,7 @@ from KernelNormalizationLib.core.progress import ProgressTracker
 SMALL = (12, 96, 96)
 
 
+@pytest.mark.slow
 def test_the_example_is_two_folders_that_prepare_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     originals, normalized = make_example(tmp_path / "try", 4, "linear", ProgressTracker(), SMALL)
     assert [path.name for path in sorted(originals.iterdir())] == [f"simulated-00{n}.nrrd" for n in range(1, 5)]

@@ -19,6 +19,8 @@ from reader_study.studies import PAPER_CASES, Prepared, make_folders, prepare
 
 from ctkernel.reader_study.audit import open_audit
 
+pytestmark = pytest.mark.slow
+
 # The paper's readers: 58 % and 75 % of 36.
 RIGHT = {"radiologist": 27, "scientist": 21}
 STOPPED_AT = 17

@@ -87,6 +87,7 @@ def test_curve_starts_at_nothing_and_ends_at_everything() -> None:
     assert area == pytest.approx(found.area)
 
 
+@pytest.mark.slow
 def test_kappa_of_a_published_table() -> None:
     """Altman, Practical Statistics for Medical Research, by hand: 40 + 30 same of 100, expected .5 -> kappa .4."""
     pairs = [(5, 5)] * 35 + [(5, 0)] * 15 + [(0, 5)] * 15 + [(0, 0)] * 35

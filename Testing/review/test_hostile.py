@@ -20,6 +20,8 @@ from web.zips import zipped
 
 from .conftest import COMPLAINTS, ROOT, Serve, Served, command_line
 
+pytestmark = pytest.mark.slow
+
 ROUTES = [
     ("GET", "/"),
     ("GET", "/static/main.js"),

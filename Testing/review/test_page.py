@@ -21,6 +21,8 @@ from KernelNormalizationLib.core.io.reading import read_volume
 
 from .conftest import Serve
 
+pytestmark = pytest.mark.slow
+
 # Shared machines compute slowly.
 PATIENCE_MS = 120_000
 EI, TABLE_ROW = "#indices .index", "#regions tbody tr:not(.group)"

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
+
 from robustness.case import FAULTS
 from robustness.runner import run_cases
+
+pytestmark = pytest.mark.slow
 
 
 def test_no_bad_input_gives_a_wrong_number_a_traceback_a_hang_or_takes_the_memory() -> None:

@@ -62,6 +62,7 @@ def test_too_few_patients_or_another_label_are_refused() -> None:
         error_strata(scores_of([(1.0, 1.1)] * 9), "theirs", "patients")
 
 
+@pytest.mark.slow
 def test_an_exported_card_holds_the_errors_of_the_evaluation(tmp_path: Path) -> None:
     files = make_tiny_pairs(tmp_path / "data", 2)
     config = tiny(TrainConfig(sources=SourceConfig((str(files[0]),)), validation=(str(files[1]),)))

@@ -104,6 +104,7 @@ def test_volume_changed_while_measuring_drops_the_result(panel: EmphysemaPanel, 
     assert panel._parameters.segmentation is None
 
 
+@pytest.mark.slow
 def test_scene_closed_while_measuring_adds_nothing(panel: EmphysemaPanel, chest: Any, app: Any) -> None:
     panel.enter()
     panel.ui.computeButton.click()
@@ -240,6 +241,7 @@ def test_the_command_lines_report_is_saved_as_page_and_pdf(panel: EmphysemaPanel
     assert "not written: The folder" in panel.ui.statusLabel.text
 
 
+@pytest.mark.slow
 def test_without_weasyprint_the_page_is_saved_and_the_panel_says_why(
     panel: EmphysemaPanel, chest: Any, app: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -44,6 +44,7 @@ def test_a_refused_scan_is_normalized_only_when_the_user_checks_the_box_and_that
     assert not panel.ui.normalizeButton.enabled
 
 
+@pytest.mark.slow
 def test_an_override_does_not_outlive_the_scan_that_it_was_given_for(make_panel: PanelMaker, chest: Any) -> None:
     slicer.util.arrayFromVolume(chest)[:, 4:44, 4:60] = 40
     panel = make_panel()
@@ -101,6 +102,7 @@ def test_chest_that_was_never_shown_gets_the_lung_window_too(make_panel: PanelMa
     assert (chest.GetDisplayNode().GetWindow(), chest.GetDisplayNode().GetLevel()) == (1500.0, -600.0)
 
 
+@pytest.mark.slow
 def test_measure_emphysema_opens_the_other_module_with_both_volumes(
     make_panel: PanelMaker, chest: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -158,6 +158,7 @@ def test_run_that_ends_in_another_module_is_ready_on_coming_back(make_panel: Pan
     assert panel.ui.sideBySideButton.enabled
 
 
+@pytest.mark.slow
 def test_bad_input_found_by_the_process_is_shown(make_panel: PanelMaker, app: Any) -> None:
     slicer.util.addVolumeFromArray(np.full((10, 20, 20), 3000, np.int16), name="Not CT")
     panel = make_panel(NormalizationRun)
@@ -353,6 +354,7 @@ def test_scene_closed_while_running_stops_everything(make_panel: PanelMaker, che
     assert synthetic() == []
 
 
+@pytest.mark.slow
 def test_unknown_kernel_is_said_to_be_estimated(make_panel: PanelMaker) -> None:
     (chest,) = addSimulatedChest()
     chest.RemoveAttribute(provenance.KERNEL)

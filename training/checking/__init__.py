@@ -1,1 +1,1 @@
-"""Checks that decide whether a model may ship."""
+"""Checks that decide whether a model may be released."""

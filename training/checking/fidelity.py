@@ -1,4 +1,4 @@
-"""Checks on phantoms: densities stay, detail keeps the contrast of B20f, and nothing is invented."""
+"""Checks on phantoms: densities are kept, details have the contrast of B20f, and no structure is invented."""
 
 from __future__ import annotations
 
@@ -34,33 +34,34 @@ from .phantoms import (
 
 KERNELS = (70, 80)
 DOSES = (1.0, 0.25)
-# Plain clip, and what fits the outside air of Siemens multi-slice scanners.
+# Plain truncation, and averaged truncated images as fitted to the outside air of Siemens multi-slice scanners.
 CLIPPED = Truncation()
 TRUNCATIONS = (CLIPPED, Truncation.of_equal_images(4, 0.24))
 MEAN_LIMIT_HU = 1.0
 CONTRAST_LIMIT_PERCENT = 5.0
 INVENTED_HU = 5.0
-# Means are taken this far inside a cylinder (share of its radius), where no border reaches.
+# Means are taken within this share of the radius of a cylinder, where its border has no influence.
 INSIDE = 0.8
 NODULE_CORE_MM, NODULE_AROUND_MM = 1.5, (6.0, 10.0)
-# The network's gate looks at 9 x 9 pixels and is blurred over 5 x 5: it reaches no further than 6 pixels.
+# Reach of the network's gate, pixels: its window is 9 x 9 pixels, blurred over 5 x 5.
 GATE_REACH = 6
-# Outputs of the same filter and a residual of zero may still be rounded differently.
+# Tolerance for rounding where the correction of the network is exactly zero.
 GATE_LIMIT_HU = 0.01
-# An extremum may move this far and be the same one; a region larger than the square of twice this is a plateau.
+# An extremum counts as the same if it moved by at most this many pixels; a region larger than the square of twice this is a
+# plateau.
 SAME_PLACE = 3
 
 
 def cylinders_keep_their_mean(
     methods: Methods, bench: Bench, kernels: Sequence[int] = KERNELS, doses: Sequence[float] = DOSES
 ) -> Findings:
-    """A uniform water cylinder and a lung-density cylinder keep their mean.
+    """A uniform water cylinder and a cylinder of lung density keep their mean.
 
     Args:
-        methods: what is checked.
-        bench: sizes.
-        kernels: sharp kernels.
-        doses: relative to the study's mean patient.
+        methods: methods to check.
+        bench: sizes of the phantoms.
+        kernels: numbers of the sharp kernels.
+        doses: doses relative to that of the study's mean patient.
     """
     objects = (("water", bench.water, WATER_HU), ("lung density", bench.lung, LUNG_HU))
     for (name, parts, hu), number, dose in product(objects, kernels, doses):
@@ -75,13 +76,13 @@ def cylinders_keep_their_mean(
 
 
 def detail_keeps_its_contrast(methods: Methods, bench: Bench, kernels: Sequence[int] = KERNELS, repeats: int = 2) -> Findings:
-    """Line pairs of 1 mm and a nodule of 5 mm show the contrast of the noise-free B20f image, without noise and with it.
+    """Line pairs of 1 mm and a nodule of 5 mm have the contrast of the noise-free B20f image, without and with noise.
 
     Args:
-        methods: what is checked.
-        bench: sizes.
-        kernels: sharp kernels.
-        repeats: volumes of noise that are averaged.
+        methods: methods to check.
+        bench: sizes of the phantoms.
+        kernels: numbers of the sharp kernels.
+        repeats: number of noisy volumes that are averaged.
     """
     parts = (*bench.lung, bench.nodule, bench.lung_lines, bench.tissue_lines)
     for number in kernels:
@@ -121,10 +122,10 @@ def line_amplitude(image: FloatArray, lines: Part, grid: Grid) -> float:
 
 
 def nothing_is_invented(methods: Methods, bench: Bench) -> Findings:
-    """Without noise, no extremum of more than 5 HU appears round a lung and its nodule that B20f does not show.
+    """In noise-free images of a lung with a nodule, no extremum of more than 5 HU appears that the B20f image does not have.
 
-    Where the transfer that the product assumes is not the scanner's, borders ring; a second value therefore leaves out what
-    the product's linear transfer shows too.
+    If the transfer that the product assumes differs from the scanner's, edges show overshoot. A second value therefore leaves
+    out extrema that the product's linear transfer shows as well.
     """
     linear = create_normalizer("linear")
     parts = (*bench.lung, bench.nodule)
@@ -140,14 +141,14 @@ def nothing_is_invented(methods: Methods, bench: Bench) -> Findings:
 
 
 def invented_extremum(image: FloatArray, *truths: FloatArray) -> float:
-    """How far ``image`` departs from ``truths`` at an extremum that none of them has: HU, 0 if there is no such extremum.
+    """Difference between ``image`` and ``truths``, HU, at an extremum that none of the truths has; 0 if there is none.
 
-    Extrema are those that stand out by 5 HU. A small one is the same within 3 pixels; on a plateau of the truth, the
-    image's must lie within 5 HU of it, since a dent in a flat region is new.
+    An extremum differs from its surroundings by 5 HU or more. Two small extrema are the same if they are at most 3 pixels
+    apart. On a plateau of the truth, the image must lie within 5 HU of it, because a dent in a flat region is new.
 
     Args:
         image: (rows, columns), HU.
-        truths: the same shape, one or more.
+        truths: one or more images of the same shape.
     """
     return max(_new_maximum(sign * image, [sign * truth for truth in truths]) for sign in (np.float32(1.0), np.float32(-1.0)))
 
@@ -161,7 +162,7 @@ def _new_maximum(image: FloatArray, truths: Sequence[FloatArray]) -> float:
 
 
 def _known_maxima(image: FloatArray, truth: FloatArray) -> BoolArray:
-    """Where a maximum of ``image`` is one of ``truth``."""
+    """Maxima of ``image`` that ``truth`` has as well, as a mask."""
     labels, count = ndimage.label(_maxima(truth))
     sizes = ndimage.sum_labels(np.ones_like(truth), labels, np.arange(count + 1))
     small = (labels > 0) & (sizes[labels] <= (2 * SAME_PLACE) ** 2)
@@ -177,10 +178,10 @@ def _maxima(image: FloatArray) -> BoolArray:
 
 
 def off_truncation_is_the_base(methods: Methods, volumes: Mapping[str, CTVolume]) -> Findings:
-    """Where nothing near was lost, the output is what the network starts from.
+    """Far from voxels that lost HU to truncation, the output equals the base, which the network corrects elsewhere.
 
     Args:
-        methods: what is checked.
+        methods: methods to check.
         volumes: sharp scans by name.
     """
     for name, volume in volumes.items():
@@ -195,7 +196,7 @@ def off_truncation_is_the_base(methods: Methods, volumes: Mapping[str, CTVolume]
 
 
 def near_truncation(lost: FloatArray, reach: int) -> NDArray[np.bool_]:
-    """Voxels (k, j, i) within ``reach`` pixels in plane of one that lost something (``lost`` below 0 HU)."""
+    """Voxels (k, j, i) at most ``reach`` pixels in plane from one that lost HU to truncation (``lost`` below 0 HU)."""
     size = 2 * reach + 1
     near: NDArray[np.bool_] = ndimage.maximum_filter(lost < 0.0, (1, size, size))
     return near

@@ -1,4 +1,4 @@
-"""The kernel number that the noise gives against the one that made it: simulated scans of known kernels, and real ones."""
+"""Compares the kernel number estimated from the noise with the true one, on simulated and real scans of known kernels."""
 
 from __future__ import annotations
 
@@ -36,22 +36,23 @@ SLICES, THICKNESSES, DOSES = 5, (1.0, 3.0), (0.33, 3.0)
 SMOOTH_LIE, SHARP_LIE, SHARP_FROM = "B20f", "B70f", 50.0
 GE_KERNELS = ("soft", "standard", "lung", "bone")
 REAL_B20F = "tcga-b20f"
-# Quick chests: rows and columns, and the noise of B10f, HU.
+# Quickly simulated chests: rows and columns, and range of the noise of B10f, HU.
 QUICK_MATRIX, QUICK_NOISE_HU = 448, (4.0, 12.0)
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """One scan's estimate.
+    """The estimate for one scan.
 
     Attributes:
-        scan: name.
-        kernel: that made it, or its header's.
-        true_number: of a Siemens B kernel; ``None`` for another maker's.
-        pixel_mm, slice_mm: its geometry.
-        sharpness: what was read; ``None`` if nothing was.
-        doubted: whether the noise contradicts the true name.
-        lie_caught: whether it contradicts the lie of the other kind; ``None`` where there is none to tell.
+        scan: name of the scan.
+        kernel: true kernel of a simulated scan, or the kernel in the header of a real one.
+        true_number: number of a Siemens B kernel; ``None`` for another maker.
+        pixel_mm, slice_mm: in-plane spacing and slice thickness, mm.
+        sharpness: the measured noise; ``None`` if it could not be measured.
+        doubted: whether the noise contradicts the true name (a false alarm).
+        lie_caught: whether the noise contradicts a false name of the other kind (sharp instead of smooth, or the reverse);
+            ``None`` if no false name was tried.
     """
 
     scan: str
@@ -65,21 +66,21 @@ class Estimate:
 
     @property
     def basis(self) -> str:
-        """What the number was read from."""
+        """What the number was estimated from."""
         if self.sharpness is None:
             return "nothing"
         return f"spectrum in {self.sharpness.place}" if self.sharpness.spectrum is not None else "autocorrelation"
 
     @property
     def error(self) -> float | None:
-        """Estimate less truth; ``None`` where either is missing."""
+        """Estimated minus true number; ``None`` if either is missing."""
         if self.sharpness is None or self.true_number is None:
             return None
         return self.sharpness.kernel_number - self.true_number
 
 
 def estimate_of(scan: str, volume: CTVolume, true_number: float | None) -> Estimate:
-    """What the noise of ``volume``, whose header is honest, gives and whether it would contradict a lie."""
+    """Estimate the kernel of ``volume``, whose header is right, and test whether its noise contradicts a false name."""
     sharpness = estimate_sharpness(volume)
     facts = volume.acquisition
     lie = None
@@ -99,13 +100,14 @@ def estimate_of(scan: str, volume: CTVolume, true_number: float | None) -> Estim
 
 
 def simulated_estimates(patients: int, chests: int, seed: int) -> Iterator[Estimate]:
-    """Every published kernel on the same simulated scans.
+    """Estimates for every published kernel on the same simulated scans.
 
     Args:
-        patients: of ``training.simulate``: procedural chests, sinogram noise back-projected, drawn truncation; a minute or
-            two of processor time each.
-        chests: of the product's quick simulation: noise coloured as the kernel model has it; seconds each.
-        seed: same seed, same scans.
+        patients: number of patients of ``training.simulate``: procedural chests with back-projected sinogram noise and random
+            truncation; one or two minutes of processor time each.
+        chests: number of chests of the product's quick simulation, whose noise has the spectrum of the kernel model; a few
+            seconds each.
+        seed: seed of the simulation.
     """
     kernels: list[tuple[str, str, float | None, SharpKernel]] = []
     kernels += [(f"B{n}f", "SIEMENS", float(n), SharpKernel(f"B{n}f", KERNELS[n])) for n in KERNELS]
@@ -123,7 +125,7 @@ def simulated_estimates(patients: int, chests: int, seed: int) -> Iterator[Estim
 
 
 def real_estimates(real: Path) -> Iterator[Estimate]:
-    """The real scans of a folder, by the kernel in their header; those that are not there are left out."""
+    """Estimates for the real scans of a folder, compared with the kernel in their header; missing scans are left out."""
     for name, number in ((CHEST, 70.0), (f"{PAIR}/sharp_L", None), (f"{PAIR}/soft_B", None)):
         if (real / name).is_dir():
             yield estimate_of(Path(name).parts[0], read_volume(real / name), number)
@@ -143,7 +145,7 @@ def real_estimates(real: Path) -> Iterator[Estimate]:
 
 
 def _coloured(rng: np.random.Generator, kernels: Sequence[SharpKernel]) -> tuple[list[FloatArray], Geometry]:
-    """Images (k, j, i) of one quick chest, HU, one a kernel."""
+    """Images (k, j, i) of one quickly simulated chest, HU, one for each kernel."""
     thickness, pixel = float(rng.choice(THICKNESSES)), float(rng.uniform(*DIVERSE_PIXELS))
     spacing = (thickness, pixel, pixel)
     # the first kernel is B10f, whose noise is a tenth of B70f's
@@ -154,7 +156,7 @@ def _coloured(rng: np.random.Generator, kernels: Sequence[SharpKernel]) -> tuple
 
 
 def _reconstructed(rng: np.random.Generator, kernels: Sequence[SharpKernel]) -> tuple[list[FloatArray], Geometry]:
-    """Images (k, j, i) of one patient, HU, one a kernel; all share object, dose, truncation and sinogram noise."""
+    """Images (k, j, i) of one patient, HU, one for each kernel, with the same object, dose, truncation and sinogram noise."""
     chest = ProceduralChest(rng)
     thickness, pixel = float(rng.choice(THICKNESSES)), float(rng.uniform(*DIVERSE_PIXELS))
     low, high = chest.height

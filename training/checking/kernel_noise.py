@@ -1,4 +1,4 @@
-"""What the noise tells of a kernel: a scan with and without its tag, and gains of real pairs read from their noise."""
+"""Checks of kernels estimated from noise: scans with and without their header, and gains of real pairs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ TAG_CHECK, GAIN_CHECK = "tag and no tag", "gain from two noise spectra"
 TAG_EI_POINTS, TAG_L1_HU, GAIN_LIMIT = 0.3, 2.0, 0.1
 HEAD = "philips-head-ub-ya"
 SMOOTH_SLICES = "tcga-b20f"
-# Windows that the gain of a real pair is measured in, pixels; and the frequencies that it is compared at, lp/cm.
+# Side of the windows in which the gain of a real pair is measured, pixels, and frequencies at which it is compared, lp/cm.
 PAIR_WINDOW = 128
 COMPARED_LP_PER_CM = np.arange(1.5, 6.0, 1.0)
 TAIL_LP_PER_CM = (2.5, 5.5)
@@ -47,12 +47,12 @@ Curve = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class NoiseCurve:
-    """A named noise spectrum on its rings.
+    """A noise spectrum for the plot.
 
     Attributes:
-        label: for the legend.
-        frequency: lp/cm.
-        power: arbitrary units.
+        label: text in the legend.
+        frequency: frequency of each ring, lp/cm.
+        power: noise power in each ring, arbitrary units.
     """
 
     label: str
@@ -61,7 +61,7 @@ class NoiseCurve:
 
 
 def tag_and_no_tag(methods: Methods, scans: Sequence[Scan]) -> Findings:
-    """A scan whose header is lost gives nearly the image and the EI that it gives with its header."""
+    """A scan without its header gives nearly the same image and EI as with its header."""
     for scan in scans:
         bare = replace(scan.volume, acquisition=Acquisition())
         for label, normalizer in methods.items():
@@ -74,7 +74,7 @@ def tag_and_no_tag(methods: Methods, scans: Sequence[Scan]) -> Findings:
 
 
 def gains_of_real_pairs(real: Path) -> Findings:
-    """Kernel pairs of phantoms: the gain that their two noise spectra give against the gain measured between the images."""
+    """Kernel pairs of phantoms: the gain from their two noise spectra compared with the gain measured between the images."""
     if (real / HEAD).is_dir():
         sharp, smooth = (read_volume(real / HEAD / series) for series in ("YA_BONE1mm", "UB_STD1mm"))
         flat = _flat(smooth.filled())
@@ -92,14 +92,14 @@ def gains_of_real_pairs(real: Path) -> Findings:
 
 
 def gain_from_noise(sharp: NoiseSpectrum, smooth: NoiseSpectrum, frequency: Curve) -> Curve:
-    """Ratio of the transfers fitted to the noise of a pair, at ``frequency`` (lp/cm)."""
+    """Gain from the noise of a pair at ``frequency`` (lp/cm): ratio of the transfers fitted to the two spectra."""
     return np.asarray(fit_free(smooth).model.mtf(frequency) / fit_free(sharp).model.mtf(frequency), np.float64)
 
 
 def gain_of_pair(sharp: FloatArray, smooth: FloatArray, pixel_mm: float, frequency: Curve) -> Curve:
     """Gain from ``sharp`` to ``smooth`` (k, j, i), HU, of the same acquisition, at ``frequency`` (lp/cm).
 
-    Real part of the cross-spectrum over the power of the sharp image, in windows half of which are not air.
+    It is the real part of the cross-spectrum divided by the power of the sharp image, in windows that are at most half air.
     """
     taper = np.outer(np.hanning(PAIR_WINDOW), np.hanning(PAIR_WINDOW))
     cross, power = np.zeros((PAIR_WINDOW, PAIR_WINDOW)), np.zeros((PAIR_WINDOW, PAIR_WINDOW))
@@ -119,12 +119,12 @@ def gain_of_pair(sharp: FloatArray, smooth: FloatArray, pixel_mm: float, frequen
 
 
 def smooth_spectra(real: Path, pairs: Path | None, limit: int) -> list[NoiseCurve]:
-    """Noise spectra of B20f: published, of simulated patients, and of real single slices, of equal power in the tail.
+    """Noise spectra of B20f: published, of simulated patients, and of real single slices, scaled to equal power in the tail.
 
     Args:
         real: folder of the real scans.
         pairs: folder of simulated pairs, or ``None``.
-        limit: how many of them.
+        limit: largest number of simulated pairs.
     """
     curves = []
     for path in sorted((real / SMOOTH_SLICES).glob("*.dcm")):
@@ -147,7 +147,10 @@ def _curve(label: str, first: FloatArray, second: FloatArray, pixel_mm: float) -
 
 
 def _scaled(label: str, power: Curve, pixel_mm: float) -> NoiseCurve:
-    """Of the published power where anatomy, which single slices cannot be rid of, has ended; the published peak is 1."""
+    """Spectrum scaled to the published power in the tail, where there is no anatomy left; the published peak is 1.
+
+    Anatomy at lower frequency cannot be removed from single slices by subtraction.
+    """
     frequency = ring_frequencies(pixel_mm)
     published = expected_rings(KERNELS[TARGET_NUMBER].mtf, pixel_mm)
     tail = (frequency > TAIL_LP_PER_CM[0]) & (frequency < TAIL_LP_PER_CM[1])

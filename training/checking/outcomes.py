@@ -1,4 +1,4 @@
-"""What a check found: a measured value, its limit and whether it holds."""
+"""Result of a check: a measured value, its limit, and whether the value keeps the limit."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class Outcome:
     """One measured value of one method.
 
     Attributes:
-        check: which promise is checked.
-        case: on what.
+        check: the requirement that is checked.
+        case: the test case.
         method: label of the method.
-        value: measured.
-        unit: of value and limit.
-        limit: bound of the value.
-        rule: ``at most``, ``at least``, or ``within`` (the value without its sign is at most the limit).
+        value: the measured value.
+        unit: unit of value and limit.
+        limit: the limit.
+        rule: ``at most``, ``at least``, or ``within`` (the absolute value is at most the limit).
     """
 
     check: str
@@ -39,7 +39,7 @@ class Outcome:
 
     @property
     def passed(self) -> bool:
-        """Whether the value keeps the limit; a value that is not a number never does."""
+        """Whether the value keeps the limit; NaN never does."""
         if self.rule == "at least":
             return self.value >= self.limit
         return (abs(self.value) if self.rule == "within" else self.value) <= self.limit
@@ -51,7 +51,7 @@ class Outcome:
 
     @property
     def line(self) -> str:
-        """In one line, for a log."""
+        """The result in one line, for a log."""
         verdict = "pass" if self.passed else "FAIL"
         return f"{verdict} {self.method}, {self.check}, {self.case}: {self.value:.3g} ({self.limit_text})"
 
@@ -62,7 +62,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A check, or a case of one, that could not be done, and why."""
+    """A check, or a case of one, that could not be carried out, with the reason."""
 
     check: str
     reason: str
@@ -72,7 +72,7 @@ Findings = Iterator[Outcome | Skipped]
 
 
 def normalized(normalizer: Normalizer, volume: CTVolume) -> CTVolume:
-    """What ``normalizer`` makes of ``volume``.
+    """``volume`` normalized by ``normalizer``.
 
     Raises:
         InputError: the volume cannot be processed.

@@ -1,4 +1,4 @@
-"""Pictures of the real scans: every image in the lung window, and its difference to the reference."""
+"""Pictures of the real scans: every image in the lung window, and its difference from the reference."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from ..evaluation.figures import RESOLUTION
 
 @dataclass(frozen=True)
 class Panel:
-    """What a picture shows.
+    """Content of a picture.
 
     Attributes:
-        name: of the file.
-        images: label to HU (k, j, i).
-        reference: (k, j, i), HU, what the images are compared with.
-        reference_label: its name.
-        lungs: boolean (k, j, i); the slice with most of it is shown, the first one without.
+        name: name of the file.
+        images: HU (k, j, i) for each label.
+        reference: (k, j, i), HU, with which the images are compared.
+        reference_label: its label.
+        lungs: boolean (k, j, i); the slice with most lung is shown, or the first slice if there is no lung.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Test objects of known densities, as the simulated scanner sees them."""
+"""Phantoms of known densities, imaged by the simulated scanner."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ BoolArray = NDArray[np.bool_]
 
 AIR_HU, WATER_HU, LUNG_HU, NODULE_HU = -1000.0, 0.0, -860.0, 40.0
 NODULE_MM = 5.0
-# Lines of 1 mm with gaps of 1 mm. Only their fundamental is drawn: the harmonics (15 lp/cm and up) pass no kernel.
+# Lines of 1 mm with gaps of 1 mm. Only their fundamental wave is drawn, because no kernel passes the harmonics (15 lp/cm and
+# above).
 LINE_PAIRS_PER_CM = 5.0
 LINE_AMPLITUDE_HU = 400.0
 SLICE_MM = 1.0
@@ -34,10 +35,10 @@ class Part:
     """A cylinder along z.
 
     Attributes:
-        centre: (y, x), mm.
-        radius: mm.
-        hu: mean density.
-        amplitude: HU of line pairs across x, 0 for none.
+        centre: (y, x) of its axis, mm.
+        radius: radius, mm.
+        hu: mean density, HU.
+        amplitude: amplitude of line pairs along x, HU; 0 for none.
     """
 
     centre: tuple[float, float]
@@ -54,7 +55,7 @@ class Part:
     def values(self, grid: Grid) -> FloatArray:
         """Density (1, columns), HU."""
         _, x = grid.axes()
-        # The coarse grid of the forward projection cannot carry the lines; their mean absorbs alike.
+        # The coarse grid of the forward projection cannot represent the lines; their mean attenuates equally.
         amplitude = self.amplitude if 2.0 * grid.pixel < 10.0 / LINE_PAIRS_PER_CM else 0.0
         phase = 2.0 * np.pi * LINE_PAIRS_PER_CM / 10.0 * (x - self.centre[1])
         return np.asarray(self.hu + amplitude * np.cos(phase), np.float32)[None, :]
@@ -62,15 +63,15 @@ class Part:
 
 @dataclass(frozen=True)
 class Bench:
-    """Sizes of the phantoms and of the reconstruction; the defaults are an adult's.
+    """Sizes of the phantoms and of the reconstruction; the defaults are those of an adult.
 
     Attributes:
-        water_mm: radius of the water cylinder (20 cm across: the usual water phantom).
-        body_mm: radius of the body of water round the lung.
-        lung_mm: radius of the lung-density cylinder inside it.
-        pixel: mm.
-        matrix: rows and columns; must hold the body.
-        slices: slices a volume, each with noise of its own.
+        water_mm: radius of the water cylinder (the usual water phantom has a diameter of 20 cm).
+        body_mm: radius of the body of water around the lung.
+        lung_mm: radius of the cylinder of lung density inside it.
+        pixel: pixel size, mm.
+        matrix: number of rows and of columns; the body must fit in.
+        slices: slices per volume, each with independent noise.
     """
 
     water_mm: float = 100.0
@@ -92,7 +93,7 @@ class Bench:
 
     @property
     def lung(self) -> tuple[Part, ...]:
-        """A lung-density cylinder in a body of water, which gives it the noise of a chest and makes it a lung."""
+        """A cylinder of lung density in a body of water, so that it has the noise of a chest and is recognised as a lung."""
         return (Part((0.0, 0.0), self.body_mm, WATER_HU), Part((0.0, 0.0), self.lung_mm, LUNG_HU))
 
     @property
@@ -102,19 +103,19 @@ class Bench:
 
     @property
     def lung_lines(self) -> Part:
-        """Line pairs in the lung, from lung density upwards."""
+        """Line pairs in the lung, whose lowest value is the density of lung."""
         return Part((-0.5 * self.lung_mm, 0.0), 0.25 * self.lung_mm, LUNG_HU + LINE_AMPLITUDE_HU, LINE_AMPLITUDE_HU)
 
     @property
     def tissue_lines(self) -> Part:
-        """Line pairs in the water, from water upwards."""
+        """Line pairs in the water, whose lowest value is the density of water."""
         middle = 0.5 * (self.body_mm + self.lung_mm)
         radius = 0.35 * (self.body_mm - self.lung_mm)
         return Part((0.0, middle), radius, WATER_HU + LINE_AMPLITUDE_HU, LINE_AMPLITUDE_HU)
 
 
 def draw(parts: tuple[Part, ...], grid: Grid) -> FloatArray:
-    """One slice (rows, columns), HU, later parts over earlier ones, borders partial-volumed."""
+    """Draw one slice (rows, columns), HU; later parts cover earlier ones, and borders have partial volume."""
     hu = np.full((grid.matrix, grid.matrix), AIR_HU, np.float32)
     for part in parts:
         weight = np.clip(0.5 + (part.radius - part.distance(grid)) / grid.pixel, 0.0, 1.0).astype(np.float32)
@@ -123,25 +124,25 @@ def draw(parts: tuple[Part, ...], grid: Grid) -> FloatArray:
 
 
 def kernel_of(number: int) -> SharpKernel:
-    """The nominal sharp kernel, with the lift of the study's simulated population."""
+    """The nominal sharp kernel, with the low-frequency excess of the preset "paper"."""
     return nominal_kernel(number, PAPER_LIFT)
 
 
 def noise_free(parts: tuple[Part, ...], bench: Bench, number: int) -> tuple[FloatArray, FloatArray]:
-    """One slice (rows, columns) with the sharp kernel and with B20f, HU, before any floor."""
+    """One slice (rows, columns) with the sharp kernel and with B20f, HU, without noise and truncation."""
     sharp, smooth = SignalChain(bench.grid, (kernel_of(number).mtf, SMOOTH_KERNEL.mtf))(draw(parts, bench.grid.fine()))
     return sharp, smooth
 
 
 def sharp_noise(parts: tuple[Part, ...], bench: Bench, number: int, dose: float, seed: int = 0) -> FloatArray:
-    """Noise (slices, rows, columns) of the sharp kernel, HU, every slice independent.
+    """Noise (slices, rows, columns) of the sharp kernel, HU, independent in every slice.
 
     Args:
-        parts: the object; its attenuation sets the noise.
-        bench: sizes.
-        number: sharp kernel.
-        dose: relative to the study's mean patient. The tube current follows the attenuation as it does there.
-        seed: of the noise.
+        parts: the object; its attenuation determines the noise.
+        bench: sizes of the phantoms.
+        number: number of the sharp kernel.
+        dose: dose relative to that of the study's mean patient; tube-current modulation is the same as there.
+        seed: seed of the noise.
     """
     grid = bench.grid
     chain = NoiseChain(grid, kernel_of(number).mtf, SMOOTH_KERNEL.mtf)
@@ -152,12 +153,12 @@ def sharp_noise(parts: tuple[Part, ...], bench: Bench, number: int, dose: float,
 
 
 def as_scan(hu: FloatArray, bench: Bench, number: int, truncation: Truncation, noise: FloatArray | None = None) -> CTVolume:
-    """A volume as the scanner would store it: truncated, integers, Siemens kernel tag.
+    """A volume as the scanner would store it: truncated, rounded to integers, with a Siemens kernel in the header.
 
     Args:
         hu: (slices, rows, columns), or one slice (rows, columns) for all, HU, without noise.
-        bench: sizes.
-        number: kernel of the tag.
+        bench: sizes of the phantoms.
+        number: number of the kernel in the header.
         truncation: how the scanner truncates.
         noise: (slices, rows, columns), HU, added to ``hu``.
     """

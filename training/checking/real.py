@@ -1,4 +1,4 @@
-"""Checks on real scans: a kernel pair of another maker, a Siemens B70f chest, a phantom's kernel pairs, smooth slices."""
+"""Checks on real scans: a kernel pair of another maker, a Siemens B70f chest, kernel pairs of a phantom, smooth slices."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ PAIR_L1_PERCENT, PAIR_EI_POINTS = 50.0, 1.0
 CHEST_EI_PERCENT, CHEST_TISSUE_HU, CHEST_NOISE_PERCENT, GEOMETRY_MM = 1.0, 2.0, 25.0, 1e-6
 PHANTOM_HU = 3.0
 PHANTOM_PADDING_HU = -2048.0
-# Edges of the soft image: its gradient after a Gaussian of 1.5 pixels, widened by 3 pixels. Noise stays below it (SD of flat
-# soft tissue there 18 to 30 HU), inserts do not.
+# Edges of the smooth image are where its gradient after a Gaussian blur of 1.5 pixels exceeds this limit, dilated by 3 pixels.
+# Noise (SD 18 to 30 HU in flat soft tissue) stays below the limit; the borders of inserts exceed it.
 EDGE_SIGMA, EDGE_HU_PER_MM, EDGE_PIXELS = 1.5, 20.0, 3
 BODY_HU, LUNG_HU, BONE_HU = -500.0, -700.0, 200.0
 FEWEST_VOXELS = 200
@@ -41,10 +41,10 @@ Show = Callable[[Panel], None]
 
 @dataclass(frozen=True)
 class Stack:
-    """Single slices as a volume.
+    """Single slices stacked to a volume.
 
     Attributes:
-        sharp, smooth: volumes of at least eight slices, mirrored after the given ones.
+        sharp, smooth: volumes of at least eight slices, extended by mirroring.
         slices: number of slices that are not mirrored.
     """
 
@@ -54,7 +54,7 @@ class Stack:
 
 
 def pair_of_another_maker(methods: Methods, real: Path, show: Show) -> Findings:
-    """Philips L to B: the error in the lungs is at least halved and EI is right to a point."""
+    """Philips L to B: the error in the lungs is at least halved, and EI is right within one percentage point."""
     folder = real / PAIR
     if not folder.is_dir():
         yield Skipped(PAIR_CHECK, f"{folder} is not there")
@@ -76,7 +76,7 @@ def pair_of_another_maker(methods: Methods, real: Path, show: Show) -> Findings:
 
 
 def b70f_chest(methods: Methods, real: Path, show: Show) -> Findings:
-    """Siemens B70f without evident emphysema: EI near zero, tissue in place, less noise in the lungs, same geometry."""
+    """Siemens B70f without evident emphysema: EI near zero, mean of tissue kept, less noise in the lungs, same geometry."""
     folder = real / CHEST
     if not folder.is_dir():
         yield Skipped(CHEST_CHECK, f"{folder} is not there")
@@ -102,7 +102,7 @@ def b70f_chest(methods: Methods, real: Path, show: Show) -> Findings:
 
 
 def phantom_pairs(methods: Methods, real: Path, show: Show) -> Findings:
-    """Toshiba FC51 to FC13: the mean of every material agrees with the soft series away from edges."""
+    """Toshiba FC51 to FC13: away from edges, the mean of every material agrees with the smooth series."""
     folder = real / PHANTOM
     if not folder.is_dir():
         yield Skipped(PHANTOM_CHECK, f"{folder} is not there")
@@ -126,10 +126,10 @@ def phantom_pairs(methods: Methods, real: Path, show: Show) -> Findings:
 
 
 def read_stack(folder: Path) -> Stack:
-    """The phantom's slices of both kernels, each series stacked and mirrored to eight slices.
+    """Read the slices of the phantom with both kernels; each series is stacked and extended by mirroring to eight slices.
 
     Raises:
-        InputError: a slice has no partner, or there is none.
+        InputError: a slice has no partner, or there is no slice.
     """
     names = sorted(path.relative_to(folder / "soft_kernel") for path in (folder / "soft_kernel").rglob("*.DCM"))
     missing = [str(name) for name in names if not (folder / "sharp_kernel" / name).is_file()]
@@ -168,10 +168,10 @@ def middle_of_b70f(real: Path, slices: int) -> Scan | Skipped:
 
 
 def flat_materials(smooth: CTVolume) -> dict[str, BoolArray]:
-    """Where each material of the phantom is, away from edges: name to boolean (k, j, i).
+    """For each material of the phantom a mask of its voxels away from edges, boolean (k, j, i).
 
     Args:
-        smooth: the soft series.
+        smooth: the smooth series.
     """
     blurred = ndimage.gaussian_filter(smooth.filled(), (0.0, EDGE_SIGMA, EDGE_SIGMA))
     gradient = np.hypot(*np.gradient(blurred, *smooth.geometry.spacing[1:], axis=(1, 2)))

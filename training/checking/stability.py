@@ -1,4 +1,4 @@
-"""Checks that nothing is done twice: smooth scans stay, and a normalized scan normalized again stays."""
+"""Checks that smooth scans and scans that were normalized before are hardly changed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .outcomes import Findings, Methods, Outcome, normalized
 
 SMOOTH_CHECK, TWICE_CHECK = "smooth input stays", "twice is once"
 MOVED_LIMIT_HU = 2.0
-# How a smooth Siemens series may come: with its tag, or from a file that keeps none.
+# Header of a smooth Siemens series: with its kernel, or as in a file format that keeps no header.
 TAGGED = Acquisition("B20f", "SIEMENS", modality="CT")
 UNTAGGED = Acquisition()
 
@@ -27,7 +27,7 @@ class Scan:
     """A volume with its lungs.
 
     Attributes:
-        name: for the table.
+        name: name in the table.
         volume: the scan.
         lungs: boolean (k, j, i).
     """
@@ -38,7 +38,7 @@ class Scan:
 
 
 def simulated_scans(folder: Path, limit: int) -> tuple[list[Scan], list[Scan]]:
-    """The sharp and the smooth volumes of the first ``limit`` pairs of ``folder``, blocks of few slices mirrored to eight.
+    """Sharp and smooth volumes of the first ``limit`` pairs of ``folder``; short blocks are mirrored to eight slices.
 
     Raises:
         InputError: the folder holds no pairs, or one is damaged.
@@ -54,7 +54,7 @@ def simulated_scans(folder: Path, limit: int) -> tuple[list[Scan], list[Scan]]:
 
 
 def mirrored_order(slices: int) -> NDArray[np.int_]:
-    """Indices that continue ``slices`` slices by mirroring up to the eight that a volume needs."""
+    """Slice indices that extend ``slices`` slices by mirroring to the eight that a volume needs."""
     missing = max(0, MINIMUM_SLICES - slices)
     return np.pad(np.arange(slices), (0, missing), mode="reflect" if slices > 1 else "edge")
 
@@ -63,10 +63,10 @@ def smooth_scans_stay(methods: Methods, scans: Sequence[Scan], facts: Acquisitio
     """Scans that are smooth already hardly change.
 
     Args:
-        methods: what is checked.
+        methods: methods to check.
         scans: smooth scans.
-        facts: acquisition to give them instead of their own, or ``None``.
-        how: in words, what the product is told.
+        facts: acquisition data that replace their own, or ``None`` to keep their own.
+        how: what the header says, in words for the table.
     """
     for scan in scans:
         volume = scan.volume if facts is None else replace(scan.volume, acquisition=facts)
@@ -75,10 +75,10 @@ def smooth_scans_stay(methods: Methods, scans: Sequence[Scan], facts: Acquisitio
 
 
 def twice_is_once(methods: Methods, scans: Sequence[Scan]) -> Findings:
-    """Normalizing a normalized scan hardly changes it, whatever its file still says of it.
+    """Normalizing a normalized scan again hardly changes it, whatever its header says.
 
-    Three ways back in: as the product returns it (synthetic); from a foreign file of integers without any header; and from
-    one that still bears the sharp kernel's tag and no sign of being synthetic.
+    Three versions are tried: as the product returns it (marked as synthetic); rounded to integers and without a header; and
+    with the sharp kernel in the header and no mark as synthetic.
     """
     for scan in scans:
         for label, normalizer in methods.items():

@@ -1,4 +1,4 @@
-"""The table of a check run: on the terminal, as JSON and as Markdown."""
+"""The results of all checks as a table: on the terminal, as JSON and as Markdown."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def methods_of(outcomes: Sequence[Outcome]) -> list[str]:
 
 
 def rows_of(outcomes: Sequence[Outcome]) -> list[list[str]]:
-    """One row a case: check, case, limit, then value and verdict of every method."""
+    """One row per case: check, case, limit, then value and verdict of every method."""
     methods = methods_of(outcomes)
     cases: dict[tuple[str, str], dict[str, Outcome]] = {}
     for outcome in outcomes:
@@ -33,7 +33,7 @@ def rows_of(outcomes: Sequence[Outcome]) -> list[list[str]]:
 
 
 def table_lines(outcomes: Sequence[Outcome]) -> list[str]:
-    """The table in columns, for a terminal, and how many values keep their limits."""
+    """The table as aligned text for a terminal, followed by how many values keep their limits."""
     header = ["check", "case", "limit", *methods_of(outcomes)]
     rows = rows_of(outcomes)
     widths = [max(len(row[n]) for row in (header, *rows)) for n in range(len(header))]

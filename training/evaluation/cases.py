@@ -1,4 +1,4 @@
-"""One pair to evaluate on, as the volumes the methods and the agreement measures take."""
+"""A pair for the evaluation, in the form that the methods and the agreement measures take."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from ..data.kernel_pair import KernelPair, PairRecord
 from ..simulate.store import read_patient
 
 FloatArray = NDArray[np.float32]
-# Marks slices that only fill a short block up to the slices a volume needs; far below every scanner's padding.
+# Value of the slices that extend a short block to the number of slices that a volume needs; far below the padding of any
+# scanner.
 FILLER_HU = -4000.0
 
 
@@ -27,10 +28,10 @@ class Case:
 
     Attributes:
         name: file name without suffix.
-        meta: what is known of it.
-        sharp: the input of the methods. Blocks of fewer than eight slices are continued by mirroring.
-        smooth: the reference; mirrored slices are padding here and count nowhere.
-        lung: labels, zero in mirrored slices.
+        meta: metadata of the pair.
+        sharp: input of the methods. Blocks of fewer than eight slices are extended by mirroring.
+        smooth: the reference; mirrored slices are marked as padding and are not evaluated.
+        lung: lung labels, zero in mirrored slices.
         slices: number of slices that are not mirrored.
         unclipped: float32 (slices, rows, columns), the sharp volume before the HU floor, or ``None``.
     """
@@ -44,7 +45,7 @@ class Case:
     unclipped: FloatArray | None = None
 
     def judged(self, hu: FloatArray) -> CTVolume:
-        """A method's voxels (k, j, i) as a volume that :func:`compare_volumes` takes against :attr:`smooth`."""
+        """The voxels (k, j, i) of a method as a volume that :func:`compare_volumes` can compare with :attr:`smooth`."""
         hu = hu.astype(np.float32, copy=True)
         padding = self.smooth.padding_value
         if padding is not None:
@@ -68,7 +69,7 @@ def load_case(path: Path) -> Case:
     """Read a pair.
 
     Raises:
-        InputError: the file is damaged or shows no lung.
+        InputError: the file is damaged, or the pair shows no lung.
     """
     patient = read_patient(path)
     if not (patient.lung > 0).any():
@@ -77,7 +78,7 @@ def load_case(path: Path) -> Case:
 
 
 def case_of(name: str, patient: KernelPair) -> Case:
-    """The case of a pair in memory."""
+    """The case for a pair in memory."""
     slices = patient.sharp.shape[0]
     missing = max(0, MINIMUM_SLICES - slices)
     order = np.pad(np.arange(slices), (0, missing), mode="reflect" if slices > 1 else "edge")
@@ -92,7 +93,7 @@ def case_of(name: str, patient: KernelPair) -> Case:
     kernel = patient.meta["sharp_kernel"]
     maker = patient.meta.get("manufacturer") or "SIEMENS"
     acquisition = Acquisition(
-        # A scanner unlike those trained on writes the same tags.
+        # A scanner with a kernel outside the training range still writes the usual name into the header.
         kernel=str(kernel.get("tag") or kernel["name"]).removesuffix("-like").removesuffix("-outside"),
         manufacturer=maker,
         slice_thickness_mm=float(patient.meta["slice_mm"]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,8 @@ from KernelNormalizationLib.core.errors import RESEARCH_USE
 from KernelNormalizationLib.core.imaging.slice_picture import draw_difference, draw_mask, draw_slice, mark_sides_and_scale
 
 from .cases import Case, FloatArray
-from .scores import Score, select
-from .tables import everyone, methods_of, severe
+from .scores import SEVERE_EI, Score, frame_of
+from .tables import methods_of
 
 RESOLUTION = 110  # dots per inch
 FIGURE_SUFFIXES = (".png", ".pdf")
@@ -25,7 +25,9 @@ PANELS_A_ROW = 4
 
 
 def save_panel(path: Path, case: Case, images: Sequence[tuple[str, FloatArray]]) -> None:
-    """Rows image, image with emphysema, difference to the smooth original; one column an image (the paper's Fig. 1).
+    """Draw one column per image, with rows for the image, its emphysema, and the difference to the smooth original.
+
+    The layout is that of the paper's Fig. 1.
 
     Args:
         path: PNG or PDF to write.
@@ -65,16 +67,17 @@ def _lung_box(lung: NDArray[np.bool_], margin: int = 12) -> tuple[slice, slice]:
 
 
 def save_boxes(path: Path, scores: Sequence[Score]) -> None:
-    """Box plots of the EI difference and of Dice, every method, all patients and EI > 5 (the paper's Fig. 2)."""
+    """Box plots of the EI difference and of Dice for every method, all patients and those with EI > 5 (the paper's Fig. 2)."""
     methods = methods_of(scores)
     figure = Figure(figsize=(1.6 + 1.5 * len(methods), 4.6), layout="constrained")
     left, right = figure.subplots(1, 2)
-    halves: tuple[tuple[Any, Callable[[Score], float], str], ...] = (
-        (left, lambda s: s.ei - s.true_ei, "EI minus EI of B20f, points"),
-        (right, lambda s: s.dice, "Dice of emphysema at -950 HU"),
-    )
-    for axis, pick, label in halves:
-        groups = [[pick(s) for s in select(scores, m, keep)] for m in methods for keep in (everyone, severe)]
+    frame = frame_of(scores).eval("error = ei - true_ei")
+    patients = (frame, frame[frame.true_ei > SEVERE_EI])
+    for axis, name, label in (
+        (left, "error", "EI minus EI of B20f, points"),
+        (right, "dice", "Dice of emphysema at -950 HU"),
+    ):
+        groups = [chosen[name][chosen.method == method] for method in methods for chosen in patients]
         places = [3 * n + d for n in range(len(methods)) for d in (0, 1)]
         boxes = axis.boxplot(groups, positions=places, widths=0.8, patch_artist=True, medianprops={"color": "black"})
         for n, box in enumerate(boxes["boxes"]):
@@ -88,13 +91,13 @@ def save_boxes(path: Path, scores: Sequence[Score]) -> None:
 
 
 def save_bland_altman(path: Path, scores: Sequence[Score]) -> None:
-    """Difference of EI against the mean of both, with bias and 95 % limits of agreement, one panel a method."""
+    """Bland-Altman plot of EI: difference against mean, with bias and 95 % limits of agreement; one panel per method."""
     figure, axes = _one_a_method(scores)
+    frame = frame_of(scores)
     for method, axis in axes:
-        chosen = select(scores, method)
-        mean = np.array([0.5 * (s.ei + s.true_ei) for s in chosen])
-        difference = np.array([s.ei - s.true_ei for s in chosen])
-        bias, limit = difference.mean(), 1.96 * (difference.std(ddof=1) if difference.size > 1 else 0.0)
+        chosen = frame[frame.method == method]
+        mean, difference = 0.5 * (chosen.ei + chosen.true_ei), chosen.ei - chosen.true_ei
+        bias, limit = difference.mean(), 1.96 * (difference.std() if len(difference) > 1 else 0.0)
         axis.scatter(mean, difference, s=14)
         for level, style in ((bias, "-"), (bias - limit, "--"), (bias + limit, "--")):
             axis.axhline(level, color="black", ls=style, lw=0.9)
@@ -105,12 +108,13 @@ def save_bland_altman(path: Path, scores: Sequence[Score]) -> None:
 
 
 def save_calibration(path: Path, scores: Sequence[Score]) -> None:
-    """EI of every method against the true EI with the line fitted to it; one panel a method, all on one scale."""
+    """EI of every method against the true EI with a fitted line; one panel per method, all on the same scale."""
     figure, axes = _one_a_method(scores)
-    largest = max(max(s.ei, s.true_ei) for s in scores) * 1.05 + 0.5
+    frame = frame_of(scores)
+    largest = frame[["ei", "true_ei"]].to_numpy().max() * 1.05 + 0.5
     for method, axis in axes:
-        chosen = select(scores, method)
-        true, ei = np.array([s.true_ei for s in chosen]), np.array([s.ei for s in chosen])
+        chosen = frame[frame.method == method]
+        true, ei = chosen.true_ei, chosen.ei
         axis.plot([0, largest], [0, largest], color="grey", lw=0.9)
         axis.scatter(true, ei, s=14)
         title = method

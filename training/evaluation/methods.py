@@ -1,4 +1,4 @@
-"""The methods of a comparison: the product's normalizers, the raw image, and two references of our own."""
+"""The methods of a comparison: the product's normalizers, the raw image, and two references that only simulation allows."""
 
 from __future__ import annotations
 
@@ -35,9 +35,10 @@ class MethodSpec:
 
     Attributes:
         label: name in tables.
-        kind: ``raw``, a normalizer's method, or ``oracle``.
-        model: model identifier or folder for ``unet``; ``{fold}`` stands for the fold that left the patient out. ``exact`` for
-            ``linear`` and ``restored``: the simulated kernel's own gain instead of the one the product finds.
+        kind: ``raw``, the method of a normalizer, or ``oracle``.
+        model: for ``unet``, identifier or folder of the model, where ``{fold}`` stands for the fold in which the patient was
+            tested; for ``linear`` and ``restored``, ``exact`` to use the true gain of the simulated kernel instead of the one
+            that the product finds.
     """
 
     label: str
@@ -50,7 +51,7 @@ KINDS = ("raw", *METHODS, "oracle")
 
 
 def parse_method(text: str) -> MethodSpec:
-    """Read ``[LABEL=]KIND[:MODEL]``, such as ``linear``, ``ours=unet:models/a`` or ``best=restored:exact``.
+    """Parse ``[LABEL=]KIND[:MODEL]``, such as ``linear``, ``ours=unet:models/a`` or ``best=restored:exact``.
 
     Raises:
         InputError: the kind is unknown, or a model is given to a method without one.
@@ -68,7 +69,7 @@ def read_folds(path: Path | None) -> dict[str, int]:
     """Fold in which each patient was tested, from a JSON object ``{"sim0000": 0, …}``; empty without a file.
 
     Raises:
-        InputError: not such a file.
+        InputError: the file is not of this form.
     """
     if path is None:
         return {}
@@ -80,7 +81,7 @@ def read_folds(path: Path | None) -> dict[str, int]:
 
 
 class MethodRunner:
-    """Applies one method to case after case; networks are loaded once a fold.
+    """Applies one method to one case after the other; the network of each fold is loaded once.
 
     Args:
         spec: the method.
@@ -125,7 +126,7 @@ class MethodRunner:
 
 
 def oracle(case: Case) -> FloatArray:
-    """The exact linear transfer of the sharp volume before its HU floor: what is left is noise no filter can undo.
+    """Exact linear transfer of the sharp volume before truncation: the best result that a linear filter can reach.
 
     Raises:
         InputError: the pair was made without ``--keep-unclipped``, or its kernel is not known exactly.
@@ -140,14 +141,14 @@ def oracle(case: Case) -> FloatArray:
 
 
 def transferred(volume: CTVolume, gain: Gain, *, restore: bool) -> FloatArray:
-    """Linear transfer without a network, restored before or not; float32 (k, j, i), HU."""
+    """Linear transfer without a network, with or without restoration of truncated values; float32 (k, j, i), HU."""
     hu = base_and_lost(volume, gain)[0] if restore else filter_slices(volume, gain, "Linear transfer", ProgressTracker())
     floor = detect_floor(volume.hu, volume.padding_mask)
     return hu if floor.kind == "none" else np.maximum(hu, np.float32(TARGET_FLOOR_HU))
 
 
 def base_and_lost(volume: CTVolume, gain: Gain) -> tuple[FloatArray, FloatArray]:
-    """What the network corrects and what truncation took: two float32 (k, j, i), HU."""
+    """The image that the network corrects, and the HU lost to truncation: two float32 (k, j, i), HU."""
     floor = detect_floor(volume.hu, volume.padding_mask)
     return restoration(volume, find_body(volume), floor, gain).of(slice(0, len(volume.hu)))
 
@@ -156,7 +157,7 @@ def exact_gain(case: Case) -> Gain:
     """Gain from the simulated sharp kernel to B20f.
 
     Raises:
-        InputError: the pair's kernel is not known exactly.
+        InputError: the kernel of the pair is not known exactly.
     """
     if case.meta["sharp_kernel"].get("estimated") is not None:
         raise InputError(f"The kernel of {case.name} is not known exactly; only simulated pairs have an exact gain.")

@@ -1,9 +1,7 @@
-"""Files of an evaluation: CSV, JSON, Markdown and figures, with how they came about inside."""
+"""Result files of an evaluation: CSV, JSON, Markdown and figures, with a record of how they were made."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import platform
@@ -15,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from KernelNormalizationLib.core.errors import RESEARCH_USE, InputError
 from KernelNormalizationLib.core.io.writing import atomic_path
@@ -26,15 +25,15 @@ from .tables import comparison_table, main_table, methods_of, paper_table, popul
 
 @dataclass(frozen=True)
 class Provenance:
-    """How results came about.
+    """How results were made.
 
     Attributes:
         command: the command line.
-        commit: Git commit of the code, with ``+`` when files were changed since.
+        commit: Git commit of the code, with ``+`` if files were changed since.
         machine: processor and number of cores.
         python, numpy: versions.
         date: UTC, to the minute.
-        data: what the pairs are.
+        data: description of the pairs.
     """
 
     command: str
@@ -47,7 +46,7 @@ class Provenance:
 
     @staticmethod
     def now(command: str, data: dict[str, Any]) -> Provenance:
-        """Of this process."""
+        """The provenance of results made by this process."""
         return Provenance(
             command,
             _commit(),
@@ -86,11 +85,11 @@ def write_report(out: Path, scores: Sequence[Score], best: str, provenance: Prov
     """Write ``scores.csv``, ``results.json``, ``results.md`` and the figures that need no images.
 
     Args:
-        out: folder, made if absent.
-        scores: every case and method.
+        out: folder; created if absent.
+        scores: scores of every case and method.
         best: label of the method that is tested against the others.
-        provenance: how they came about.
-        skipped: messages about cases and methods that gave no result.
+        provenance: how the scores were made.
+        skipped: messages about cases and methods without a result.
     """
     out.mkdir(parents=True, exist_ok=True)
     tests = {"all patients": compare_methods(scores, best), "EI > 5": compare_methods(scores, best, severe)}
@@ -117,40 +116,30 @@ def write_report(out: Path, scores: Sequence[Score], best: str, provenance: Prov
 
 
 def write_scores(out: Path, scores: Sequence[Score]) -> None:
-    """Write ``scores.csv`` alone, so that a stopped evaluation can go on from it."""
+    """Write only ``scores.csv``, from which a stopped evaluation can continue."""
     out.mkdir(parents=True, exist_ok=True)
-    _write(out / "scores.csv", _csv(scores))
+    table = pd.DataFrame(list(scores), columns=list(SCORE_FIELDS))
+    _write(out / "scores.csv", table.to_csv(index=False, na_rep="nan", lineterminator="\n"))
 
 
 def read_scores(out: Path) -> list[Score]:
-    """Scores of an earlier, perhaps stopped, evaluation; empty when there is none.
+    """Scores of an earlier evaluation, which may have been stopped; empty if there is none.
 
     Raises:
-        InputError: the file is not one this evaluation wrote.
+        InputError: the file was not written by an evaluation.
     """
     path = out / "scores.csv"
     if not path.exists():
         return []
+    texts, flags = ("case", "method", "kernel"), ("real_object", "resampled")
     try:
-        with path.open(newline="") as stream:
-            return [_score(row) for row in csv.DictReader(stream)]
-    except (KeyError, ValueError) as error:
+        # Python's float reads back exactly the number that was written; the parser of read_csv need not.
+        frame = pd.read_csv(path, usecols=list(SCORE_FIELDS), dtype=object, keep_default_na=False)
+        numbers = {name: float for name in SCORE_FIELDS if name not in (*texts, *flags)}
+        frame = frame.astype(numbers).assign(**{name: frame[name] == "True" for name in flags})
+    except ValueError as error:
         raise InputError(f"{path} is not a table of scores ({error}); delete it or choose another --out.") from error
-
-
-def _score(row: dict[str, str]) -> Score:
-    text = {name: row[name] for name in ("case", "method", "kernel")}
-    flags = {name: row[name] == "True" for name in ("real_object", "resampled")}
-    numbers = {name: float(row[name]) for name in SCORE_FIELDS if name not in (*text, *flags)}
-    return Score(**text, **numbers, **flags)  # type: ignore[arg-type]
-
-
-def _csv(scores: Sequence[Score]) -> str:
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, SCORE_FIELDS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(s) for s in scores)
-    return stream.getvalue()
+    return [Score(**row) for row in frame.to_dict("records")]
 
 
 def _document(

@@ -1,4 +1,4 @@
-"""Figures of merit of every case and method, their summaries, and tests between methods."""
+"""Figures of merit for every case and method, their summaries, and statistical tests between methods."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
@@ -13,28 +14,28 @@ from EmphysemaQuantLib.core.indices.agreement import compare_volumes
 
 from .cases import Case, FloatArray
 
-# The paper reports patients above 5 % separately: below, the emphysema is a few isolated pixels.
+# The paper reports patients with an index above 5 % separately; below it, emphysema consists of a few isolated pixels.
 SEVERE_EI = 5.0
 SIGNIFICANCE = 0.05
 
 
 @dataclass(frozen=True)
 class Score:
-    """One case, one method.
+    """Figures of merit of one method on one case.
 
     Attributes:
         case: name of the pair.
-        method: label.
-        l1_image, l1_body, l1_lung: HU, mean absolute difference to the smooth reconstruction.
-        bias_lung: HU, mean difference in the lungs, method minus smooth.
-        true_ei, ei: %, index of the smooth reconstruction and of the method's image.
-        abs_dei: percentage points.
-        dice: of the emphysema masks at -950 HU.
-        kernel: the sharp kernel's name.
-        quanta: dose as simulated, or NaN.
-        pixel_mm: in-plane spacing.
-        real_object: whether a real volume was the object.
-        resampled: whether its slices were interpolated from others.
+        method: label of the method.
+        l1_image, l1_body, l1_lung: mean absolute difference to the smooth reconstruction, HU.
+        bias_lung: mean difference in the lungs, method minus smooth reconstruction, HU.
+        true_ei, ei: emphysema index of the smooth reconstruction and of the method's image, %.
+        abs_dei: absolute difference of the two, percentage points.
+        dice: Dice coefficient of the emphysema masks at -950 HU.
+        kernel: name of the sharp kernel.
+        quanta: simulated dose in quanta per reading, or NaN.
+        pixel_mm: in-plane spacing, mm.
+        real_object: whether the simulated object was a real volume.
+        resampled: whether the slices were interpolated from others.
     """
 
     case: str
@@ -58,12 +59,12 @@ SCORE_FIELDS = tuple(f.name for f in fields(Score))
 
 
 def score(case: Case, label: str, hu: FloatArray) -> Score:
-    """Compare a method's image with the smooth reconstruction.
+    """Compare the image of a method with the smooth reconstruction.
 
     Args:
         case: the pair.
-        label: the method's name.
-        hu: float32 (k, j, i), HU; rounded here as a stored image would be.
+        label: name of the method.
+        hu: image of the method, float32 (k, j, i), HU; rounded here, as in a stored image.
     """
     judged = case.judged(np.rint(hu))
     agreement = compare_volumes(case.smooth, judged, case.lung)
@@ -88,6 +89,11 @@ def score(case: Case, label: str, hu: FloatArray) -> Score:
     )
 
 
+def frame_of(scores: Sequence[Score]) -> pd.DataFrame:
+    """A row for every score, a column for every attribute, sorted by case; methods keep their order."""
+    return pd.DataFrame(list(scores), columns=list(SCORE_FIELDS)).sort_values("case", kind="stable", ignore_index=True)
+
+
 @dataclass(frozen=True)
 class Summary:
     """Mean, sample standard deviation and range of ``n`` values; NaN without values (spread needs two)."""
@@ -99,8 +105,8 @@ class Summary:
     high: float
 
     @staticmethod
-    def of(values: Sequence[float]) -> Summary:
-        """Summarize."""
+    def of(values: Sequence[float] | pd.Series) -> Summary:
+        """Summarize ``values``."""
         array = np.asarray(values, dtype=np.float64)
         if array.size == 0:
             return Summary(0, *(float("nan"),) * 4)
@@ -133,7 +139,7 @@ class Comparison:
 
 
 def select(scores: Sequence[Score], method: str, keep: Callable[[Score], bool] = lambda s: True) -> list[Score]:
-    """Scores of one method that ``keep`` accepts, by case."""
+    """Scores of one method for which ``keep`` is true, sorted by case."""
     return sorted((s for s in scores if s.method == method and keep(s)), key=lambda s: s.case)
 
 
@@ -142,8 +148,8 @@ def compare_methods(scores: Sequence[Score], better: str, keep: Callable[[Score]
 
     Args:
         scores: all scores.
-        better: label of the method that should win.
-        keep: which patients.
+        better: label of the method that is expected to be better.
+        keep: whether a patient is included.
     """
     others = [m for m in dict.fromkeys(s.method for s in scores) if m != better]
     raw = [_compare(scores, better, worse, measure, keep) for measure in ("l1_image", "abs_dei", "dice") for worse in others]
@@ -168,7 +174,7 @@ def _compare(scores: Sequence[Score], better: str, worse: str, measure: str, kee
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Holm's step-down adjustment; NaN stays NaN and does not count."""
+    """P values after Holm's step-down correction; NaN stays NaN and does not count as a test."""
     values = np.asarray(p, dtype=np.float64)
     known = ~np.isnan(values)
     if known.any():

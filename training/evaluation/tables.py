@@ -1,13 +1,14 @@
-"""Tables of the evaluation in Markdown, the paper's beside ours."""
+"""Tables of the evaluation in Markdown, with the paper's tables for comparison."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 
-from .scores import SEVERE_EI, Comparison, Score, Summary, select
+from .scores import SEVERE_EI, Comparison, Score, Summary, frame_of
 
 # Table 1 and section 3.1 of the B80f to B20f study (50 patients, L1 over 71): mean, std, [min, max]; "-" not reported.
 PAPER_TABLE: tuple[tuple[str, str, str, str], ...] = (
@@ -20,15 +21,14 @@ PAPER_TABLE: tuple[tuple[str, str, str, str], ...] = (
     ("Heuristic, EI > 5", "-", "4.31 ± 2.92 [0.39, 9.26]", "0.63 ± 0.11 [0.47, 0.85]"),
     ("Frequency-based, EI > 5", "-", "3.44 ± 2.72 [0.35, 9.36]", "0.61 ± 0.15 [0.19, 0.85]"),
 )
-# Population figures of the same study that simulated patients are held against.
+# Figures of the same study's patients, with which the simulated patients are compared.
 PAPER_POPULATION = (
     ("L1, HU", "84.5 ± 11.7"),
     ("abs. EI error, points", "17.32 ± 4.72"),
     ("Dice", "0.19 ± 0.19"),
     ("Dice, EI > 5", "0.41 ± 0.12"),
 )
-Keep = Callable[[Score], bool]
-# Below, a p value says more of floating point than of the patients.
+# Smaller p values depend more on floating-point rounding than on the patients.
 SMALLEST_P = 1e-50
 
 
@@ -37,18 +37,13 @@ def severe(score: Score) -> bool:
     return score.true_ei > SEVERE_EI
 
 
-def everyone(_: Score) -> bool:
-    """Every patient."""
-    return True
-
-
 def methods_of(scores: Sequence[Score]) -> list[str]:
     """Labels in order of appearance."""
     return list(dict.fromkeys(s.method for s in scores))
 
 
-def spread(values: Sequence[float], digits: int, *, bounds: bool = True) -> str:
-    """``mean ± std [min, max]``; the value itself when there is one; "-" without values."""
+def spread(values: Sequence[float] | pd.Series, digits: int, *, bounds: bool = True) -> str:
+    """``mean ± std [min, max]``; for a single value the value itself; "-" without values."""
     s = Summary.of(values)
     if s.n == 0:
         return "-"
@@ -65,20 +60,14 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def main_table(scores: Sequence[Score]) -> str:
-    """Ours: every method, all patients and those above 5 %."""
+    """This project's results: every method, for all patients and for those with an index above 5 %."""
+    frame = frame_of(scores)
     rows = []
-    for keep, suffix in ((everyone, ""), (severe, ", EI > 5")):
+    for patients, suffix in ((frame, ""), (frame[frame.true_ei > SEVERE_EI], ", EI > 5")):
         for method in methods_of(scores):
-            chosen = select(scores, method, keep)
-            rows.append(
-                [
-                    method + suffix,
-                    str(len(chosen)),
-                    *(spread([getattr(s, name) for s in chosen], 1) for name in ("l1_image", "l1_body", "l1_lung")),
-                    spread([s.abs_dei for s in chosen], 2),
-                    spread([s.dice for s in chosen], 2),
-                ]
-            )
+            chosen = patients[patients.method == method]
+            errors = [spread(chosen[name], 1) for name in ("l1_image", "l1_body", "l1_lung")]
+            rows.append([method + suffix, str(len(chosen)), *errors, spread(chosen.abs_dei, 2), spread(chosen.dice, 2)])
     return markdown(["Images", "n", "L1 whole, HU", "L1 body, HU", "L1 lung, HU", "abs. difference in EI", "Dice"], rows)
 
 
@@ -88,13 +77,15 @@ def paper_table() -> str:
 
 
 def population_table(scores: Sequence[Score], raw: str) -> str:
-    """Raw figures of these patients beside the paper's population."""
-    chosen, high = select(scores, raw), select(scores, raw, severe)
+    """Figures of these patients' sharp images beside those of the paper's patients."""
+    frame = frame_of(scores)
+    chosen = frame[frame.method == raw]
+    high = chosen[chosen.true_ei > SEVERE_EI]
     ours = (
-        spread([s.l1_image for s in chosen], 1, bounds=False),
-        spread([s.abs_dei for s in chosen], 2, bounds=False),
-        spread([s.dice for s in chosen], 2, bounds=False),
-        spread([s.dice for s in high], 2, bounds=False),
+        spread(chosen.l1_image, 1, bounds=False),
+        spread(chosen.abs_dei, 2, bounds=False),
+        spread(chosen.dice, 2, bounds=False),
+        spread(high.dice, 2, bounds=False),
     )
     rows = [[name, paper, own] for (name, paper), own in zip(PAPER_POPULATION, ours, strict=True)]
     rows.append(["patients (EI > 5)", "71 for L1, 50 for EI", f"{len(chosen)} ({len(high)})"])
@@ -128,47 +119,39 @@ def _p(value: float) -> str:
 
 
 def strata_tables(scores: Sequence[Score]) -> list[tuple[str, str]]:
-    """(title, table) of bias and error by true EI, dose, pixel size, sharp kernel, kind of object and of slices."""
-
-    def inside(low: float, high: float, name: str) -> Keep:
-        return lambda s: low <= float(getattr(s, name)) < high
-
-    def named(value: object, name: str) -> Keep:
-        return lambda s: getattr(s, name) == value
-
+    """Titles and tables of bias and error by true EI, dose, pixel size, sharp kernel, kind of object and kind of slices."""
+    frame = frame_of(scores)
+    bins = [
+        ("true_ei", "true EI, %", [0.0, 1.0, 5.0, 15.0, 100.0], "g"),
+        ("pixel_mm", "pixel size, mm", [0.0, 0.6, 0.7, 0.8, 2.0], "g"),
+    ]
+    doses = frame.quanta.dropna().unique()
+    if len(doses) >= 4:
+        bins.append(("quanta", "dose, quanta a reading", [*np.quantile(doses, [0.0, 0.25, 0.5, 0.75]), np.inf], ".3g"))
     tables = []
-    fixed = {"true_ei": ("true EI, %", [0.0, 1.0, 5.0, 15.0, 100.0]), "pixel_mm": ("pixel size, mm", [0.0, 0.6, 0.7, 0.8, 2.0])}
-    for name, (title, edges) in fixed.items():
-        groups = [(f"{a:g} to {b:g}", inside(a, b, name)) for a, b in itertools.pairwise(edges)]
-        tables.append((title, _strata(scores, groups)))
-    quanta = sorted({s.quanta for s in scores if np.isfinite(s.quanta)})
-    if len(quanta) >= 4:
-        edges = [*np.quantile(quanta, [0.0, 0.25, 0.5, 0.75]), np.inf]
-        groups = [(f"{a:.3g} to {b:.3g}", inside(a, b, "quanta")) for a, b in itertools.pairwise(edges)]
-        tables.append(("dose, quanta a reading", _strata(scores, groups)))
+    for name, title, edges, shown in bins:
+        labels = [f"{low:{shown}} to {high:{shown}}" for low, high in itertools.pairwise(edges)]
+        tables.append((title, _strata(frame, pd.cut(frame[name], edges, right=False, labels=labels))))
     for name, title in (("kernel", "sharp kernel"), ("real_object", "real object"), ("resampled", "slices resampled")):
-        values = sorted({getattr(s, name) for s in scores})
-        if len(values) > 1:
-            tables.append((title, _strata(scores, [(str(v), named(v, name)) for v in values])))
+        if frame[name].nunique() > 1:
+            tables.append((title, _strata(frame, frame[name])))
     return tables
 
 
-def _strata(scores: Sequence[Score], groups: Sequence[tuple[str, Keep]]) -> str:
-    rows = []
-    for title, keep in groups:
-        for method in methods_of(scores):
-            chosen = select(scores, method, keep)
-            if chosen:
-                rows.append(
-                    [
-                        title,
-                        method,
-                        str(len(chosen)),
-                        f"{np.mean([s.l1_lung for s in chosen]):.1f}",
-                        f"{np.mean([s.bias_lung for s in chosen]):+.1f}",
-                        f"{np.mean([s.ei - s.true_ei for s in chosen]):+.2f}",
-                        f"{np.mean([s.abs_dei for s in chosen]):.2f}",
-                        f"{np.mean([s.dice for s in chosen]):.2f}",
-                    ]
-                )
+def _strata(frame: pd.DataFrame, groups: pd.Series) -> str:
+    """Table of the mean errors of every method in every group of ``groups``, which has a value for every row of ``frame``."""
+    methods = pd.Categorical(frame.method, frame.method.unique())
+    rows = [
+        [
+            str(group),
+            method,
+            str(len(part)),
+            f"{part.l1_lung.mean():.1f}",
+            f"{part.bias_lung.mean():+.1f}",
+            f"{(part.ei - part.true_ei).mean():+.2f}",
+            f"{part.abs_dei.mean():.2f}",
+            f"{part.dice.mean():.2f}",
+        ]
+        for (group, method), part in frame.groupby([groups, methods], observed=True)
+    ]
     return markdown(["Group", "Method", "n", "L1 lung, HU", "lung bias, HU", "EI bias, points", "abs. dEI", "Dice"], rows)

@@ -1,1 +1,1 @@
-"""How a training run is set up, recorded and resumed."""
+"""Configuration, log, checkpoints and validation of training runs."""

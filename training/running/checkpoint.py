@@ -1,4 +1,4 @@
-"""The state of a run on disk: everything a resumed run needs to end where an uninterrupted one would."""
+"""Checkpoints: everything that a resumed run needs to give the same result as an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ BEST = "best.safetensors"
 
 @dataclass
 class State:
-    """What a checkpoint holds.
+    """Content of a checkpoint.
 
     Attributes:
-        network: as the optimizer left it.
+        network: the network being trained.
         average: moving average of its weights.
-        optimizer: with its moments.
-        step: steps done.
+        optimizer: optimizer with its moments.
+        step: number of finished steps.
         window: losses (HU) since the last line of the log.
-        best: smallest merit of a validation so far, infinite before the first.
-        stale: validations since then.
+        best: best (smallest) merit of a validation so far; infinite before the first.
+        stale: number of validations since the best one.
     """
 
     network: UNet
@@ -56,9 +56,9 @@ class State:
 
 
 def moving_average(network: UNet, decay: float) -> AveragedModel:
-    """Exponential moving average of the weights of ``network``; no average at all with a ``decay`` of 0.
+    """Exponential moving average of the weights of ``network``; with a ``decay`` of 0 the weights themselves.
 
-    Early on, when little is known, the decay is smaller: n / (n + 10) after n steps.
+    During the first steps the decay is smaller, n / (n + 10) after n steps, so that the initial weights are soon forgotten.
     """
 
     # All weights at once: on a GPU reading the number of steps waits for it, so it is read once a step.
@@ -71,7 +71,7 @@ def moving_average(network: UNet, decay: float) -> AveragedModel:
 
 
 def save_state(state: State, out: Path, fabric: Fabric) -> None:
-    """Write the checkpoint of a run folder, whole or not at all; tensors and numbers only."""
+    """Write the checkpoint of a run folder (tensors and numbers only); an interrupted write keeps the previous one."""
     content = {
         "network": state.network.state_dict(),
         "average": state.averaged.state_dict(),
@@ -88,7 +88,7 @@ def save_state(state: State, out: Path, fabric: Fabric) -> None:
 
 
 def restore_state(state: State, out: Path, fabric: Fabric) -> bool:
-    """Continue from the checkpoint of a run folder; false when there is none."""
+    """Continue from the checkpoint of a run folder; false if there is none."""
     path = out / CHECKPOINT
     if not path.exists():
         return False
@@ -106,13 +106,13 @@ def restore_state(state: State, out: Path, fabric: Fabric) -> bool:
 
 
 def save_best(network: UNet, out: Path) -> None:
-    """Keep these weights as the run's result."""
+    """Store the weights of ``network`` as the result of the run."""
     with atomic_path(out / BEST) as temporary:
         save_file({name: value.contiguous().cpu() for name, value in network.state_dict().items()}, str(temporary))
 
 
 def load_trained(out: Path) -> UNet:
-    """The result of a run folder, ready for inference: the best weights in validation, else the last average.
+    """The result of a run folder, ready for inference: the best weights in validation, or the last average without validation.
 
     Raises:
         InputError: the folder holds no run, or no weights yet.

@@ -1,4 +1,4 @@
-"""What decides a training run, and the two named recipes."""
+"""Configuration of a training run, and the two named recipes."""
 
 from __future__ import annotations
 
@@ -20,28 +20,29 @@ SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything that decides a run; stored with the checkpoint.
+    """Everything that determines the result of a run; stored in the run folder.
 
     Attributes:
-        sources: where patches come from.
-        validation: patient files or data set folders that choose the weights; none of them may be trained on.
+        sources: data from which patches are drawn.
+        validation: patient files or data set folders used to choose the best weights; the run must not train on them.
         features: feature maps per level.
-        residual: correction of the base (ours), or prediction from the sharp image alone (paper).
-        steps: optimizer steps, when ``epochs`` is 0.
-        epochs: passes over a fixed set of patches (paper); 0 draws patches anew in every step (ours).
-        patches_per_patient: size of that set.
-        batch: patches a step and process.
+        residual: whether the network corrects the base (recipe ours) or predicts from the sharp image alone (recipe paper).
+        steps: optimizer steps, if ``epochs`` is 0.
+        epochs: passes over a fixed set of patches (recipe paper); 0 to draw new patches in every step (recipe ours).
+        patches_per_patient: number of patches per patient in the fixed set.
+        batch: patches per step and process.
         patch: rows and columns of a patch.
-        learning_rate: of Adam; with the cosine schedule its peak.
-        schedule: ``cosine`` (warm-up, then one cosine) or ``constant``.
-        regional: weight of the L1 of regional means beside the pixels'.
-        emphysema: HU that an error of 1 in the share below -950 HU counts beside them.
+        learning_rate: learning rate of Adam; with the cosine schedule its peak.
+        schedule: ``cosine`` (warm-up, then one cosine cycle) or ``constant``.
+        regional: weight of the L1 loss of regional means relative to that of pixels.
+        emphysema: weight of the error in the share of voxels below -950 HU: HU of L1 that equal an error of 1.
         average: decay of the exponential moving average of the weights that is exported; 0 for the weights themselves.
-        validate_every: steps between validations; 0 for every epoch, or every twentieth of a run without epochs.
-        patience: validations without improvement after which the run ends; 0 to go on to the end.
-        compiled: compile the training step first (half a minute): on two CPU cores 1.6 times the steps a second.
-        seed: of weights and patches.
-        start_from: run folder whose trained weights this run starts with; empty for fresh weights.
+        validate_every: steps between validations; 0 for one per epoch, or 20 in a run without epochs.
+        patience: number of validations without improvement after which the run ends; 0 to run to the end.
+        compiled: compile the training step first, which takes half a minute; 1.6 times as many steps per second on two CPU
+            cores.
+        seed: seed of the initial weights and of the patches.
+        start_from: run folder whose trained weights are the initial weights; empty for random weights.
     """
 
     sources: SourceConfig = field(default_factory=SourceConfig)
@@ -66,11 +67,11 @@ class TrainConfig:
 
     @property
     def network(self) -> UNetConfig:
-        """Shape of the network."""
+        """Architecture of the network."""
         return UNetConfig(self.features, self.residual)
 
     def learning_rate_at(self, step: int, total: int) -> float:
-        """Constant, or linear warm-up over 5 % of the ``total`` steps and then a cosine down to 1 % of the peak."""
+        """Learning rate: constant, or a linear warm-up over 5 % of the ``total`` steps and then a cosine to 1 % of the peak."""
         if self.schedule == "constant":
             return self.learning_rate
         warm = max(1, total // 20)
@@ -80,8 +81,9 @@ class TrainConfig:
         return self.learning_rate * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * phase)))
 
 
-# "paper": section 2.2 of the B80f to B20f study. It gives the network, L1, 100 epochs, and the same number of random patches
-# that do not overlap from every patient; size and number of patches, batch, optimizer and its rate are ours.
+# "paper" follows section 2.2 of the B80f to B20f study, which states the network, the L1 loss, 100 epochs, and the same number
+# of random patches without overlap from every patient. Size and number of patches, batch, optimizer and learning rate are not
+# stated and were chosen here.
 RECIPES: dict[str, TrainConfig] = {
     "ours": TrainConfig(),
     "paper": TrainConfig(
@@ -113,7 +115,7 @@ def write_config(config: TrainConfig, out: Path) -> None:
 
 
 def read_network_config(out: Path) -> UNetConfig:
-    """Shape of the network of a run folder.
+    """Architecture of the network of a run folder.
 
     Raises:
         InputError: the folder holds no run.

@@ -1,4 +1,4 @@
-"""Cross-validated error of the emphysema index by its size, for the interval that the product shows."""
+"""Cross-validated error of the emphysema index in strata of the index, for the interval that the product shows."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from KernelNormalizationLib.core.errors import InputError
 
 from ..evaluation.scores import Score, select
 
-# Below 1 % normal lungs, above 5 % the study's patients with emphysema, above 15 % severe ones.
+# Limits of the strata, %: normal lungs below 1 %, the study's patients with emphysema above 5 %, severe disease above 15 %.
 EDGES = (0.0, 1.0, 5.0, 15.0, 100.0)
 
 
 def error_strata(scores: Sequence[Score], method: str, population: str) -> list[ErrorStratum]:
-    """Mean and standard deviation of EI(method) - EI(smooth kernel), by the method's EI: the one a user sees.
+    """Mean and standard deviation of EI(method) - EI(smooth kernel) in strata of EI(method), the index that a user sees.
 
-    Strata of fewer patients than an interval needs join their neighbour.
+    Strata with fewer patients than an interval needs are joined with their neighbour.
 
     Args:
-        scores: of an evaluation in which no patient was scored by a model that had seen it.
+        scores: scores of an evaluation in which no patient was evaluated by a model that was trained on it.
         method: label of the method.
-        population: who the patients are, in a word or two.
+        population: short description of the patients.
 
     Raises:
         InputError: the method has too few scores.

@@ -1,4 +1,4 @@
-"""Patient-level folds: every patient tested once, and nobody on two sides of a fold."""
+"""Cross-validation folds of patients: each patient is tested once and has only one role in every fold."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ LEAST_FOLDS = 3
 
 @dataclass(frozen=True)
 class Fold:
-    """One fold; names of patients, each tuple sorted.
+    """One fold: names of the patients for training, validation and testing, each sorted.
 
     Raises:
-        ValueError: a patient is on two sides, or a side is empty.
+        ValueError: a patient has two roles, or a role has no patients.
     """
 
     train: tuple[str, ...]
@@ -34,16 +34,16 @@ class Fold:
 def make_folds(names: Sequence[str], count: int, seed: int) -> list[Fold]:
     """Divide patients into folds of nearly equal test sets; the test set of the next fold is the validation set.
 
-    With 71 patients and six folds eleven or twelve test, eleven or twelve validate, and 47 to 49 train, as in the paper
-    (section 2.2).
+    With 71 patients and six folds, each fold has 11 or 12 patients for testing, 11 or 12 for validation and 47 to 49 for
+    training, as in the paper (section 2.2).
 
     Args:
-        names: patients, all different.
+        names: names of the patients, all different, in any order.
         count: number of folds, at least 3.
-        seed: of the division; the order of ``names`` does not matter.
+        seed: seed of the division.
 
     Raises:
-        InputError: too few folds or patients, or a name twice.
+        InputError: there are too few folds or patients, or a name occurs twice.
     """
     if len(set(names)) < len(names):
         raise InputError("Two patients have the same name; folds could not keep them apart.")

@@ -1,4 +1,4 @@
-"""The log of a run: CSV files, TensorBoard where it is installed, and a line of progress."""
+"""Log of a run: CSV files, TensorBoard if it is installed, and a line of progress."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ TERMINAL_SECONDS, LOG_SECONDS = 0.5, 30.0
 
 
 class Logbook:
-    """Writes what happened in a run.
+    """Writes the losses and validation results of a run.
 
     Args:
         out: run folder.
-        step: steps already done; later lines of an interrupted run are dropped, since they will come again.
+        step: number of finished steps. Later lines of an interrupted run are removed, because those steps are repeated.
     """
 
     def __init__(self, out: Path, step: int) -> None:
@@ -46,8 +46,8 @@ class Logbook:
 
         Args:
             name: ``TRAINING`` or ``VALIDATION``.
-            step: steps done.
-            values: one number for every further column.
+            step: number of finished steps.
+            values: the numbers of the other columns.
         """
         with (self._out / name).open("a", newline="") as file:
             csv.writer(file, lineterminator="\n").writerow([step, *(f"{value:.6g}" for value in values)])
@@ -71,7 +71,7 @@ def _keep_until(path: Path, columns: tuple[str, ...], step: int) -> None:
 
 
 class ProgressLine:
-    """Shows how far a run is: a line that is rewritten on a terminal, a line of the log twice a minute elsewhere."""
+    """Shows the progress of a run: one line that is updated on a terminal, a line in the log twice a minute elsewhere."""
 
     def __init__(self) -> None:
         self._terminal = sys.stderr.isatty()

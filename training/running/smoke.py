@@ -1,4 +1,4 @@
-"""Tiny pairs and tiny runs: every part of training in seconds."""
+"""Tiny data and a tiny configuration, with which every part of training runs in seconds."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ LUNG_SLICES = slice(1, 7)
 
 
 def make_tiny_pairs(folder: Path, count: int) -> list[Path]:
-    """``count`` coarse chests of six slices as patient files of ``folder``; those already there are kept.
+    """Write ``count`` coarse chests of six slices as patient files into ``folder``; existing ones are kept.
 
     Returns:
-        their paths.
+        the paths of the files.
     """
     paths = [patient_path(folder, index) for index in range(count)]
     for index, path in enumerate(paths):
@@ -53,6 +53,6 @@ def _tiny_patient(index: int) -> KernelPair:
 
 
 def tiny(config: TrainConfig) -> TrainConfig:
-    """The recipe with a few feature maps and steps."""
+    """The recipe with few feature maps and steps."""
     small = replace(config, features=(4, 4, 8, 8), batch=2, patch=64, patches_per_patient=4)
     return replace(small, steps=4, epochs=min(config.epochs, 2), validate_every=2)

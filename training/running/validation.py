@@ -1,4 +1,4 @@
-"""Validation on whole slices of patients left out of training, by L1 and emphysema index together."""
+"""Validation by L1 and emphysema index together, on whole slices of patients that the run does not train on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..data.self_pairs import FLOOR_HU
 from ..data.unpacked import UnpackedPatient, open_patient, patient_files
 from ..simulate.patient import emphysema_index
 
-# What the study's UNet reached on its patients (Table 1 and section 3.1); errors are weighed in these units.
+# Errors of the study's UNet on its patients (Table 1 and section 3.1); they are the units in which the two errors are added.
 STUDY_L1_HU, STUDY_DEI_POINTS = 9.7, 0.93
 SLICES_PER_PATIENT = 2
 
@@ -30,8 +30,8 @@ class ValidationScore:
     """Mean over patients.
 
     Attributes:
-        l1_hu: HU, mean absolute error in the box around the lungs.
-        abs_dei_points: percentage points, absolute error of the emphysema index.
+        l1_hu: mean absolute error in the bounding box of the lungs, HU.
+        abs_dei_points: absolute error of the emphysema index, percentage points.
     """
 
     l1_hu: float
@@ -39,9 +39,9 @@ class ValidationScore:
 
     @property
     def merit(self) -> float:
-        """Both errors in units of the study's; the weights with the smallest are kept.
+        """Sum of both errors, each divided by the study's error; the weights with the smallest merit are kept.
 
-        Longer training lowers L1 while the error of the index may grow again, so neither decides alone.
+        Neither error decides alone, because longer training lowers L1 while the error of the index may grow again.
         """
         return self.l1_hu / STUDY_L1_HU + self.abs_dei_points / STUDY_DEI_POINTS
 
@@ -50,8 +50,8 @@ class Validator:
     """Scores a network on some slices of every validation patient.
 
     Args:
-        patients: none of them trained on.
-        slices: slices a patient, spread over those with lung.
+        patients: patients that the run does not train on.
+        slices: slices per patient, spread over the slices with lung.
     """
 
     def __init__(self, patients: Sequence[UnpackedPatient], slices: int = SLICES_PER_PATIENT) -> None:
@@ -60,12 +60,12 @@ class Validator:
 
     @classmethod
     def of(cls, paths: Sequence[str], transfer: OwnTransfer | None = None) -> Validator | None:
-        """For patient files or data set folders, starting from a measured ``transfer`` if given; ``None`` without any."""
+        """Validator for patient files or data set folders, ``None`` without any; ``transfer`` replaces the product's gain."""
         patients = [open_patient(file, transfer=transfer) for path in paths for file in patient_files(Path(path))]
         return cls(patients) if patients else None
 
     def __call__(self, network: UNet, fabric: Fabric) -> ValidationScore:
-        """Score ``network``; several processes share the patients."""
+        """Evaluate ``network``; several processes divide the patients among them."""
         sums = torch.zeros(3, dtype=torch.float64)
         for patient in self._patients[fabric.global_rank :: fabric.world_size]:
             sums += torch.tensor([*self._score(patient, network, fabric.device), 1.0], dtype=torch.float64)
@@ -89,12 +89,12 @@ class Validator:
 
 
 def predict(network: UNet, images: Sequence[FloatArray], device: torch.device) -> FloatArray:
-    """Network output, float32 (n, rows, columns), HU, slice by slice.
+    """Output of the network, float32 (n, rows, columns), HU, computed slice by slice.
 
     Args:
         network: the network.
         images: its inputs (see ``UNetConfig.inputs``), each (n, rows, columns), HU.
-        device: where it is.
+        device: device of the network.
     """
     rows, columns = images[0].shape[1:]
     widths = ((0, -rows % ALIGNMENT), (0, -columns % ALIGNMENT))

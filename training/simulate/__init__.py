@@ -1,1 +1,1 @@
-"""Simulated chest CT pairs: one object, one noise realization, a sharp and a smooth reconstruction of both."""
+"""Simulated chest CT pairs: a sharp and a smooth reconstruction of the same object with the same sinogram noise."""

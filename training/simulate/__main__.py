@@ -14,9 +14,10 @@ from pathlib import Path
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 
-from KernelNormalizationLib.core.errors import CTKernelError, InputError  # noqa: E402
+from KernelNormalizationLib.core.errors import InputError  # noqa: E402
 
 from ..data.kernel_pair import PairRecord  # noqa: E402
+from ..running.command_line import ends_with_code  # noqa: E402
 from .patient import simulate_patient  # noqa: E402
 from .presets import PRESETS, Options  # noqa: E402
 from .real_objects import RealVolume, find_volumes  # noqa: E402
@@ -72,20 +73,17 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@ends_with_code(logger)
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns 0 when every patient is there, 2 for unusable arguments."""
     args = build_parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    try:
-        run(args)
-    except CTKernelError as error:
-        logger.error("%s", error)
-        return 2
+    run(args)
     return 0
 
 
 def run(args: argparse.Namespace) -> None:
-    """Simulate what is missing.
+    """Simulate the patients that the folder does not hold yet.
 
     Raises:
         InputError: arguments out of range, or the folder holds another run.

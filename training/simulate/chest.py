@@ -1,4 +1,4 @@
-"""The procedural chest: where body, cage, lungs, heart, spine and diaphragm lie.
+"""Geometry of the procedural chest: body, rib cage, lungs, heart, spine and diaphragm.
 
 Coordinates: x to the patient's left, y to posterior, z cranial with 0 at the lung bases; mm, origin on the isocentre. The
 shapes are our own; sizes follow adult anatomy (cage 240 to 300 mm wide, lungs 210 to 260 mm high, vertebral bodies 35 mm).
@@ -55,7 +55,7 @@ def draw_shape(rng: np.random.Generator) -> ChestShape:
 
 
 def ellipse(y: FloatArray, x: FloatArray, centre: tuple[float, float], axes: tuple[float, float]) -> FloatArray:
-    """Approximate depth (mm, positive inside) below an ellipse's border; exact on the border and the axes' directions."""
+    """Approximate depth below the border of an ellipse, mm, positive inside; exact on the border and along the axes."""
     ry, rx = (y - centre[0]) / axes[0], (x - centre[1]) / axes[1]
     rho = np.sqrt(ry * ry + rx * rx) + np.float32(1e-6)
     slope = np.sqrt((ry / axes[0]) ** 2 + (rx / axes[1]) ** 2) / rho + np.float32(1e-6)
@@ -64,7 +64,7 @@ def ellipse(y: FloatArray, x: FloatArray, centre: tuple[float, float], axes: tup
 
 
 def soft(depth: FloatArray, pixel: float) -> FloatArray:
-    """Part of each voxel that lies inside, from the depth below the border (mm): linear over one pixel."""
+    """Share of each voxel that lies inside (partial volume), from its depth below the border (mm): linear over one pixel."""
     inside: FloatArray = np.clip(0.5 + depth / np.float32(pixel), 0.0, 1.0)
     return inside
 
@@ -74,7 +74,7 @@ class Chest:
 
     Args:
         shape: sizes.
-        rng: random source for the irregularity of borders.
+        rng: random generator for the irregularity of the borders.
     """
 
     def __init__(self, shape: ChestShape, rng: np.random.Generator) -> None:

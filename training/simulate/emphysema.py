@@ -1,4 +1,4 @@
-"""Emphysema: clusters of low attenuation whose sizes follow a power law, as many as an asked-for index needs."""
+"""Emphysema: clusters of low attenuation whose sizes follow a power law, as many as the target index requires."""
 
 from __future__ import annotations
 
@@ -20,21 +20,22 @@ Dominance = Literal["upper", "lower", "even"]
 PATTERNS: tuple[Pattern, ...] = get_args(Pattern)
 DOMINANCES: tuple[Dominance, ...] = get_args(Dominance)
 
-# Cumulative cluster sizes follow Y = K X^-D (Mishima, PNAS 1999) with D about 0.9 in severe and 1.8 in mild disease for
-# areas; a radius then follows the power 2 D.
+# The number Y of clusters larger than X follows Y = K X^-D (Mishima, PNAS 1999). For areas D is about 0.9 in severe and 1.8 in
+# mild disease; for radii the exponent is 2 D.
 AREA_EXPONENT = (0.9, 1.7)
 RADIUS_RANGE = {"centrilobular": (0.9, 7.0), "panlobular": (2.5, 16.0), "paraseptal": (1.5, 11.0)}
-# Tissue missing in a hole's middle: centrilobular and paraseptal holes are nearly empty, panlobular loss is partial.
+# Share of tissue that is missing in the middle of a hole: centrilobular and paraseptal holes are nearly empty, panlobular loss
+# is partial.
 DEPTH_RANGE = {"centrilobular": (0.6, 0.98), "panlobular": (0.45, 0.9), "paraseptal": (0.8, 0.99)}
 LOBULE_MM = 12.0
 LARGEST_COUNT = 60_000
-# No patient is asked for more than this, %.
+# Largest target index, %.
 LARGEST_INDEX = 40.0
 
 
 @dataclass(frozen=True)
 class EmphysemaPlan:
-    """What disease a patient has; the amount is asked for as an index."""
+    """Pattern and extent of a patient's emphysema; the extent is given as a target index."""
 
     pattern: Pattern
     dominance: Dominance
@@ -60,13 +61,13 @@ class Holes:
 
 
 def draw_holes(plan: EmphysemaPlan, lung: LabelArray, grid: Grid, rng: np.random.Generator) -> Holes:
-    """Candidates for holes in and around a slab; the first few make mild disease, all of them very severe disease.
+    """Draw candidate holes in and around a slab; the first few make mild disease, all of them very severe disease.
 
     Args:
-        plan: pattern and dominance.
+        plan: pattern, and whether the upper or the lower lung has more disease.
         lung: uint8 (k, rows, columns) labels on ``grid``.
-        grid: where the labels are.
-        rng: random source.
+        grid: grid of the labels.
+        rng: random generator.
     """
     low, high = RADIUS_RANGE[plan.pattern]
     power = 2.0 * float(rng.uniform(*AREA_EXPONENT))
@@ -74,7 +75,7 @@ def draw_holes(plan: EmphysemaPlan, lung: LabelArray, grid: Grid, rng: np.random
     area = float(mask.sum()) * (4 * grid.pixel) ** 2
     if area == 0.0:
         return Holes(*(np.zeros((0, 3), np.float32), *(np.zeros(0, np.float32),) * 3))
-    # Bounded Pareto radii; enough of them to cover the slab about twice over.
+    # Radii follow a bounded Pareto distribution; there are enough of them to cover the slab about twice.
     cut = 1.0 - (low / high) ** power
     sample = low * (1.0 - rng.random(4000) * cut) ** (-1.0 / power)
     thickness = grid.z[-1] - grid.z[0] + 2.0 * high
@@ -105,7 +106,7 @@ def _centres(
     jitter = rng.uniform(-2.0, 2.0, (count, 2)) * grid.pixel
     centres = np.stack([z, y[j] + jitter[:, 0], x[i] + jitter[:, 1]], axis=1)
     if plan.pattern == "centrilobular":
-        # Holes gather in the middle of secondary lobules.
+        # Holes lie near the middle of secondary lobules.
         lobule = (np.floor(centres / LOBULE_MM) + 0.5) * LOBULE_MM
         shift = 2.5 * np.sin(lobule[:, [1, 2, 0]] * 1.7 + 0.3)
         near = rng.random(count) < 0.7
@@ -114,7 +115,7 @@ def _centres(
 
 
 def index_at(position: float, plan: EmphysemaPlan) -> float:
-    """The asked-for index at a relative height (0 base, 1 apex): dominance makes it fall to a third at the other end."""
+    """Target index at a relative height (0 base, 1 apex); it falls to a third towards the end with less disease."""
     if plan.dominance == "even":
         return plan.target_index
     toward = position if plan.dominance == "upper" else 1.0 - position
@@ -122,7 +123,7 @@ def index_at(position: float, plan: EmphysemaPlan) -> float:
 
 
 def dig(hu: FloatArray, lung: LabelArray, missing: FloatArray) -> FloatArray:
-    """Remove tissue from lung parenchyma; vessels and walls stay.
+    """Remove tissue from the lung parenchyma; vessels and bronchial walls stay.
 
     Args:
         hu: float32 (k, rows, columns), HU.
@@ -138,13 +139,13 @@ def dig(hu: FloatArray, lung: LabelArray, missing: FloatArray) -> FloatArray:
 
 
 def calibrate(index_of: Callable[[int], float], largest: int, target: float, steps: int = 9) -> int:
-    """Number of holes whose measured index comes nearest to ``target`` (%), by bisection on a geometric scale.
+    """Number of holes whose measured index is closest to ``target`` (%), found by bisection on a geometric scale.
 
     Args:
-        index_of: measured index (%) after reconstruction for a number of holes; grows with it.
+        index_of: gives the measured index (%) after reconstruction for a number of holes; it must increase with that number.
         largest: number of candidates.
-        target: %.
-        steps: bisections.
+        target: target index, %.
+        steps: number of bisections.
     """
     if largest == 0 or index_of(0) >= target:
         return 0

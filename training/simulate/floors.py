@@ -1,4 +1,4 @@
-"""The ends of the HU range as files hold it: ceiling, integers and padding."""
+"""How scanners store HU: rounded to integers, limited at the upper end, with padding outside the field of view."""
 
 from __future__ import annotations
 

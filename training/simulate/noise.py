@@ -1,4 +1,4 @@
-"""Quantum and electronic noise: Gaussian sinogram noise through filtered back-projection with two kernels at once."""
+"""Quantum and electronic noise: Gaussian noise in the sinogram, reconstructed by filtered back-projection with two kernels."""
 
 from __future__ import annotations
 
@@ -18,21 +18,23 @@ WATER_ATTENUATION = 0.0193
 # Rebinned parallel beam of a Somatom Definition AS: 736 channels x 1.2858 mm at 1085.6 mm, scaled to the isocentre
 # (595 mm) and doubled by the quarter-detector shift: 0.353 mm.
 CHANNEL_SPACING = 0.353
-# Rebinning to parallel rays interpolates neighbouring readings, which blurs the noise as a box of this width (mm) would. With
-# it the noise relative to B30f is B10f 0.65, B50f 2.6 and B70f 5.7, as on real pairs (0.65, 2.5, 5.3 to 5.9), and B80f / B20f
-# is 6.1. The published spectra alone have 0.63, 3.0, 6.6 and 7.0: the measured pairs decide.
+# Rebinning to parallel rays interpolates neighbouring readings, which blurs the noise like a box of this width (mm). With it,
+# the noise relative to B30f is 0.65 for B10f, 2.6 for B50f and 5.7 for B70f, as on real pairs (0.65, 2.5, 5.3 to 5.9), and the
+# ratio of B80f to B20f is 6.1. The published spectra alone would give 0.63, 3.0, 6.6 and 7.0; the measured pairs were
+# preferred.
 REBINNING_BLUR = 0.50
 FIELD_OF_MEASUREMENT = 500.0
 VIEWS = 500
-# Noise of the read-out in quanta equivalents; the variance of the logarithm is 1/N + (20/N)^2.
+# Read-out noise, expressed in quanta; the variance of the logarithm of N quanta is 1/N + (20/N)^2.
 ELECTRONIC_QUANTA = 20.0
 # Neighbouring thin slices of a spiral reconstruction share data; measured noise correlation 0.24.
 SLICE_CORRELATION = 0.24
-# Bowtie: quanta at the edge of the 500 mm field fall to about a tenth of the centre's.
+# Bowtie filter: at the edge of the 500 mm field, the quanta fall to about a tenth of those in the centre.
 BOWTIE_EXPONENT = 2.3
-# Scanners filter starved readings before reconstruction; the noise of a reading is held below this.
+# Scanners filter readings with very few quanta (photon starvation) before reconstruction; this limits the noise of a reading.
 STARVATION_LIMIT = 0.8
-# The variance is smooth: the object is projected on this coarse grid and interpolated.
+# The noise variance is a smooth function of angle and channel, so the object is projected on this coarse grid (mm) and the
+# variance is interpolated.
 COARSE_PIXEL = 2.0
 COARSE_MATRIX = int(FIELD_OF_MEASUREMENT / COARSE_PIXEL) + 2
 COARSE_VIEWS = 100
@@ -43,10 +45,11 @@ class Dose:
     """Exposure of one patient.
 
     Attributes:
-        quanta: unattenuated quanta a rebinned sample in the field's centre for the mean patient, I0.
-        modulation: strength of the tube-current modulation by angle, slice and patient: 0 none, 0.5 current as the root of
-            the attenuation (least noise for the dose), 1 the same quanta behind every view.
-        slice_factor: slice thickness relative to 1 mm; quanta grow in proportion.
+        quanta: I0, unattenuated quanta per rebinned sample in the centre of the field for the mean patient.
+        modulation: strength of the tube-current modulation by angle, slice and patient: 0 no modulation; 0.5 current
+            proportional to the square root of the attenuation (least noise for the dose); 1 the same number of quanta behind
+            the patient in every view.
+        slice_factor: slice thickness relative to 1 mm; the quanta are proportional to it.
     """
 
     quanta: float
@@ -68,12 +71,12 @@ def attenuation(hu: FloatArray) -> FloatArray:
 
 
 def reading_noise(line_integrals: FloatArray, dose: Dose, reference_peak: float) -> FloatArray:
-    """Standard deviation of each log reading: float32 (views, channels) like ``line_integrals``.
+    """Noise standard deviation of each reading after the logarithm: float32 (views, channels) like ``line_integrals``.
 
     Args:
         line_integrals: float32 (views, channels at 2 mm), dimensionless.
         dose: exposure.
-        reference_peak: largest line integral of the mean patient; modulation is neutral there.
+        reference_peak: largest line integral of the mean patient, for which modulation changes nothing.
     """
     offsets = (np.arange(line_integrals.shape[1]) - 0.5 * (line_integrals.shape[1] - 1)) * COARSE_PIXEL
     bowtie = np.exp(-BOWTIE_EXPONENT * (offsets / (0.5 * FIELD_OF_MEASUREMENT)) ** 2)
@@ -86,11 +89,11 @@ def reading_noise(line_integrals: FloatArray, dose: Dose, reference_peak: float)
 
 
 class NoiseChain:
-    """Draws noise images of a sharp and a smooth kernel from one sinogram noise.
+    """Makes the noise images of a sharp and a smooth kernel from the same sinogram noise.
 
     Args:
         grid: the image grid.
-        sharp, smooth: transfer functions (lp/cm to gain) without the detector's blur, which the noise does not see.
+        sharp, smooth: transfer functions (lp/cm to gain) without the blur of the detector, which does not affect noise.
     """
 
     def __init__(self, grid: Grid, sharp: Mtf, smooth: Mtf) -> None:
@@ -98,7 +101,7 @@ class NoiseChain:
         self.channels = int(fft.next_fast_len(int(FIELD_OF_MEASUREMENT / CHANNEL_SPACING)))
         self._angles = (np.arange(VIEWS) * np.pi / VIEWS).astype(np.float32)
         f = np.abs(np.fft.fftfreq(self.channels, CHANNEL_SPACING))
-        # Back-projection interpolates linearly; that is no part of the kernels and divided out.
+        # Back-projection interpolates linearly. The kernels do not include this blur, so it is divided out.
         ramp = 1000.0 / WATER_ATTENUATION * f * np.sinc(REBINNING_BLUR * f) / np.sinc(CHANNEL_SPACING * f) ** 2
         self._filter = (ramp * sharp(10.0 * f) + 1j * ramp * smooth(10.0 * f)).astype(np.complex64)
 

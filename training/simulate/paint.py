@@ -1,4 +1,4 @@
-"""Compiled painters: tubes and holes with partial-volumed borders into a stack of fine-grid slices."""
+"""Compiled functions that paint tubes and holes, with partial volume at their borders, into slices on the fine grid."""
 
 from __future__ import annotations
 
@@ -86,13 +86,13 @@ def _corner(grid: Grid) -> tuple[FloatArray, tuple[float, float]]:
 
 
 def paint_tubes(grid: Grid, ends: FloatArray, radii: FloatArray, cover: FloatArray | None = None) -> FloatArray:
-    """Fraction of each voxel inside any of the capsules.
+    """Share of each voxel that lies inside any of the tubes (capsules).
 
     Args:
-        grid: where to paint.
+        grid: grid of the slices.
         ends: float32 (n, 2, 3), both ends of each axis, (z, y, x) mm.
         radii: float32 (n,), mm.
-        cover: array to add to (the larger value wins), or ``None``.
+        cover: array to paint into (the larger value is kept), or ``None`` for a new one.
 
     Returns:
         float32 (k, rows, columns), 0 to 1.
@@ -107,18 +107,18 @@ def paint_tubes(grid: Grid, ends: FloatArray, radii: FloatArray, cover: FloatArr
 def paint_holes(
     grid: Grid, warp: FloatArray, centres: FloatArray, radii: FloatArray, depths: FloatArray, soft: FloatArray
 ) -> FloatArray:
-    """Fraction of tissue missing, from balls whose surface an irregular field pushes in and out.
+    """Share of tissue that is missing, from balls with an irregular surface.
 
     Args:
-        grid: where to paint.
+        grid: grid of the slices.
         warp: float32 (k, rows, columns), -1 to 1, relative displacement of the surface (35 % of the radius at 1).
         centres: float32 (n, 3), (z, y, x) mm.
         radii: float32 (n,), mm.
         depths: float32 (n,), 0 to 1, tissue missing in the middle.
-        soft: float32 (n,), mm over which the border fades.
+        soft: float32 (n,), width of the gradual border, mm.
 
     Returns:
-        float32 (k, rows, columns), 0 to 1; where balls overlap the deepest counts.
+        float32 (k, rows, columns), 0 to 1; where balls overlap, the largest value counts.
     """
     depth = np.zeros((len(grid.z), grid.matrix, grid.matrix), np.float32)
     z, corner = _corner(grid)

@@ -1,4 +1,4 @@
-"""One simulated patient: object, scanner and reconstruction put together."""
+"""Simulates one patient: object, scanner and reconstruction."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ FloatArray = NDArray[np.float32]
 LabelArray = NDArray[np.uint8]
 
 THRESHOLD = -950.0
-# Largest line integral of the mean patient (about 30 cm of water across the chest); modulation is neutral there.
+# Largest line integral of the mean patient (about 30 cm of water across the chest), for which modulation changes nothing.
 REFERENCE_PEAK = 5.2
 CALIBRATION_SLICES = 2
 # Planes averaged through a thick slice of a procedural chest (partial volume along the body); real volumes of thick slices
 # are averaged already.
 THICK_PLANES = 3
-# How far a reconstruction of a cut-off real volume may lie off its centre, mm.
+# Largest distance between the centre of a reconstruction and that of a real volume whose body is cut off, mm.
 CENTRE_LIMIT = 3.0
 
 
@@ -61,19 +61,19 @@ class _Slices:
 
 
 def emphysema_index(hu: NDArray[Any], lung: NDArray[Any]) -> float:
-    """Percentage of lung voxels strictly below -950 HU; NaN without lung."""
+    """Percentage of lung voxels below -950 HU; NaN without lung."""
     inside = hu[lung > 0]
     return float(100.0 * np.mean(inside < THRESHOLD)) if inside.size else float("nan")
 
 
 def simulate_patient(options: Options, seed: int, index: int, volumes: list[RealVolume]) -> KernelPair:
-    """Patient number ``index`` of the run with this ``seed``; the same every time.
+    """Simulate patient number ``index`` of the run with this ``seed``; the result is reproducible.
 
     Args:
-        options: the run's choices.
-        seed: the run's seed.
+        options: choices of the run.
+        seed: seed of the run.
         index: patient number, from 0.
-        volumes: real objects, possibly none.
+        volumes: real volumes to use as objects; may be empty.
     """
     rng = np.random.default_rng([seed, index])
     plan = draw_plan(options, index, bool(volumes), rng)
@@ -159,7 +159,7 @@ def _noise(plan: PatientPlan, chest: ObjectSource, grid: Grid, rng: np.random.Ge
 
 @dataclass(frozen=True)
 class _SmoothImages:
-    """What makes the smooth reconstruction of a body: the scanner's signal chain, its noise (k, j, i) in HU, and the lungs."""
+    """Parts of the smooth reconstruction of a body: the scanner's signal chain, its noise (k, j, i) in HU, and the lungs."""
 
     signal: SignalChain
     noise: FloatArray
@@ -167,9 +167,9 @@ class _SmoothImages:
 
 
 def _count_for(target: float, holes: Holes, slab: Slab, fine: Grid, warp: FloatArray, images: _SmoothImages) -> int:
-    """Number of holes that gives the target index in the smooth reconstruction, noise included.
+    """Number of holes that gives the target index in the smooth reconstruction, including its noise.
 
-    Truncation at -1024 HU leaves what lies below -950 HU there.
+    Truncation at -1024 HU can be ignored here: voxels below -950 HU stay below -950 HU.
     """
     signal, noise, lung = images.signal, images.noise, images.lung
     planes = len(fine.z) // len(lung)
@@ -192,7 +192,7 @@ def _finish(
     options: Options, plan: PatientPlan, chest: ObjectSource, grid: Grid, slices: _Slices, truth: SimulationTruth
 ) -> KernelPair:
     unclipped, noise, lung = slices.sharp, slices.sharp_noise, slices.lung
-    # The averaged images are the same acquisitions for both kernels: one seed, one draw of their departures.
+    # Sharp and smooth slices average the same acquisitions, so the same seed draws the deviations of the averaged images.
     seed = [truth["seed"], truth["index"], 1]
     sharp, smooth = (
         np.rint(truncated(image, own, plan.truncation, np.random.default_rng(seed)))

@@ -1,4 +1,4 @@
-"""What populations are made of: the paper's patients, a diverse one to train on, and one outside what is trained on."""
+"""Populations of simulated patients: like the paper's, diverse (for training), and outside the training range."""
 
 from __future__ import annotations
 
@@ -18,23 +18,24 @@ from .truncated import draw_truncation, draw_weights
 Preset = Literal["paper", "diverse", "outside"]
 PRESETS: tuple[Preset, ...] = get_args(Preset)
 
-# Quanta a rebinned sample (500 views) that bring the paper preset near the paper's population: with these, 40 patients of one
-# slice had a mean |B80f - B20f| of 84.8 +- 13.3 HU (paper 84.5 +- 11.7), an EI error of 17.4 +- 5.5 points (17.3 +- 4.7) and a
-# raw Dice of 0.19, 0.37 for EI > 5 (0.19, 0.41). Patients vary log-normally.
+# Quanta per rebinned sample (500 views), chosen so that the preset "paper" resembles the paper's patients. 40 simulated
+# patients of one slice had a mean |B80f - B20f| of 84.8 +- 13.3 HU (paper 84.5 +- 11.7), an EI error of 17.4 +- 5.5 points
+# (17.3 +- 4.7) and a raw Dice of 0.19, or 0.37 for EI > 5 (0.19 and 0.41). Between patients the quanta vary log-normally.
 PAPER_QUANTA = 7.4e4
 DOSE_SPREAD = 0.25
 PAPER_MODULATION = 0.8
-# The only pairs ever measured have the whole lift.
+# Share of the measured low-frequency excess (see kernel_family); the measured pairs show all of it.
 PAPER_LIFT = 1.0
-# Images averaged after truncation and the correlation of their noise, as fitted to the air of five Siemens series (2 to 6
-# images, 0.24; about 2 in lungs) and to the lungs of one (0.36); outside the training range: more images, more correlated.
-# Of uncorrelated images the index of some sharp scans hardly rose (1 point), which the study's never did (at least 5.8).
+# Number of images averaged after truncation, and correlation of their noise. Fits to the air of five Siemens series gave 2 to 6
+# images and 0.24 (about 2 images in the lungs), a fit to the lungs of one series 0.36. Uncorrelated images are not simulated:
+# with them the sharp kernel raised the index of some scans by 1 point only, in the study always by 5.8 points or more. The
+# preset outside the training range has more images with a higher correlation.
 PAPER_COUNTS, PAPER_COUNT_SHARES, PAPER_CORRELATIONS = (1, 2, 3, 4), (0.3, 0.3, 0.2, 0.2), (0.24, 0.36)
 OUTSIDE_COUNTS, OUTSIDE_CORRELATION = (5, 6, 8, 12), 0.7
-# Limits of the pixel size, mm: of 512-pixel reconstructions fitted to adults, and of chest archives at large.
+# Limits of the pixel size, mm: of 512-pixel reconstructions fitted to adults (paper), and of chest CT archives (diverse).
 PAPER_PIXELS = (0.60, 0.85)
 DIVERSE_PIXELS = (0.50, 0.95)
-# Native slice distances of thin series, mm; the paper's series had 0.7 to 1 mm and were resampled to 1 mm.
+# Slice distances of thin series before resampling, mm; the paper's series had 0.7 to 1 mm and were resampled to 1 mm.
 THIN_SLICES = (0.7, 0.75, 0.8, 1.0)
 THICK_SLICES = (3.0, 5.0, 8.0)
 
@@ -44,16 +45,16 @@ class PatientPlan:
     """Everything random about one patient except the anatomy itself.
 
     Attributes:
-        pixel: mm, or ``None`` to fit the reconstruction to the body.
-        pixel_range: limits of a fitted pixel, mm.
-        native_mm: slice distance as reconstructed.
-        output_mm: slice distance as stored.
+        pixel: pixel size in mm, or ``None`` to fit the reconstruction to the body.
+        pixel_range: limits of a fitted pixel size, mm.
+        native_mm: slice distance as reconstructed, mm.
+        output_mm: slice distance as stored, mm.
         kernel: the sharp kernel.
         dose: exposure.
-        truncation: lower end of the HU range, or ``None`` for no truncation.
-        padding: HU outside the inscribed circle, or ``None``.
-        emphysema: disease.
-        position: relative height of the block, 0 base, 1 apex.
+        truncation: how values at the lower end of the HU range are cut off, or ``None`` for no truncation.
+        padding: HU outside the inscribed circle, or ``None`` for no padding.
+        emphysema: pattern and extent of the disease.
+        position: relative height of the simulated slices, 0 base, 1 apex.
         real_object: whether a real volume is the object.
     """
 
@@ -72,15 +73,15 @@ class PatientPlan:
 
 @dataclass(frozen=True)
 class Options:
-    """Choices of a run that are the same for all patients; part of the manifest.
+    """Choices of a run that are the same for all patients; stored in the manifest.
 
     Attributes:
         preset: population.
-        slices: slices a patient.
-        matrix: rows and columns; less than 512 shows the middle of the right lung only.
-        quanta: mean I0; 0 takes the preset's.
-        keep_unclipped: store the sharp volume before floor and rounding too.
-        real_share: share of patients drawn from real volumes when there are any.
+        slices: slices per patient.
+        matrix: rows and columns; with fewer than 512 the image shows only the middle of the right lung.
+        quanta: mean I0; 0 for that of the preset.
+        keep_unclipped: also store the sharp volume before truncation and rounding.
+        real_share: share of patients that are made from real volumes, if there are any.
     """
 
     preset: Preset = "diverse"
@@ -92,7 +93,7 @@ class Options:
 
 
 def draw_plan(options: Options, index: int, have_real: bool, rng: np.random.Generator) -> PatientPlan:
-    """Plan of patient number ``index``."""
+    """Draw the plan of patient number ``index``."""
     if options.preset == "diverse":
         return _diverse_plan(options, rng, index, have_real)
     plan = _paper_plan(options, rng, index, have_real)
@@ -103,7 +104,7 @@ def draw_plan(options: Options, index: int, have_real: bool, rng: np.random.Gene
 
 
 def _is_real(share: float, index: int, have_real: bool) -> bool:
-    # Spread evenly, so that every prefix of a run has the asked-for share.
+    # Spread evenly, so that the first patients of a run have about the same share as all.
     return have_real and int((index + 1) * share) > int(index * share)
 
 
@@ -118,7 +119,7 @@ def _truncation(count: int, correlation: float, rng: np.random.Generator) -> Tru
 
 def _paper_plan(options: Options, rng: np.random.Generator, index: int, have_real: bool) -> PatientPlan:
     quanta = (options.quanta or PAPER_QUANTA) * float(np.exp(rng.normal(0.0, DOSE_SPREAD)))
-    # Median 2.8 %, a third above 5 %, up to 40 %: the paper's mean raw Dice of 0.19 against 0.41 for EI > 5 asks for that mix.
+    # Median 2.8 %, a third above 5 %, up to 40 %: with this mix the mean raw Dice is near the paper's (0.19; 0.41 for EI > 5).
     target = float(min(40.0, np.exp(rng.normal(np.log(2.8), 1.4))))
     share = options.real_share if options.real_share >= 0 else 0.0
     return PatientPlan(

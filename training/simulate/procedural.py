@@ -19,7 +19,7 @@ LabelArray = NDArray[np.uint8]
 # Hounsfield units of tissues at 120 kVp, textbook mid-values.
 AIR, FAT, MUSCLE, LIVER, CORTEX, MARROW = -1000.0, -100.0, 55.0, 58.0, 650.0, 180.0
 BRONCHUS_AIR, FISSURE = -985.0, -640.0
-# Vessels thicker than this (hilar) are left out of the lung as segmentations on HU do.
+# Vessels thicker than this (hilar, mm) do not count as lung, as in lung segmentations by HU thresholds.
 HILAR_RADIUS = 3.0
 
 
@@ -37,10 +37,10 @@ class Slab:
 
 
 class ProceduralChest:
-    """An endless supply of different chests: one a seed.
+    """A procedural chest; every seed gives a different one.
 
     Args:
-        rng: random source; everything about the patient is drawn from it here.
+        rng: random generator from which the whole anatomy is drawn.
     """
 
     source = "procedural"

@@ -25,12 +25,13 @@ logger = logging.getLogger(__name__)
 FloatArray = NDArray[np.float32]
 LabelArray = NDArray[np.uint8]
 
-# Smallest part of a slice (lung pixels over all pixels) that makes it worth simulating.
+# Slices with a smaller share of lung pixels are not simulated.
 LUNG_SHARE = 0.04
-# A body this near to the volume's edge is taken as cut off there.
+# A body that comes this close to the edge of the volume is regarded as cut off there.
 EDGE_PIXELS = 8
-# Sharp reconstructions carry their own noise; it is smoothed away (kernel first, then along and across slices) down to
-# about the residual of a soft one. Measured on a B70f series: soft-tissue SD 66 HU before, about 12 HU after.
+# Sharp reconstructions have noise of their own. It is reduced to about that of a smooth reconstruction: first by the transfer
+# to a smooth kernel, then by smoothing along and across slices. Measured on a B70f series: soft-tissue SD 66 HU before, about
+# 12 HU after.
 SMOOTHING_SHARP = (0.8, 0.7, 0.7)  # voxels
 SHARP_TISSUE_SD = 30.0  # HU
 
@@ -40,7 +41,7 @@ class RealVolume:
     """A volume prepared as an object.
 
     Attributes:
-        source: where it came from, folder and series names only.
+        source: its origin, names of folder and series only.
         hu: float32 (k, j, i), HU, k cranial, denoised, at least -1024.
         lung: uint8 (k, j, i), 0 outside, 1 right, 2 left.
         spacing: mm (k, j, i).
@@ -59,8 +60,8 @@ class RealChest:
 
     Args:
         volume: the prepared volume.
-        rng: random source for scale, position and texture.
-        native_slices: slices at the volume's own distance (thick) instead of interpolated to any distance.
+        rng: random generator for scale, position and texture.
+        native_slices: use slices at the volume's own (thick) distance instead of interpolating to any distance.
     """
 
     real = True
@@ -75,7 +76,7 @@ class RealChest:
         rows, columns = (np.flatnonzero(body.any(axis=a)) * 4 for a in (1, 0))
         self._middle = (0.5 * (rows[0] + rows[-1]), 0.5 * (columns[0] + columns[-1]))
         step = volume.spacing
-        # A body that reaches the volume's edge is cut there; images must not look beyond.
+        # A body that reaches the edge of the volume is cut off there; the image must not extend beyond it.
         cut = columns[0] < EDGE_PIXELS or columns[-1] > volume.hu.shape[2] - EDGE_PIXELS
         self.field_mm = volume.hu.shape[2] * step[2] * self.scale if cut else float("inf")
         if cut:
@@ -134,9 +135,9 @@ def _plane(array: NDArray[Any], position: float, *, nearest: bool) -> FloatArray
 
 
 def prepare(volume: CTVolume, source: str) -> RealVolume | None:
-    """Make an object of a CT volume, or ``None`` (logged) when it shows no lung."""
+    """Make an object from a CT volume; ``None``, with a line in the log, if it shows no lung."""
     hu = np.clip(volume.filled(), -1024.0, 3071.0)
-    # Slices to cranial, rows to posterior, columns to the left, whatever the file's order.
+    # Slices run cranially, rows posteriorly and columns to the left, whatever the order in the file.
     direction = volume.geometry.direction
     for axis, row in ((0, 2), (1, 1), (2, 0)):
         if direction[row][row] < 0:
@@ -154,7 +155,7 @@ def prepare(volume: CTVolume, source: str) -> RealVolume | None:
 
 
 def tissue_sd(hu: FloatArray) -> float:
-    """Noise estimate (HU): standard deviation of in-plane differences in soft tissue, over the square root of two."""
+    """Noise estimate (HU): standard deviation of in-plane differences in soft tissue, divided by the square root of two."""
     difference = hu[:, :, 2:] - hu[:, :, :-2]
     tissue = np.abs(ndimage.uniform_filter(hu, (1, 5, 5)) - 40.0) < 40.0
     sample = difference[tissue[:, :, 1:-1]]
@@ -176,7 +177,7 @@ def _denoise(hu: FloatArray, spacing: tuple[float, float, float], kernel: str | 
 def find_volumes(folders: list[Path]) -> list[RealVolume]:
     """Every usable chest CT below the folders (DICOM series folders and volume files), sharp ones denoised.
 
-    What cannot be used is logged with the reason.
+    Volumes that cannot be used are logged with the reason.
     """
     found = []
     for top in folders:

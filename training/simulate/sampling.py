@@ -1,4 +1,4 @@
-"""The signal path: an object on a fine grid, blurred by a kernel's transfer, read at the pixel centres."""
+"""Signal chain: an object on a fine grid is blurred by the transfer of a kernel and sampled at the pixel centres."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ from scipy import fft
 FloatArray = NDArray[np.float32]
 Mtf = Callable[[ArrayLike], NDArray[np.float64]]
 
-# Detector aperture and focus at the isocentre, mm: they blur the object, not the noise. Not published; with these, transfers
-# fitted to published noise spectra give B30f the published 50 % and 10 % points of the object (3.5 and 6.0 lp/cm).
+# Blur by detector aperture and focal spot at the isocentre, mm; it affects the object, not the noise. The values are not
+# published. With these, the transfer fitted to the published noise spectrum gives B30f its published 50 % and 10 % points of
+# the object transfer (3.5 and 6.0 lp/cm).
 DETECTOR_APERTURE = 0.60
 FOCUS_WIDTH = 0.20
-# The object is sampled twice as finely as the image: at 0.5 to 0.95 mm pixels the fine grid carries 10 to 20 lp/cm,
-# beyond the end of the sharpest kernel, so reading every second sample aliases exactly as a reconstruction does.
+# The object is sampled twice as finely as the image. At pixels of 0.5 to 0.95 mm the fine grid holds 10 to 20 lp/cm, more than
+# the sharpest kernel passes; so taking every second sample produces the same aliasing as a reconstruction.
 OVERSAMPLING = 2
-# The blur is done by FFT and wraps round; 8 pixels are longer than any kernel's impulse response stays above 0.1 %.
+# Blurring by FFT is periodic, so the grid has a margin. Beyond 8 pixels the impulse response of every kernel is below 0.1 %.
 MARGIN_PIXELS = 8
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Where the image pixels are.
+    """Positions of the image pixels.
 
     Attributes:
         z: slice positions, mm, cranial positive.
-        pixel: mm.
-        matrix: rows and columns.
-        centre: (y, x) of the image centre, mm from the isocentre; y runs to posterior, x to the patient's left.
+        pixel: pixel size, mm.
+        matrix: number of rows and of columns.
+        centre: (y, x) of the image centre, mm from the isocentre; y runs posteriorly, x to the patient's left.
     """
 
     z: tuple[float, ...]
@@ -41,10 +42,10 @@ class Grid:
     centre: tuple[float, float] = (0.0, 0.0)
 
     def fine(self) -> Grid:
-        """The object grid: half the pixel, with a margin, its sample [2 (j + margin), 2 (i + margin)] on pixel (j, i)."""
+        """The object grid: half the pixel size, with a margin; sample [2 (j + margin), 2 (i + margin)] lies on pixel (j, i)."""
         step = self.pixel / OVERSAMPLING
         size = (self.matrix + 2 * MARGIN_PIXELS) * OVERSAMPLING
-        # An even grid's centre lies between samples; the shift puts every second sample on a pixel centre.
+        # The centre of an even grid lies between samples; this shift places every second sample on a pixel centre.
         shift = 0.5 * (OVERSAMPLING - 1) * step
         return Grid(self.z, step, size, (self.centre[0] + shift, self.centre[1] + shift))
 
@@ -63,25 +64,25 @@ def radial_frequency(size: int, step: float) -> NDArray[np.float64]:
 
 
 def detector_blur(frequency: ArrayLike) -> NDArray[np.float64]:
-    """Transfer of aperture and focus at ``frequency`` (lp/cm), 1 at zero, the same for every kernel."""
+    """Transfer of detector aperture and focal spot at ``frequency`` (lp/cm), 1 at zero, the same for every kernel."""
     f = np.asarray(frequency, dtype=np.float64) / 10.0
     blur: NDArray[np.float64] = np.sinc(DETECTOR_APERTURE * f) * np.sinc(FOCUS_WIDTH * f)
     return blur
 
 
 def to_pixels(fine: NDArray[Any]) -> NDArray[Any]:
-    """Read a fine-grid array (..., rows, columns) at the pixel centres, margin removed."""
+    """Sample an array on the fine grid (..., rows, columns) at the pixel centres, without the margin."""
     m = MARGIN_PIXELS
     coarse = fine[..., ::OVERSAMPLING, ::OVERSAMPLING]
     return coarse[..., m:-m, m:-m]
 
 
 class SignalChain:
-    """Blurs fine-grid slices with the detector and several kernels; one forward transform serves them all.
+    """Blurs slices on the fine grid with the detector and several kernels, with one forward Fourier transform for all.
 
     Args:
         grid: the image grid.
-        kernels: transfer functions (lp/cm to gain) without the detector's blur.
+        kernels: transfer functions (lp/cm to gain) without the blur of the detector.
     """
 
     def __init__(self, grid: Grid, kernels: tuple[Mtf, ...]) -> None:
@@ -97,7 +98,7 @@ class SignalChain:
             fine: float32 (rows, columns) on ``grid.fine()``, HU.
 
         Returns:
-            one float32 (matrix, matrix) a kernel, HU.
+            for every kernel one float32 (matrix, matrix), HU.
         """
         spectrum = fft.rfft2(fine + np.float32(1000.0))
         images = []

@@ -27,7 +27,7 @@ def patient_path(folder: Path, index: int) -> Path:
 
 
 def write_patient(path: Path, patient: KernelPair) -> None:
-    """Write one patient; the file appears complete or not at all."""
+    """Write one patient; an interrupted write leaves no file."""
     arrays: dict[str, Any] = {
         "sharp": patient.sharp,
         "smooth": patient.smooth,
@@ -65,7 +65,7 @@ def read_patient(path: Path) -> KernelPair:
 
 
 def write_manifest(folder: Path, parameters: dict[str, Any]) -> dict[str, Any]:
-    """Describe every patient file in ``folder`` with its checksum and truth; files unchanged since are not read again.
+    """List every patient file in ``folder`` with its checksum and true values; unchanged files are not read again.
 
     Returns:
         the manifest.
@@ -110,7 +110,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def require_same_parameters(folder: Path, parameters: dict[str, Any]) -> None:
-    """Refuse to continue a run with other parameters; the number of patients may grow.
+    """Refuse to continue a run with other parameters; only the number of patients may change.
 
     Raises:
         InputError: the folder holds a run with other parameters.

@@ -12,15 +12,15 @@ FloatArray = NDArray[np.float32]
 
 
 def random_field(grid: Grid, scale_mm: float, slope: float, rng: np.random.Generator) -> FloatArray:
-    """Unit-variance Gaussian field whose amplitude spectrum falls beyond 1 / (2 pi scale) with the power ``slope``.
+    """Gaussian field of unit variance whose amplitude spectrum falls above 1 / (2 pi scale) with the power ``slope``.
 
     Neighbouring slices correlate as exp(-distance / scale).
 
     Args:
-        grid: where.
+        grid: grid of the field.
         scale_mm: correlation length, mm.
-        slope: power of the fall; 1 leaves much fine detail, 3 is smooth.
-        rng: random source.
+        slope: exponent of the fall; 1 leaves much fine detail, 3 is smooth.
+        rng: random generator.
 
     Returns:
         float32 (k, rows, columns).
@@ -41,13 +41,13 @@ def random_field(grid: Grid, scale_mm: float, slope: float, rng: np.random.Gener
 
 
 class SmoothWarp:
-    """Sum of a few sine waves of random direction: a smooth displacement defined everywhere in space.
+    """Smooth displacement defined everywhere in space: a sum of a few sine waves with random directions.
 
     Args:
-        rng: random source.
+        rng: random generator.
         amplitude: root-mean-square displacement, mm.
         wavelengths: shortest and longest wavelength, mm.
-        waves: how many.
+        waves: number of waves.
     """
 
     def __init__(self, rng: np.random.Generator, amplitude: float, wavelengths: tuple[float, float], waves: int = 6) -> None:

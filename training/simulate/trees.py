@@ -16,7 +16,7 @@ FloatArray = NDArray[np.float32]
 # Murray's law: the cube of a parent's radius is the sum of its children's; pulmonary arteries follow 2.7 to 3.
 MURRAY_EXPONENT = 2.9
 LEAF_RADIUS = (0.20, 0.32)  # mm, just below what a thin slice still shows
-# Bronchi run beside arteries of about the same outer width; the wall is a sixth of it on either side.
+# Bronchi run beside arteries and have about the same outer diameter; the wall takes a sixth of it on either side.
 BRONCHUS_MINIMUM_RADIUS = 1.3  # mm, smaller ones vanish in a thin slice
 WALL_PART = 0.30
 
@@ -29,7 +29,7 @@ class Tubes:
     radii: FloatArray
 
     def near(self, z_low: float, z_high: float) -> Tubes:
-        """Those that reach into the slab between two heights (mm)."""
+        """The tubes that reach into the slab between two heights (mm)."""
         low = self.ends[:, :, 0].min(axis=1) - self.radii
         high = self.ends[:, :, 0].max(axis=1) + self.radii
         keep = (high >= z_low - 1.0) & (low <= z_high + 1.0)
@@ -47,7 +47,7 @@ def _connect(points: FloatArray, parents: NDArray[np.int64]) -> None:
             dz = points[n, 0] - points[m, 0]
             dy = points[n, 1] - points[m, 1]
             dx = points[n, 2] - points[m, 2]
-            # Children run away from the root: joining a node nearer to the root keeps branching angles forward.
+            # Joining a node nearer to the root lets branches run away from the root.
             oz, oy, ox = points[m, 0] - points[0, 0], points[m, 1] - points[0, 1], points[m, 2] - points[0, 2]
             forward = dz * oz + dy * oy + dx * ox
             cost = dz * dz + dy * dy + dx * dx
@@ -62,18 +62,17 @@ _connect_compiled: Callable[..., None] = numba.njit(cache=True, fastmath=True)(_
 
 
 def grow_tree(root: FloatArray, targets: FloatArray, rng: np.random.Generator) -> Tubes:
-    """A branching tree from ``root`` to every target; radii add up by Murray's law.
+    """Grow a branching tree from ``root`` to every target; radii follow Murray's law.
 
-    Targets join the nearest point of the tree grown so far, coarse ones (the first) before fine ones, and every long
-    branch gets a bent middle point.
+    Each target is joined, in the given order, to the nearest point of the tree grown so far. Long branches get a bend.
 
     Args:
         root: float32 (3,), (z, y, x) mm.
-        targets: float32 (n, 3), in the order of joining.
-        rng: random source.
+        targets: float32 (n, 3), coarse ones first.
+        rng: random generator.
 
     Returns:
-        capsules of the tree.
+        the tubes of the tree.
     """
     points = np.concatenate([root[None], targets]).astype(np.float32)
     parents = np.zeros(points.shape[0], np.int64)
@@ -129,7 +128,7 @@ def lung_trees(chest: Chest, z_range: tuple[float, float], rng: np.random.Genera
 
 
 def bronchi(artery: Tubes, rng: np.random.Generator) -> Tubes:
-    """Bronchi beside the thicker branches of an arterial tree, displaced by one diameter; outer radii."""
+    """Bronchi beside the thicker branches of an arterial tree, displaced by one diameter; with their outer radii."""
     keep = artery.radii > BRONCHUS_MINIMUM_RADIUS
     radii = np.minimum(artery.radii[keep] * np.float32(rng.uniform(0.75, 1.05)), np.float32(5.5))
     direction = rng.standard_normal(3)
@@ -140,7 +139,7 @@ def bronchi(artery: Tubes, rng: np.random.Generator) -> Tubes:
 
 
 def central_airways(chest: Chest) -> Tubes:
-    """Trachea and main bronchi, inner radii."""
+    """Trachea and main bronchi, with their inner radii."""
     s = chest.shape
     carina = np.array([0.63 * s.height, 0.16 * s.cage_y, 0.0])
     top = np.array([1.25 * s.height, -0.05 * s.cage_y, 2.0])

@@ -1,7 +1,7 @@
 """Truncation inside the reconstruction: several images are cut off at the HU floor, each with noise of its own, then averaged.
 
-Siemens' multi-slice reconstruction makes a stored slice as the weighted mean of thinner or tilted images that were cut off
-before. The simulator back-projects the noise of their mean only, and draws how far each image departs from it.
+Multi-slice scanners of Siemens store a slice that is the weighted mean of thinner or tilted images, each of which was truncated
+before. The simulator reconstructs only the noise of this mean, and then draws the deviation of each image from it.
 """
 
 from __future__ import annotations
@@ -20,37 +20,41 @@ from .floors import HU_CEILING
 
 FloatArray = NDArray[np.float32]
 
-# Departures are the slice's own noise moved in the plane by so many pixels and brought to the local strength of where it comes
-# to lie: the same colour, and beyond 12 pixels no correlation with the noise in place or with that of another move.
+# A deviation is the noise of the slice itself, shifted in plane by this many pixels and scaled to the local noise level of its
+# new position. So it has the right spectrum, and shifts of 12 pixels or more make it uncorrelated with the noise in place and
+# with other deviations.
 MOVE_PIXELS = (12.0, 40.0)
-# The local strength is read over so many pixels; in lungs noise that was moved as it is would be 2 to 9 % too strong.
+# Standard deviation, pixels, of the Gaussian with which the local noise level is measured. Without scaling to this level, the
+# shifted noise would be 2 to 9 % too strong in the lungs.
 STRENGTH_SIGMA = 12.0
-# Mostly one or two images (plain clip; a slice interpolated between two), up to the eight a multi-slice scanner may average.
+# Half of the truncated scans have one or two images (plain truncation, or a slice interpolated between two), the others up to
+# eight.
 FEW_SHARE = 0.5
 LARGEST_COUNT = 8
 LARGEST_CORRELATION = 0.6
-# Series that are not truncated at all (Toshiba), and series cut off higher (one of LIDC).
+# Share of series without truncation (Toshiba), and of series truncated at a higher value (seen in LIDC).
 OPEN_SHARE, RAISED_SHARE = 0.15, 0.1
 RAISED_FLOOR_HU = -1000.0
 
 
 def truncated(image: FloatArray, noise: FloatArray, truncation: Truncation | None, rng: np.random.Generator) -> FloatArray:
-    """Slices as the scanner stores them before rounding: truncated, averaged, and held below the HU ceiling.
+    """Slices as stored by the scanner, before rounding: truncated, averaged, and limited at the upper end of the HU range.
 
-    Given their mean n, images of noise correlation matrix C and weights w have the noise (C w / k^2) n + departures, with
-    k^2 = w'C w and the departures' covariance s^2 (C - C w w'C / k^2), s = SD of n / k: normal noise conditioned on its mean.
+    The noise of the images is multivariate normal noise conditioned on its weighted mean n. With correlation matrix C, weights
+    w, k^2 = w'C w and s = SD(n) / k, the images have the noise (C w / k^2) n plus deviations with the covariance
+    s^2 (C - C w w'C / k^2).
 
     Args:
         image: float32 (k, j, i), HU, object and noise of the averaged slice before any truncation.
         noise: float32 (k, j, i), HU, the noise in it.
-        truncation: how it is truncated, or ``None`` for not at all.
-        rng: source of chance; two generators of one seed give sharp and smooth images the same departures.
+        truncation: how it is truncated, or ``None`` for no truncation.
+        rng: random generator; with the same seed, sharp and smooth images get the same deviations.
 
     Returns:
         float32 (k, j, i), HU, a new array.
 
     Raises:
-        InputError: image and noise differ in shape.
+        InputError: image and noise have different shapes.
     """
     if image.shape != noise.shape or image.ndim != 3:
         raise InputError(f"The noise has shape {noise.shape}; it must be that of the image {image.shape}, slices (k, j, i).")
@@ -73,7 +77,8 @@ def _images(plane: FloatArray, noise: FloatArray, truncation: Truncation, rng: n
     variance = float(weights @ shared)
     covariance = correlations - np.outer(shared, shared) / variance
     values, vectors = np.linalg.eigh(covariance)
-    # The weighted sum of the departures is zero, so one eigenvalue is; the rest is scaled from the mean's noise to an image's.
+    # The weighted sum of the deviations is zero, so one eigenvalue is zero and is left out. The others are scaled from the
+    # noise of the mean to that of a single image.
     mixing = (vectors[:, 1:] * np.sqrt(np.maximum(values[1:], 0.0) / variance)).astype(np.float32)
     images: FloatArray = plane[None] + (shared / variance - 1.0).astype(np.float32)[:, None, None] * noise[None]
     strength = np.sqrt(ndimage.gaussian_filter(noise**2, STRENGTH_SIGMA)) + np.float32(1e-3)
@@ -85,7 +90,7 @@ def _images(plane: FloatArray, noise: FloatArray, truncation: Truncation, rng: n
 
 
 def _moves(count: int, rng: np.random.Generator) -> list[tuple[int, int]]:
-    """``count`` moves (rows, columns) of 12 to 40 pixels, as far from each other."""
+    """``count`` shifts (rows, columns) of 12 to 40 pixels that also differ from each other by at least 12 pixels."""
     low, high = MOVE_PIXELS
     moves: list[tuple[int, int]] = []
     while len(moves) < count:
@@ -97,7 +102,7 @@ def _moves(count: int, rng: np.random.Generator) -> list[tuple[int, int]]:
 
 
 def draw_weights(count: int, rng: np.random.Generator) -> tuple[float, ...]:
-    """Shares of ``count`` images in a slice: equal in half of the draws, else down to a fifth of the equal share."""
+    """Draw the weights of ``count`` images in a slice: equal in half of the draws, else down to a fifth of the equal weight."""
     if count == 1 or rng.random() < 0.5:
         return (1.0 / count,) * count
     raw = rng.uniform(0.2, 1.8, count)
@@ -105,7 +110,7 @@ def draw_weights(count: int, rng: np.random.Generator) -> tuple[float, ...]:
 
 
 def draw_truncation(rng: np.random.Generator) -> Truncation | None:
-    """Any truncation a scanner may have: one to eight images, correlation up to 0.6, floor -1024 HU, seldom -1000 or none."""
+    """Draw a truncation: one to eight images, correlation up to 0.6, floor at -1024 HU, seldom at -1000 HU or none."""
     if rng.random() < OPEN_SHARE:
         return None
     few = rng.random() < FEW_SHARE
@@ -121,17 +126,17 @@ def hu_floor(truncation: Truncation | None) -> HUFloor:
 
 
 def truncation_meta(truncation: Truncation | None) -> TruncationRecord | None:
-    """JSON-serializable description for a patient's meta data; :func:`truncation_of` reads it back exactly."""
+    """JSON-serializable description for the metadata of a patient; :func:`truncation_of` reads it back exactly."""
     if truncation is None:
         return None
     return {"floor_hu": truncation.floor_hu, "weights": list(truncation.weights), "correlation": truncation.correlation}
 
 
 def truncation_of(meta: PairRecord) -> Truncation | None:
-    """How a simulated patient was truncated, from its meta data.
+    """How a simulated patient was truncated, from its metadata.
 
     Raises:
-        InputError: the meta data do not tell, as those of real pairs.
+        InputError: the metadata do not describe it, as in real pairs.
     """
     if "truncation" not in meta:
         raise InputError("The pair does not tell how its slices were truncated; only pairs made by training.simulate do.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 from typing import Annotated
 
 from slicer import (
@@ -13,19 +12,17 @@ from slicer import (
 )
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
+from KernelNormalizationLib.ui.labelled_choice import LabelledChoice
 
-class OverlayChoice(enum.Enum):
+
+class OverlayChoice(LabelledChoice):
     """What the slice views draw."""
 
     own = "Each view: its own emphysema"
     change = "Change between the volumes"
 
-    def label(self) -> str:
-        """Text shown to the user."""
-        return self.value
 
-
-class LabelChoice(enum.Enum):
+class LabelChoice(LabelledChoice):
     """Meaning of the numbers of a mask from another program; all but the first are values of ``--mask-labels``."""
 
     automatic = "Automatic: by name, or by position in the scan"
@@ -39,10 +36,6 @@ class LabelChoice(enum.Enum):
     cip_lobes = "cip-lobes: lobes 4 to 8"
     luna16 = "luna16: 4 right, 3 left, 5 trachea"
     binary = "binary: one number, both lungs"
-
-    def label(self) -> str:
-        """Text shown to the user."""
-        return self.value
 
     @property
     def scheme(self) -> str | None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import enum
-
 from slicer import vtkMRMLScalarVolumeNode
 from slicer.parameterNodeWrapper import parameterNodeWrapper
 
+from .labelled_choice import LabelledChoice
 
-class MethodChoice(enum.Enum):
+
+class MethodChoice(LabelledChoice):
     """Normalization method; the member's name is the method's name in the core."""
 
     restored = "Restored linear transfer (recommended)"
@@ -17,12 +17,8 @@ class MethodChoice(enum.Enum):
     bands = "Frequency bands"
     heuristic = "Heuristic filter"
 
-    def label(self) -> str:
-        """Text shown to the user."""
-        return self.value
 
-
-class DeviceChoice(enum.Enum):
+class DeviceChoice(LabelledChoice):
     """Where the network computes; the member's name is the device's name in the core."""
 
     auto = "Automatic"
@@ -30,12 +26,8 @@ class DeviceChoice(enum.Enum):
     mps = "Apple GPU (MPS)"
     cpu = "CPU"
 
-    def label(self) -> str:
-        """Text shown to the user."""
-        return self.value
 
-
-class KernelChoice(enum.Enum):
+class KernelChoice(LabelledChoice):
     """Kernel of the scan; the member's name is passed to the core."""
 
     header = "As in the header"
@@ -45,10 +37,6 @@ class KernelChoice(enum.Enum):
     B75f = "B75f (between B70f and B80f)"
     B80f = "B80f"
     noise = "From the noise"
-
-    def label(self) -> str:
-        """Text shown to the user."""
-        return self.value
 
 
 @parameterNodeWrapper

@@ -1,4 +1,4 @@
-"""Coarse segmentation of body and lungs, for cropping, for describing a scan and for measuring its noise."""
+"""Coarse segmentation of body and lungs, used to crop a scan, to describe it and to measure its noise."""
 
 from __future__ import annotations
 
@@ -13,24 +13,28 @@ from .morphology import bounding_box, components, filled_in_slices, morphology
 from .orientation import Canonical
 from .reduced_grid import ReducedGrid
 
-# Half-way between aerated lung (about -850 HU) or air and soft tissue (about 0 to 50 HU).
+# About half-way between aerated lung (about -850 HU) and soft tissue (about 0 to 50 HU).
 TISSUE_BORDER_HU = -400.0
-# The upper clip keeps bone and metal from outweighing lung in a block mean; the lower one is the usual HU floor.
+# HU are clipped before block means are taken: the upper limit keeps bone and metal from outweighing lung, the lower one is the
+# usual HU floor.
 CLIP_HU = (-1024.0, 300.0)
 COARSE_MM = 2.0
-# Opening with 2 x 2 voxels in plane (4 mm) parts the body from the shell of the table and from gowns. A thin chest wall loses
-# its corners by it and would no longer close round the lungs: what lies this many voxels from the rest is given back.
+# A morphological opening with 2 x 2 voxels in plane (4 mm) separates the body from the table's shell and from gowns. It also
+# removes corners of a thin chest wall, which would then no longer enclose the lungs. So solid voxels within this distance of
+# the opened body, in voxels, are restored.
 RESTORED_VOXELS = 2
-# Lung parenchyma, blurred to 2 mm, lies between pure gas and tissue.
+# HU of lung parenchyma at a resolution of 2 mm, between pure gas and tissue.
 PARENCHYMA_HU = (-930.0, -400.0)
-# Outside air with gowns, foam and noise cut off at the floor in it: up to 70 % in a test chest; lungs with severe emphysema
-# above 35 %, others above 95 %. A lung that is cut has the chest on both sides of 40 % to all of it; foam of none.
+# Limits that separate a lung which the field of view cuts from outside air; :class:`_CutPiece` defines the measures. The share
+# with HU of parenchyma is up to 70 % in outside air that holds gowns, foam and truncated noise (in a test chest), above 35 % in
+# lungs with severe emphysema and above 95 % in other lungs. Of a cut lung, 40 to 100 % have the chest on both sides; of foam,
+# nothing has.
 PARENCHYMA_SHARE_LIMIT, FLANKED_SHARE_LIMIT, SURE_SHARE = 0.3, 0.3, 0.85
 CONTINUES_CM2, CONTINUES_FLANKED_SHARE = 10.0, 0.1
 EDGE_LUNG_ML, SMALL_PIECE_ML = 50.0, 2.0
 EDGE_EROSION_MM = 4.0
-# The lung region is read on blocks of 4 x 4 pixels, whose mean takes most of a sharp kernel's noise away, and keeps one
-# block's distance to its border, so that partial volume does not count as lung.
+# The lung region is found on blocks of 4 x 4 pixels, whose mean removes most of the noise of a sharp kernel. It is then eroded
+# by one block, so that voxels at the border with partial volume do not count as lung.
 BLOCK, EROSION_BLOCKS = 4, 1
 LUNG_HU = -500.0
 
@@ -40,10 +44,10 @@ class BodyRegion:
     """Body and coarse lung region of a volume; equal (``==``, ``hash``) only to itself.
 
     Attributes:
-        box: rows and columns that hold the body in any slice, as two slices of the full-resolution image.
-        body: boolean (k, j, i), the body with its cavities, to one block of about 2 mm.
-        slices_with_body: boolean (k,).
-        lungs: boolean (k, j, i), aerated voxels inside the body, borders left out; airways and bowel gas may be included.
+        box: range of rows and range of columns that hold the body in any slice, as slices of the full-resolution image.
+        body: boolean (k, j, i), the body with its cavities, exact to one block of about 2 mm.
+        slices_with_body: boolean (k,), whether a slice shows the body.
+        lungs: boolean (k, j, i), aerated voxels inside the body without their border; may include airways and bowel gas.
     """
 
     box: tuple[slice, slice]
@@ -67,7 +71,7 @@ def find_body(volume: CTVolume) -> BodyRegion | None:
     grid = ReducedGrid((1, BLOCK, BLOCK), volume.shape, (spacing[0], BLOCK * spacing[1], BLOCK * spacing[2]))
     means = grid.mean(volume.filled(), -np.inf, np.inf)
     inside = _at_blocks(body)
-    # the coarse grid joins thin slices, so the slices with body are found one by one
+    # the coarse grid merges thin slices, so whether a slice shows the body is decided slice by slice
     slices = np.asarray(((means > TISSUE_BORDER_HU) & inside.any(axis=0)).any(axis=(1, 2)))
     lungs = sitk.GetImageFromArray((inside & (means < LUNG_HU)).astype(np.uint8))
     lungs = sitk.BinaryErode(lungs, [EROSION_BLOCKS, EROSION_BLOCKS, 0])
@@ -75,20 +79,20 @@ def find_body(volume: CTVolume) -> BodyRegion | None:
 
 
 def _span(used: BoolArray) -> slice:
-    """From the first to the last index in use, and one block more on either side."""
+    """Range from the first to the last true index, enlarged by one block on either side."""
     where = np.flatnonzero(used)
     return slice(max(0, int(where[0]) - BLOCK), min(used.size, int(where[-1]) + 1 + BLOCK))
 
 
 def _at_blocks(mask: BoolArray) -> BoolArray:
-    """The middle of every block of ``mask`` (k, j, i)."""
+    """Value of ``mask`` (k, j, i) at the middle of every block."""
     rows, columns = (np.minimum(np.arange(-(-n // BLOCK)) * BLOCK + BLOCK // 2, n - 1) for n in mask.shape[1:])
     middle: BoolArray = mask[:, rows][:, :, columns]
     return middle
 
 
 def body_mask(volume: CTVolume) -> BoolArray:
-    """The body with its cavities at full resolution (to one block of about 2 mm), bool (k, j, i) in stored order."""
+    """The body with its cavities, bool (k, j, i) in stored order at full resolution, exact to one block of about 2 mm."""
     frame = Canonical.of(volume.geometry)
     hu = frame.forward(volume.filled())
     grid = ReducedGrid.near(hu.shape, frame.spacing, COARSE_MM)
@@ -98,14 +102,15 @@ def body_mask(volume: CTVolume) -> BoolArray:
 
 
 def coarse_body(coarse: FloatArray, spacing: Spacing, outside: BoolArray | None = None) -> BoolArray:
-    """The body with its cavities on a reduced grid: largest solid, its holes closed slice by slice.
+    """The body with its cavities on a reduced grid: the largest solid component, with its holes filled slice by slice.
 
-    Lungs that the field of view cuts open are no holes; air at the border or the padding that looks like lung is added.
+    A lung that the edge of the field of view cuts is not a closed hole. So air at the edge of the image or at the padding is
+    added if it looks like lung.
 
     Args:
         coarse: float32 (k, j, i) in canonical order, HU, spacing about 2 mm.
         spacing: mm along (k, j, i).
-        outside: bool (k, j, i), blocks with padding (see :func:`padded_blocks`); ``None`` when there is none.
+        outside: bool (k, j, i), blocks with padding (see :func:`padded_blocks`); ``None`` if there is none.
     """
     unseen = np.zeros(coarse.shape, dtype=bool) if outside is None else outside
     solid = (coarse > TISSUE_BORDER_HU) & ~unseen
@@ -114,12 +119,12 @@ def coarse_body(coarse: FloatArray, spacing: Spacing, outside: BoolArray | None 
         return np.zeros(coarse.shape, dtype=bool)
     body = filled_in_slices(_grown_in_plane(labels == 1, RESTORED_VOXELS) & solid) & ~unseen
     cut = _cut_lung(coarse, body, unseen, spacing)
-    # vessels inside a lung that is cut are closed in by it
+    # filling again adds the vessels inside a cut lung
     return filled_in_slices(body | cut) & ~unseen if cut.any() else body
 
 
 def padded_blocks(volume: CTVolume, frame: Canonical, grid: ReducedGrid) -> BoolArray | None:
-    """Blocks of ``grid`` in canonical order that hold padding, bool (k, j, i); ``None`` for a volume without padding."""
+    """Blocks of ``grid`` that contain padding, bool (k, j, i) in canonical order; ``None`` for a volume without padding."""
     if volume.padding_value is None:
         return None
     padded: BoolArray = grid.mean(frame.forward(volume.padding_mask), 0.0, 1.0) > 0.0
@@ -127,7 +132,7 @@ def padded_blocks(volume: CTVolume, frame: Canonical, grid: ReducedGrid) -> Bool
 
 
 def _without_thin_parts(mask: BoolArray) -> BoolArray:
-    """Opening of ``mask`` (k, j, i) with 2 x 2 voxels in plane."""
+    """Morphological opening of ``mask`` (k, j, i) with 2 x 2 voxels in plane."""
     squares = mask[:, :-1, :-1] & mask[:, 1:, :-1] & mask[:, :-1, 1:] & mask[:, 1:, 1:]
     kept = np.zeros_like(mask)
     for corner in (kept[:, :-1, :-1], kept[:, 1:, :-1], kept[:, :-1, 1:], kept[:, 1:, 1:]):
@@ -136,7 +141,7 @@ def _without_thin_parts(mask: BoolArray) -> BoolArray:
 
 
 def _grown_in_plane(mask: BoolArray, voxels: int) -> BoolArray:
-    """``mask`` (k, j, i) grown by a square of ``voxels`` in plane."""
+    """``mask`` (k, j, i) dilated in plane by a square, ``voxels`` in every direction."""
     grown = mask.copy()
     for _ in range(voxels):
         before = grown.copy()
@@ -149,9 +154,10 @@ def _grown_in_plane(mask: BoolArray, voxels: int) -> BoolArray:
 
 
 def _cut_lung(coarse: FloatArray, body: BoolArray, outside: BoolArray, spacing: Spacing) -> BoolArray:
-    """Air beyond ``body`` that the border or padding cuts and that is lung, bool (k, j, i).
+    """Lung outside ``body`` that the edge of the image or padding cuts, bool (k, j, i).
 
-    It touches them in plane, holds parenchyma, and has the chest around it or continues lung of a closed slice.
+    It is a piece of air that touches the edge or padding in plane, has HU of parenchyma, and is either flanked by the chest or
+    continues the enclosed lung of a neighbouring slice.
     """
     rim = _grown_in_plane(outside, 1)
     rim[:, [0, -1], :] = True
@@ -178,13 +184,13 @@ def _cut_lung(coarse: FloatArray, body: BoolArray, outside: BoolArray, spacing: 
 
 @dataclass(frozen=True)
 class _CutPiece:
-    """Measurements on a piece of air at the border.
+    """Measurements on a piece of air at the edge of the image or at the padding.
 
     Attributes:
-        ml: volume.
-        parenchyma: share (0 to 1) of its inner part that has the HU of parenchyma.
-        flanked: share (0 to 1) that has the chest on both sides.
-        continues_cm2: area over which it continues lung of a closed slice above or below.
+        ml: volume, mL.
+        parenchyma: share (0 to 1) of its inner part that has HU of parenchyma.
+        flanked: share (0 to 1) with the chest on both sides.
+        continues_cm2: area over which it touches enclosed lung of the slice above or below, cm2.
     """
 
     ml: float
@@ -203,14 +209,14 @@ class _CutPiece:
 
 
 def _parenchyma_share(coarse: FloatArray, piece: BoolArray, spacing: Spacing) -> float:
-    """Share of the inner part of ``piece`` (k, j, i) with the HU of parenchyma."""
+    """Share of the inner (eroded) part of ``piece`` (k, j, i) with HU of parenchyma."""
     values = coarse[morphology(piece, spacing, EDGE_EROSION_MM, "erode")]
     low, high = PARENCHYMA_HU
     return float(np.mean((values > low) & (values < high))) if values.size else 0.0
 
 
 def _beside_in_k(mask: BoolArray) -> BoolArray:
-    """Voxels (k, j, i) with ``mask`` right above or below."""
+    """Voxels (k, j, i) whose neighbour in the slice above or below is in ``mask``."""
     beside = np.zeros_like(mask)
     beside[1:] |= mask[:-1]
     beside[:-1] |= mask[1:]
@@ -218,7 +224,7 @@ def _beside_in_k(mask: BoolArray) -> BoolArray:
 
 
 def _flanked(body: BoolArray, axis: int) -> BoolArray:
-    """Voxels (k, j, i) with body on both sides along an axis."""
+    """Voxels (k, j, i) that have body on both sides along ``axis``."""
     before = np.logical_or.accumulate(body, axis=axis)
     after = np.flip(np.logical_or.accumulate(np.flip(body, axis), axis=axis), axis)
     flanked: BoolArray = before & after

@@ -11,7 +11,7 @@ from .morphology import to_image
 
 
 def noise_sd(hu: FloatArray, where: BoolArray) -> float:
-    """Standard deviation of the noise in ``where``, HU, from differences of row neighbours (robust to edges)."""
+    """Standard deviation of the noise in ``where``, HU: median absolute difference of neighbours in a row, robust to edges."""
     pairs = where[:, :, 1:] & where[:, :, :-1]
     if not pairs.any():
         return 0.0
@@ -31,7 +31,7 @@ def gaussian(hu: FloatArray, spacing: Spacing, sigma_mm: float, directions: tupl
 
 
 def smoothed(hu: FloatArray, sigma: float) -> FloatArray:
-    """In-plane Gaussian of ``sigma`` pixels of ``hu`` (k, j, i), edges replicated."""
+    """In-plane Gaussian blur of ``hu`` (k, j, i) by ``sigma`` pixels; edges are replicated."""
     image = sitk.GetImageFromArray(hu)
     for direction in (0, 1):
         image = filtered(sitk.RecursiveGaussianImageFilter, image, Sigma=sigma, Direction=direction)

@@ -1,4 +1,4 @@
-"""Connected parts, morphology and bounding boxes of masks."""
+"""Connected components, binary morphology and bounding boxes of masks."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ def to_image(array: NDArray[Any], spacing: Spacing) -> sitk.Image:
 
 
 def components(mask: BoolArray, minimum_voxels: int = 1) -> tuple[NDArray[np.uint32], list[int]]:
-    """Face-connected components, numbered from 1 by falling size.
+    """Face-connected components, numbered from 1 in order of decreasing size.
 
     Args:
         mask: bool, 2D or 3D.
-        minimum_voxels: smaller components are dropped.
+        minimum_voxels: smaller components are left out.
 
     Returns:
-        Labels of the mask's shape and the sizes in voxels, largest first.
+        Label array with the shape of the mask, and the sizes in voxels, largest first.
     """
     image = sitk.GetImageFromArray(np.ascontiguousarray(mask).astype(np.uint8))
     connect, relabel = sitk.ConnectedComponentImageFilter(), sitk.RelabelComponentImageFilter()
     if mask.ndim == 2:
-        # threads cost more than they save on a single slice, above all when other work keeps the cores busy
+        # starting threads takes longer than they save on a single slice, above all when the cores are busy
         connect.SetNumberOfThreads(1)
         relabel.SetNumberOfThreads(1)
     relabel.SetMinimumObjectSize(max(1, minimum_voxels))
     check_stopped()
-    # a single slice takes too little time to be stopped
+    # labelling a single slice is too short to be worth interrupting
     found = relabel.Execute(connect.Execute(image)) if mask.ndim == 2 else execute(relabel, execute(connect, image))
     labels = sitk.GetArrayFromImage(found)
     return labels.astype(np.uint32, copy=False), [int(s) for s in relabel.GetSizeOfObjectsInPixels()]
 
 
 def ball_radius(radius_mm: float, spacing: Spacing) -> list[int]:
-    """Radius in voxels, (i, j, k) order for SimpleITK; 0 along an axis whose spacing is over twice the radius."""
+    """Radius in voxels in SimpleITK's order (i, j, k); 0 along an axis whose spacing is more than twice the radius."""
     return [int(radius_mm / s + 0.5) for s in spacing[::-1]]
 
 
@@ -54,7 +54,7 @@ def morphology(mask: BoolArray, spacing: Spacing, radius_mm: float, operation: s
     Args:
         mask: bool (k, j, i).
         spacing: mm along (k, j, i).
-        radius_mm: radius; axes with coarser spacing are not changed.
+        radius_mm: radius, mm; nothing changes along axes whose spacing is more than twice as large.
         operation: "dilate", "erode", "open" or "close".
     """
     filters = {
@@ -67,7 +67,7 @@ def morphology(mask: BoolArray, spacing: Spacing, radius_mm: float, operation: s
     result = np.zeros_like(mask)
     if not mask.any():
         return result
-    # voxels further than one radius from the mask do not change, so only its box is processed
+    # only voxels within one radius of the mask can change, so only the mask's bounding box is processed
     box = bounding_box(mask, margin=max(radius) + 1)
     changed = filtered(filters[operation], to_image(mask[box], spacing), KernelRadius=radius, KernelType=sitk.sitkBall)
     result[box] = sitk.GetArrayViewFromImage(changed) > 0
@@ -75,7 +75,7 @@ def morphology(mask: BoolArray, spacing: Spacing, radius_mm: float, operation: s
 
 
 def filled_in_slices(mask: BoolArray) -> BoolArray:
-    """``mask`` (k, j, i) with the holes of every axial slice closed; holes that reach the edge stay open."""
+    """``mask`` (k, j, i) with the holes in every axial slice filled; a gap that reaches the edge of the slice is no hole."""
     filled = np.zeros_like(mask)
     fill = sitk.BinaryFillholeImageFilter()
     fill.SetNumberOfThreads(1)
@@ -89,7 +89,7 @@ def filled_in_slices(mask: BoolArray) -> BoolArray:
 
 
 def bounding_box(mask: BoolArray, margin: int = 0) -> tuple[slice, slice, slice]:
-    """Smallest box around the true voxels of a non-empty mask, widened by ``margin`` voxels inside the array."""
+    """Smallest box around the true voxels of a non-empty mask, enlarged by ``margin`` voxels within the array."""
     box = []
     for axis in range(3):
         others = tuple(a for a in range(3) if a != axis)

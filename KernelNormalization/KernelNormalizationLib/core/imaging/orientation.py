@@ -1,4 +1,8 @@
-"""Conversion of arrays between stored and anatomical axis order."""
+"""Conversion of arrays between the stored and the canonical (anatomical) order of axes.
+
+In *canonical* order, k increases towards the head, j towards the back and i towards the patient's left, as nearly as the stored
+axes allow. Arrays are only transposed and flipped, so no voxel value changes and the conversion back is exact.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,7 @@ class Canonical:
     Attributes:
         axes: ``axes[n]`` is the stored array axis that becomes canonical axis n (slice, row, column).
         flips: canonical axes that are reversed after the transposition.
-        spacing: mm along the canonical (k, j, i).
+        spacing: spacing along the canonical (k, j, i), mm.
     """
 
     axes: tuple[int, int, int]
@@ -28,7 +32,7 @@ class Canonical:
 
     @classmethod
     def of(cls, geometry: Geometry) -> Canonical:
-        """Match stored axes to LPS axes so that the sum of |cosines| is largest (oblique volumes get the nearest)."""
+        """Match stored axes to the patient's LPS axes: the assignment with the largest sum of |direction cosines|."""
         cosines = np.asarray(geometry.direction, dtype=float)
         permutations = ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
         # index_axis[n] is the (i, j, k) axis that runs along LPS axis n
@@ -39,12 +43,12 @@ class Canonical:
         return cls(axes, flips, spacing)
 
     def forward(self, stored: NDArray[Any]) -> NDArray[Any]:
-        """View of a stored (k, j, i) array in canonical order."""
+        """A stored (k, j, i) array in canonical order, as a view."""
         turned: NDArray[Any] = stored.transpose(self.axes)
         return np.flip(turned, self.flips) if self.flips else turned
 
     def backward(self, canonical: NDArray[Any]) -> NDArray[Any]:
-        """Contiguous array in stored order of a canonical one."""
+        """A canonical (k, j, i) array in stored order, as a contiguous copy."""
         unflipped = np.flip(canonical, self.flips) if self.flips else canonical
         inverse = np.argsort(self.axes)
         return np.ascontiguousarray(unflipped.transpose(tuple(int(a) for a in inverse)))

@@ -1,4 +1,4 @@
-"""The plane of reconstruction, in which kernels act, found for any stored axis order."""
+"""Finds the plane of reconstruction, in which kernels act, for any stored order of axes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ..errors import InputError
 from ..volume import CTVolume, Geometry
 from .orientation import Canonical
 
-# A gantry tilts by up to 30 degrees, so the normal of a reconstructed slice deviates by at most this from the patient's
-# axis. Volumes rotated further were resampled; their slices are not the plane in which the kernel acted.
+# Largest angle between the normal of a slice and the patient's long axis. A gantry tilts by up to 30 degrees; volumes that are
+# rotated further were resampled, and their slices are not the plane in which the kernel acted.
 LARGEST_TILT_DEGREES = 35.0
 
 
@@ -35,7 +35,7 @@ class Turned:
         return self.axes != (0, 1, 2)
 
     def back(self, array: NDArray[Any]) -> NDArray[Any]:
-        """An array of the reordered volume's shape in the stored order."""
+        """Bring an array with the shape of the reordered volume back to the stored order."""
         if not self.was_turned:
             return array
         return np.ascontiguousarray(array.transpose([int(n) for n in np.argsort(self.axes)]))
@@ -44,10 +44,10 @@ class Turned:
 def in_reconstruction_plane(volume: CTVolume) -> Turned:
     """``volume`` with its axes in the order slice, row, column of the reconstruction, found from its direction matrix.
 
-    Rows run from front to back and columns from right to left or the reverse, as in the training data.
-
-    A CT is reconstructed in transverse slices: the axis nearest to the patient's long axis is the slice axis. Axes are
-    exchanged only, never reversed or interpolated; a volume that is stored in transverse slices is returned as it is.
+    CT is reconstructed in transverse slices, so the axis closest to the patient's long axis becomes the slice axis. The row
+    index then runs along the front-back axis and the column index along the left-right axis, in either direction, as in the
+    training data. Axes are only exchanged, never reversed or interpolated; a volume that is stored in transverse slices is
+    returned unchanged.
 
     Raises:
         InputError: no stored axis lies near the patient's long axis, or the volume has too few transverse slices.

@@ -1,8 +1,6 @@
-"""Anatomically ordered views of a volume, reduced grids and the morphology that the segmentation needs.
+"""Reduced grids: block means of a volume at lower resolution, and the way back to full resolution.
 
-Every array here is (k, j, i). *Canonical* order means that k grows towards the head, j towards the back and i towards
-the patient's left, as nearly as the stored axes allow. Arrays are only transposed and flipped, so no voxel value
-changes and the conversion back is exact.
+Every array is (k, j, i).
 """
 
 from __future__ import annotations
@@ -18,12 +16,12 @@ from ..arrays import FloatArray, Spacing
 
 @dataclass(frozen=True)
 class ReducedGrid:
-    """A grid whose voxels are blocks of full-resolution voxels; the last block of an axis may be smaller.
+    """A grid whose voxels are blocks of full-resolution voxels; the last block along an axis may be smaller.
 
     Attributes:
-        factors: full voxels in a block along (k, j, i).
-        full_shape: shape of the full grid.
-        spacing: mm of the reduced grid along (k, j, i).
+        factors: full-resolution voxels per block along (k, j, i).
+        full_shape: shape of the full-resolution grid.
+        spacing: spacing of the reduced grid along (k, j, i), mm.
     """
 
     factors: tuple[int, int, int]
@@ -32,13 +30,13 @@ class ReducedGrid:
 
     @classmethod
     def near(cls, shape: tuple[int, ...], spacing: Spacing, target_mm: float) -> ReducedGrid:
-        """The grid whose spacing comes nearest to ``target_mm`` by whole factors (never finer than the full grid)."""
+        """The grid with whole-numbered factors whose spacing is closest to ``target_mm`` (never finer than the full grid)."""
         f = [max(1, round(target_mm / s)) for s in spacing]
         reduced = (spacing[0] * f[0], spacing[1] * f[1], spacing[2] * f[2])
         return cls((f[0], f[1], f[2]), (shape[0], shape[1], shape[2]), reduced)
 
     def mean(self, full: NDArray[Any], low: float, high: float) -> FloatArray:
-        """Block means of ``full`` (k, j, i) clipped to [low, high], float32."""
+        """Block means, float32, of ``full`` (k, j, i) after clipping it to [low, high]."""
         fk, fj, fi = self.factors
         slabs = []
         for start in range(0, self.full_shape[0], fk):
@@ -54,7 +52,7 @@ class ReducedGrid:
         return slice(0, k), slice(0, j), slice(0, i)
 
     def expand(self, reduced: NDArray[Any], box: tuple[slice, slice, slice]) -> NDArray[Any]:
-        """Full-resolution part ``box`` of a reduced array, each voxel repeated over its block."""
+        """Bring the part ``box`` (full-resolution indices) of a reduced array to full resolution by repeating voxels."""
         index = [np.arange(s.start, s.stop) // f for s, f in zip(box, self.factors, strict=True)]
         expanded: NDArray[Any] = reduced[np.ix_(*index)]
         return expanded

@@ -1,6 +1,6 @@
-"""Drawing of CT slices in reports, evaluations and checks: lung window, masks, differences, sides and scale.
+"""Draws CT slices for reports, evaluations and checks: lung window, masks, differences, side letters and scale bar.
 
-Needs matplotlib, which only its callers load; none of the functions opens a figure.
+The functions draw on matplotlib axes of the caller; none opens a figure.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ SCALE_BAR_MM = 50.0
 
 
 def draw_slice(axes: Any, hu: FloatArray, title: str, aspect: float = 1.0, ink: str = "black", size: float = 9.0) -> None:
-    """A grey image in the lung window with a title.
+    """Draw a slice in the lung window with a title.
 
     Args:
         axes: matplotlib axes.
         hu: float32 (rows, columns), HU; rows run to the back or the feet, columns to the patient's left.
-        title: above it.
-        aspect: height of a pixel over its width.
+        title: text above the slice.
+        aspect: height of a pixel divided by its width.
         ink: colour of the title.
-        size: of the title, points.
+        size: font size of the title, points.
     """
     low, high = LUNG_WINDOW_HU
     axes.imshow(hu, cmap="gray", vmin=low, vmax=high, aspect=aspect, interpolation="nearest")
@@ -37,7 +37,7 @@ def draw_slice(axes: Any, hu: FloatArray, title: str, aspect: float = 1.0, ink: 
 
 
 def draw_mask(axes: Any, mask: BoolArray, colour: tuple[float, float, float] = EMPHYSEMA_COLOUR, opacity: float = 0.8) -> None:
-    """A coloured mask, bool (rows, columns), over an image drawn before."""
+    """Draw a coloured mask, bool (rows, columns), over the slice that was drawn before."""
     overlay: NDArray[np.float64] = np.zeros((*mask.shape, 4))
     overlay[mask] = (*colour, opacity)
     axes.imshow(overlay, aspect=axes.get_aspect(), interpolation="nearest")
@@ -53,12 +53,12 @@ def draw_difference(axes: Any, difference: Any, title: str, aspect: float = 1.0,
 
 
 def mark_sides_and_scale(axes: Any, width_mm: float, size: float = 9.0) -> None:
-    """The letters R and L and a bar of 5 cm, outlined so that they are readable on lung, bone and background.
+    """Draw the letters R and L and a scale bar of 5 cm, outlined so that they are readable on lung, bone and background.
 
     Args:
         axes: matplotlib axes with an image whose columns run to the patient's left.
-        width_mm: width of the image.
-        size: of the letters, points.
+        width_mm: width of the image, mm.
+        size: font size of the letters, points.
     """
     from matplotlib.patheffects import withStroke
 

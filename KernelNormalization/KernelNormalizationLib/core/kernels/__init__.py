@@ -1,1 +1,1 @@
-"""Reconstruction kernels: what they pass at each frequency, and what a scan's own noise tells of them."""
+"""Reconstruction kernels: their transfer functions, their names, and how to recognise them from the noise of a scan."""

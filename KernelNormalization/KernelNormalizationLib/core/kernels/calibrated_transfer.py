@@ -1,4 +1,4 @@
-"""A kernel transfer measured on a centre's own pairs; it travels in the card of the model that was trained on them."""
+"""A kernel transfer that was measured on a centre's own pairs. It is stored in the card of the model trained on these pairs."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ..errors import InputError
 
 @dataclass(frozen=True)
 class OwnTransfer:
-    """In-plane gain from one kernel to the smooth one.
+    """Measured in-plane gain from a sharp kernel to the smooth one.
 
     Attributes:
-        kernel: tag of the sharp kernel, such as ``"B80f"``.
-        step_lp_per_cm: distance of the samples; the first is at zero frequency.
-        gains: one a sample.
+        kernel: name of the sharp kernel in the header, such as ``"B80f"``.
+        step_lp_per_cm: distance between samples; the first is at zero frequency.
+        gains: the gain at each sample.
     """
 
     kernel: str
@@ -31,21 +31,21 @@ class OwnTransfer:
             raise InputError(f"The transfer from {self.kernel} has {found}; measure it again on pairs.")
 
     def gain(self, frequency: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Gain at ``frequency`` (lp/cm): linear between samples, the last one beyond them."""
+        """Gain at ``frequency`` (lp/cm): linear between samples, constant beyond the last one."""
         samples = self.step_lp_per_cm * np.arange(len(self.gains))
         return np.asarray(np.interp(frequency, samples, self.gains), np.float64)
 
     def fits(self, kernel: str | None) -> bool:
-        """Whether a series with this kernel tag is of the measured kernel."""
+        """Whether ``kernel``, from a header, is the measured one."""
         return kernel is not None and kernel.strip().lower() == self.kernel.strip().lower()
 
     @classmethod
     def from_card(cls, entry: dict[str, Any] | None) -> OwnTransfer | None:
-        """From a model card's or a run's entry; ``None`` without one.
+        """Read the entry of a model card or of a training run; ``None`` if there is no entry.
 
         Raises:
-            InputError: no usable transfer.
-            KeyError, TypeError, ValueError: no entry of this kind.
+            InputError: the transfer cannot be used.
+            KeyError, TypeError, ValueError: the entry does not describe a transfer.
         """
         if entry is None:
             return None

@@ -1,4 +1,4 @@
-"""Whether the noise of a scan contradicts the kernel that its header, or its user, names."""
+"""Checks whether the noise of a scan contradicts the kernel that the header or the user names."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from .mtf import kernel_number
 from .noise_sharpness import SMOOTH_NUMBER, Sharpness
 from .told_kernel import kernel_in_use
 
-# A tag and the noise that disagree by more kernel numbers than this contradict each other. Where the noise spectrum fits the
-# B family, real B70f read 72, simulated B80f 78 to 80, and simulated B50f to B70f of randomised shape up to 6 beside their tag.
-# The noise's autocorrelation alone cannot tell B60f from B80f.
+# Named kernel and noise contradict each other if they differ by more kernel numbers than this. With a noise spectrum that fits
+# the B family, real B70f were estimated as 72, simulated B80f as 78 to 80, and simulated B50f to B70f of randomised shape were
+# off by up to 6. Without a spectrum the tolerance is wider: the autocorrelation cannot distinguish B60f from B80f.
 TAG_TOLERANCE, TAG_TOLERANCE_WITHOUT_SPECTRUM = 15.0, 20.0
-# From this number on the noise's autocorrelation is ambiguous: simulated B80f reads 54 by it.
+# From this number on the autocorrelation of the noise is ambiguous: it estimates simulated B80f as 54.
 AMBIGUOUS_FROM = 50.0
-# B numbers that the noise of a kernel known by its class alone may read, before the tolerance. Measured: Philips B 28, L 46;
-# the published noise of GE soft 39, standard 42, chest 50, lung 79, bone, boneplus and edge 60; Canon FC13 48, FC51 79. Wide,
-# because most classes rest on a name alone.
+# Range of B numbers, without tolerance, that noise may have for each sharpness class. Measured: Philips B 28, L 46; published
+# noise of GE soft 39, standard 42, chest 50, lung 79, bone, boneplus and edge 60; Canon FC13 48, FC51 79. The ranges are wide,
+# because most classes rest on the name of the kernel alone.
 _NUMBERS_OF_CLASS: dict[SharpnessClass, tuple[float, float]] = {
     "smooth": (10.0, 45.0),
     "medium": (30.0, 50.0),
@@ -26,11 +26,11 @@ _NUMBERS_OF_CLASS: dict[SharpnessClass, tuple[float, float]] = {
 
 
 def kernel_contradiction(volume: CTVolume, sharpness: Sharpness | None) -> str | None:
-    """What to tell the user where the noise contradicts the kernel that the user or the header names; else ``None``.
+    """Message for the user if the noise contradicts the kernel that the user or the header names; else ``None``.
 
     Args:
         volume: the scan.
-        sharpness: its noise colour, if it could be read.
+        sharpness: its measured noise, if it could be measured.
     """
     if sharpness is None or not sharpness.is_telling or volume.synthetic:
         return None
@@ -44,7 +44,7 @@ def kernel_contradiction(volume: CTVolume, sharpness: Sharpness | None) -> str |
     read = sharpness.kernel_number
     if sharpness.family is None:
         low = min(low, AMBIGUOUS_FROM)
-    # iterative reconstruction takes fine noise away, whatever the kernel
+    # iterative reconstruction removes fine noise whatever the kernel, so smooth noise is then no contradiction
     too_smooth = read < low and name.reconstruction in (None, "filtered back-projection")
     if not too_smooth and read <= high:
         return None
@@ -54,9 +54,10 @@ def kernel_contradiction(volume: CTVolume, sharpness: Sharpness | None) -> str |
 
 
 def lies_smooth(volume: CTVolume, sharpness: Sharpness | None) -> bool:
-    """Whether the header names a smooth Siemens B kernel (up to B32f) and the noise is that of a sharp one.
+    """Whether the header names a smooth Siemens B kernel (up to B32f) although the noise is that of a sharp one.
 
-    Left alone, such a scan would be measured as if it were smooth; the user's own word on the kernel is not doubted here.
+    Such a scan must be refused, because it would be left unchanged and measured as if it were smooth. A kernel that the user
+    named is accepted.
     """
     number = kernel_number(kernel_in_use(volume.acquisition))
     if number is None or number > SMOOTH_NUMBER or volume.acquisition.told_kernel is not None or sharpness is None:

@@ -1,11 +1,12 @@
-"""What a scan's header says of its reconstruction kernel: maker, family, nominal sharpness, kind of reconstruction.
+"""Interprets the reconstruction kernel in the header: maker, family, nominal sharpness, kind of reconstruction.
 
-Names mean different things from maker to maker (Philips B is smooth, Siemens B is a family), so the maker comes first. What no
-source tells stays ``None``; the sources of the named kernels stand in ``kernel_names.csv``.
+The same name means different things to different makers (Philips B is a smooth kernel, Siemens B a family of kernels), so the
+maker is determined first. Facts without a source stay ``None``; the sources of the named kernels are in ``kernel_names.csv``.
 
-Siemens: letter or letters of the family, two digits of sharpness, one letter of the rotation or processing (B70f, Br40d), and
-as a second value the strength of an iterative reconstruction (I70f\\3). B body, H head, C child's head, D dual energy, S
-special, U ultra high resolution; I, J and Q are B, H and D with iterative reconstruction (SAFIRE). Sources: operating
+Siemens names consist of the letter or letters of the family, two digits of sharpness and one letter for rotation speed or
+processing (B70f, Br40d); a second value is the strength of an iterative reconstruction (I70f\\3). Families: B body, H head,
+C child's head, D dual energy, S special, U ultra high resolution; I, J and Q are B, H and D with iterative reconstruction
+(SAFIRE). Sources: operating
 instructions of the Somatom Sensation ("B10s extremely soft ... B80s" for "higher sharpness") and, for the two-letter families
 of later scanners (r regular, f fine, l lung, v vascular, c crisp, p paediatric, Q quantitative),
 https://www.diagnosticradphys.com/physicspulse/ct (2025).
@@ -35,10 +36,10 @@ _MAKERS: tuple[tuple[str, Maker], ...] = (
     (r"PHILIPS", "Philips"),
     (r"CANON|TOSHIBA", "Canon"),
 )
-# Upper ends of the classes of Siemens numbers. The mean frequency of the published noise spectra, lp/cm, is 2.4 to 3.5 for B10f
-# to B35f, 3.7 to 4.4 for B40f to B45f, 4.9 and 5.2 for B46f and B50f, 5.6 to 6.6 for B60f to B80f; GE soft 3.5, standard 4.0,
-# chest and detail 4.5 and 4.9, lung 5.6, bone, boneplus and edge 7.8 to 10.4. So the classes of both makers are cut at the same
-# places.
+# Upper limits of the sharpness classes: of Siemens numbers, and of the mean frequency (lp/cm) of the noise spectrum. The mean
+# frequency of the published spectra is 2.4 to 3.5 for B10f to B35f, 3.7 to 4.4 for B40f to B45f, 4.9 and 5.2 for B46f and B50f,
+# 5.6 to 6.6 for B60f to B80f; GE soft 3.5, standard 4.0, chest and detail 4.5 and 4.9, lung 5.6, bone, boneplus and edge 7.8 to
+# 10.4. So the same limits suit both makers.
 _CLASS_ENDS: tuple[tuple[float, SharpnessClass], ...] = ((35, "smooth"), (45, "medium"), (59, "sharp"), (999, "very sharp"))
 CLASS_MEAN_LP_PER_CM: tuple[tuple[float, SharpnessClass], ...] = ((3.6, "smooth"), (4.4, "medium"), (5.5, "sharp"))
 # Some archives lose the separator before the strength (Br40d3).
@@ -46,7 +47,8 @@ _SIEMENS = re.compile(r"([A-Z][a-z]?)(\d{2})[a-z]?(\d?)")
 _SIEMENS_ITERATIVE_LETTERS = {"I": "SAFIRE", "J": "SAFIRE", "Q": "SAFIRE"}
 _SIEMENS_FILTERED_LETTERS = ("B", "H", "C", "D", "S", "U")
 _CANON = re.compile(r"F[CL]\d{2}")
-# What a text in kernel, image type or the header's reconstruction fields tells, and of which maker's scanners only.
+# Product names to look for in the kernel, the image type and the reconstruction fields of the header: pattern, product, kind of
+# reconstruction, and the maker if the pattern holds for one maker only.
 _MARKS: tuple[tuple[str, str, Reconstruction, Maker | None], ...] = (
     (r"TRUE ?FIDELITY|DLIR", "TrueFidelity", "deep learning", None),
     (r"AICE", "AiCE", "deep learning", None),
@@ -72,17 +74,17 @@ _MARKS: tuple[tuple[str, str, Reconstruction, Maker | None], ...] = (
 
 @dataclass(frozen=True)
 class KernelName:
-    """What is known of a scan's kernel by name alone; ``None`` where no source tells.
+    """What the name of a scan's kernel says; ``None`` for what is unknown.
 
     Attributes:
-        name: the kernel, as the user or the header names it, without strength and marks; ``None`` where neither names one.
-        maker: of the scanner; from the manufacturer, or for a nameless scanner from a kernel that only one maker has.
-        family: of the maker's kernels, such as ``"B"`` or ``"Br"`` of Siemens and ``"FC"`` of Canon.
+        name: the kernel as the user or the header names it, without the strength; ``None`` if neither names one.
+        maker: maker of the scanner, from the header's Manufacturer; if that is missing, from a kernel that only one maker has.
+        family: family of kernels, such as ``"B"`` or ``"Br"`` of Siemens and ``"FC"`` of Canon.
         number: sharpness number of a Siemens or Canon kernel; numbers of different families cannot be compared.
-        sharpness: nominal class.
+        sharpness: nominal sharpness class.
         reconstruction: kind of reconstruction.
-        algorithm: its product name with the strength, such as ``"SAFIRE 3"``.
-        source: where the class comes from.
+        algorithm: product name and strength of the reconstruction, such as ``"SAFIRE 3"``.
+        source: source of the sharpness class.
     """
 
     name: str | None = None
@@ -102,13 +104,13 @@ class KernelName:
 
 
 def maker_of(manufacturer: str | None) -> Maker | None:
-    """The maker that a header's Manufacturer names; ``None`` for others and where it is missing."""
+    """The maker that the header's Manufacturer names; ``None`` if it is missing or names another."""
     text = (manufacturer or "").upper()
     return next((maker for pattern, maker in _MAKERS if re.search(pattern, text)), None)
 
 
 def kernel_name(acquisition: Acquisition) -> KernelName:
-    """What kernel and header fields of ``acquisition`` tell; the kernel that the user named stands before the header's."""
+    """Interpret the kernel and the header fields of ``acquisition``; a kernel named by the user replaces the header's."""
     maker = maker_of(acquisition.manufacturer)
     values = [part.strip() for part in (kernel_in_use(acquisition) or "").split("\\") if part.strip()]
     found = _READERS[maker](values) if maker is not None else _read_nameless(values, acquisition.manufacturer)
@@ -127,13 +129,13 @@ def kernel_name(acquisition: Acquisition) -> KernelName:
 
 
 def sharpness_of_number(number: float) -> SharpnessClass:
-    """Class of a Siemens sharpness number."""
+    """Sharpness class of a Siemens kernel number."""
     return next(name for end, name in _CLASS_ENDS if number <= end)
 
 
 @lru_cache(maxsize=1)
 def named_kernels() -> dict[tuple[str, str], tuple[SharpnessClass | None, str]]:
-    """(maker, kernel) to (class, source), of the makers that give kernels names instead of numbers."""
+    """Class and source for each (maker, kernel), for makers that give kernels names instead of numbers."""
     classes: dict[str, SharpnessClass | None] = {"": None, **{name: name for name in get_args(SharpnessClass)}}
     with _PATH.open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
@@ -187,7 +189,7 @@ def _read_canon(values: list[str]) -> KernelName:
 
 
 def _read_nameless(values: list[str], manufacturer: str | None) -> KernelName:
-    """Without a maker only names that no other maker uses are read; another maker's kernels stay unknown."""
+    """If the header names no maker, interpret only names that a single maker uses; kernels of other makers stay unknown."""
     if not values or manufacturer is not None:
         return KernelName(values[0] if values else None)
     if _siemens_match(values[0]):

@@ -1,4 +1,8 @@
-"""How much of each frequency band the lungs of a scan hold, and the gain that gives them those of B20f."""
+"""Energy of the lung texture in frequency bands, and the gain that brings these energies to those of B20f.
+
+Each band is the difference between two Gaussian blurs of the slice. The method "bands" uses this gain; the linear transfer uses
+it for its level in the lungs, and alone if a scan shows too little homogeneous tissue for a noise spectrum.
+"""
 
 from __future__ import annotations
 
@@ -15,33 +19,37 @@ from ..imaging.filters import smoothed
 from ..volume import CTVolume
 from .radial_filter import Gain
 
+# Standard deviations of the Gaussians, pixels; the finest band is the image minus its narrowest blur.
 SIGMAS = (1.0, 2.0, 4.0, 8.0, 16.0)
+# Iteration stops when no factor would change by more than this, or after MAXIMUM_PASSES.
 TOLERANCE = 0.05
 MAXIMUM_PASSES = 6
-# Energies are read from at most this many slices, evenly spread; the factors then hold for all.
+# Energies are measured in at most this many evenly spread slices; the factors are then used for all slices.
 MEASURED_SLICES = 16
-# Bands from this index on are not scaled; energies are relative to the first of them.
+# Index of the anchor band: it and all coarser bands stay unscaled, and energies are relative to it.
 ANCHOR = 3
-# Mean over 118 simulated B20f patients of the diverse preset (SD 0.57, 0.41, 0.20), against the sharp scan's anchor band:
-# python -m training.band_energies
+# Energies of B20f lungs relative to the anchor band of the sharp scan, finest first. Mean over 118 simulated patients of the
+# preset "diverse" (SD 0.57, 0.41, 0.20), from python -m training.band_energies.
 REFERENCE_RATIOS = (1.34, 1.33, 1.34, 1.0, 1.0)
-# No kernel takes more of a band than this (largest of 40 simulated B50f to B80f patients: 8.6, 2.4 and 1.34 times); lungs with
-# hardly any texture would otherwise be blurred without end by what leaks in from their borders.
+# Smallest factor of each band. In 40 simulated B50f to B80f patients the sharp kernel amplified the bands at most 8.6, 2.4 and
+# 1.34 times, so no smaller factors are needed. Without limits, lungs with hardly any texture would be blurred without end,
+# because structures leak in from their borders.
 SMALLEST_FACTORS = (0.11, 0.4, 0.7, 1.0, 1.0)
 Factors = NDArray[np.float64]
 
 
 def find_band_gain(volume: CTVolume, region: BodyRegion) -> tuple[Gain, dict[str, Any]]:
-    """The radial filter that brings the lungs' band energies to those of B20f.
+    """The radial filter that brings the band energies of the lungs to those of B20f.
 
-    Scaling bands made of Gaussians is itself a radial filter; one that does not depend on place.
+    Scaling differences of Gaussians is itself a radial filter, the same everywhere in the slice.
 
     Args:
         volume: the scan.
         region: its body with lungs.
 
     Returns:
-        Gain against in-plane frequency (lp/cm), and energies before and after (HU), factors and passes.
+        The gain as a function of in-plane frequency (lp/cm), and a record with the energies before and after (HU), the factors
+        and the number of passes.
     """
     passes, before, after = _find_passes(volume.filled(), region.lungs)
     pixel_mm = float(np.mean(volume.geometry.spacing[1:]))
@@ -56,7 +64,7 @@ def find_band_gain(volume: CTVolume, region: BodyRegion) -> tuple[Gain, dict[str
 
 
 def band_gain(passes: list[Factors], frequency: NDArray[np.float64], pixel_mm: float) -> NDArray[np.float64]:
-    """Gain at ``frequency`` (lp/cm) of scaling the bands by each of ``passes`` in turn, at a pixel of ``pixel_mm``."""
+    """Gain at ``frequency`` (lp/cm) of scaling the bands by the factors of each pass; ``pixel_mm`` is the pixel size."""
     cycles = np.asarray(frequency) * pixel_mm / 10.0
     blurs = [np.ones_like(cycles), *(np.exp(-2.0 * (np.pi * sigma * cycles) ** 2) for sigma in SIGMAS)]
     gain = np.ones_like(cycles)
@@ -81,7 +89,7 @@ def _find_passes(hu: FloatArray, lungs: BoolArray) -> tuple[list[Factors], Facto
     passes: list[Factors] = []
     total = np.ones(len(SIGMAS))
     while len(passes) < MAXIMUM_PASSES:
-        # Bands overlap, so a later pass may give back what an earlier one took from a neighbour, but never more.
+        # Neighbouring bands overlap, so a later pass may undo part of an earlier one, but no band ends up amplified.
         wanted = np.clip(total * reference / np.maximum(energies, 1e-6), SMALLEST_FACTORS, 1.0)
         wanted[ANCHOR:] = 1.0
         factors = wanted / total

@@ -1,7 +1,8 @@
 """Measured in-plane transfer gains between Siemens kernels (reconstructions of one patient from the same raw data).
 
-Cross-spectra of paired series; coherence 0.97 to 1.00 up to where the softer kernel ends. Negative estimates beyond that end
-were set to zero. A second patient of the same scanner has the same gains within 1 % up to 3 lp/cm.
+They come from cross-spectra of paired series; the coherence is 0.97 to 1.00 up to the frequency where the softer kernel ends.
+Negative estimates above that frequency were set to zero. A second patient of the same scanner has the same gains within 1 % up
+to 3 lp/cm.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What reconstruction kernels do to spatial frequencies, and how one kernel's image becomes another's.
+"""Modulation transfer of reconstruction kernels, and the gain that turns the image of one kernel into that of another.
 
-Kernels of one reconstruction family are radial linear filters of each other. Two sources are combined: gains measured
-between Siemens reconstructions of the same raw data (:mod:`.measured_gains`), and a model of each kernel's transfer, fitted to
-published noise spectra, for the kernels that were not measured.
+Images of the same raw data with two kernels of one family differ by a linear radial filter. Two sources are combined: gains
+measured between Siemens reconstructions of the same raw data (:mod:`.measured_gains`) and, for kernels that were not measured,
+a model of each kernel's transfer that was fitted to published noise spectra.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from .measured_gains import MEASURED_GAINS, SAMPLED_FREQUENCIES
 
 Curve = NDArray[np.float64]
 
-# Smallest modelled transfer that is divided by; below it the sharp kernel carries no signal worth restoring.
+# Divisions use at least this transfer; below it, the image of the sharp kernel holds no usable signal.
 MINIMUM_MTF = 1e-3
 
 
 @dataclass(frozen=True)
 class KernelModel:
-    """Radial transfer of a reconstruction kernel, as its noise shows it.
+    """Radial transfer of a reconstruction kernel, as estimated from its noise.
 
     M(f) = exp(-ln2 (f/f50)^p) (1 + b (f/f1)^2 exp(1 - (f/f1)^2)), f in lp/cm in the slice plane.
 
@@ -32,7 +32,7 @@ class KernelModel:
         number: sharpness number of the Siemens B family (80 for B80f).
         f50: frequency at which the roll-off alone is 50 %, lp/cm.
         p: steepness of the roll-off.
-        b: height of the edge-enhancing peak.
+        b: height of the edge-enhancement peak.
         f1: frequency of that peak, lp/cm.
     """
 
@@ -50,9 +50,10 @@ class KernelModel:
         return result
 
 
-# Fits of NPS = a f M^2 to the published noise spectra of a Siemens scanner (normalized, digitised; shipped with the package
-# DICaugment of the FDA, MIT licence), root-mean-square error about 1 % of each spectrum's peak. Being spectra of noise, every M
-# lacks what blurs the object but not the noise (detector aperture, focus), the same for all; ratios of two M are free of it.
+# Fits of NPS = a f M^2 to the published noise spectra of a Siemens scanner (normalized, digitised; from the package DICaugment
+# of the FDA, MIT licence); root-mean-square error about 1 % of the peak of each spectrum. Because M comes from noise, it does
+# not include the blur of detector aperture and focal spot, which affects the object but not the noise. That blur is the same
+# for all kernels and cancels in the ratio of two M.
 # With a 0.6 mm aperture B30f then passes 50 % of the object at 3.5 and 10 % at 6.0 lp/cm, as published for it. B75f is not
 # here: the model does not describe its spectrum (error twice as large, no peak within the range).
 KERNELS: dict[int, KernelModel] = {
@@ -67,11 +68,12 @@ KERNELS: dict[int, KernelModel] = {
     80: KernelModel(80, 7.50, 4.04, 1.27, 5.27),
 }
 TARGET_NUMBER = 20
-# Third measured sample, and where B30f ends in the measured pair (gain 0.06, coherence still above 0.9), lp/cm.
+# Range of the measured gains in use, lp/cm: from the third measured sample to the end of the signal of B30f in the measured
+# pair (gain 0.06, coherence still above 0.9).
 FLAT_BELOW = 0.3125
 LAST_SIGNAL = 6.0
-# Least-squares fit of 1 + a (f/0.95)^2 exp(1 - (f/0.95)^2) to the measured over the published gains of B50f and B70f to B20f,
-# from 0.3 to 1.2 lp/cm (0.110 and 0.122 of the two).
+# Height of the low-frequency excess of the measured over the published gains to B20f: least-squares fit of
+# 1 + a (f/0.95)^2 exp(1 - (f/0.95)^2) between 0.3 and 1.2 lp/cm; mean of B50f (0.110) and B70f (0.122).
 LIFT_HEIGHT = 0.116
 LIFT_FREQUENCY = 0.95  # lp/cm
 _TAG = re.compile(r"^\s*B(\d{2})[a-z]?\s*$", re.IGNORECASE)
@@ -89,7 +91,7 @@ def kernel_number(tag: str | None) -> int | None:
 def kernel_mtf(number: float, frequency: ArrayLike) -> Curve:
     """Modelled transfer of the B-family kernel ``number`` (10 to 80) at ``frequency`` (lp/cm).
 
-    Between the modelled kernels the logarithms of the two neighbours are interpolated.
+    Between two modelled kernels the logarithm of the transfer is interpolated linearly.
 
     Raises:
         InputError: ``number`` outside 10 .. 80.
@@ -127,13 +129,14 @@ def measured_gain(source: str, target: str, frequency: ArrayLike) -> Curve:
 def gain_to_b20f(number: float, frequency: ArrayLike, lift: float = 1.0) -> Curve:
     """Gain from the B-family kernel ``number`` (10 to 80) to B20f at ``frequency`` (lp/cm).
 
-    For B70f and B50f the mean of the gains measured to B10f and to B30f; for every other kernel the published ratio of its
-    transfer to B20f's, times what was measured of the nearest of the two (:func:`measured_correction`).
+    For B70f and B50f it is the mean of the gains measured to B10f and to B30f. For every other kernel it is the ratio of the
+    transfers from the published noise spectra, times the correction that was measured on those two
+    (:func:`measured_correction`).
 
     Args:
         number: sharpness number.
         frequency: lp/cm.
-        lift: share of the measured low-frequency lift: 1 as measured, 0 none.
+        lift: share of the measured low-frequency excess: 1 as measured, 0 none.
 
     Raises:
         InputError: ``number`` outside 10 .. 80.
@@ -145,16 +148,17 @@ def gain_to_b20f(number: float, frequency: ArrayLike, lift: float = 1.0) -> Curv
 
 
 def measured_correction(number: float, frequency: ArrayLike, lift: float = 1.0) -> Curve:
-    """Measured over published gain from kernel ``number`` to B20f, 1 at zero frequency.
+    """Ratio of the measured to the published gain from kernel ``number`` to B20f, 1 at zero frequency.
 
-    Brought to B10f or B30f, measured B50f and B70f lie up to 12 % above the published ratio near 1.2 lp/cm; B70f to B50f, and
-    B30f to B10f, agree with it. So the correction is whole from B50f on (B70f's from 60 upwards) and absent up to B30f. Nobody
-    has measured to which of the two groups B40f belongs, so between them the correction grows with the number.
+    The measured gains from B50f and B70f to B10f and B30f are up to 12 % above the published ratio near 1.2 lp/cm, whereas
+    those from B70f to B50f and from B30f to B10f agree with it. So the excess is a difference between sharp and smooth kernels:
+    the full correction applies from B50f (that of B70f from number 60), none up to B30f. B40f was not measured; between 30 and
+    50 the correction grows with the number.
 
     Args:
         number: sharpness number.
         frequency: lp/cm.
-        lift: share of the measured low-frequency lift: 1 as measured, 0 none.
+        lift: share of the measured low-frequency excess: 1 as measured, 0 none.
     """
     f = np.asarray(frequency, dtype=np.float64)
     membership = float(np.clip((number - 30.0) / 20.0, 0.0, 1.0))
@@ -163,25 +167,26 @@ def measured_correction(number: float, frequency: ArrayLike, lift: float = 1.0) 
     share = float(np.clip((number - 50.0) / 10.0, 0.0, 1.0))
     known = np.clip(f, FLAT_BELOW, LAST_SIGNAL)
     measured = _measured_over_published(50, known) ** (1.0 - share) * _measured_over_published(70, known) ** share
-    # Below the first samples a parabola: a straight line's kink at zero would give the filter tails of centimetres.
+    # Below the first samples the ratio follows a parabola: the kink of a straight line at zero frequency would give the filter
+    # a point-spread function with tails of centimetres.
     flattened = np.where(f < FLAT_BELOW, 1.0 + (measured - 1.0) * (f / FLAT_BELOW) ** 2, measured)
     result: Curve = (flattened * lift_curve(f, lift) / lift_curve(f, 1.0)) ** membership
     return result
 
 
 def lift_curve(frequency: ArrayLike, lift: float) -> Curve:
-    """How much the soft kernels lie above the sharp ones at low frequency (lp/cm); ``lift`` 1 as measured, 0 gives 1."""
+    """Excess of smooth over sharp kernels at low ``frequency`` (lp/cm), as a factor; ``lift`` 1: as measured, 0: none."""
     f = np.asarray(frequency, dtype=np.float64)
     result: Curve = 1.0 + lift * LIFT_HEIGHT * (f / LIFT_FREQUENCY) ** 2 * np.exp(1.0 - (f / LIFT_FREQUENCY) ** 2)
     return result
 
 
 def _measured_over_published(number: int, f: Curve) -> Curve:
-    """For B50f or B70f: mean of the measured gains to B10f and B30f over the ratio of the published transfers to B20f."""
+    """For B50f or B70f: mean of the measured gains to B10f and B30f, divided by the published gain to B20f."""
     measured = 0.5 * (measured_gain(f"B{number}f", "B10f", f) + measured_gain(f"B{number}f", "B30f", f))
     ratio: Curve = measured / (KERNELS[TARGET_NUMBER].mtf(f) / KERNELS[number].mtf(f))
     return ratio
 
 
-# A kernel smoother than B20f is not sharpened: amplifying its noise would invent detail.
+# Largest gain: a kernel smoother than B20f is not sharpened, because that would amplify noise into apparent detail.
 _SMOOTH_GAIN_LIMIT = 1.08

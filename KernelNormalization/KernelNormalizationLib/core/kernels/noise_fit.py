@@ -1,4 +1,4 @@
-"""Which kernel made a noise spectrum: a published one, or any that the transfer model can describe."""
+"""Finds the kernel that explains a measured noise spectrum: a published one, or one fitted with the free transfer model."""
 
 from __future__ import annotations
 
@@ -13,36 +13,39 @@ from .mtf import KERNELS, TARGET_NUMBER, KernelModel, kernel_mtf
 from .noise_spectrum import RINGS, Curve, NoiseSpectrum, Transfer, expected_rings, ring_frequencies
 from .radial_filter import Gain
 
-# Anatomy fills the spectrum below the first, and digitised published spectra end near the second, lp/cm.
+# Frequencies that the fit uses, lp/cm: anatomy dominates the spectrum below, and the digitised published spectra end above.
 LOWEST_LP_PER_CM, HIGHEST_LP_PER_CM = 1.0, 9.0
-# Errors that a misfit is measured in: relative (spread between scanners of one kernel), and of the spectrum's peak.
+# Expected errors, the unit of a misfit: relative to the power (scanners with the same kernel differ by as much), and relative
+# to the peak of the spectrum.
 RELATIVE_ERROR, PEAK_ERROR = 0.10, 0.03
-# Shares of the power as soft as B20f's whatever the kernel: anatomy left in flat tissue. The real B70f series (3 mm slices)
-# needs 0.1; without such a share its plateau at low frequency is taken for a softer kernel's.
+# Residual anatomy in flat tissue adds low-frequency power with every kernel. It is modelled as a share of the power that has
+# the spectrum of B20f; these shares are tried. The real B70f series (3 mm slices) needs 0.1: without it, its plateau at low
+# frequency is mistaken for a softer kernel.
 SOFT_SHARES = (0.0, 0.05, 0.1, 0.2)
-# exp(-s (f / 10 lp/cm)^2) on the noise power of every kernel of a scanner: interpolation in back-projection. Simulated scans
-# need 1.0 (0.35 mm rays), the real B70f series 0.5.
+# Interpolation in back-projection lowers the noise power of every kernel of a scanner by exp(-s (f / 10 lp/cm)^2); these values
+# of s are tried. Simulated scans need 1.0 (rays of 0.35 mm), the real B70f series 0.5.
 SCANNER_ROLLOFFS = (0.0, 0.5, 1.0)
-# A published kernel describes a spectrum up to this misfit. Measured: B70f chest 0.7, 20 simulated B80f 0.3 to 1.0, simulated
-# B50f to B70f of randomised shape 0.6 to 1.3; Philips L 2.7.
+# Up to this misfit, a published kernel counts as describing a spectrum. Measured misfits: B70f chest 0.7, 20 simulated B80f 0.3
+# to 1.0, simulated B50f to B70f of randomised shape 0.6 to 1.3; Philips L, which is no B kernel, 2.7.
 FAMILY_MISFIT = 1.4
-# Kernels are made with the published numbers alone, so a published number that fits nearly as well as the best is taken.
+# Scanners offer only the published kernel numbers. So the best published number is taken if its misfit is at most
+# NEARLY_RELATIVE times the smallest misfit plus NEARLY_ABSOLUTE.
 NEARLY_RELATIVE, NEARLY_ABSOLUTE = 1.15, 0.2
-# A spectrum that even the free model misses by more than this is not that of a linear kernel.
+# If even the free model misfits by more than this, no linear kernel made the spectrum.
 FREE_MISFIT = 1.4
-# Free model: typical logarithms of f50, p and f1, and b, with what they spread over the published kernels; weighted down so
-# that they decide only what the spectrum leaves open.
+# Prior of the free model: typical values of log f50, log p, b and log f1, and their spread over the published kernels. Its
+# weight is low, so that it decides only what the spectrum leaves open.
 _TYPICAL = np.array([np.log(5.0), np.log(3.5), 0.3, np.log(5.0)])
 _SPREAD = np.array([1.0, 0.7, 1.0, 0.5])
 _PRIOR_WEIGHT = 0.3
-# A deeper dip, or a hump lower than any sharp published kernel's, would only describe anatomy left at low frequency; for the
-# same reason the free model is held to what lies above 1.5 lp/cm. Gains of the Toshiba and Philips head pairs are then within
-# .05 of the measured ones; within .15 if not.
+# Limits of the free model. A deeper dip, or a peak at a lower frequency than that of any sharp published kernel, would only
+# describe residual anatomy at low frequency; for the same reason the free model is fitted above 1.5 lp/cm only. With these
+# limits the gains of the Toshiba and Philips head pairs are within .05 of the measured ones; without them, within .15.
 FREE_LOWEST_LP_PER_CM = 1.5
 _LOWER = np.array([np.log(1.5), np.log(1.2), -0.3, np.log(3.5)])
 _UPPER = np.array([np.log(14.0), np.log(12.0), 3.0, np.log(12.0)])
 _STARTS = ((4.0, 2.5, 0.0, 4.0), (7.0, 4.0, 0.5, 5.0), (6.0, 5.0, 1.2, 4.0))
-# Where the fitted transfer is less than this part of its peak the scan holds hardly any signal: the gain goes to zero there.
+# Where the fitted transfer falls below this share of its peak, the scan holds hardly any signal; the gain goes to zero there.
 SIGNAL_SHARE = 0.05
 # No gain amplifies more than this, as for the published kernels.
 LARGEST_GAIN = 1.08
@@ -56,12 +59,12 @@ _TABLE_LP_PER_CM = np.linspace(0.0, 40.0, 1601)
 
 @dataclass(frozen=True)
 class FamilyFit:
-    """The Siemens B kernel whose published noise is most like a spectrum.
+    """The Siemens B kernel whose published noise spectrum is closest to a measured one.
 
     Attributes:
-        number: best number, 10 to 80.
-        misfit: root mean square of what is left, in units of the expected error.
-        published: the published number that describes the spectrum nearly as well, or ``number`` itself.
+        number: best-fitting number, 10 to 80.
+        misfit: root mean square of the residuals, in units of the expected error.
+        published: best published number if it fits nearly as well, else ``number``.
     """
 
     number: float
@@ -80,7 +83,7 @@ class FreeFit:
 
     Attributes:
         model: the fitted kernel.
-        misfit: as of :class:`FamilyFit`.
+        misfit: as in :class:`FamilyFit`.
     """
 
     model: KernelModel
@@ -111,18 +114,18 @@ def fit_family(spectrum: NoiseSpectrum) -> FamilyFit:
 
 
 def misfit_of(spectrum: NoiseSpectrum, transfer: Transfer) -> float:
-    """How far ``spectrum`` is from the noise of a kernel, root mean square in units of the expected error.
+    """Misfit between ``spectrum`` and the noise of a kernel: root mean square in units of the expected error.
 
     Args:
-        spectrum: measured.
-        transfer: of the kernel against frequency, lp/cm.
+        spectrum: the measured one.
+        transfer: transfer of the kernel as a function of frequency, lp/cm.
     """
     return float(_misfits(spectrum, _candidate_rings(transfer, spectrum.pixel_mm)).min())
 
 
 def fit_free(spectrum: NoiseSpectrum) -> FreeFit:
-    """The transfer model (1 at zero frequency) that describes ``spectrum`` best."""
-    from scipy.optimize import least_squares  # slow to import, and needed for few scans
+    """Fit the transfer model (1 at zero frequency) to ``spectrum``."""
+    from scipy.optimize import least_squares  # slow to import, and few scans need it
 
     power, used, weight = _prepared(spectrum, FREE_LOWEST_LP_PER_CM)
 
@@ -166,7 +169,7 @@ def fit_near(spectrum: NoiseSpectrum, kernel: KernelModel) -> KernelModel:
 def gain_of_model(model: KernelModel) -> Gain:
     """Gain from a kernel to B20f: the ratio of the transfers, sqrt(NPS of B20f / NPS of the kernel), 1 at zero frequency.
 
-    Above the first place where it falls below 1 it never rises again; it goes to zero where the kernel passes next to nothing.
+    Once it has fallen below 1, it does not rise again with frequency; it goes to zero where the kernel passes almost nothing.
     """
     f = _TABLE_LP_PER_CM
     transfer = model.mtf(f)
@@ -182,7 +185,7 @@ def _model(shape: NDArray[np.float64]) -> KernelModel:
 
 
 def _prepared(spectrum: NoiseSpectrum, lowest: float = LOWEST_LP_PER_CM) -> tuple[Curve, NDArray[np.bool_], Curve]:
-    """Power of the used rings, peak 1; which they are; and one over the expected error of each."""
+    """Power of the rings in use (peak 1), mask of these rings, and the weight (1 / expected error) of each."""
     used = _used(spectrum.pixel_mm, lowest)
     power = spectrum.power[used] / spectrum.power[used].max()
     sampling = 1.0 / np.sqrt(6.0 * spectrum.patches)
@@ -204,7 +207,7 @@ def _misfits(spectrum: NoiseSpectrum, candidates: NDArray[np.float64]) -> Curve:
 
 
 def _candidate_rings(transfer: Transfer, pixel_mm: float) -> NDArray[np.float64]:
-    """(candidates, 21): rings of a kernel for every scanner roll-off and every share of soft power."""
+    """(candidates, 21): expected ring powers of a kernel for every scanner roll-off and every share of residual anatomy."""
     used = _used(pixel_mm)
     soft = expected_rings(KERNELS[TARGET_NUMBER].mtf, pixel_mm)
     soft = soft / soft[used].sum()

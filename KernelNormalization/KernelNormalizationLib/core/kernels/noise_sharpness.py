@@ -1,4 +1,4 @@
-"""How sharp a reconstruction is, read from the colour of its noise."""
+"""Sharpness of a reconstruction, estimated from the spectrum or autocorrelation of its noise."""
 
 from __future__ import annotations
 
@@ -17,34 +17,36 @@ from .mtf import KERNELS, kernel_mtf
 from .noise_fit import FamilyFit, fit_family
 from .noise_spectrum import NoiseSpectrum, aliased_noise_power, chosen_slices, measure_noise_spectrum, slices_apart
 
-# Noise is what a Gaussian of 3 pixels takes away; tissue is where that Gaussian reads 0 to 80 HU and is locally flat.
+# Noise is the image minus its Gaussian blur of 3 pixels. Homogeneous tissue is where that blur lies between 0 and 80 HU and
+# differs by less than FLAT_HU from a blur twice as wide.
 HIGH_PASS_SIGMA = 3.0
 TISSUE_HU = (0.0, 80.0)
 FLAT_HU = 12.0
-# Air is where that Gaussian reads this; truncation at -1024 raises the mean of a sharp kernel's air, by up to 35 HU in real
-# scans.
+# Air is where the blur lies in this range. It is wide because truncation at -1024 HU raises the mean of air in images of sharp
+# kernels, in real scans by up to 35 HU.
 AIR_HU_RANGE = (-1040.0, -960.0)
-# Kernel number below which there is nothing to take away: B30f noise reads 30 or less, real B10f to B30f did.
+# Up to this kernel number a scan counts as smooth already. Real B10f to B30f were estimated as 30 or less.
 SMOOTH_NUMBER = 32.0
 MINIMUM_TISSUE_VOXELS = 2000
-# Noise below this is no evidence against a tag: normalized chests read 9 to 20 HU, a noise-free B70f phantom 2 HU.
-# Air holds no anatomy, and less noise: the real B20f slices have 3.8 to 11 HU there.
+# Less noise (HU) than this is no evidence against the kernel in the header: normalized chests have 9 to 20 HU, a noise-free
+# B70f phantom 2 HU. The limit in air is lower, because air holds no anatomy and less noise: real B20f slices have 3.8 to 11 HU
+# there.
 TELLING_NOISE_HU, TELLING_IN_AIR_HU = 5.0, 2.0
 
 
 @dataclass(frozen=True)
 class Sharpness:
-    """Noise colour of a volume in homogeneous soft tissue.
+    """Noise of a volume in homogeneous soft tissue, or in air, and the sharpness that follows from it.
 
     Attributes:
-        rho1: lag-1 autocorrelation of the high-passed noise, mean of rows and columns; falls with sharpness.
+        rho1: lag-1 autocorrelation of the high-passed noise, mean of rows and columns; the sharper the kernel, the lower.
         noise_sd: standard deviation of that noise, HU.
-        kernel_number: number of the Siemens B kernel (10 to 80) whose published noise spectrum is most like this one's;
-            where flat tissue is scarce, the one with the same rho1.
-        voxels: how many voxels it was read from.
-        spectrum: noise power spectrum; ``None`` where flat tissue, and air that is not truncated, are scarce.
-        family: how well the Siemens B family describes the spectrum; ``None`` without one.
-        place: where the spectrum, or without one the autocorrelation, was read.
+        kernel_number: number (10 to 80) of the Siemens B kernel whose published noise spectrum is closest; without a measured
+            spectrum, the number with the same rho1.
+        voxels: number of voxels used.
+        spectrum: noise power spectrum; ``None`` if there is too little homogeneous tissue and too little untruncated air.
+        family: fit of the Siemens B family to the spectrum; ``None`` without a spectrum.
+        place: where the spectrum, or else the autocorrelation, was measured.
     """
 
     rho1: float
@@ -57,14 +59,14 @@ class Sharpness:
 
     @property
     def is_telling(self) -> bool:
-        """Whether there is enough noise to contradict a kernel's name."""
+        """Whether there is enough noise to contradict the kernel that the header or the user names."""
         return self.noise_sd >= (TELLING_IN_AIR_HU if self.place == "air" else TELLING_NOISE_HU)
 
 
 def estimate_sharpness(volume: CTVolume) -> Sharpness | None:
-    """Noise colour of ``volume``, or ``None`` if it shows too little homogeneous soft tissue to tell.
+    """Measure the noise of ``volume``; ``None`` if it shows too little homogeneous soft tissue and air.
 
-    It is read in the plane of reconstruction, whatever order the voxels are stored in.
+    The noise is measured in the plane of reconstruction, whatever order the voxels are stored in.
 
     Raises:
         InputError: the volume is stored obliquely.
@@ -90,7 +92,7 @@ def estimate_sharpness(volume: CTVolume) -> Sharpness | None:
 def _read(
     noise: FloatArray, where: BoolArray, pixel: float, spectrum: NoiseSpectrum | None, place: Literal["soft tissue", "air"]
 ) -> Sharpness | None:
-    """Noise colour of high-passed slices (k, j, i) in the voxels ``where``; ``None`` for too few of them or no noise."""
+    """Sharpness from high-passed slices (k, j, i) in the voxels ``where``; ``None`` for too few voxels or no noise."""
     voxels = int(np.count_nonzero(where))
     if voxels < MINIMUM_TISSUE_VOXELS:
         return None
@@ -104,7 +106,7 @@ def _read(
 
 
 def high_passed(hu: FloatArray) -> FloatArray:
-    """``hu`` (k, j, i) less its in-plane Gaussian of 3 pixels, HU."""
+    """``hu`` (k, j, i) minus its in-plane Gaussian blur of 3 pixels, HU."""
     result: FloatArray = hu - smoothed(hu, HIGH_PASS_SIGMA)
     return result
 
@@ -117,7 +119,7 @@ def homogeneous_tissue(hu: FloatArray) -> BoolArray:
 
 
 def homogeneous_air(hu: FloatArray) -> BoolArray:
-    """Voxels (k, j, i) in air (-1040 to -960 HU) away from edges; a volume's padding is to be left out by the caller."""
+    """Voxels (k, j, i) in air (-1040 to -960 HU) away from edges. The caller has to exclude padding."""
     narrow, wide = smoothed(hu, HIGH_PASS_SIGMA), smoothed(hu, 2.0 * HIGH_PASS_SIGMA)
     mask: BoolArray = (narrow > AIR_HU_RANGE[0]) & (narrow < AIR_HU_RANGE[1]) & (np.abs(narrow - wide) < FLAT_HU)
     return mask
@@ -126,8 +128,9 @@ def homogeneous_air(hu: FloatArray) -> BoolArray:
 def kernel_number_of_rho1(rho1: float, pixel_mm: float) -> float:
     """Kernel number (10 to 80) whose modelled noise has lag-1 autocorrelation ``rho1`` at ``pixel_mm``.
 
-    Values beyond the family's range give its ends. Beyond B55f rho1 falls no further with the number (B60f -0.10, B70f -0.08,
-    B80f 0.02 at 0.7 mm), so what is sharper reads as B70f, the commonest of them; only the spectrum tells them apart.
+    Values outside the range of the family give 10 or 70. Above B55f rho1 no longer falls with the number (B60f -0.10, B70f
+    -0.08, B80f 0.02 at 0.7 mm), so all sharper kernels are reported as B70f, the most common of them; only the noise spectrum
+    distinguishes them.
     """
     numbers = np.append(np.arange(min(KERNELS), 56), 70)
     expected = np.array([expected_rho1(float(n), round(pixel_mm, 3)) for n in numbers])
@@ -137,9 +140,9 @@ def kernel_number_of_rho1(rho1: float, pixel_mm: float) -> float:
 
 @lru_cache(maxsize=1024)
 def expected_rho1(number: float, pixel_mm: float) -> float:
-    """Lag-1 autocorrelation of high-passed noise that the kernel model predicts at ``pixel_mm``.
+    """Lag-1 autocorrelation of high-passed noise that the kernel model predicts for pixels of ``pixel_mm``.
 
-    Filtered back-projection colours white sinogram noise as f M(f)^2; sampling aliases what lies beyond Nyquist.
+    It follows from the noise power f M(f)^2 with aliasing (:func:`.noise_spectrum.aliased_noise_power`) and the high-pass.
     """
     density = noise_power(number, pixel_mm)
     size = density.shape[0]

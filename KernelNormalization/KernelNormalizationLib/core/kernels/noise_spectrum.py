@@ -1,7 +1,7 @@
-"""The noise power spectrum of a scan, measured in homogeneous soft tissue, and what a kernel's spectrum looks like there.
+"""Noise power spectrum of a scan, measured in homogeneous soft tissue, and the spectrum that a given kernel would show there.
 
-Power is averaged over rings of equal frequency. From every patch the same patch of a neighbouring slice is subtracted: anatomy,
-which goes on from slice to slice, goes, and noise stays.
+Power is averaged over rings of equal frequency. From every patch the same patch of a neighbouring slice is subtracted. This
+removes anatomy, which continues from slice to slice, and leaves noise.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ Transfer = Callable[[Curve], Curve]
 # A patch is PATCH pixels wide and at least PATCH_TISSUE_SHARE of it is homogeneous in both slices.
 PATCH, PATCH_STEP = 32, 16
 PATCH_TISSUE_SHARE = 0.8
-# Fewer patches than this leave more than 15 % of uncertainty in the rings that tell kernels apart.
+# With fewer patches, the power of the rings that distinguish kernels would be uncertain by more than 15 %.
 MINIMUM_PATCHES = 4
-# Pairs of slices, evenly spread; the real 99-slice chest gives 57 patches, the 64-slice one 500.
+# Number of evenly spread slice pairs. With it the real chest of 99 slices gives 57 patches, that of 64 slices 500.
 SLICE_PAIRS = 24
-# Of the patches, the fifth with the most power is left out: vessels and edges that the tissue mask did not see.
+# The fifth of the patches with the most power is left out, because it may hold vessels and edges that the tissue mask missed.
 KEPT_SHARE = 0.8
-# A voxel this low in soft tissue is padding, air, or truncated.
+# A voxel at or below this value in soft tissue is padding, air or truncated; its patch is not used.
 LOWEST_HU = -1000.0
-# Truncation changes the colour of noise. A patch is used up to this share of truncated voxels: with 2 % of a Gaussian's tail
-# cut off, its power falls by 3 %.
+# Truncation changes the noise spectrum. A patch of air is used if at most this share of its voxels is truncated: cutting 2 %
+# off the tail of a Gaussian lowers its power by 3 %.
 TRUNCATED_SHARE = 0.02
-# Slices that overlap share their noise. Of independent slices the difference keeps 0.75 to 1.05 of the power (three real scans,
-# simulated ones); where it keeps less than this, the patches themselves are used.
+# Overlapping slices share part of their noise, which the subtraction removes. For independent slices the difference keeps 0.75
+# to 1.05 of the power (three real scans and simulated ones). If it keeps less than this, nothing is subtracted.
 LEAST_INDEPENDENT = 0.3
-# Rings are one step of the patch's discrete frequencies wide. The first holds what is left of trends; the last is at 1.3 times
-# the Nyquist frequency, in the corners of the spectrum.
+# Number of rings, each as wide as the frequency step of a patch. The first holds what is left of trends in the patch; the last
+# lies at 1.3 times the Nyquist frequency, in the corners of the spectrum.
 RINGS = 21
 _HIGH_RING = 8
 
 
 @dataclass(frozen=True)
 class NoiseSpectrum:
-    """Noise power against in-plane frequency.
+    """Noise power as a function of in-plane frequency.
 
     Attributes:
-        power: (21,), mean power of a ring in arbitrary units; ring n lies at n / (32 pixels).
+        power: (21,), mean power of each ring in arbitrary units; ring n lies at n / (32 pixels).
         pixel_mm: in-plane spacing, mm.
-        patches: how many pairs of patches it was averaged over.
+        patches: number of pairs of patches that were averaged.
         from_differences: whether neighbouring slices were subtracted.
     """
 
@@ -64,16 +64,16 @@ class NoiseSpectrum:
 
 
 def ring_frequencies(pixel_mm: float) -> Curve:
-    """(21,), lp/cm: centres of the rings at a pixel of ``pixel_mm``."""
+    """(21,), lp/cm: centres of the rings for pixels of ``pixel_mm``."""
     return np.asarray(np.arange(RINGS) * 10.0 / (PATCH * pixel_mm), np.float64)
 
 
 def chosen_slices(count: int, apart: int) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
-    """First and second slice of the pairs to measure in, of a volume with ``count`` slices.
+    """Indices of the first and the second slice of every pair to measure, for a volume with ``count`` slices.
 
     Args:
         count: number of slices.
-        apart: distance of the two in slices; less where the volume is shorter.
+        apart: distance between the two slices of a pair, in slices; reduced if the volume is shorter.
     """
     apart = max(1, min(apart, count - 1))
     available = max(1, count - apart)
@@ -82,21 +82,21 @@ def chosen_slices(count: int, apart: int) -> tuple[NDArray[np.int_], NDArray[np.
 
 
 def slices_apart(spacing_mm: float, thickness_mm: float | None) -> int:
-    """Distance, in slices, of slices that do not overlap, at most three."""
+    """Distance, in slices, at which slices no longer overlap; at most three."""
     return int(np.clip(np.ceil((thickness_mm or spacing_mm) / spacing_mm - 0.1), 1, 3))
 
 
 def measure_noise_spectrum(
     first: FloatArray, second: FloatArray, tissue: BoolArray, pixel_mm: float, floor_hu: float | None = None
 ) -> NoiseSpectrum | None:
-    """Noise power of patches that are homogeneous in both of two neighbouring slices; ``None`` if there are too few.
+    """Noise power spectrum of patches that are homogeneous in both slices of a pair; ``None`` if there are too few.
 
     Args:
-        first: (k, j, i), HU; one slice of every pair.
-        second: (k, j, i), HU; the other.
-        tissue: (k, j, i), where both are homogeneous soft tissue.
+        first: (k, j, i), HU; the first slice of every pair.
+        second: (k, j, i), HU; the second slice of every pair.
+        tissue: (k, j, i), where both slices show homogeneous soft tissue (or air).
         pixel_mm: in-plane spacing, mm.
-        floor_hu: lowest HU that the series stores, to measure in air; ``None`` in tissue, where nothing is that low.
+        floor_hu: for a measurement in air, the lowest HU of the series; ``None`` for a measurement in soft tissue.
     """
     plain, difference = [], []
     for k, row, column in np.argwhere(_share_of_patches(tissue) >= PATCH_TISSUE_SHARE):
@@ -124,16 +124,16 @@ def _usable(one: NDArray[np.float64], other: NDArray[np.float64], floor_hu: floa
 
 
 def expected_rings(transfer: Transfer, pixel_mm: float) -> Curve:
-    """(21,): noise power of a kernel as :func:`measure_noise_spectrum` would see it, arbitrary units.
+    """(21,): noise power of a kernel as :func:`measure_noise_spectrum` would measure it, arbitrary units.
 
-    Aliasing by the pixel grid and the leakage of the patch's window are included.
+    Aliasing by the pixel grid and leakage by the window of the patch are included.
 
     Args:
-        transfer: of the kernel against frequency, lp/cm.
+        transfer: transfer of the kernel as a function of frequency, lp/cm.
         pixel_mm: in-plane spacing, mm.
     """
     power = aliased_noise_power(transfer, pixel_mm, PATCH)
-    for axis in (0, 1):  # power of the Hann window's transform: 2/3, and 1/6 at the frequencies beside
+    for axis in (0, 1):  # the Hann window spreads power: 2/3 stay, 1/6 go to either neighbouring frequency
         power = 2.0 / 3.0 * power + (np.roll(power, 1, axis) + np.roll(power, -1, axis)) / 6.0
     return _ring_means(power)
 
@@ -141,7 +141,8 @@ def expected_rings(transfer: Transfer, pixel_mm: float) -> Curve:
 def aliased_noise_power(transfer: Transfer, pixel_mm: float, size: int) -> NDArray[np.float64]:
     """Noise power (size, size) of a kernel on the pixel grid, FFT order, arbitrary scale, aliasing included.
 
-    Filtered back-projection colours white sinogram noise as f M(f)^2; sampling folds what lies beyond Nyquist.
+    Filtered back-projection turns the white noise of the sinogram into noise with the power f M(f)^2; sampling then folds what
+    lies above the Nyquist frequency back (aliasing).
     """
     total = np.zeros((size, size))
     for radius in _aliased_frequencies(size, round(pixel_mm, 5)):
@@ -157,7 +158,7 @@ def _aliased_frequencies(size: int, pixel_mm: float) -> list[NDArray[np.float64]
 
 
 def _share_of_patches(tissue: BoolArray) -> NDArray[np.float64]:
-    """(k, rows, columns): share of tissue in the patch that begins at every PATCH_STEP pixels."""
+    """(k, rows, columns): share of tissue in each patch; patches begin every PATCH_STEP pixels."""
     slices, rows, columns = tissue.shape
     down, right = rows // PATCH_STEP, columns // PATCH_STEP
     if down < 2 or right < 2:

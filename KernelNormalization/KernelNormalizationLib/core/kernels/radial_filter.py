@@ -1,4 +1,4 @@
-"""Radial filters of slices: a gain against in-plane frequency, applied by Fourier transform in single precision."""
+"""Radial filters for slices: a gain that depends on in-plane frequency, applied by Fourier transform in single precision."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from ..errors import InputError
 from ..progress import Progress
 from ..volume import CTVolume
 
-# Wider than the point response of every transfer used, so that nothing reaches round the transform.
+# Mirrored margin. It is wider than the point-spread function of every filter in use, so that the periodic Fourier transform
+# does not carry one edge of the image over to the opposite one.
 EDGE_PIXELS = 32
-# Between two looks at the cancel button.
+# Slices between two reports of progress, and so between two checks for cancellation.
 REPORTED_SLICES = 16
 
 Item = TypeVar("Item")
@@ -28,15 +29,15 @@ Gain = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
 def apply_gain(hu: FloatArray, pixel_mm: tuple[float, float], gain: Gain) -> FloatArray:
-    """Filter every slice with a radial gain.
+    """Filter every slice with a radial gain (the same in every in-plane direction).
 
     Args:
         hu: (k, j, i), HU.
         pixel_mm: (row, column) spacing, mm.
-        gain: gain against frequency in lp/cm; 1 at zero keeps the mean HU.
+        gain: gain as a function of frequency in lp/cm; a gain of 1 at zero frequency keeps the mean HU.
 
     Returns:
-        float32 (k, j, i), HU; edges are mirrored.
+        float32 (k, j, i), HU. Slices are continued by mirroring at their edges.
     """
     if hu.ndim != 3:
         raise InputError(f"The filter takes slices (k, j, i), not an array of shape {hu.shape}.")
@@ -55,31 +56,34 @@ def apply_gain(hu: FloatArray, pixel_mm: tuple[float, float], gain: Gain) -> Flo
 
 
 def filter_slices(volume: CTVolume, gain: Gain, stage: str, progress: Progress) -> FloatArray:
-    """Filter every slice of ``volume`` (padding as air), telling ``progress``; float32 (k, j, i), HU."""
+    """Filter every slice of ``volume``, with padding as air, and report to ``progress``; float32 (k, j, i), HU."""
     pixel_mm = volume.geometry.spacing[1:]
     return map_slices(volume, lambda hu: apply_gain(hu, pixel_mm, gain), stage, progress)
 
 
 def in_threads(compute: Callable[[Item], Result], items: Iterable[Item], threads: int | None = None) -> Iterator[Result]:
-    """``compute`` of every item in their order, several at a time: most of the work leaves Python, so that threads share it.
+    """Yield ``compute(item)`` for every item, in order, computed by several threads.
+
+    Threads help although Python runs one at a time, because numpy, scipy and SimpleITK release Python's lock while they
+    compute.
 
     Args:
-        compute: called from several threads.
-        items: what for.
-        threads: how many at a time; one a core if absent.
+        compute: function of one item; called from several threads.
+        items: its arguments.
+        threads: number of threads; default: one per core.
     """
     with ThreadPoolExecutor(max_workers=threads or usable_cores()) as pool:
         yield from pool.map(compute, items)
 
 
 def map_slices(volume: CTVolume, compute: Callable[[FloatArray], FloatArray], stage: str, progress: Progress) -> FloatArray:
-    """Compute every slice of ``volume`` (padding as air) by itself, several at a time, telling ``progress``.
+    """Apply a function to every slice of ``volume``, with padding as air, in several threads, and report to ``progress``.
 
     Args:
         volume: the scan.
-        compute: float32 (1, j, i), HU, of one slice to the same shape; called from several threads.
-        stage: name for ``progress``.
-        progress: advanced by finished slices.
+        compute: takes one slice, float32 (1, j, i), HU, and returns the same shape; called from several threads.
+        stage: name of the step for ``progress``.
+        progress: advanced by the number of finished slices.
 
     Returns:
         float32 (k, j, i).
@@ -94,12 +98,12 @@ def map_slices(volume: CTVolume, compute: Callable[[FloatArray], FloatArray], st
     return out
 
 
-# A volume's slices are filtered one by one, some three times, with the same response.
+# Cached, because every slice of a volume is filtered with the same response, some up to three times.
 @lru_cache(maxsize=2)
 def _response(shape: tuple[int, ...], pixel_mm: tuple[float, float], gain: Gain) -> FloatArray:
     rows = np.fft.fftfreq(shape[0], pixel_mm[0] / 10.0)
     columns = np.fft.rfftfreq(shape[1], pixel_mm[1] / 10.0)
     radius = np.hypot(rows[:, None], columns[None, :])
-    # The gain is smooth: a table finer than its samples saves evaluating it on every frequency.
+    # The gain is smooth, so interpolating a fine table is exact enough and faster than evaluating it at every frequency.
     table = np.linspace(0.0, float(radius.max()), 2048)
     return np.asarray(np.interp(radius, table, gain(table)), np.float32)

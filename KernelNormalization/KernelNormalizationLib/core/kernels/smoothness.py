@@ -1,4 +1,4 @@
-"""Whether a scan is smooth already: one answer for the verdict that the user reads and for the methods that act on it."""
+"""Decides whether a scan is smooth already. The verdict shown to the user and the methods use this same decision."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ SmoothBy = Literal["synthetic", "told by the user", "tag", "smooth noise"]
 
 
 def smooth_by(volume: CTVolume, sharpness: Sharpness | None) -> SmoothBy | None:
-    """What says that ``volume`` needs no normalization; ``None`` where nothing does.
+    """The reason why ``volume`` needs no normalization; ``None`` if it needs one.
 
-    A normalization drew it; or the user names a Siemens B kernel up to B32f; or the header does; or the noise is that of such a
-    kernel. The user is believed against the noise. Noise is believed against the header's sharp kernel where there is enough of
-    it to tell: the volume was filtered or normalized already, and leaving it as it is does no harm. A header's smooth kernel on
-    noise that is sharp still counts as smooth here, so that no number rests on a guess; the assessment refuses such a scan
-    before.
+    Possible reasons: the volume is synthetic (already normalized); the user names a Siemens B kernel up to B32f; the header
+    does; or the noise is that of such a kernel. If they disagree, the user counts more than the noise. Smooth noise counts more
+    than a sharp kernel in the header, provided there is enough noise: the volume was then filtered or normalized before, and
+    leaving it unchanged does no harm. A smooth kernel in the header counts as smooth here even if the noise is sharp, so that
+    no result rests on a guess; the assessment refuses such a scan beforehand.
 
     Args:
         volume: the scan.
-        sharpness: its noise colour, if it could be read.
+        sharpness: its measured noise, if it could be measured.
     """
     if volume.synthetic:
         return "synthetic"

@@ -1,4 +1,4 @@
-"""The kernel that the user names instead of the header's."""
+"""The kernel that the user names, which then replaces the one in the header."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..errors import InputError
 from ..volume import Acquisition, CTVolume
 from .mtf import KERNELS, kernel_number
 
-# As the user writes them: what the header says (the default), or nothing but the noise.
+# Words of the user: take the kernel from the header (the default), or ignore the header and use the noise alone.
 FROM_HEADER, FROM_NOISE = "header", "noise"
 CHOICES = f"B{min(KERNELS)}f to B{max(KERNELS)}f (such as B70f), {FROM_NOISE} or {FROM_HEADER}"
 _KERNEL = re.compile(r"B\d{2}[a-z]?", re.IGNORECASE)
@@ -19,7 +19,7 @@ def parse_told_kernel(text: str | None) -> str | None:
     """The kernel that ``text`` names: ``"B70f"``, ``"noise"``, or ``None`` for the header's.
 
     Raises:
-        InputError: it names none of them.
+        InputError: ``text`` is none of these.
     """
     word = (text or FROM_HEADER).strip()
     if word.lower() == FROM_HEADER:
@@ -32,7 +32,7 @@ def parse_told_kernel(text: str | None) -> str | None:
 
 
 def with_told_kernel(volume: CTVolume, text: str | None) -> CTVolume:
-    """``volume`` with the kernel that the user named; the header's kernel stays on record beside it.
+    """``volume`` with the kernel that the user named; the kernel of the header stays in the record.
 
     Raises:
         InputError: ``text`` names no kernel.
@@ -41,7 +41,7 @@ def with_told_kernel(volume: CTVolume, text: str | None) -> CTVolume:
 
 
 def kernel_in_use(acquisition: Acquisition) -> str | None:
-    """Kernel tag that the transfer follows: the user's, else the header's; ``None`` where only the noise is to tell."""
+    """The kernel name to use: the user's, else the header's; ``None`` if the noise alone shall decide, or neither names one."""
     if acquisition.told_kernel == FROM_NOISE:
         return None
     return acquisition.told_kernel or acquisition.kernel

@@ -1,4 +1,4 @@
-"""Linear kernel transfer: which radial filter turns a volume into its B20f image."""
+"""Linear kernel transfer: finds the radial filter that turns a volume into its B20f image."""
 
 from __future__ import annotations
 
@@ -33,13 +33,14 @@ Origin = Literal[
     "noise colour",
     "assumed",
 ]
-# Key of a record that is true where the volume is smooth already and is left as it is.
+# Key in the record; its value is true if the volume is smooth already and is left unchanged.
 IDENTITY_KEY = "smooth_already"
-# The paper's sharp kernel, for a volume that says nothing and shows neither lung nor homogeneous tissue.
+# Assumed for a volume without a known kernel that shows neither lung nor homogeneous tissue: the paper's sharp kernel.
 ASSUMED_NUMBER = 80.0
-# Noise above 1 lp/cm tells the shape of a transfer, but not how it reaches 1 at zero frequency: Philips L lifts 1.5 lp/cm by
-# 1.6 where its noise, extrapolated, says 1.3. The level comes from the lungs' band energies at these frequencies. For that
-# real pair L1 in the lungs is then 4.5 HU; 11.2 by the noise alone, 7.9 by the lungs alone, 4.8 by the gain measured on it.
+# The noise above 1 lp/cm shows the shape of a transfer, but not its level relative to zero frequency: Philips L amplifies
+# 1.5 lp/cm by 1.6, whereas its extrapolated noise suggests 1.3. So the level is taken from the band energies of the lungs at
+# these frequencies. For that real pair, L1 in the lungs is then 4.5 HU, compared with 11.2 from the noise alone, 7.9 from the
+# lungs alone, and 4.8 with the gain measured on the pair itself.
 LEVEL_LP_PER_CM = np.linspace(1.0, 3.0, 21)
 LEVEL_FROM_LP_PER_CM = 0.8
 LEVEL_LIMITS = (0.5, 1.25)
@@ -50,21 +51,21 @@ class SourceTransfer:
     """The radial filter from a volume's kernel to B20f, and how it was found.
 
     Attributes:
-        gain: gain against in-plane frequency (lp/cm).
-        origin: in this order of precedence
+        gain: gain as a function of in-plane frequency (lp/cm).
+        origin: source of the filter, in this order of precedence:
             ``synthetic`` (already normalized: nothing to do),
             ``told by the user`` (a Siemens B kernel that the user named),
-            ``tag`` of a smooth kernel,
-            ``smooth noise`` (noise as smooth as the reference's neighbours', whatever kernel the header names: left as it is),
+            ``tag`` (smooth Siemens B kernel in the header: left unchanged),
+            ``smooth noise`` (the noise is that of a smooth kernel, whatever the header says: left unchanged),
             ``model`` (measured on the pairs that the model was trained on),
-            ``tag`` (Siemens B kernel in the header),
-            ``published spectrum`` (GE kernel in the header whose published noise the scan's own agrees with),
-            ``noise like a B kernel`` (no usable header: the scan's noise is that of a Siemens B kernel),
-            ``noise spectrum`` (no such noise, or another maker's: square root of B20f's noise power over the scan's, its level
-            from the lungs' band energies where there are lungs),
-            ``lung spectrum`` (too little homogeneous tissue: the lungs' band energies against those of B20f lungs),
-            ``noise colour`` (no lung either: kernel number with the noise's autocorrelation), or
-            ``assumed`` (nothing to read).
+            ``tag`` (sharp Siemens B kernel in the header),
+            ``published spectrum`` (GE kernel in the header, unless the noise of the scan contradicts its published spectrum),
+            ``noise like a B kernel`` (no usable header, and the noise is that of a Siemens B kernel),
+            ``noise spectrum`` (other noise, or another maker: square root of the noise power of B20f over that of the scan; if
+            there are lungs, their band energies set the level),
+            ``lung spectrum`` (too little homogeneous tissue: band energies of the lungs compared with those of B20f lungs),
+            ``noise colour`` (no lung either: kernel number that has the autocorrelation of the noise), or
+            ``assumed`` (nothing could be measured).
         record: for provenance, JSON-serializable; says what was fitted and how well.
     """
 
@@ -74,20 +75,20 @@ class SourceTransfer:
 
     @property
     def is_identity(self) -> bool:
-        """Whether the volume is on the reference kernel, or as smooth, already: it is left as it is."""
+        """Whether the volume is as smooth as the reference kernel already and is left unchanged."""
         return bool(self.record.get(IDENTITY_KEY))
 
 
 def find_transfer(
     volume: CTVolume, region: BodyRegion | None = None, sharpness: Sharpness | None = None, own: OwnTransfer | None = None
 ) -> SourceTransfer:
-    """The transfer to B20f that fits ``volume``.
+    """Find the transfer from the kernel of ``volume`` to B20f.
 
     Args:
         volume: the scan.
-        region: its body, if already found.
-        sharpness: its noise colour, if already estimated.
-        own: transfer of the model's centre, used for its kernel.
+        region: its body region, if already found.
+        sharpness: its measured noise, if already measured.
+        own: transfer that travels with the model, used for scans with the kernel it was measured for.
     """
     kernel = kernel_in_use(volume.acquisition)
     number = kernel_number(kernel)
@@ -114,7 +115,7 @@ def _identity(number: float, origin: Origin) -> SourceTransfer:
 
 
 def b20f_gain(number: float) -> Gain:
-    """Gain from kernel ``number`` to B20f as a function of in-plane frequency (lp/cm); none if it is no sharper."""
+    """Gain from kernel ``number`` to B20f as a function of in-plane frequency (lp/cm); 1 everywhere up to number 20."""
     if number <= TARGET_NUMBER:
         return np.ones_like
     return lambda frequency: gain_to_b20f(number, frequency)
@@ -126,7 +127,7 @@ def _by_number(number: float, origin: Origin, **more: Any) -> SourceTransfer:
 
 
 def _published(acquisition: Acquisition, sharpness: Sharpness | None) -> SourceTransfer | None:
-    """For a GE kernel with a published spectrum, unless the scan's own noise contradicts it."""
+    """Transfer of a GE kernel with a published spectrum; ``None`` if there is none or the noise of the scan contradicts it."""
     name = ge_kernel(acquisition) if acquisition.told_kernel is None else None
     if name is None:
         return None
@@ -141,12 +142,12 @@ def _published(acquisition: Acquisition, sharpness: Sharpness | None) -> SourceT
 
 
 def _from_noise(volume: CTVolume, region: BodyRegion | None, sharpness: Sharpness | None) -> SourceTransfer | None:
-    """From the scan's noise spectrum: a Siemens B kernel's, or any that the transfer model describes."""
+    """Transfer from the noise spectrum of the scan: that of a Siemens B kernel, or else a fit of the free transfer model."""
     if sharpness is None or sharpness.spectrum is None or sharpness.family is None:
         return None
     seen = {"noise_patches": sharpness.spectrum.patches, "noise_slices_subtracted": sharpness.spectrum.from_differences}
     family = sharpness.family
-    # Another maker's kernel may look like a B kernel and pass other shares of the low frequencies.
+    # A kernel of another maker may have the noise of a B kernel and yet another transfer at low frequency.
     if family.is_good and volume.acquisition.is_siemens is not False:
         fitted = {"noise_number": round(family.number, 1), "noise_misfit": round(family.misfit, 2)}
         return _by_number(family.published, "noise like a B kernel", **fitted, **seen)
@@ -162,13 +163,13 @@ def _from_noise(volume: CTVolume, region: BodyRegion | None, sharpness: Sharpnes
 
 
 def _lung_level(gain: Gain, lung_gain: Gain) -> float:
-    """By how much the lungs' band energies ask for another level of ``gain`` where they hold their texture."""
+    """Factor by which the band energies of the lungs differ from ``gain`` at the frequencies of the lung texture."""
     ratio = lung_gain(LEVEL_LP_PER_CM) / gain(LEVEL_LP_PER_CM)
     return float(np.clip(np.exp(np.mean(np.log(ratio))), *LEVEL_LIMITS))
 
 
 def _with_level(gain: Gain, level: float) -> Gain:
-    """``gain`` times ``level`` above the frequencies that noise cannot show, and still 1 at zero frequency."""
+    """``gain`` times ``level``; the factor fades to 1 towards zero frequency, where the gain must stay 1."""
 
     def levelled(frequency: NDArray[np.float64]) -> NDArray[np.float64]:
         share = 1.0 - np.exp(-((frequency / LEVEL_FROM_LP_PER_CM) ** 2))

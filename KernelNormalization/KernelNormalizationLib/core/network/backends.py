@@ -1,4 +1,4 @@
-"""What computes the network: torch on a GPU, OpenVINO, ONNX Runtime or torch on the CPU."""
+"""Backends that compute the network: torch on a GPU; OpenVINO, ONNX Runtime or torch on the CPU."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .model_folder import CONFORMANCE_HU, ConformanceVector, Model
 
 logger = logging.getLogger(__name__)
 
-# Buffers of a stream hold some 0.2 GB.
+# Largest number of parallel streams; each has buffers of about 0.2 GB.
 LARGEST_STREAMS = 4
 
 Device = Literal["auto", "cuda", "mps", "cpu"]
@@ -30,35 +30,35 @@ class BackendMemoryError(Exception):
 
 
 class Backend(Protocol):
-    """Runs the network on a batch."""
+    """Computes the network for a batch of slices."""
 
     name: str
     device: str
-    # How many calls of ``run`` at once, from as many threads, are faster than one after the other.
+    # Number of parallel calls of ``run`` (from as many threads) that makes best use of the device.
     streams: int
 
     @property
     def precision(self) -> str:
-        """``fp32``, or the reduced type in use."""
+        """``fp32``, or the reduced precision in use."""
 
     def run(self, *images: FloatArray) -> FloatArray:
         """Smooth-kernel images (n, 1, rows, columns), HU.
 
         Args:
-            images: the network's inputs in the order of :attr:`Model.inputs`, HU, all of one shape (n, 1, rows, columns) with
-                sides multiples of 8.
+            images: the network's inputs in the order of :attr:`Model.inputs`, HU, all of one shape (n, 1, rows, columns);
+                rows and columns are multiples of 8.
 
         Raises:
-            BackendMemoryError: out of memory.
+            BackendMemoryError: the device ran out of memory.
         """
 
     def free_bytes(self) -> int | None:
-        """Free memory of the device, ``None`` if it cannot be told."""
+        """Free memory of the device in bytes; ``None`` if unknown."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Which backend was chosen and why, in words for the user."""
+    """The chosen backend, and why it was chosen, in words for the user."""
 
     backend: Backend
     reason: str
@@ -67,10 +67,10 @@ class Choice:
 def choose_backend(model: Model, device: Device = "auto") -> Choice:
     """The fastest backend for ``device`` that reproduces the model's conformance vectors.
 
-    ``auto`` takes CUDA, else MPS, else the CPU. On the CPU: OpenVINO, else ONNX Runtime, else torch.
+    ``auto`` tries CUDA, then MPS, then the CPU. On the CPU, OpenVINO is tried first, then ONNX Runtime, then torch.
 
     Raises:
-        InputError: the device asked for is not there.
+        InputError: the requested device does not exist.
         ModelError: no backend is installed, or none reproduces the conformance vectors.
     """
     if device in ("auto", "cuda", "mps"):
@@ -85,13 +85,13 @@ def choose_backend(model: Model, device: Device = "auto") -> Choice:
 
 
 def available_cpu_backends() -> list[str]:
-    """Importable CPU backends, fastest first."""
+    """Names of the installed CPU backends, fastest first."""
     modules = {"openvino": "openvino", "onnxruntime": "onnxruntime", "torch": "torch"}
     return [name for name, module in modules.items() if importlib.util.find_spec(module) is not None]
 
 
 def create_cpu_backend(name: str, model: Model) -> Backend:
-    """CPU backend by name, not yet checked for conformance."""
+    """Create the CPU backend ``name``; its conformance is not checked here."""
     makers: dict[str, Callable[[], Backend]] = {
         "openvino": lambda: OpenVinoBackend(model),
         "onnxruntime": lambda: OnnxBackend(model),
@@ -121,7 +121,7 @@ def _cpu_choice(model: Model, why: str) -> Choice:
 def _checked(make: Callable[[], Backend], model: Model) -> Backend:
     backend = make()
     error = conformance_error(backend, model.conformance())
-    if not error <= CONFORMANCE_HU:  # NaN is off, too
+    if not error <= CONFORMANCE_HU:  # written so that NaN fails, too
         raise ModelError(
             f"Model {model.id} does not reproduce its conformance vectors on {backend.name} "
             f"({error:.2f} HU off, at most {CONFORMANCE_HU} allowed); copy the model folder again."
@@ -144,7 +144,7 @@ def _gpu(device: Device) -> tuple[str | None, str]:
 
 
 class OpenVinoBackend:
-    """OpenVINO in fp32 on the CPU: several slices at once on a few cores each, which idle less than all cores on one slice."""
+    """OpenVINO in fp32 on the CPU; several slices at once, on few cores each, are faster than one slice on all cores."""
 
     name, device, precision = "openvino", "cpu", "fp32"
 
@@ -153,10 +153,10 @@ class OpenVinoBackend:
 
         core = openvino.Core()
         self.streams = min(usable_cores(), LARGEST_STREAMS)
-        # fp16 and bf16, the defaults on newer CPUs, are up to 8 HU off.
+        # The defaults on newer CPUs, fp16 and bf16, deviate by up to 8 HU.
         hints = {"INFERENCE_PRECISION_HINT": "f32", "NUM_STREAMS": str(self.streams)}
         compiled = core.compile_model(core.read_model(str(model.onnx)), "CPU", hints)
-        # A request keeps its buffers from slice to slice.
+        # Requests are reused, because each keeps its buffers from slice to slice.
         self._requests: SimpleQueue[Any] = SimpleQueue()
         for _ in range(self.streams):
             self._requests.put(compiled.create_infer_request())
@@ -187,13 +187,13 @@ class OnnxBackend:
         self._inputs = model.inputs
         try:
             self._session = onnxruntime.InferenceSession(str(model.onnx), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # its errors have no common base
+        except Exception as error:  # errors of ONNX Runtime have no common base class
             raise RuntimeError(str(error)) from error
 
     def run(self, *images: FloatArray) -> FloatArray:
         try:
             return np.asarray(self._session.run(None, dict(zip(self._inputs, images, strict=True)))[0], np.float32)
-        except Exception as error:  # its errors have no common base
+        except Exception as error:  # errors of ONNX Runtime have no common base class
             raise _out_of_memory(error) or RuntimeError(str(error)) from error
 
     def free_bytes(self) -> int | None:
@@ -201,13 +201,12 @@ class OnnxBackend:
 
 
 class TorchBackend:
-    """torch in channels_last: fp16 autocast on CUDA if it passes the conformance vectors, else fp32.
+    """torch with the memory format channels_last; on CUDA in fp16 (autocast) if that passes the conformance vectors, else fp32.
 
     Args:
         model: verified model.
         device: ``cuda``, ``mps`` or ``cpu``.
-        autocast_dtype: precision to try, by name; ``float32`` for no reduced one; default: ``float16`` on CUDA, else
-            ``float32``.
+        autocast_dtype: name of the precision to try; default: ``float16`` on CUDA, else ``float32``.
     """
 
     name, streams = "torch", 1
@@ -251,7 +250,7 @@ class TorchBackend:
             raise _out_of_memory(error) or error from error
 
     def _exact(self) -> Any:
-        # Convolutions in fp32 are computed in TF32 otherwise, whose mantissa has 10 bits.
+        # Without this, cuDNN computes fp32 convolutions in TF32, whose mantissa has only 10 bits.
         return self._torch.backends.cudnn.flags(enabled=True, allow_tf32=False) if self.device == "cuda" else nullcontext()
 
     def free_bytes(self) -> int | None:
@@ -261,13 +260,13 @@ class TorchBackend:
 
 
 def _out_of_memory(error: Exception) -> BackendMemoryError | None:
-    """The error to raise if a library's ``error`` means that memory ran out, which each of them words differently."""
+    """The error to raise if ``error`` of a library means that memory ran out; the libraries word it differently."""
     words = ("memory", "bad_alloc", "bad allocation", "failed to allocate")
     return BackendMemoryError(str(error)) if any(word in str(error).lower() for word in words) else None
 
 
 def free_memory() -> int | None:
-    """Free main memory in bytes, ``None`` where the system does not tell."""
+    """Available main memory in bytes; ``None`` if the system does not report it."""
     try:
         with open("/proc/meminfo", encoding="ascii") as file:  # noqa: PTH123
             lines = dict(line.split(":", 1) for line in file)

@@ -1,4 +1,4 @@
-"""What a model was made for and tested on: the ``domain`` section of its card."""
+"""The scans that a model was made for and tested on: the section ``domain`` of its card."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Domain:
-    """Scans that a model was made for; the defaults are those of the models that come with the product.
+    """Scans that a model was made for; the defaults are those of the supplied models.
 
     Attributes:
-        makers: of scanners, as :mod:`..kernels.kernel_names` names them. Only Siemens kernels were simulated.
-        family: of their kernels.
-        kernel_numbers: lowest and highest sharpness number; simulated were B50f to B80f.
-        pixel_mm: in-plane spacing of the simulated patients, mm.
-        slice_mm: slice thickness, mm. Simulated were 0.7 to 8 mm, measured on real pairs 1 and 5 mm; the gate keeps to what
-            lies between, with half a millimetre below for the thin series of newer scanners.
-        reconstructions: kinds of reconstruction; none but filtered back-projection was simulated.
+        makers: makers of scanners, named as in :mod:`..kernels.kernel_names`. Only Siemens kernels were simulated.
+        family: kernel family.
+        kernel_numbers: lowest and highest sharpness number; B50f to B80f were simulated.
+        pixel_mm: lowest and highest in-plane spacing, mm; that of the simulated patients.
+        slice_mm: lowest and highest slice thickness, mm. Simulations had 0.7 to 8 mm, the measured real pairs 1 and 5 mm. The
+            range is that of the real pairs, extended down to 0.5 mm for the thin series of newer scanners.
+        reconstructions: kinds of reconstruction; only filtered back-projection was simulated.
     """
 
     makers: tuple[str, ...] = ("Siemens",)
@@ -36,12 +36,12 @@ class Domain:
     reconstructions: tuple[str, ...] = ("filtered back-projection",)
 
     def as_card(self) -> dict[str, Any]:
-        """The card's section, JSON-serializable."""
+        """The section of the card, JSON-serializable."""
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
     @classmethod
     def from_card(cls, section: Any) -> Domain:
-        """The domain that a card states; the default one for a card of a time when cards stated none.
+        """Read the section of a card; older cards without it have the default domain.
 
         Raises:
             ModelError: the section is damaged.
@@ -67,7 +67,7 @@ def domain_of(card: Mapping[str, Any]) -> Domain:
     """The domain of a parsed card.
 
     Raises:
-        ModelError: its section is damaged.
+        ModelError: the section is damaged.
     """
     return Domain.from_card(card.get(DOMAIN_KEY))
 

@@ -1,4 +1,4 @@
-"""Model folders: weights, the same network as ONNX, and a card; verified before anything is computed with them."""
+"""Model folders, which hold the weights, the network as ONNX, and a card; they are verified before use."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from ..provenance.hashes import sha256_of as sha256_of
 from .model_domain import Domain, domain_of
 
 CARD, WEIGHTS, ONNX = "card.json", "model.safetensors", "model.onnx"
-# 2: the network sees how many HU truncation took from every voxel; until then it was told the HU floor.
+# Since format 2, an input of the network is how many HU each voxel lost to truncation; in format 1 it was the HU floor.
 CARD_FORMAT = 2
-# Beside the model folders: names the one that is used unless another is asked for.
+# File beside the model folders that names the default model.
 DEFAULT = "default.json"
-# The card's promise to every backend: its conformance vectors come out within this many HU.
+# Largest deviation (HU) from the expected output of a conformance vector; a backend that deviates more is not used.
 CONFORMANCE_HU = 0.5
 REQUIRED = ("id", "label", "kernel_pair", "architecture", "training_data", "metrics", "licence", "sha256", "conformance")
 
 
 @dataclass(frozen=True)
 class ConformanceVector:
-    """An input and the output the network must give for it; images float32 (1, 1, rows, columns), HU.
+    """A test input and the output that the network must give for it; images float32 (1, 1, rows, columns), HU.
 
     Attributes:
-        images: in the order of :attr:`Model.inputs`.
-        expected: the output.
+        images: input images in the order of :attr:`Model.inputs`.
+        expected: expected output.
     """
 
     images: tuple[FloatArray, ...]
@@ -46,7 +46,7 @@ class Model:
     """A verified model folder.
 
     Attributes:
-        folder: where it lies.
+        folder: path of the folder.
         card: the parsed ``card.json``.
     """
 
@@ -55,12 +55,12 @@ class Model:
 
     @property
     def id(self) -> str:
-        """Identifier of the model, the folder's name."""
+        """Identifier of the model, which is the name of its folder."""
         return str(self.card["id"])
 
     @property
     def label(self) -> str:
-        """What it is, in words for the user."""
+        """Short description for the user."""
         return str(self.card["label"])
 
     @property
@@ -80,22 +80,22 @@ class Model:
 
     @property
     def residual(self) -> bool:
-        """Whether the network corrects the restored linear transfer near truncated voxels; else it draws the image itself."""
+        """Whether the network corrects the restored linear transfer near truncated voxels; otherwise it predicts the image."""
         return bool(self.card["architecture"]["residual"])
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Names of the images that the network sees."""
+        """Names of the input images of the network."""
         return input_names(self.residual)
 
     @property
     def transfer(self) -> OwnTransfer | None:
-        """Kernel transfer of the centre whose pairs the model was trained on, if it was measured."""
+        """Kernel transfer measured on the pairs that the model was trained on, if it was measured."""
         return OwnTransfer.from_card(self.card.get("transfer"))
 
     @property
     def domain(self) -> Domain:
-        """Scans that it was made for."""
+        """Scans that the model was made for."""
         return domain_of(self.card)
 
     def conformance(self) -> list[ConformanceVector]:
@@ -107,25 +107,25 @@ class Model:
 
 
 def input_names(residual: bool) -> tuple[str, ...]:
-    """Names of the images that a network sees: as stored, and for a residual one what it corrects and what was lost."""
+    """Names of a network's input images: the stored image; for a residual network also the image to correct and the lost HU."""
     return ("sharp", "base", "lost") if residual else ("sharp",)
 
 
 def models_folder() -> Path:
-    """Folder of the models that come with the product, in a Slicer build, a checkout or an installed package."""
+    """Folder of the supplied models, in a Slicer build, a checkout or an installed package."""
     package = Path(__file__).resolve().parents[2]
     beside_module = package.parent / "Resources" / "Models"
     return beside_module if beside_module.is_dir() else package / "models"
 
 
 def list_models(folder: Path | None = None) -> list[str]:
-    """Identifiers of the models in ``folder`` (default: those that come with the product), sorted."""
+    """Identifiers of the models in ``folder`` (default: the supplied models), sorted."""
     folder = folder or models_folder()
     return sorted(card.parent.name for card in folder.glob(f"*/{CARD}"))
 
 
 def default_model(folder: Path | None = None) -> str:
-    """Identifier of the model of ``folder`` (default: of the product) that is used unless another is asked for.
+    """Identifier of the default model in ``folder`` (default: the folder of the supplied models).
 
     Raises:
         ModelError: ``default.json`` is missing, or names a model that is not there.
@@ -143,18 +143,18 @@ def default_model(folder: Path | None = None) -> str:
 
 @lru_cache(maxsize=1)
 def shipped_domain() -> Domain:
-    """Scans that the model was made for which is used unless another is asked for; the usual ones if no model is installed."""
+    """Scans that the default model was made for; if no model is installed, the defaults of :class:`.Domain`."""
     try:
         card = read_json(models_folder() / default_model() / CARD)
         return domain_of(card) if isinstance(card, dict) else Domain()
-    except (ModelError, InputError, OSError):  # a missing model is said where the model is needed
+    except (ModelError, InputError, OSError):  # a missing model is reported when it is needed
         return Domain()
 
 
 def model_label(identifier_or_folder: str | Path) -> str:
-    """What a model is, in words for the user; the folder's name if its card does not say or is not there.
+    """Short description of a model for the user; the name of its folder if the card is missing or has none.
 
-    Nothing is verified, so that a list of models is made at once.
+    The model is not verified, so that a list of models appears without delay.
     """
     try:
         return plain(read_json(_resolve(identifier_or_folder) / CARD)["label"])
@@ -166,11 +166,11 @@ def load_model(identifier_or_folder: str | Path | None = None) -> Model:
     """Read and verify a model folder.
 
     Args:
-        identifier_or_folder: name of a model that comes with the product, or a folder; default: :func:`default_model`.
+        identifier_or_folder: name of a supplied model, or a model folder; default: :func:`default_model`.
 
     Raises:
-        InputError: no such model.
-        ModelError: no default model, an incomplete card, or files that are not those the card describes.
+        InputError: there is no such model.
+        ModelError: there is no default model, the card is incomplete, or the files do not match the card.
     """
     folder = _resolve(identifier_or_folder)
     try:
@@ -210,7 +210,7 @@ def load_model(identifier_or_folder: str | Path | None = None) -> Model:
 
 
 def _require_kinds(card: dict[str, Any], path: Path) -> None:
-    """Refuse a card whose entries are of another kind than the code that reads them expects."""
+    """Refuse a card whose entries do not have the type that the code expects."""
     kinds: dict[str, tuple[type, str]] = {
         "id": (str, "a text"),
         "label": (str, "a text"),

@@ -1,4 +1,4 @@
-"""The network over a volume: whole slices in batches, tiles when memory is short, the CPU when the GPU gives up."""
+"""Applies the network to slices: whole slices in batches, tiles if memory is short, the CPU if the GPU has too little."""
 
 from __future__ import annotations
 
@@ -17,27 +17,29 @@ from .backends import Backend, BackendMemoryError
 
 logger = logging.getLogger(__name__)
 
-# Pooling phase: origins and sizes that are multiples of 8 see the same 2 x 2 blocks as the whole slice.
+# The network pools three times by 2. Tiles whose origin and size are multiples of 8 are pooled in the same 2 x 2 blocks as the
+# whole slice.
 ALIGNMENT = 8
-# Beyond 48 pixels nothing reaches an output pixel (receptive field 44 and the gate's 6), so tiles agree exactly.
+# Margin of a tile, pixels. It covers the receptive field (44) and the reach of the gate (6), so tiles give exactly the result
+# of whole slices.
 HALO = 48
 LARGEST_TILE, SMALLEST_TILE = 256, 64
-# Measured peak of the fp32 network (16 to 128 maps): 0.6 kB a pixel; with head-room.
+# Estimated memory; the measured peak of the fp32 network (16 to 128 feature maps) is 0.6 kB per pixel.
 BYTES_PER_PIXEL = 1000
 MEMORY_SHARE = 0.5
-# Beyond these, a larger batch was not faster (CPU: measured 0.101 s a slice at 1, 2 and 4).
+# Larger batches were not faster (on the CPU 0.101 s per slice with 1, 2 and 4 slices at once).
 LARGEST_BATCH = {"cpu": 1, "mps": 4, "cuda": 16}
 
 
 @dataclass
 class NetworkRun:
-    """Runs a backend over slices and remembers what it had to do.
+    """Runs a backend over slices, adapts batch and tile size to the memory, and records what it used.
 
     Attributes:
-        backend: what computes now.
-        cpu_fallback: makes a CPU backend when a GPU cannot hold even the smallest tile.
-        batch: slices at once; 0 until measured.
-        tile: side of a tile, 0 for whole slices.
+        backend: the backend in use.
+        cpu_fallback: creates a CPU backend, used if the GPU cannot hold even the smallest tile.
+        batch: slices computed at once; 0 until the first call has chosen it.
+        tile: side of a tile in pixels; 0 for whole slices.
         warnings: sentences for the user.
     """
 
@@ -57,7 +59,8 @@ class NetworkRun:
 
         Args:
             images: the network's inputs (see :attr:`Model.inputs`), each (n, rows, columns), HU.
-            progress: advanced by finished slices; cancellation is checked between batches. Absent in threads.
+            progress: advanced by the number of finished slices; cancellation is checked between batches. ``None`` if several
+                threads call this.
 
         Returns:
             float32 (n, rows, columns), HU.
@@ -78,7 +81,7 @@ class NetworkRun:
             try:
                 result = self._whole([x[part] for x in stacks])
             except (BackendMemoryError, MemoryError) as error:
-                with self._lock:  # of several threads that ran out of memory together, one shrinks
+                with self._lock:  # if several threads ran out of memory at once, only the first reduces the size
                     if self._state == tried:
                         self._shrink(error)
                 continue
@@ -132,12 +135,12 @@ class NetworkRun:
 
 
 def tiled(backend: Backend, images: Sequence[FloatArray], tile: int) -> FloatArray:
-    """The network on aligned tiles with an exact halo; equals the whole slices.
+    """Apply the network to overlapping tiles; the result is identical to that of whole slices.
 
     Args:
-        backend: computes a tile.
-        images: the network's inputs, each (n, 1, rows, columns), HU, sides multiples of 8.
-        tile: side of a tile without its halo, a multiple of 8.
+        backend: computes each tile.
+        images: the network's inputs, each (n, 1, rows, columns), HU, with sides that are multiples of 8.
+        tile: side of a tile without its margin, a multiple of 8.
     """
     rows, columns = images[0].shape[2:]
     out = np.empty_like(images[0])
@@ -152,7 +155,7 @@ def tiled(backend: Backend, images: Sequence[FloatArray], tile: int) -> FloatArr
 
 
 def aligned_crop(box: tuple[slice, slice], shape: tuple[int, int]) -> tuple[slice, slice]:
-    """The box (rows, columns) grown by the halo and to multiples of 8, inside ``shape``; the box's inside stays exact."""
+    """Enlarge ``box`` (rows, columns) by the margin and to multiples of 8 within ``shape``, so that its inside stays exact."""
 
     def grown(part: slice, size: int) -> slice:
         start = max(0, part.start - HALO) // ALIGNMENT * ALIGNMENT

@@ -1,6 +1,6 @@
-"""The network: the paper's UNet, by itself or completing what truncation took from a kernel transfer.
+"""The UNet: predicts the smooth image (as in the paper) or corrects the linear kernel transfer near truncated voxels.
 
-Imported only where torch is: by the torch backend, by training and by export.
+Only the torch backend, training and export import this file, because it needs torch.
 """
 
 from __future__ import annotations
@@ -13,30 +13,32 @@ from torch import Tensor, nn
 
 from .model_folder import input_names
 
-# The network sees HU relative to air in units of a typical sharp-kernel noise; above -400 HU no voxel can be truncated,
-# so larger values are cut and tissue looks the same in every scan. A network that predicts the image itself sees all of it.
+# Inputs are HU above air, in units of the typical noise of a sharp kernel. Voxels above -400 HU cannot be truncated, so a
+# residual network gets larger values clipped and tissue looks the same in every scan. A network that predicts the image itself
+# gets the whole range.
 AIR_HU = -1000.0
 HU_UNIT = 200.0
 RESIDUAL_RANGE = (-0.5, 3.0)
 DIRECT_RANGE = (-0.5, 20.5)
-# What truncation took from a voxel, in units of the noise it took it from; more than 300 HU says no more than 300 HU.
+# Scaling of the HU that a voxel lost to truncation; losses of more than 300 HU are clipped, since they add no information.
 LOST_UNIT, LOST_RANGE = 100.0, (-3.0, 0.0)
-# Truncated voxels within this window switch the residual on: all of it from two voxels that lost 5 HU or more.
+# The gate applies the correction near truncated voxels only. It is fully open where two voxels in a window of GATE_WINDOW
+# pixels lost GATE_FULL_LOSS_HU or more, and is blurred over GATE_BLUR pixels.
 GATE_WINDOW, GATE_BLUR = 9, 5
 GATE_FULL_LOSS_HU = 5.0
 GATE_FULL_COUNT = 2.0
-# Pixels from the last voxel that lost something to the last one whose gate is not 0.
+# Largest distance, pixels, between a voxel that lost HU and one whose gate is not 0.
 GATE_REACH = GATE_WINDOW // 2 + GATE_BLUR // 2
 
 
 @dataclass(frozen=True)
 class UNetConfig:
-    """Shape of the network; goes into the model card.
+    """Architecture of the network; stored in the model card.
 
     Attributes:
-        features: feature maps per level, finest first (paper, section 2.2: three skips, 128 maps at the bottom).
-        residual: correct the linear transfer of the restored image (ours), or predict the smooth image from the sharp one
-            alone (the paper's).
+        features: feature maps per level, finest first (paper, section 2.2: three skip connections, 128 maps at the bottom).
+        residual: whether the network corrects the linear transfer of the restored image (this project), or predicts the smooth
+            image from the sharp one alone (the paper).
     """
 
     features: tuple[int, ...] = (16, 32, 64, 128)
@@ -44,24 +46,24 @@ class UNetConfig:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Names of the images that the network sees."""
+        """Names of the input images."""
         return input_names(self.residual)
 
     @classmethod
     def from_card(cls, architecture: dict[str, Any]) -> UNetConfig:
-        """From the card's ``architecture`` entry."""
+        """Read the ``architecture`` entry of a card."""
         return cls(tuple(int(n) for n in architecture["features"]), bool(architecture["residual"]))
 
     def as_card(self) -> dict[str, Any]:
-        """For the card's ``architecture`` entry."""
+        """The ``architecture`` entry of a card."""
         return {"type": "UNet", **asdict(self), "features": list(self.features)}
 
 
 class UNet(nn.Module):
-    """UNet with max pooling and skip connections, no normalization layer (absolute HU and exact tiling are kept).
+    """UNet with max pooling and skip connections. It has no normalization layers, so absolute HU are kept and tiling is exact.
 
     Args:
-        config: feature maps and output form.
+        config: architecture.
     """
 
     def __init__(self, config: UNetConfig | None = None) -> None:
@@ -86,15 +88,15 @@ class UNet(nn.Module):
         """Smooth-kernel image in HU.
 
         Args:
-            sharp: (n, 1, rows, columns), HU, as the scanner stored it; sides multiples of 8.
-            base: (n, 1, rows, columns), HU, the restored image brought to B20f; unused by a direct network.
-            lost: (n, 1, rows, columns), HU, at most 0, estimated true minus stored value; unused by a direct network.
+            sharp: (n, 1, rows, columns), HU, as stored by the scanner; sides are multiples of 8.
+            base: (n, 1, rows, columns), HU, the restored image transferred to B20f; only a residual network needs it.
+            lost: (n, 1, rows, columns), HU, at most 0: estimated true minus stored value; only a residual network needs it.
 
         Returns:
             (n, 1, rows, columns), HU.
 
         Raises:
-            ValueError: a residual network without ``base`` or ``lost``.
+            ValueError: the network is residual, and ``base`` or ``lost`` is missing.
         """
         if not self.config.residual:
             return self.features(_scaled(sharp, DIRECT_RANGE)).to(sharp.dtype) * HU_UNIT + AIR_HU
@@ -105,7 +107,7 @@ class UNet(nn.Module):
         return base + gate(lost) * self.features(inputs).to(base.dtype) * HU_UNIT
 
     def features(self, inputs: Tensor) -> Tensor:
-        """(n, images, rows, columns) scaled inputs to (n, 1, rows, columns) scaled output."""
+        """The network itself: scaled inputs (n, images, rows, columns) to scaled output (n, 1, rows, columns)."""
         skips = []
         x = inputs
         for encoder in self.encoders:
@@ -120,10 +122,10 @@ class UNet(nn.Module):
 
 
 def gate(lost: Tensor) -> Tensor:
-    """Weight (0 to 1) of the residual: exactly 0 where nothing within reach was lost, so that tissue stays linear.
+    """Weight (0 to 1) of the correction: exactly 0 far from voxels that lost HU, so that tissue is transferred linearly.
 
     Args:
-        lost: (n, 1, rows, columns), HU, at most 0.
+        lost: (n, 1, rows, columns), HU, at most 0: estimated true minus stored value.
     """
     took = (-lost / GATE_FULL_LOSS_HU).clamp(0.0, 1.0)
     share = nn.functional.avg_pool2d(took, GATE_WINDOW, stride=1, padding=GATE_WINDOW // 2)
