@@ -1,7 +1,11 @@
-"""Speed and memory, as ratios against named alternatives measured in the same run: ``make bench``."""
+"""Speed and memory, as ratios against named alternatives measured in the same run: ``make bench``.
+
+``--out training/results/measured`` also keeps the numbers for the documents, which needs an idle machine.
+"""
 
 from __future__ import annotations
 
+import argparse
 import resource
 import subprocess
 import sys
@@ -27,11 +31,14 @@ from KernelNormalizationLib.core.network.model_folder import load_model
 from KernelNormalizationLib.core.network.unet import UNet, UNetConfig
 from KernelNormalizationLib.core.progress import ProgressReport, ProgressTracker
 from KernelNormalizationLib.core.simulated_chest import make_sample
+from training.evaluation.measured import Measured
 
 SIDE = 512
 REPEATS = 7
 VOLUME_SHAPE, VOLUME_SPACING = (300, SIDE, SIDE), (1.0, 0.7, 0.7)
 MATRIX = 2048
+# Backend -> how the documents call it.
+KEYS = {"openvino": "openvino", "onnxruntime": "onnx", "torch": "channels_last"}
 
 
 def seconds(work: Callable[[], object], repeats: int = REPEATS) -> float:
@@ -63,7 +70,7 @@ def multiply_adds(network: UNet) -> int:
     return total
 
 
-def network_bench(write: Callable[[str], object]) -> float:
+def network_bench(write: Callable[[str], object], kept: Measured) -> float:
     """Seconds a slice of every CPU backend, against plain eager torch and against a matrix product; returns eager's.
 
     A backend that computes several slices at once is given as many.
@@ -85,6 +92,10 @@ def network_bench(write: Callable[[str], object]) -> float:
     write(f"Network, one {SIDE} x {SIDE} slice, {2 * work / 1e9:.1f} GFLOP, {torch.get_num_threads()} threads")
     write(f"  plain eager torch            {plain:.3f} s")
     write(f"  matrix product, same work    {ideal:.3f} s")
+    kept.add("speed_eager", plain, 3, "plain eager torch, a slice (s)")
+    kept.add("speed_eager_rate", 100 * ideal / plain, 0, "its rate (%)")
+    kept.add("speed_matrix", ideal, 3, "matrix product (s)")
+    kept.add("speed_matrix_ratio", plain / ideal, 1, "its ratio")
     for name in available_cpu_backends():
         backend = create_cpu_backend(name, model)
         at_once = [images] * backend.streams
@@ -96,6 +107,10 @@ def network_bench(write: Callable[[str], object]) -> float:
         label = "torch, channels_last" if name == "torch" else name
         ratios = f"{plain / taken:.2f} x eager, {100 * ideal / taken:.0f} % of the matrix product's rate"
         write(f"  {label:<28} {taken:.3f} s, {ratios}")
+        key = f"speed_{KEYS[name]}"
+        kept.add(key, taken, 3, f"{label}, a slice (s)")
+        kept.add(f"{key}_ratio", plain / taken, 2, "its ratio")
+        kept.add(f"{key}_rate", 100 * ideal / taken, 0, "its rate (%)")
     return plain
 
 
@@ -111,7 +126,7 @@ class StageClock:
         self.seconds[report.stage] = now - self._started.setdefault(report.stage, now)
 
 
-def volume_bench(write: Callable[[str], object], eager: float) -> None:
+def volume_bench(write: Callable[[str], object], eager: float, kept: Measured, out: Path | None) -> None:
     """Seconds and peak memory of a 512 x 512 x 300 chest through the command line, and of lung mask and indices."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -122,8 +137,9 @@ def volume_bench(write: Callable[[str], object], eager: float) -> None:
         normalize_peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024**2
         measure = child_seconds("ctkernel", "quantify", str(scan), "--compare", str(out), "--out", str(folder / "q"))
         both_peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024**2
+        keep = [] if out is None else ["--out", str(out)]
         quantified = subprocess.run(
-            [sys.executable, "-m", "Testing.bench_emphysema", str(scan)], check=True, capture_output=True, text=True
+            [sys.executable, "-m", "Testing.bench_emphysema", str(scan), *keep], check=True, capture_output=True, text=True
         ).stdout
         volume = read_volume(scan)
         started = time.perf_counter()
@@ -138,6 +154,12 @@ def volume_bench(write: Callable[[str], object], eager: float) -> None:
     write(f"  quantify pair (command line) {measure:.1f} s, peak memory at most {both_peak:.2f} GB")
     write(f"  lung mask and indices        {mask:.1f} s, {mask / normalize:.2f} x normalization")
     write(quantified.rstrip())
+    kept.add("volume_slice", network, 3, "network with crop, a slice (s)")
+    kept.add("volume_slice_ratio", eager / network, 2, "as fast as plain eager on whole slices (times)")
+    kept.add("volume_normalize", normalize, 1, f"normalize {SIDE} x {SIDE} x {VOLUME_SHAPE[0]}, files included (s)")
+    kept.add("volume_normalize_memory", normalize_peak, 2, "its peak memory (GiB)")
+    kept.add("volume_mask", mask, 1, "lung mask and main indices (s)")
+    kept.add("volume_mask_ratio", mask / normalize, 2, "the same, of normalization")
 
 
 def child_seconds(module: str, *arguments: str) -> float:
@@ -149,12 +171,17 @@ def child_seconds(module: str, *arguments: str) -> float:
 
 def main() -> None:
     """Print every figure, a line each."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="keep the numbers in FOLDER/bench.json")
+    out, kept = parser.parse_args().out, Measured()
 
     def write(line: str) -> None:
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
 
-    volume_bench(write, network_bench(write))
+    volume_bench(write, network_bench(write, kept), kept, out)
+    if out is not None:
+        kept.write(out / "bench.json", "make bench")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from EmphysemaQuantLib.core.lungs.segmentation import segment_lungs
 from EmphysemaQuantLib.core.results.measurement import measure
 from KernelNormalizationLib.core.io.reading import read_volume
 from KernelNormalizationLib.core.volume import CTVolume
+from training.evaluation.measured import Measured
 
 Result = TypeVar("Result")
 # The peer's network sees every slice alike: its time is scaled from so many.
@@ -42,7 +43,7 @@ def clock(write: Callable[[str], object], name: str, work: Callable[[], Result])
     return result, wall, cpu
 
 
-def quantification(volume: CTVolume, write: Callable[[str], object]) -> float:
+def quantification(volume: CTVolume, write: Callable[[str], object], kept: Measured) -> float:
     """Mask, main indices and complete measurement; returns the CPU seconds of mask and panel."""
     mask, mask_wall, mask_cpu = clock(write, "lung mask", lambda: segment_lungs(volume))
     clock(write, "EI and main indices", lambda: compute_indices(volume, mask))
@@ -50,10 +51,13 @@ def quantification(volume: CTVolume, write: Callable[[str], object]) -> float:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
     total = mask_cpu + panel_cpu
     write(f"  {'mask and measurement':<34} {mask_wall + panel_wall:6.1f} s, {total:6.1f} CPU-s, peak memory {peak:.2f} GB")
+    kept.add("our_mask_seconds", mask_cpu, 1, "our mask (CPU-s)")
+    kept.add("volume_panel", mask_wall + panel_wall, 1, "lung mask and complete panel (s)")
+    kept.add("volume_panel_memory", peak, 2, "its peak memory (GiB)")
     return total
 
 
-def peer(volume: CTVolume, ours_cpu: float, write: Callable[[str], object]) -> None:
+def peer(volume: CTVolume, ours_cpu: float, write: Callable[[str], object], kept: Measured) -> None:
     """CPU time of lungmask's network (R231) with weights that were never trained: the time does not depend on them."""
     try:
         import torch
@@ -76,13 +80,15 @@ def peer(volume: CTVolume, ours_cpu: float, write: Callable[[str], object]) -> N
         f"  scaled to {volume.shape[0]} slices {wall * scale:.0f} s, {cpu * scale:.0f} CPU-s without its post-processing: "
         f"{cpu * scale / ours_cpu:.1f} x our mask and panel together (CPU-s)"
     )
+    kept.add("lungmask_seconds", cpu * scale, 0, "lungmask's network, such a volume (CPU-s)")
 
 
 def main() -> None:
     """Print every figure, a line each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scan", type=Path, help="DICOM folder or volume file")
-    options = parser.parse_args()
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="keep the numbers in FOLDER/bench_emphysema.json")
+    options, kept = parser.parse_args(), Measured()
 
     def write(line: str) -> None:
         sys.stdout.write(line + "\n")
@@ -91,9 +97,11 @@ def main() -> None:
     volume = read_volume(options.scan)
     slices, rows, columns = volume.shape
     write(f"Quantification of {columns} x {rows} x {slices}, load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-    peer(volume, quantification(volume, write), write)
+    peer(volume, quantification(volume, write, kept), write, kept)
     for line in QUOTED:
         write(f"  quoted: {line}")
+    if options.out is not None:
+        kept.write(options.out / "bench_emphysema.json", "python -m Testing.bench_emphysema SCAN")
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from KernelNormalizationLib.core.io.writing import atomic_path, write_json
 from KernelNormalizationLib.core.progress import Progress
 from KernelNormalizationLib.core.provenance.hashes import voxels_sha256
 from KernelNormalizationLib.core.provenance.manifest import (
+    FILES_KEY,
     file_hashes,
     recorded_voxels,
     require_known_schema,
@@ -133,9 +134,25 @@ def write_measurement(measurement: Measurement, folder: Path, reports: Sequence[
     write_segmentation(folder / SEGMENTATION, last.ct.geometry, measurement.lung_mask, last.emphysema)
     with atomic_path(folder / METRICS_CSV) as temporary:
         temporary.write_text(csv_text(measurement_rows(measurement)), encoding="utf-8")
-    manifest = measurement_manifest(measurement)
-    manifest["files"] = file_hashes(folder, (SEGMENTATION, METRICS_CSV, *reports))
-    record = sealed({**json_record(measurement), MANIFEST_KEY: manifest})
+    written = (SEGMENTATION, METRICS_CSV, *reports)
+    return write_metrics(json_record(measurement), measurement_manifest(measurement), folder, written)
+
+
+def write_metrics(
+    numbers: Mapping[str, Any], manifest: Mapping[str, Any], folder: Path, written: Sequence[str]
+) -> dict[str, Any]:
+    """Write ``metrics.json``, the last file of a set.
+
+    Args:
+        numbers: :func:`json_record`.
+        manifest: how they came about.
+        folder: of the set.
+        written: names of its other files, whose hashes go on record.
+
+    Returns:
+        What the file holds.
+    """
+    record = sealed({**numbers, MANIFEST_KEY: {**manifest, FILES_KEY: file_hashes(folder, written)}})
     write_json(record, folder / METRICS_JSON)
     return record
 

@@ -24,7 +24,8 @@ class Macros:
     ``checks kept``, ``checks total``, ``checks failed``: of ``training/results/checks/checks.json``.
     ``json FILE KEY.KEY… [FORMAT]``: any value of a file below ``training/results``; ``card KEY.KEY… [FORMAT]``: of the shipped
     model's card. FORMAT is a number of decimals.
-    ``noted KEY``: a number written down by hand (``training/results/noted.json``); ``noted_table``: all of them.
+    ``noted KEY``: a number of a command that scores no patients, from ``training/results/measured/*.json``, or written down by
+    hand in ``training/results/noted.json``; ``noted_table``: all of them.
     ``kernels``, ``presets``: tables of constants of the code.
     """
 
@@ -70,9 +71,9 @@ class Macros:
         return results.read_json(self.root / RESULTS / "checks" / "checks.json")
 
     @cached_property
-    def noted(self) -> dict[str, Any]:
-        """Numbers noted by hand, by their keys."""
-        return results.read_json(self.root / RESULTS / "noted.json")
+    def noted(self) -> dict[str, results.Noted]:
+        """Numbers of commands, by their keys."""
+        return results.read_noted(self.root)
 
     def failed_checks(self) -> list[dict[str, Any]]:
         """The model's outcomes that do not keep their limits."""
@@ -109,11 +110,13 @@ class Macros:
         return _shown(_at(results.read_json(self.root / RESULTS / file), key, file), decimals)
 
     def _noted(self, key: str) -> str:
-        return str(_at(self.noted, f"{key}.value", "noted.json"))
+        if key not in self.noted:
+            raise ResultError(f"No results file below {RESULTS.as_posix()}/{results.MEASURED} has “{key}”, nor has noted.json.")
+        return self.noted[key].value
 
     def _noted_table(self) -> str:
         rows = [("what", "value", "command", "date"), ("---",) * 4]
-        rows += [(e["what"], e["value"], f"`{e['command']}`", e["date"]) for e in self.noted.values()]
+        rows += [(e.what, e.value, f"`{e.command}`", e.date) for e in self.noted.values()]
         return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 

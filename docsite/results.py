@@ -11,6 +11,8 @@ from statistics import mean, median, stdev
 from typing import Any
 
 RESULTS = Path("training") / "results"
+# Folder of the results files of commands that score no patients.
+MEASURED = "measured"
 MODELS = Path("KernelNormalization") / "Resources" / "Models"
 SEVERE_EI = 5.0
 # Measure -> heading of its column, and digits that are shown.
@@ -134,6 +136,41 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ResultError(f"{path} is no JSON object; a page takes numbers from it.")
     return content
+
+
+@dataclass(frozen=True)
+class Noted:
+    """A number of a command that scores no patients.
+
+    Attributes:
+        value: as a page shows it.
+        what: what it is, with its unit.
+        command: that measured it.
+        date: when.
+    """
+
+    value: str
+    what: str
+    command: str
+    date: str
+
+
+def read_noted(root: Path) -> dict[str, Noted]:
+    """Numbers by their keys: of the results files of commands (``training/results/measured``), and those written down by hand.
+
+    Raises:
+        ResultError: a file cannot be read, or a key stands in two of them.
+    """
+    by_hand = read_json(root / RESULTS / "noted.json")
+    found = {key: Noted(e["value"], e["what"], e["command"], e["date"]) for key, e in by_hand.items()}
+    for path in sorted((root / RESULTS / MEASURED).glob("*.json")):
+        content = read_json(path)
+        command, date = (str(content["provenance"][key]) for key in ("command", "date"))
+        for key, entry in content["numbers"].items():
+            if key in found:
+                raise ResultError(f"“{key}” stands in {path.name} and in another file; take the older one out.")
+            found[key] = Noted(f"{entry['value']:.{entry['decimals']}f}", entry["what"], command, date)
+    return found
 
 
 def shipped_card(root: Path) -> dict[str, Any]:

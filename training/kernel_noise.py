@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,12 @@ from KernelNormalizationLib.core.io.file_conversion import create_normalizer
 from KernelNormalizationLib.core.io.reading import read_volume
 from KernelNormalizationLib.core.io.writing import atomic_path
 
-from .checking.kernel_noise import NoiseCurve, gains_of_real_pairs, smooth_spectra, tag_and_no_tag
+from .checking.kernel_noise import GAIN_CHECK, NoiseCurve, gains_of_real_pairs, smooth_spectra, tag_and_no_tag
 from .checking.outcomes import Outcome
 from .checking.real import CHEST
 from .checking.stability import Scan, simulated_scans
 from .checking.summary import table_lines
+from .evaluation.measured import Measured
 from .running.command_line import ends_with_code
 
 logger = logging.getLogger("training.kernel_noise")
@@ -34,13 +36,24 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--limit", type=int, default=20, metavar="N", help="only the first N of them (default: 20)")
     parser.add_argument("--real", type=Path, default=Path("../shared/data"), metavar="FOLDER", help="folder of the real scans")
     parser.add_argument("--plot", type=Path, required=True, metavar="PNG", help="picture of B20f noise spectra to write")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="keep numbers for the documents in FOLDER/kernel_noise.json")
     args = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     outcomes = _checked(args.real, args.pairs, args.limit)
     save_spectra(smooth_spectra(args.real, args.pairs, args.limit), args.plot)
     for line in table_lines(outcomes):
         logger.info("%s", line)
+    if args.out is not None:
+        _keep(outcomes, args.out / "kernel_noise.json")
     return 0 if all(outcome.passed for outcome in outcomes) else 1
+
+
+def _keep(outcomes: Sequence[Outcome], path: Path) -> None:
+    gains = [abs(outcome.value) for outcome in outcomes if outcome.check == GAIN_CHECK]
+    kept = Measured()
+    if gains:
+        kept.add("phantom_gain", max(gains), 2, "largest difference of gain from noise and measured, two phantom pairs")
+    kept.write(path, "python -m training.kernel_noise")
 
 
 def _checked(real: Path, pairs: Path | None, limit: int) -> list[Outcome]:

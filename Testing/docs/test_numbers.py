@@ -13,6 +13,7 @@ from docsite.links import rewrite_links
 from docsite.macros import Macros
 from docsite.model_card import card_page
 from docsite.results import Evaluation, ResultError, network_verdict, read_evaluation, shipped_card
+from training.evaluation.measured import Measured
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -141,3 +142,30 @@ def test_links_hold_where_a_page_stands_elsewhere_on_the_site() -> None:
         rewrite_links("[m](../docs/methods/x.md)", "training/README.md", "engineer/training.md", places)
         == "[m](../methods/x.md)"
     )
+
+
+def measured_file(folder: Path, name: str, **numbers: float) -> None:
+    """A results file as a command writes it."""
+    kept = Measured()
+    for key, value in numbers.items():
+        kept.add(key, value, 2, f"what {key} is (s)")
+    kept.write(folder / "training" / "results" / "measured" / f"{name}.json", "make bench")
+
+
+def test_a_number_of_a_command_comes_from_the_file_that_the_command_wrote(tmp_path: Path) -> None:
+    measured_file(tmp_path, "bench", speed=0.12345)
+    by_hand = {"old": {"value": "7.9", "what": "an old one", "command": "measure", "date": "2026-11"}}
+    (tmp_path / "training" / "results" / "noted.json").write_text(json.dumps(by_hand), encoding="utf-8")
+    macros = Macros(tmp_path)
+    assert macros.expand("{{ noted speed }} s, {{ noted old }}") == "0.12 s, 7.9"
+    assert "| what speed is (s) | 0.12 | `make bench` | 20" in macros.expand("{{ noted_table }}")
+    with pytest.raises(ResultError, match="has “gone”"):
+        macros.expand("{{ noted gone }}")
+
+
+def test_a_number_that_stands_in_two_files_is_refused(tmp_path: Path) -> None:
+    measured_file(tmp_path, "bench", speed=1.0)
+    measured_file(tmp_path, "older", speed=2.0)
+    (tmp_path / "training" / "results" / "noted.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(ResultError, match=r"“speed” stands in older\.json and in another"):
+        Macros(tmp_path).expand("{{ noted speed }}")

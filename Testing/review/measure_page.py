@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from KernelNormalizationLib.core.methods.protocol import DEFAULT_METHOD, METHODS
 from Testing.web.chromium import CHROMIUM_FLAGS
 
 from .conftest import command_line
@@ -44,7 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("scan", type=Path)
     parser.add_argument("folder", type=Path, help="for the pictures")
-    parser.add_argument("--method", default="unet")
+    parser.add_argument("--method", choices=METHODS, default=DEFAULT_METHOD)
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     from playwright.sync_api import sync_playwright
@@ -99,7 +100,7 @@ def _work(page: Any, address: str, process: subprocess.Popen[str], options: argp
     numbers = page.locator(".index").all_inner_texts()
     _say("; ".join(" ".join(text.split()) for text in numbers))
     status = Path(f"/proc/{process.pid}/status").read_text()
-    now, most = (int(re.findall(rf"{key}:\s+(\d+)", status)[0]) / 1e6 for key in ("VmRSS", "VmHWM"))
+    now, most = (int(re.findall(rf"{key}:\s+(\d+)", status)[0]) * 1024 / 1e9 for key in ("VmRSS", "VmHWM"))
     _say(f"server memory {now:.2f} GB, at most {most:.2f} GB")
 
 

@@ -14,11 +14,13 @@ import numpy as np
 from EmphysemaQuantLib.core.lungs.quality_verdict import MaskQuality
 from EmphysemaQuantLib.core.lungs.segmentation import LungMask
 from KernelNormalizationLib.core.errors import InputError
+from KernelNormalizationLib.core.io.file_conversion import write_into_set
 from KernelNormalizationLib.core.io.json_file import read_json
 from KernelNormalizationLib.core.io.reading import read_volume
 from KernelNormalizationLib.core.io.whole_sets import finish_interrupted, whole_set
-from KernelNormalizationLib.core.io.writing import write_json, write_volume
-from KernelNormalizationLib.core.methods.protocol import synthetic_name
+from KernelNormalizationLib.core.io.writing import write_json
+from KernelNormalizationLib.core.methods.protocol import NormalizationResult, synthetic_name
+from KernelNormalizationLib.core.provenance.manifest import require_record_of, require_unchanged, sealed
 from KernelNormalizationLib.core.volume import CTVolume
 
 CASES, NORMALIZED, MEASURED, DICOM = "cases", "normalized", "measured", "dicom"
@@ -85,9 +87,10 @@ def write_normalized(folder: Path, normalized: CTVolume | None, record: Mapping[
         record: provenance.
         lung_mask: with its quality.
     """
-    if normalized is not None:
-        write_volume(normalized, folder / VOLUME)
-    write_json(dict(record), folder / PROVENANCE)
+    if normalized is None:
+        write_json(sealed(record), folder / PROVENANCE)
+    else:
+        write_into_set(NormalizationResult(normalized, dict(record)), folder / VOLUME, PROVENANCE)
     arrays: dict[str, Any] = {"labels": lung_mask.labels, "airways": np.packbits(lung_mask.airways)}
     if lung_mask.lobes is not None:
         arrays["lobes"] = lung_mask.lobes
@@ -106,14 +109,16 @@ def read_normalized(folder: Path, scan: CTVolume) -> tuple[CTVolume | None, dict
         The synthetic volume (``None`` if none was kept), the provenance and the lung mask.
 
     Raises:
-        InputError: a file is missing, damaged or not of this scan.
+        InputError: a file is missing, damaged or not of this scan, or the record is not that of the volume.
     """
     record = read_json(folder / PROVENANCE)
+    require_unchanged(record, PROVENANCE)
     normalized = None
     if (folder / VOLUME).is_file():
         stored = read_volume(folder / VOLUME)
         facts = replace(scan.acquisition, kernel=stored.acquisition.kernel, told_kernel=None)
         normalized = scan.with_hu(stored.hu, name=synthetic_name(scan.name), synthetic=True, acquisition=facts)
+        require_record_of(normalized, record)
     try:
         with np.load(folder / LUNGS, allow_pickle=False) as stored_lungs:
             arrays = {name: stored_lungs[name] for name in stored_lungs.files}

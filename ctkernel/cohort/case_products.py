@@ -11,6 +11,7 @@ from typing import Any
 
 from EmphysemaQuantLib.core.lungs.segmentation import LungMask
 from EmphysemaQuantLib.core.lungs.slicer_segmentation import write_segmentation
+from EmphysemaQuantLib.core.results.manifest import measurement_manifest
 from EmphysemaQuantLib.core.results.measurement import Measurement
 from EmphysemaQuantLib.core.results.table import csv_text, measurement_rows
 from KernelNormalizationLib.core.arrays import BoolArray
@@ -19,9 +20,10 @@ from KernelNormalizationLib.core.io.dicom_series import pick_series, series_of_f
 from KernelNormalizationLib.core.io.volume_file import VOLUME_SUFFIXES
 from KernelNormalizationLib.core.io.writing import write_json
 from KernelNormalizationLib.core.methods.protocol import UNCHANGED_KEY
+from KernelNormalizationLib.core.provenance.manifest import input_facts
 from KernelNormalizationLib.core.volume import CTVolume, Geometry
 
-from ..quantification_files import METRICS_CSV, METRICS_JSON, SEGMENTATION, json_record
+from ..quantification_files import METRICS_CSV, SEGMENTATION, json_record, write_metrics
 from .case import Case
 from .case_folder import DICOM, REPORT, ROWS, THUMBNAIL, CaseFolder, write_normalized
 from .input_state import files_of
@@ -37,7 +39,8 @@ class Products:
 
     Attributes:
         rows: of the tidy table.
-        metrics: what ``metrics.json`` holds.
+        metrics: the numbers of ``metrics.json``.
+        manifest: how they came about, which stands beside them.
         table: what ``metrics.csv`` holds.
         picture: PNG.
         page: report page; ``None`` if none was asked for.
@@ -51,6 +54,7 @@ class Products:
 
     rows: list[dict[str, Any]]
     metrics: dict[str, Any]
+    manifest: dict[str, Any]
     table: str
     picture: bytes
     page: str | None
@@ -83,6 +87,7 @@ def draw_products(
     return Products(
         rows=case_rows(case, measured, soft, record),
         metrics=json_record(measured),
+        manifest=_manifest(measured, soft),
         table=csv_text(measurement_rows(measured)),
         picture=thumbnail(measured),
         page=page,
@@ -92,6 +97,14 @@ def draw_products(
         emphysema=last.emphysema,
         geometry=last.ct.geometry,
     )
+
+
+def _manifest(measured: Measurement, soft: Measurement | None) -> dict[str, Any]:
+    """Of the scan and its normalized volume; the soft partner, whose numbers stand in the rows, is named beside."""
+    manifest = dict(measurement_manifest(measured))
+    if soft is not None:
+        manifest["soft_partner"] = input_facts(soft.volumes[0].ct)
+    return manifest
 
 
 def thumbnail(measured: Measurement) -> bytes:
@@ -135,12 +148,13 @@ def write_products(
         _write_dicom(products, case, folder)
     with folder.writing(folder.measured, {**stages[1], "products": settings.products()}) as private:
         write_segmentation(private / SEGMENTATION, products.geometry, products.lung_mask, products.emphysema)
-        write_json(products.metrics, private / METRICS_JSON)
         write_json(products.rows, private / ROWS)
         (private / METRICS_CSV).write_text(products.table, encoding="utf-8")
         (private / THUMBNAIL).write_bytes(products.picture)
         if products.page is not None:
             (private / REPORT).write_text(products.page, encoding="utf-8")
+        names = sorted(path.name for path in private.iterdir() if not path.name.startswith("."))
+        write_metrics(products.metrics, products.manifest, private, names)
 
 
 def _write_dicom(products: Products, case: Case, folder: CaseFolder) -> None:

@@ -22,12 +22,22 @@ from .case import ADVICE, Failure, Found, Outcome
 from .choosing import THICKEST_MM
 from .finding import Finding, dry_run_lines, find_cases
 from .lanes import Lanes, ThisProcess
-from .output import alone_in, open_output, still_running, write_failures, write_left_out
+from .manifest import write_cohort_manifest
+from .output import FAILURES, LEFT_OUT, alone_in, open_output, still_running, write_failures, write_left_out
 from .running import Run, Update
 from .settings import MEMORY_GB, CohortSettings
 from .steps import Job
-from .summary import SUMMARY, write_summary
-from .tables import RESULTS_CSV, collect_runs, require_libraries, rows_of_cases, write_results, write_runs
+from .summary import METHODS_TEXT, SUMMARY, write_summary
+from .tables import (
+    RESULTS_CSV,
+    RESULTS_PARQUET,
+    RUNS_CSV,
+    collect_runs,
+    require_libraries,
+    rows_of_cases,
+    write_results,
+    write_runs,
+)
 
 # What a run prints of what it could not do; failures.csv has all.
 SHOWN_FAILURES = 10
@@ -148,6 +158,8 @@ def write_outputs(found: Found, outcomes: dict[str, Outcome], job: Job) -> Finis
     write_runs(job.out, runs)
     write_failures(job.out, failures)
     write_summary(job.out, numbers, failures, found, job.settings)
+    names = (RESULTS_CSV, RESULTS_PARQUET, RUNS_CSV, FAILURES, LEFT_OUT, SUMMARY, METHODS_TEXT)
+    write_cohort_manifest(job.out, [case.case for case in numbers], job.settings, names)
     return Finished(found, outcomes, failures, len(numbers))
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from aiohttp import WSMsgType, web
 
 from KernelNormalizationLib.core.errors import RESEARCH_USE, CTKernelError, InputError
+from KernelNormalizationLib.core.freed_memory import share_pools
 from KernelNormalizationLib.core.kernels.told_kernel import parse_told_kernel
 from KernelNormalizationLib.core.methods.protocol import DEFAULT_METHOD
 
@@ -65,6 +66,7 @@ class ReviewServer:
     """
 
     def __init__(self, folder: Path, settings: Settings) -> None:
+        share_pools()
         self._settings = settings
         self._sessions = Sessions(folder, settings.most_sessions, self._open_first)
         self._sockets: set[web.WebSocketResponse] = set()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from KernelNormalizationLib.core.errors import Cancelled, CTKernelError, InputError, system_error_in_words
+from KernelNormalizationLib.core.freed_memory import give_back_memory
 from KernelNormalizationLib.core.progress import Progress, ProgressReport, ProgressTracker
 from KernelNormalizationLib.core.stopping import stoppable
 
@@ -176,7 +177,10 @@ class Session:
 
         def compute() -> Review:
             with stoppable(running.cancelled.is_set):
-                return step(ProgressTracker(report, running.cancelled.is_set))
+                try:
+                    return step(ProgressTracker(report, running.cancelled.is_set))
+                finally:
+                    give_back_memory()
 
         if self._turn.locked():
             running.stage = "Waiting for another page's computation to end"

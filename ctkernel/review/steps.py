@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from EmphysemaQuantLib.core.indices.emphysema_mask import EMPHYSEMA_THRESHOLD_HU, THRESHOLD_RANGE_HU, require_threshold
 from KernelNormalizationLib.core.errors import Cancelled, InputError, LungNotFoundError
+from KernelNormalizationLib.core.freed_memory import give_back_memory
 from KernelNormalizationLib.core.methods.protocol import METHODS, UNCHANGED_KEY, Method
 from KernelNormalizationLib.core.progress import Progress
 
@@ -127,6 +128,7 @@ def normalized(review: Review, method: str, threshold_hu: float, progress: Progr
     from KernelNormalizationLib.core.methods.registry import create_normalizer
 
     result = normalize_gated(create_normalizer(known_method(method)), review.original, progress)
+    give_back_memory()
     if result.record.get(UNCHANGED_KEY):
         return replace(review, note="The scan is as smooth as the reference kernel already; nothing was done.")
     return measured(replace(review, synthetic=result.volume, record=result.record, note=""), threshold_hu, progress)
@@ -152,6 +154,7 @@ def measured(review: Review, threshold_hu: float, progress: Progress, lung_mask:
     records = {} if review.synthetic is None else {review.synthetic: review.record}
     try:
         mask = lung_mask or segment(review.volumes, progress)
+        give_back_memory()
         require_usable(mask.quality)
         measurement = measure(review.volumes, mask, settings, records, progress)
     except (InputError, LungNotFoundError) as error:

@@ -18,8 +18,9 @@ from KernelNormalizationLib.core.io.json_file import read_json
 from KernelNormalizationLib.core.io.reading import VOLUME_SUFFIXES
 from KernelNormalizationLib.core.network.backends import Device
 from KernelNormalizationLib.core.progress import Progress
-from KernelNormalizationLib.core.provenance.manifest import require_known_schema
+from KernelNormalizationLib.core.provenance.manifest import KIND_KEY, require_known_schema
 
+from ..cohort.manifest import CASES_KEY, COHORT_MANIFEST
 from ..console import FAILURE, OK, cancellable, print_json, print_lines
 from ..quantification_files import MANIFEST_KEY, METRICS_JSON
 from .findings import Verification
@@ -40,7 +41,8 @@ def add_verify(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "manifest",
         type=Path,
-        help="NAME.provenance.json of a normalized volume, metrics.json of a measurement, or an exported image",
+        help="NAME.provenance.json of a normalized volume, metrics.json of a measurement, manifest.json of a cohort, or an "
+        "exported image",
     )
     parser.add_argument(
         "--input",
@@ -75,7 +77,11 @@ def verify(options: argparse.Namespace) -> int:
 
 
 def run(record: Mapping[str, Any], path: Path, choices: Choices, progress: Progress) -> Verification:
-    """Verify a record of either kind; see :func:`.normalization.verify_normalization` for what is raised."""
+    """Verify a record of any kind; see :func:`.normalization.verify_normalization` for what is raised."""
+    if record.get(KIND_KEY) == "cohort":
+        from .cohort import verify_cohort
+
+        return verify_cohort(record, path)
     if MANIFEST_KEY in record or isinstance(record.get("volumes"), list):
         from .measurement import verify_measurement
 
@@ -95,12 +101,14 @@ def read_manifest(path: Path) -> tuple[Path, dict[str, Any]]:
         path = provenance_path(path)
     elif path.is_dir() and (path / METRICS_JSON).is_file():
         path = path / METRICS_JSON
+    elif path.is_dir() and (path / COHORT_MANIFEST).is_file():
+        path = path / COHORT_MANIFEST
     elif (found := _exported_record(path)) is not None:
         return found
     if not path.is_file():
         raise InputError(f"{path} does not exist; give the .provenance.json of a volume, or the metrics.json of a measurement.")
     record = read_json(path)
-    kinds = ("method", "volumes", MANIFEST_KEY)
+    kinds = ("method", "volumes", MANIFEST_KEY, CASES_KEY)
     if not isinstance(record, dict) or not any(key in record for key in kinds):
         raise InputError(f"{path.name} is no record of this software; give the .provenance.json of a volume, or metrics.json.")
     require_known_schema(record.get(MANIFEST_KEY) or record, path.name)

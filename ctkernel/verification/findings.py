@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
+from KernelNormalizationLib.core.provenance.hashes import sha256_of
 from KernelNormalizationLib.core.provenance.manifest import seal_is_broken, versions
 
 # "note": said, but no sign for or against; such as another version of a library that gives the same voxels.
@@ -72,6 +74,20 @@ def check_seal(record: Mapping[str, Any], found: Verification) -> None:
     else:
         texts = ("The record is as it was written.", "The record was changed after it was written.")
         found.check("record", not broken, texts)
+
+
+def check_files(manifest: Mapping[str, Any], folder: Path, found: Verification) -> None:
+    """Add whether each file of the set is there and as it was written."""
+    files: Mapping[str, str] = manifest.get("files") or {}
+    if not files:
+        found.note("files", f"Whether the files beside the record were changed cannot be told: there are no hashes; {OLDER}.")
+    for name, expected in files.items():
+        file = folder / Path(name).name
+        if not file.is_file():
+            found.differs("files", f"{file.name} is missing.")
+        else:
+            same = sha256_of(file) == expected
+            found.check("files", same, (f"{file.name} is as it was written.", f"{file.name} was changed after it was written."))
 
 
 def check_versions(record: Mapping[str, Any], backend: str | None, found: Verification) -> None:

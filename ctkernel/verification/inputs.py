@@ -14,6 +14,7 @@ from KernelNormalizationLib.core.plain_text import plain
 from KernelNormalizationLib.core.provenance.hashes import voxels_sha256
 from KernelNormalizationLib.core.volume import CTVolume
 
+from ..cohort.case_folder import NORMALIZED, VOLUME
 from .findings import OLDER, Verification
 
 # Folders beside a record whose first file is looked at for the series; more are no place for one scan's results.
@@ -97,8 +98,13 @@ def _beside(facts: Mapping[str, Any], folder: Path, series: Sequence[str]) -> Re
 
 
 def _candidates(facts: Mapping[str, Any], folder: Path) -> Iterator[Path]:
-    """Files of the recorded name, and folders with the recorded series, in the record's folder and the one above."""
+    """Files of the recorded name, and folders with the recorded series, in the record's folder and the one above.
+
+    A cohort keeps the normalized volume of a case in a folder beside that of the measurement.
+    """
     name, uid = Path(str(facts.get("name", ""))).name, facts.get("series_instance_uid")
+    if facts.get("synthetic") and (volume := folder.parent / NORMALIZED / VOLUME).is_file():
+        yield volume
     for place in (folder, folder.parent):
         if name:
             yield from (path for suffix in VOLUME_SUFFIXES if (path := place / f"{name}{suffix}").is_file())

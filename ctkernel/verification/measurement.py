@@ -13,12 +13,13 @@ from EmphysemaQuantLib.core.lungs.mask_files import read_mask
 from EmphysemaQuantLib.core.lungs.segmentation import LungMask
 from EmphysemaQuantLib.core.results.measurement import MeasurementSettings, measure, original_first, segment
 from KernelNormalizationLib.core.errors import InputError
+from KernelNormalizationLib.core.kernels.told_kernel import with_told_kernel
 from KernelNormalizationLib.core.progress import Progress
-from KernelNormalizationLib.core.provenance.hashes import sha256_of, voxels_sha256
+from KernelNormalizationLib.core.provenance.hashes import voxels_sha256
 from KernelNormalizationLib.core.volume import CTVolume
 
 from ..quantification_files import MANIFEST_KEY, SEGMENTATION, json_record, records_of
-from .findings import OLDER, Verification, check_seal, check_versions, differing
+from .findings import OLDER, Verification, check_files, check_seal, check_versions, differing
 from .inputs import check_input, find_inputs
 from .normalization import Choices
 
@@ -48,12 +49,12 @@ def verify_measurement(record: Mapping[str, Any], path: Path, choices: Choices, 
     check_seal(record, found)
     items = find_inputs(inputs, path.parent, choices.inputs)
     known = [check_input(facts, item, found) for facts, item in zip(inputs, items, strict=True)]
-    _check_files(manifest, path.parent, found)
+    check_files(manifest, path.parent, found)
     check_versions(manifest, None, found)
     if not all(known):
         found.note("indices", "Nothing was measured again: another volume has other indices.")
         return found
-    read = {item.volume: item.path for item in items}
+    read = {_as_told(facts, item.volume): item.path for facts, item in zip(inputs, items, strict=True)}
     records = records_of(read)
     mask = _lung_mask(manifest, list(read), path.parent, choices, progress)
     _compare_masks(manifest, mask, path.parent, found, items[0].volume)
@@ -65,6 +66,12 @@ def verify_measurement(record: Mapping[str, Any], path: Path, choices: Choices, 
     return found
 
 
+def _as_told(facts: Mapping[str, Any], volume: CTVolume) -> CTVolume:
+    """The volume with the kernel that the user told then."""
+    told = facts.get("kernel_told_by_user")
+    return with_told_kernel(volume, None if told is None else str(told))
+
+
 def _older_facts(volume: Mapping[str, Any]) -> dict[str, Any]:
     """What a record without a manifest tells of a measured volume."""
     return {"name": volume.get("name"), "synthetic": volume.get("synthetic")}
@@ -74,19 +81,6 @@ def _settings(manifest: Mapping[str, Any], record: Mapping[str, Any]) -> dict[st
     told = manifest.get("parameters") or {}
     threshold = told.get("threshold_hu", record["volumes"][0]["threshold_hu"])
     return {"threshold_hu": threshold, **({"thirds_by": told["thirds_by"]} if "thirds_by" in told else {})}
-
-
-def _check_files(manifest: Mapping[str, Any], folder: Path, found: Verification) -> None:
-    files: Mapping[str, str] = manifest.get("files") or {}
-    if not files:
-        found.note("files", f"Whether the files beside the record were changed cannot be told: there are no hashes; {OLDER}.")
-    for name, expected in files.items():
-        file = folder / Path(name).name
-        if not file.is_file():
-            found.differs("files", f"{file.name} is missing.")
-        else:
-            same = sha256_of(file) == expected
-            found.check("files", same, (f"{file.name} is as it was written.", f"{file.name} was changed after it was written."))
 
 
 def _lung_mask(

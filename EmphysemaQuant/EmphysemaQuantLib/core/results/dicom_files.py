@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from KernelNormalizationLib.core.arrays import BoolArray
@@ -50,7 +51,12 @@ class MeasuredLungs:
 
 
 def write_objects(
-    images: Sequence[Dataset], lungs: MeasuredLungs, maker: Maker, folder: Path, prefix: str = ""
+    images: Sequence[Dataset],
+    lungs: MeasuredLungs,
+    maker: Maker,
+    folder: Path,
+    prefix: str = "",
+    enhanced: Dataset | None = None,
 ) -> tuple[Dataset, Dataset]:
     """Write segmentation (SEG) and report (SR) of one measured volume into ``folder``; nothing is computed again.
 
@@ -60,6 +66,7 @@ def write_objects(
         maker: software and origin of the lung mask.
         folder: existing folder.
         prefix: of both file names.
+        enhanced: header of the multi-frame file whose frames the images are, if they are.
 
     Returns:
         Both objects as written.
@@ -67,8 +74,8 @@ def write_objects(
     Raises:
         InputError: highdicom is not installed, or the images do not fit the mask.
     """
-    segmentation = segmentation_object(images, lungs.lung_mask, lungs.emphysema, lungs.threshold_hu, maker)
-    report = report_object(images, segmentation, lungs.regions, maker)
+    segmentation = segmentation_object(images, lungs.lung_mask, lungs.emphysema, lungs.threshold_hu, maker, enhanced)
+    report = report_object(images, segmentation, lungs.regions, maker, enhanced)
     segmentation.save_as(folder / f"{prefix}{SEGMENTATION}")
     report.save_as(folder / f"{prefix}{REPORT}")
     return segmentation, report
@@ -106,16 +113,17 @@ def export_measurement(
     told: list[str] = []
     with staged_folder(folder) as staged:
         for volume, files in zip(measurement.volumes, sources, strict=True):
-            images = _images_of(volume, files)
+            images, enhanced = _images_of(volume, files)
             if volume.synthetic and not is_synthetic_header(images[0]):
                 written = export_series(volume.ct, files, volume.provenance, staged / CT_FOLDER, tracker)
                 images, series[written.series_uid] = list(written.headers), len(written.headers)
+                enhanced = None  # the exported series has one image a slice
                 told.append(written.in_words())
             tracker.start("Writing segmentation and report", 1)
             prefix = "" if volume.synthetic else OF_SCAN
             maker = Maker(VERSION, measurement.lung_mask.origin, manifest_of(images[0]))
             measured = MeasuredLungs(measurement.lung_mask, volume.emphysema, volume.regions, volume.threshold_hu)
-            made = write_objects(images, measured, maker, staged, prefix)
+            made = write_objects(images, measured, maker, staged, prefix, enhanced)
             series |= {str(one.SeriesInstanceUID): 1 for one in made}
             of = "the synthetic volume" if volume.synthetic else "the scan"
             told.append(f"Wrote segmentation (SEG) and report (SR) of {of}.")
@@ -123,13 +131,17 @@ def export_measurement(
     return WrittenDicom(series, " ".join([*told, RESEARCH_USE]))
 
 
-def _images_of(volume: VolumeMeasurement, files: Sequence[Path]) -> list[Dataset]:
+def _images_of(volume: VolumeMeasurement, files: Sequence[Path]) -> tuple[list[Dataset], Dataset | None]:
+    """The header of each slice, and of the multi-frame file whose frames they are, if they are."""
     images = [with_empty_fields(header) for header in matched_headers(volume.ct, files)]
     if is_synthetic_header(images[0]) and not volume.synthetic:
         raise InputError(f"The files of {volume.name} are synthetic and the volume is not said to be; load the series again.")
-    if not volume.synthetic and "ReferencedFrameNumber" in images[0]:
+    if volume.synthetic or "ReferencedFrameNumber" not in images[0]:
+        return images, None
+    if len(files) > 1:
         raise InputError(
-            f"{volume.name} is an enhanced (multi-frame) CT. Segmentation and report are written for single-frame images, and "
-            "for a synthetic volume; choose the synthetic volume alone, or load single-frame images of the scan."
+            f"{volume.name} is an enhanced (multi-frame) CT. Segmentation and report are written for single-frame images, and for a "
+            f"scan in one multi-frame file; this one has {len(files)} files. Choose the synthetic volume alone, or load the scan "
+            "as one file or as single-frame images."
         )
-    return images
+    return images, with_empty_fields(dcmread(files[0], stop_before_pixels=True))

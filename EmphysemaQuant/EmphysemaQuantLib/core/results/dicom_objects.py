@@ -103,7 +103,12 @@ _KINDS = (
 
 @without_quotes()
 def segmentation_object(
-    images: Sequence[Dataset], lung_mask: LungMask, emphysema: BoolArray, threshold_hu: float, maker: Maker
+    images: Sequence[Dataset],
+    lung_mask: LungMask,
+    emphysema: BoolArray,
+    threshold_hu: float,
+    maker: Maker,
+    enhanced: Dataset | None = None,
 ) -> Dataset:
     """Lungs, airways and emphysema as a binary DICOM segmentation of ``images``; empty ones are left out.
 
@@ -113,6 +118,7 @@ def segmentation_object(
         emphysema: bool (k, j, i), voxels of the lungs below the threshold.
         threshold_hu: HU, for the description.
         maker: software and origin of the lung mask.
+        enhanced: complete header of the enhanced (multi-frame) CT of which ``images`` are the frames, if they are.
 
     Returns:
         The dataset, to be saved with ``save_as``.
@@ -132,8 +138,11 @@ def segmentation_object(
     if not kinds:
         raise InputError("The lung mask is empty; there is nothing to export as a segmentation.")
     stacked: NDArray[np.uint8] = np.stack([arrays[kind.name].astype(np.uint8) for kind in kinds], axis=-1)
+    if enhanced is not None:
+        # highdicom takes the planes of a multi-frame image in the order of its frames
+        stacked = stacked[np.argsort([int(image.ReferencedFrameNumber) for image in images])]
     segmentation: Dataset = hd.seg.Segmentation(
-        source_images=list(images),
+        source_images=list(images) if enhanced is None else [enhanced],
         pixel_array=stacked,
         segmentation_type="BINARY",
         segment_descriptions=[_described(hd, kind, n, threshold_hu, maker) for n, kind in enumerate(kinds, start=1)],
@@ -154,7 +163,13 @@ def segmentation_object(
 
 
 @without_quotes()
-def report_object(images: Sequence[Dataset], segmentation: Dataset, regions: Sequence[RegionIndices], maker: Maker) -> Dataset:
+def report_object(
+    images: Sequence[Dataset],
+    segmentation: Dataset,
+    regions: Sequence[RegionIndices],
+    maker: Maker,
+    enhanced: Dataset | None = None,
+) -> Dataset:
     """EI, EV, TLV, Perc15 and MLD of lungs and lobes as a structured report (TID 1500); right and left name their segment.
 
     Args:
@@ -162,6 +177,7 @@ def report_object(images: Sequence[Dataset], segmentation: Dataset, regions: Seq
         segmentation: made by :func:`segmentation_object` from the same measurement.
         regions: indices; thirds, core and rind have no code and are skipped.
         maker: software.
+        enhanced: as for the segmentation.
 
     Returns:
         A Comprehensive 3D SR, complete but neither final nor verified.
@@ -180,7 +196,7 @@ def report_object(images: Sequence[Dataset], segmentation: Dataset, regions: Seq
         groups.append(_emphysema_group(hd, whole, segmentation, numbers[EMPHYSEMA], maker))
     content = _content(hd, groups)
     report: Dataset = hd.sr.Comprehensive3DSR(
-        evidence=[*images, segmentation],
+        evidence=[*(images if enhanced is None else [enhanced]), segmentation],
         content=content[0],
         series_instance_uid=new_uid(),
         series_number=_number(images, 2),

@@ -27,7 +27,7 @@ _LIBRARIES = ("numpy", "scipy", "SimpleITK")
 # Length of the short form of a hash, for people: enough to tell any two files apart, short enough to read out.
 SHORT = 12
 
-Kind = Literal["normalization", "measurement"]
+Kind = Literal["normalization", "measurement", "cohort"]
 
 
 class InputFacts(TypedDict, total=False):
