@@ -21,6 +21,8 @@ HU_MEDIAN_RANGE = (-1500.0, 500.0)
 HU_MAXIMUM = 65535.0
 MEDIAN_SAMPLE = 1_000_000
 AIR_HU = -1000.0
+# Voxels of a human chest: the smallest field of view over 2048 pixels, and the coarsest survey.
+SPACING_RANGE_MM = (0.02, 100.0)
 # Directions rounded to three digits deviate by this much from a rotation; shears and scales deviate by more.
 DIRECTION_TOLERANCE = 5e-3
 
@@ -118,7 +120,7 @@ class CTVolume:
     def __post_init__(self) -> None:
         _require_volume_shape(self.hu)
         object.__setattr__(self, "hu", np.ascontiguousarray(self.hu, dtype=np.float32))
-        _require_positive_spacing(self.geometry.spacing)
+        _require_possible_spacing(self.geometry.spacing)
         _require_placement(self.geometry)
         _require_finite(self.hu)
         _require_hounsfield(self.hu[~self.padding_mask] if self.padding_value is not None else self.hu)
@@ -190,11 +192,17 @@ def _require_volume_shape(hu: NDArray[np.generic]) -> None:
         )
 
 
-def _require_positive_spacing(spacing: tuple[float, float, float]) -> None:
+def _require_possible_spacing(spacing: tuple[float, float, float]) -> None:
     if not all(np.isfinite(s) and s > 0 for s in spacing):
         raise InputError(
             f"The spacing is {spacing} mm (slice, row, column); all three must be positive. "
             "Correct the file's header or export the series again."
+        )
+    low, high = SPACING_RANGE_MM
+    if not all(low <= s <= high for s in spacing):
+        raise InputError(
+            f"The spacing is {' x '.join(f'{s:.3g}' for s in spacing)} mm (slice, row, column); a chest CT has {low:g} to "
+            f"{high:g} mm. Perhaps the file states other units; correct its header or export the series again."
         )
 
 
