@@ -13,7 +13,10 @@ from core.test_nothing_wrong_in_silence import HU, only, raw, refusal, series
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from ctkernel.cli import main
-from KernelNormalizationLib.core.io.reading import read_volume
+from KernelNormalizationLib.core.errors import InputError, ModelError
+from KernelNormalizationLib.core.io.reading import read_second_volume, read_volume
+from KernelNormalizationLib.core.network.model_domain import Domain
+from KernelNormalizationLib.core.network.model_folder import load_model
 
 N = len(HU)
 
@@ -45,8 +48,7 @@ def test_a_negative_slope_and_a_slope_that_only_python_reads_are_refused(tmp_pat
 
 def test_a_rescale_of_another_slice_is_found_by_the_neighbours(tmp_path: Path) -> None:
     message = refusal(series(tmp_path, only(5, lambda ds: setattr(ds, "RescaleIntercept", "0"))))
-    assert "1 and -1024, the next slice" in message
-    assert "1 and 0" in message
+    assert "states the rescale intercept -1024, the next slice image0005.dcm 0" in message
 
 
 def test_a_rescale_that_differs_between_slices_is_right_where_the_values_fit(tmp_path: Path) -> None:
@@ -166,3 +168,21 @@ def test_volume_files_with_slices_of_one_value_or_an_axis_of_time_are_refused(tm
     assert "3 slice(s) hold the single value 0 HU" in refusal(empty)
     repeated.write_bytes(header.format("time").encode() + HU.astype("<i2").tobytes())
     assert "“time”" in refusal(repeated)
+
+
+def test_a_volume_is_not_compared_with_itself(tmp_path: Path) -> None:
+    path = _metaimage(tmp_path / "scan.mha")
+    with pytest.raises(InputError, match="compared with itself"):
+        read_second_volume(path, None, tmp_path / "." / "scan.mha", None)
+
+
+def test_a_card_that_is_no_text_is_refused_without_the_words_of_python(tmp_path: Path) -> None:
+    (tmp_path / "card.json").write_bytes(b"\xff\xfe{}")
+    with pytest.raises(ModelError, match="no text in UTF-8"):
+        load_model(tmp_path)
+
+
+@pytest.mark.parametrize("section", [3, [], "Siemens", {}])
+def test_a_damaged_domain_of_a_model_is_said_in_plain_words(section: object) -> None:
+    with pytest.raises(ModelError, match="an entry is missing, or of another kind"):
+        Domain.from_card(section)

@@ -102,6 +102,8 @@ def read_second_volume(path: Path, series: str | None, first: Path, first_series
         InputError: as :func:`read_volume`, or both are one and the same series.
     """
     option = "--compare-series"
+    if path.is_file() and first.is_file() and path.samefile(first) and series == first_series:
+        raise InputError(f"{path} would be compared with itself; give another second volume, or none.")
     if series is None and first_series is not None and path.is_dir() and first.is_dir() and path.samefile(first):
         found = find_series(path)
         chosen = pick_series(found, first_series)

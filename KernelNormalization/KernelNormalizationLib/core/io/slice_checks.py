@@ -12,8 +12,10 @@ from .padding import HIGHEST_STORED_HU
 
 # A slice of one value at or below this may be padding or air at the ends of a volume; anything above is no part of a scan.
 EMPTY_HU = -900.0
-# Neighbouring slices whose HU differ by this much more than their stored values do, and by this factor, are scaled wrongly.
-JUMP_HU, JUMP_FACTOR = 100.0, 2.0
+# An intercept that was lost on the way is 0 instead of -1024 or so; smaller differences between slices occur in valid series.
+LOST_INTERCEPT_HU = 900.0
+# Neighbouring slices whose HU differ by this many times what their stored values differ by are scaled wrongly.
+JUMP_FACTOR = 2.0
 
 
 def require_pictures(hu: FloatArray, names: Sequence[str] | None = None) -> None:
@@ -46,7 +48,7 @@ def require_pictures(hu: FloatArray, names: Sequence[str] | None = None) -> None
 
 
 def require_fitting_rescale(hu: FloatArray, rescales: Sequence[tuple[float, float]], names: Sequence[str]) -> None:
-    """Refuse neighbouring slices that state different rescales although their stored values continue each other.
+    """Refuse neighbouring slices of which one has lost its intercept, so that their stored values continue each other.
 
     Args:
         hu: (k, j, i), HU, after the rescale.
@@ -58,14 +60,14 @@ def require_fitting_rescale(hu: FloatArray, rescales: Sequence[tuple[float, floa
     """
     for k in range(1, len(hu)):
         (slope, intercept), (before, offset) = rescales[k], rescales[k - 1]
-        if (slope, intercept) == (before, offset):
+        if slope != before or abs(intercept - offset) < LOST_INTERCEPT_HU:
             continue
-        as_before = (hu[k] - intercept) / slope * before + offset
+        as_before = hu[k] - intercept + offset
         jump = float(np.abs(hu[k] - hu[k - 1]).mean())
         kept = float(np.abs(as_before - hu[k - 1]).mean())
-        if jump - kept > JUMP_HU and jump > JUMP_FACTOR * kept:
+        if jump > JUMP_FACTOR * kept:
             raise InputError(
-                f"{names[k - 1]} states the rescale slope and intercept {before:g} and {offset:g}, the next slice {names[k]} "
-                f"{slope:g} and {intercept:g}; with these, the HU of the two differ by {jump:.0f} on average, and without by "
-                f"{kept:.0f}. One of the tags is wrong; export the series again."
+                f"{names[k - 1]} states the rescale intercept {offset:g}, the next slice {names[k]} {intercept:g}, and with "
+                f"them the HU of the two differ by {jump:.0f} on average, with one and the same by {kept:.0f}. One of the tags is "
+                "wrong; export the series again."
             )
