@@ -68,6 +68,6 @@ def require_fitting_rescale(hu: FloatArray, rescales: Sequence[tuple[float, floa
         if jump > JUMP_FACTOR * kept:
             raise InputError(
                 f"{names[k - 1]} states the rescale intercept {offset:g}, the next slice {names[k]} {intercept:g}, and with "
-                f"them the HU of the two differ by {jump:.0f} on average, with one and the same by {kept:.0f}. One of the tags is "
-                "wrong; export the series again."
+                f"them the HU of the two differ by {jump:.0f} on average, with one and the same by {kept:.0f}. One of the tags "
+                "is wrong; export the series again."
             )
