@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .arrays import BoolArray, FloatArray
 from .errors import InputError
-from .io.padding import padding_mask
+from .io.padding import padding_mask, surrounding_mask
 from .notebook import as_html
 
 MINIMUM_SLICES = 8
@@ -127,10 +127,19 @@ class CTVolume:
 
     @cached_property
     def padding_mask(self) -> BoolArray:
-        """Boolean (k, j, i): voxels outside the field of view, all false when there is no padding."""
-        if self.padding_value is None:
-            return np.zeros(self.hu.shape, dtype=bool)
-        return padding_mask(self.hu, self.padding_value)
+        """Boolean (k, j, i): voxels outside the field of view, all false when there are none.
+
+        These have the padding value or one blended with it, or they fill everything beyond a disc with one ordinary value.
+        """
+        if self.padding_value is not None:
+            return padding_mask(self.hu, self.padding_value)
+        beyond = surrounding_mask(self.hu)
+        return np.zeros(self.hu.shape, dtype=bool) if beyond is None else np.ascontiguousarray(beyond)
+
+    @cached_property
+    def has_padding(self) -> bool:
+        """Whether any voxel lies outside the field of view."""
+        return bool(self.padding_mask.any())
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -150,7 +159,7 @@ class CTVolume:
 
     def filled(self) -> FloatArray:
         """HU (k, j, i) with padding replaced by air (-1000 HU), so that filters see no artificial edge below it."""
-        if self.padding_value is None:
+        if not self.has_padding:
             return self.hu
         return np.where(self.padding_mask, np.float32(AIR_HU), self.hu)
 
@@ -165,7 +174,7 @@ class CTVolume:
         """
         if hu.shape != self.hu.shape:
             raise InputError(f"The new voxels have shape {hu.shape}, the volume {self.hu.shape}; they must be the same.")
-        restored = np.where(self.padding_mask, self.hu, hu) if self.padding_value is not None else hu
+        restored = np.where(self.padding_mask, self.hu, hu) if self.has_padding else hu
         facts = acquisition or self.acquisition
         voxels = restored.astype(np.float32, copy=False)
         made = replace(self, hu=voxels, name=name, synthetic=synthetic, acquisition=facts)
