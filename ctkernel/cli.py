@@ -68,6 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
     handler = logging.StreamHandler()
     handler.setFormatter(PlainFormatter("%(levelname)s: %(message)s"))
     logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, handlers=[handler])
+    logging.getLogger("pydicom").setLevel(logging.ERROR)  # every tag that counts is checked, and told in words for the user
     if not options.verbose:
         warnings.simplefilter("ignore")  # warnings of libraries; those that concern the user are logged as messages
     command: Command = options.command

@@ -259,3 +259,14 @@ def test_the_volume_type_is_untouched_by_reading(chest, written):
     read_mask(volume, path)
     assert isinstance(volume, CTVolume)
     assert np.array_equal(volume.hu, before)
+
+
+@pytest.mark.parametrize(("label", "said"), [("-1", "the label -1"), ("2", "both lungs")])
+def test_a_segment_with_an_impossible_label_is_not_taken_for_an_empty_lung(written, label, said):
+    path, volume, _, _ = written
+    data, header = nrrd.read(str(path))
+    header["Segment0_LabelValue"] = label  # of the left lung; the right one has 1
+    header["Segment1_LabelValue"] = "1" if label == "-1" else label
+    nrrd.write(str(path), data, header)
+    with pytest.raises(InputError, match=said):
+        read_mask(volume, path)

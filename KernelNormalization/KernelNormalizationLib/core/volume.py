@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .arrays import BoolArray, FloatArray
 from .errors import InputError
-from .io.padding import padding_mask
+from .io.padding import padding_mask, surrounding_mask
 from .notebook import as_html
 
 MINIMUM_SLICES = 8
@@ -21,6 +21,8 @@ HU_MEDIAN_RANGE = (-1500.0, 500.0)
 HU_MAXIMUM = 65535.0
 MEDIAN_SAMPLE = 1_000_000
 AIR_HU = -1000.0
+# Voxels of a human chest: the smallest field of view over 2048 pixels, and the coarsest survey.
+SPACING_RANGE_MM = (0.02, 100.0)
 # Directions rounded to three digits deviate by this much from a rotation; shears and scales deviate by more.
 DIRECTION_TOLERANCE = 5e-3
 
@@ -118,17 +120,26 @@ class CTVolume:
     def __post_init__(self) -> None:
         _require_volume_shape(self.hu)
         object.__setattr__(self, "hu", np.ascontiguousarray(self.hu, dtype=np.float32))
-        _require_positive_spacing(self.geometry.spacing)
+        _require_possible_spacing(self.geometry.spacing)
         _require_placement(self.geometry)
         _require_finite(self.hu)
         _require_hounsfield(self.hu[~self.padding_mask] if self.padding_value is not None else self.hu)
 
     @cached_property
     def padding_mask(self) -> BoolArray:
-        """Boolean (k, j, i): voxels outside the field of view, all false when there is no padding."""
-        if self.padding_value is None:
-            return np.zeros(self.hu.shape, dtype=bool)
-        return padding_mask(self.hu, self.padding_value)
+        """Boolean (k, j, i): voxels outside the field of view, all false when there are none.
+
+        These have the padding value or one blended with it, or they fill everything beyond a disc with one ordinary value.
+        """
+        if self.padding_value is not None:
+            return padding_mask(self.hu, self.padding_value)
+        beyond = surrounding_mask(self.hu)
+        return np.zeros(self.hu.shape, dtype=bool) if beyond is None else np.ascontiguousarray(beyond)
+
+    @cached_property
+    def has_padding(self) -> bool:
+        """Whether any voxel lies outside the field of view."""
+        return bool(self.padding_mask.any())
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -148,7 +159,7 @@ class CTVolume:
 
     def filled(self) -> FloatArray:
         """HU (k, j, i) with padding replaced by air (-1000 HU), so that filters see no artificial edge below it."""
-        if self.padding_value is None:
+        if not self.has_padding:
             return self.hu
         return np.where(self.padding_mask, np.float32(AIR_HU), self.hu)
 
@@ -163,7 +174,7 @@ class CTVolume:
         """
         if hu.shape != self.hu.shape:
             raise InputError(f"The new voxels have shape {hu.shape}, the volume {self.hu.shape}; they must be the same.")
-        restored = np.where(self.padding_mask, self.hu, hu) if self.padding_value is not None else hu
+        restored = np.where(self.padding_mask, self.hu, hu) if self.has_padding else hu
         facts = acquisition or self.acquisition
         voxels = restored.astype(np.float32, copy=False)
         made = replace(self, hu=voxels, name=name, synthetic=synthetic, acquisition=facts)
@@ -190,11 +201,17 @@ def _require_volume_shape(hu: NDArray[np.generic]) -> None:
         )
 
 
-def _require_positive_spacing(spacing: tuple[float, float, float]) -> None:
+def _require_possible_spacing(spacing: tuple[float, float, float]) -> None:
     if not all(np.isfinite(s) and s > 0 for s in spacing):
         raise InputError(
             f"The spacing is {spacing} mm (slice, row, column); all three must be positive. "
             "Correct the file's header or export the series again."
+        )
+    low, high = SPACING_RANGE_MM
+    if not all(low <= s <= high for s in spacing):
+        raise InputError(
+            f"The spacing is {' x '.join(f'{s:.3g}' for s in spacing)} mm (slice, row, column); a chest CT has {low:g} to "
+            f"{high:g} mm. Perhaps the file states other units; correct its header or export the series again."
         )
 
 

@@ -144,8 +144,11 @@ def read_segmentation(volume: CTVolume, path: Path) -> LungMask:
     stored = read_nrrd_layers(path)
     layers, texts = stored.voxels, stored.texts
     sides = np.zeros(layers.shape[:3], dtype=np.uint8)
-    for side, name in ((RIGHT, "right lung"), (LEFT, "left lung")):
-        sides[_voxels_of(layers, _find_segment(texts, name, path.name), path.name)] = side
+    places = {side: _find_segment(texts, name, path.name) for side, name in ((RIGHT, "right lung"), (LEFT, "left lung"))}
+    if places[RIGHT] == places[LEFT]:
+        raise InputError(f"{path.name} gives both lungs the label {places[LEFT][1]}; save it again with 3D Slicer.")
+    for side, place in places.items():
+        sides[_voxels_of(layers, place, path.name)] = side
     if not sides.any():
         raise InputError(f"The lung segments of {path.name} are empty; segment both lungs first.")
     known = _segment_named(texts, "airways", path.name)
@@ -167,6 +170,10 @@ def _voxels_of(layers: NDArray[Any], place: tuple[int, int], file_name: str) -> 
     if not 0 <= layer < layers.shape[3]:
         raise InputError(
             f"{file_name} places a segment in layer {layer}, but has {layers.shape[3]} layer(s); save it again with 3D Slicer."
+        )
+    if not 1 <= label <= np.iinfo(layers.dtype).max:
+        raise InputError(
+            f"{file_name} states the label {label} for a segment, which its voxels cannot hold; save it again with 3D Slicer."
         )
     found: BoolArray = layers[..., layer] == label
     return found

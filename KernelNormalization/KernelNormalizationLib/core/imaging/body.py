@@ -125,7 +125,7 @@ def coarse_body(coarse: FloatArray, spacing: Spacing, outside: BoolArray | None 
 
 def padded_blocks(volume: CTVolume, frame: Canonical, grid: ReducedGrid) -> BoolArray | None:
     """Blocks of ``grid`` that contain padding, bool (k, j, i) in canonical order; ``None`` for a volume without padding."""
-    if volume.padding_value is None:
+    if not volume.has_padding:
         return None
     padded: BoolArray = grid.mean(frame.forward(volume.padding_mask), 0.0, 1.0) > 0.0
     return padded

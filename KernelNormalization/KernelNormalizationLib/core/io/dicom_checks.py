@@ -20,11 +20,20 @@ SPACING_TOLERANCE = 0.15
 # The table does not move sideways and positions are rounded to 0.1 mm; a larger shift is patient motion or another series.
 SIDEWAYS_MM = 0.25
 TILT_MM = 1.0
+# With more than this share of uneven distances a series is irregular, with less it has missing slices.
+MOSTLY_EVEN = 0.4
 # The largest CT images have 2048 x 2048 pixels; a header that states more is damaged.
 LARGEST_SIDE = 4096
 # With tube current modulation every slice has its own exposure; two or three values that differ by this factor are two scans.
 EXPOSURE_FACTOR, FEW_EXPOSURES = 1.5, 3
 _GREY = ("MONOCHROME1", "MONOCHROME2")
+# What RescaleType (0028,1054) says of values that are HU (PS3.3, C.11.1.1.2): US is "unspecified", which scanners write for HU.
+# Others are maps of dual-energy CT, such as MGML (iodine, mg/mL), Z_EFF and ED.
+_HU_TYPES = ("HU", "HU_MOD", "US", "")
+# Scanners scale CT by a slope of 1 (10 where metal is kept) and an intercept of -1024, -8192 or 0.
+LARGEST_SLOPE, LARGEST_INTERCEPT = 1e3, 1e5
+# Coordinates of a table position are at most some metres.
+LARGEST_COORDINATE_MM = 1e5
 
 
 class SeriesImage(Protocol):
@@ -75,11 +84,23 @@ def rescale_of(values: HeaderValues) -> tuple[float, float]:
     """Rescale slope and intercept of one file.
 
     Raises:
-        InputError: absent, zero, or no finite numbers.
+        InputError: absent, zero, negative, no finite numbers, or a scale of something else than HU.
     """
-    slope, intercept = values.number("RescaleSlope"), values.number("RescaleIntercept")
+    slope = values.number_within("RescaleSlope", LARGEST_SLOPE)
+    intercept = values.number_within("RescaleIntercept", LARGEST_INTERCEPT)
     if not slope or intercept is None:
         raise InputError(f"{values.where} has no rescale slope and intercept, so its values are not HU; export it again.")
+    if slope < 0.0:
+        raise InputError(
+            f"{values.where} states {values.shown('RescaleSlope')}, which turns air into bone; a CT has a positive slope. "
+            "Export the series again."
+        )
+    kind = values.text("RescaleType") or ""
+    if kind.upper() not in _HU_TYPES:
+        raise InputError(
+            f"{values.where} states {values.shown('RescaleType')}: its values are not HU but a map made from them, such as "
+            "iodine or electron density. Choose the series of CT images."
+        )
     return slope, intercept
 
 
@@ -90,7 +111,12 @@ def size_of(values: HeaderValues) -> tuple[int, int]:
         InputError: absent, or sizes that no CT image has.
     """
     rows, columns = values.whole("Rows"), values.whole("Columns")
-    if rows is None or columns is None or not (1 <= rows <= LARGEST_SIDE and 1 <= columns <= LARGEST_SIDE):
+    if rows is None or columns is None:
+        missing = "Rows" if rows is None else "Columns"
+        raise InputError(
+            f"{values.where} states {values.shown(missing)}, so the size of its image is not known; export the series again."
+        )
+    if not (1 <= rows <= LARGEST_SIDE and 1 <= columns <= LARGEST_SIDE):
         raise InputError(
             f"{values.where} states {rows} rows and {columns} columns; a CT image has 1 to {LARGEST_SIDE} of each. "
             "Export the series again."
@@ -123,6 +149,11 @@ def _check_place(values: HeaderValues) -> None:
     corner, axes = _placed(values, "ImagePositionPatient", 3), _placed(values, "ImageOrientationPatient", 6)
     if corner is None or axes is None:
         raise InputError(f"{where} states no position or orientation; export the series with its geometry.")
+    if max(abs(coordinate) for coordinate in corner) > LARGEST_COORDINATE_MM:
+        raise InputError(
+            f"{where} states {values.shown('ImagePositionPatient')}, a position outside every scanner; export the series with "
+            "its geometry."
+        )
     if not np.allclose(_products(axes), np.eye(2), atol=1e-3):
         raise InputError(
             f"{where} has position {list(corner)} and orientation {list(axes)}, which place no image; "
@@ -189,9 +220,13 @@ def _check_one_of_each(images: Sequence[SeriesImage]) -> None:
         ("StudyInstanceUID", "studies (StudyInstanceUID)"),
         ("FrameOfReferenceUID", "frames of reference (FrameOfReferenceUID)"),
         ("PhotometricInterpretation", "photometric interpretations"),
+        ("Manufacturer", "manufacturers"),
         ("ManufacturerModelName", "scanners"),
     ):
         _require_one(images, [text(keyword)(image.values) for image in images], what)
+    # the first word only: the others, such as AXIAL, vary within series of some makers
+    origin = [next(iter(image.values.texts("ImageType")), None) for image in images]
+    _require_one(images, origin, "origins (first value of ImageType)")
     for keyword in ("PatientID", "PatientName"):
         _require_one(images, [text(keyword)(image.values) for image in images], "patients", secret=True)
 
@@ -238,6 +273,12 @@ def check_positions(ordered: Sequence[SeriesImage]) -> None:
         raise InputError(f"Doubled slices at {', '.join(doubled[:8])} mm along the slice axis; keep one image a position.")
     _check_change_of_step(ordered, gaps)
     step = float(np.median(gaps))
+    # a few distances of all kinds are no regular series with images missing
+    if np.mean(np.abs(gaps / step - 1.0) > SPACING_TOLERANCE) > MOSTLY_EVEN:
+        raise InputError(
+            f"The distances between slices vary from {gaps.min():.2f} to {gaps.max():.2f} mm; one volume needs one distance. "
+            "Choose a series with even distances, or export the whole series again if images are missing."
+        )
     missing = [f"{p + step:.2f}" for p, g in zip(positions, gaps, strict=False) if g > (1.0 + SPACING_TOLERANCE) * step]
     if missing:
         raise InputError(

@@ -21,6 +21,8 @@ OVERLAY = 0x60000102  # bit position of the first overlay, 0 where it lies besid
 _JPEG, _JPEG_LS, _JPEG_2000 = ("gdcm",), ("pyjpegls", "gdcm"), ("pylibjpeg", "gdcm")
 HIGH_THROUGHPUT = (UID("1.2.840.10008.1.2.4.201"), UID("1.2.840.10008.1.2.4.202"), UID("1.2.840.10008.1.2.4.203"))
 _2000 = (UID("1.2.840.10008.1.2.4.90"), UID("1.2.840.10008.1.2.4.91"))
+# At most so many values beyond the stated bits are taken for padding.
+PADDING_VALUES = 2
 INSTALL = "pip install 'ctkernelnormalization[dicom]'"
 
 
@@ -39,6 +41,15 @@ def bits_in_use(stored: NDArray[np.int64], values: HeaderValues, signed: bool, o
     if bits == allocated:
         return shifted
     limit = 1 << bits
+    negative = np.unique(shifted[shifted < 0]) if signed else np.empty(0)
+    if negative.size > PADDING_VALUES:
+        return shifted  # written with all allocated bits, whatever the header says of them
+    beyond = np.unique(shifted[shifted >= limit])
+    if beyond.size > PADDING_VALUES and not overlaid:
+        raise InputError(
+            f"{values.where} holds pixels up to {int(beyond[-1])}, and states {values.shown('BitsStored')}, which end at "
+            f"{limit - 1}; one of both is wrong. Export the series again."
+        )
     if signed:
         low = shifted & (limit - 1)
         extended = np.where(low >= limit // 2, low - limit, low)

@@ -7,13 +7,13 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import pydicom
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from ..errors import InputError
 from ..plain_text import plain, quoted
+from .dicom_beginning import read_dataset
 from .dicom_values import UNREADABLE, HeaderValues
 from .input_files import open_file
 
@@ -27,7 +27,7 @@ def is_directory_file(path: Path) -> bool:
     try:
         with open_file(path) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            meta = pydicom.dcmread(file, specific_tags=["SOPClassUID"]).file_meta
+            meta = read_dataset(file, specific_tags=["SOPClassUID"]).file_meta
     except (InputError, InvalidDicomError, *UNREADABLE):
         return False
     return HeaderValues(meta, "").text("MediaStorageSOPClassUID") == str(MediaStorageDirectoryStorage)
@@ -45,7 +45,7 @@ def listed_images(path: Path) -> dict[str, list[Path]]:
     try:
         with open_file(path) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            records = list(pydicom.dcmread(file).DirectoryRecordSequence)
+            records = list(read_dataset(file).DirectoryRecordSequence)
             _require_all(records)
             found: dict[str, list[Path]] = defaultdict(list)
             series = ""

@@ -19,6 +19,7 @@ from ..errors import CTKernelError, InputError
 from ..progress import Progress, ProgressTracker
 from ..provenance.manifest import require_record_of
 from ..volume import CTVolume, Geometry
+from .dicom_beginning import read_dataset
 from .dicom_derived import (
     SERIES_DESCRIPTION,
     derived_header,
@@ -179,7 +180,7 @@ def matched_headers(volume: CTVolume, source: Sequence[Path]) -> list[pydicom.Da
 
 
 def _headers_of(path: Path) -> list[pydicom.Dataset]:
-    header = pydicom.dcmread(path, stop_before_pixels=True)
+    header = read_dataset(path, stop_before_pixels=True)
     try:
         headers: list[pydicom.Dataset] = frame_headers(header) if is_enhanced(header) else [header]
     except (InputError, *UNREADABLE) as error:

@@ -35,7 +35,7 @@ _GROUPS: dict[str, dict[str, str]] = {
     "PlanePositionSequence": {"ImagePositionPatient": "ImagePositionPatient"},
     "PlaneOrientationSequence": {"ImageOrientationPatient": "ImageOrientationPatient"},
     "PixelMeasuresSequence": {"PixelSpacing": "PixelSpacing", "SliceThickness": "SliceThickness"},
-    "PixelValueTransformationSequence": {"RescaleSlope": "RescaleSlope", "RescaleIntercept": "RescaleIntercept"},
+    "PixelValueTransformationSequence": {name: name for name in ("RescaleSlope", "RescaleIntercept", "RescaleType")},
     "CTReconstructionSequence": {"ConvolutionKernel": "ConvolutionKernel"},
     "CTXRayDetailsSequence": {"KVP": "KVP"},
     "CTExposureSequence": {"ExposureInmAs": "Exposure", "XRayTubeCurrentInmA": "XRayTubeCurrent"},
@@ -62,7 +62,10 @@ def frame_headers(header: pydicom.Dataset) -> list[pydicom.Dataset]:
         OSError, ValueError and the rest of :data:`.dicom_values.UNREADABLE`: damaged groups.
     """
     groups = list(header.get(PER_FRAME) or [])
-    stated = HeaderValues(header, "the file").whole("NumberOfFrames") or 1
+    try:
+        stated = HeaderValues(header, "").whole("NumberOfFrames") or 1
+    except InputError:
+        raise InputError(f"states {HeaderValues(header, '').shown('NumberOfFrames')}, which is no number of frames") from None
     if len(groups) != stated or not 1 <= stated <= _MOST_FRAMES:
         raise InputError(f"states {stated} frame(s) and describes {len(groups)} of them")
     shared = next(iter(header.get(SHARED) or []), pydicom.Dataset())

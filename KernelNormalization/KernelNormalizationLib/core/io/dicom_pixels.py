@@ -26,6 +26,7 @@ from pydicom.uid import (
 from ..arrays import FloatArray
 from ..errors import InputError
 from ..plain_text import quoted
+from .dicom_beginning import read_dataset
 from .dicom_checks import rescale_of, size_of
 from .dicom_decoding import HIGH_THROUGHPUT, OVERLAY, bits_in_use, decoded_frames
 from .dicom_values import UNREADABLE, HeaderValues
@@ -53,6 +54,7 @@ _TAGS = [
     "PixelRepresentation",
     "RescaleSlope",
     "RescaleIntercept",
+    "RescaleType",
     OVERLAY,
     "ExtendedOffsetTable",
     "ExtendedOffsetTableLengths",
@@ -72,7 +74,8 @@ def transfer_syntax(header: pydicom.Dataset, where: str) -> UID:
     """
     stated = getattr(header, "file_meta", pydicom.Dataset()).get("TransferSyntaxUID")
     if not stated:
-        return ImplicitVRLittleEndian if header.original_encoding[0] else ExplicitVRLittleEndian
+        implicit, little = header.original_encoding
+        return ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
     syntax = UID(str(stated))
     if syntax not in NATIVE and not (syntax.is_transfer_syntax and not syntax.is_private and syntax.is_encapsulated):
         raise InputError(f"{where} is written in the transfer syntax {quoted(syntax)}, which is not read; export it again.")
@@ -106,7 +109,7 @@ def read_packed(path: Path) -> tuple[pydicom.Dataset, HeaderValues, UID]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            dataset = pydicom.dcmread(path, specific_tags=_TAGS)
+            dataset = read_dataset(path, specific_tags=_TAGS)
     except UNREADABLE as error:
         raise InputError(f"{where} is cut off or damaged; copy the series again.") from error
     if "PixelData" not in dataset:
@@ -183,10 +186,12 @@ def _check_packed(dataset: pydicom.Dataset, values: HeaderValues) -> None:
     rows, columns = size_of(values)
     try:
         content = io.BytesIO(dataset["PixelData"].value)
-        parse_basic_offsets(content)
+        images = len(parse_basic_offsets(content))
         stream = b"".join(generate_fragments(content))
     except UNREADABLE:
-        stream = b""
+        images, stream = 0, b""
+    if images > 1:
+        raise InputError(f"{values.where} states one image and holds {images}; export the series again.")
     whole = stream.startswith(_JPEG_BEGINNINGS) and stream.rstrip(b"\0").endswith(_JPEG_END)
     if not whole or len(stream) * _PACKED_AT_MOST < rows * columns:
         raise InputError(f"{values.where} holds compressed pixels that are cut off or damaged; copy the series again.")

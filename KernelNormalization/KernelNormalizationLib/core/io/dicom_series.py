@@ -27,6 +27,7 @@ from .dicom_slice import has_dicom_mark as has_dicom_mark
 from .dicom_slice import read_header as read_header
 from .dicom_tags import RECONSTRUCTION_NUMBERS
 from .dicom_values import HeaderValues
+from .slice_checks import require_fitting_rescale, require_pictures
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ def _series_of(paths: Iterable[Path], absent: Mapping[str, Iterable[Path]], wher
             strays.append(path)
         elif items[0].fault is not None:
             faulty += items
-        elif "Rows" in items[0].header:
+        elif "Rows" in items[0].header or "Columns" in items[0].header:
             series[items[0].values.text("SeriesInstanceUID") or ""] += items
     faulty += [faulty_file(path, "is named like the others and is no DICOM file") for path in _named_like(series, strays)]
     if not series:
@@ -198,6 +199,9 @@ def read_series(slices: Series) -> tuple[sitk.Image, Acquisition, float | None]:
     for path, places in frames.items():
         for number, hu in read_frames(path, {number: ordered[k].values for number, k in places.items()}):
             voxels[places[number]] = hu
+    names = [item.values.where.rstrip(",") for item in ordered]
+    require_pictures(voxels, names)
+    require_fitting_rescale(voxels, [rescale_of(item.values) for item in ordered], names)
     return _placed(voxels, ordered), acquisition_of(ordered[0].header, notes), _declared_padding(ordered[0].values)
 
 

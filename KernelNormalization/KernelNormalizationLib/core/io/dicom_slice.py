@@ -14,6 +14,8 @@ from pydicom.uid import UID, MediaStorageDirectoryStorage
 
 from ..errors import InputError
 from ..plain_text import plain, quoted
+from .dicom_beginning import has_dicom_mark as has_dicom_mark
+from .dicom_beginning import read_dataset
 from .dicom_frames import frame_headers, is_enhanced
 from .dicom_tags import ENHANCED_CT, HEADER_TAGS
 from .dicom_values import UNREADABLE, HeaderValues
@@ -85,7 +87,7 @@ def read_images(path: Path) -> Series | None:
             warnings.simplefilter("ignore")
             headers = frame_headers(item.header)
     except InputError as error:
-        return [DicomSlice(path, item.header, 0, fault_in_words(path, str(error)))]
+        return [DicomSlice(path, item.header, 0, fault_in_words(path, str(error).removesuffix(".")))]
     except UNREADABLE:
         return [DicomSlice(path, item.header, 0, fault_in_words(path, "describes its frames in a way that cannot be read"))]
     share = item.bytes_left // len(headers)
@@ -96,9 +98,9 @@ def _read_slice(path: Path) -> DicomSlice | None:
     try:
         with open_file(path) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the values are checked one by one, in words for the user
-            header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=HEADER_TAGS)
+            header = read_dataset(file, stop_before_pixels=True, specific_tags=HEADER_TAGS)
             item = DicomSlice(path, header, path.stat().st_size - file.tell())
-            cut = "Rows" not in header and _should_be_image(header)
+            cut = "Rows" not in header and "Columns" not in header and _should_be_image(header)
     except InvalidDicomError:
         return None
     except InputError as error:
@@ -119,15 +121,6 @@ def _should_be_image(header: pydicom.Dataset) -> bool:
         return True
     uid = UID(stated)
     return not uid.is_valid or (uid.startswith(_DICOM_ROOT) and uid.name == stated)
-
-
-def has_dicom_mark(path: Path) -> bool:
-    """Whether a file begins as DICOM files do, whatever follows."""
-    try:
-        with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
 
 
 def faulty_file(path: Path, what: str) -> DicomSlice:

@@ -33,6 +33,7 @@ HEADER_TAGS: list[str | int] = [
     "NumberOfFrames",
     "RescaleSlope",
     "RescaleIntercept",
+    "RescaleType",
     "PixelPaddingValue",
     "PixelSpacing",
     "Rows",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import struct
 import warnings
 import zlib
@@ -34,6 +35,10 @@ UNREADABLE = (
     struct.error,
     zlib.error,
 )
+
+
+# A number as DICOM writes it (PS3.5, DS and IS); Python's own float() also takes 1_000, inf and digits of other scripts.
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 class HeaderValues:
@@ -73,6 +78,17 @@ class HeaderValues:
         if len(numbers) != count or not all(math.isfinite(number) for number in numbers):
             raise self._refusal(keyword, "one finite number is" if count == 1 else f"{count} finite numbers are")
         return numbers
+
+    def number_within(self, keyword: str, limit: float) -> float | None:
+        """One number from -``limit`` to ``limit``, ``None`` if the tag is absent or empty.
+
+        Raises:
+            InputError: anything else.
+        """
+        number = self.number(keyword)
+        if number is not None and abs(number) > limit:
+            raise self._refusal(keyword, f"a number from {-limit:g} to {limit:g} is")
+        return number
 
     def whole(self, keyword: str) -> int | None:
         """One whole number, ``None`` if the tag is absent or empty.
@@ -125,6 +141,8 @@ class HeaderValues:
     def shown(self, keyword: str) -> str:
         """The tag and what it holds, for messages."""
         tag = Tag(tag_for_keyword(keyword) or 0)
+        if tag not in self._header:
+            return f"no {keyword} {tag}"
         try:
             content: Any = self._header.get_item(tag).value
         except UNREADABLE:
@@ -171,8 +189,9 @@ def _is_text(value: Any) -> bool:
 def _number(value: Any) -> float:
     if isinstance(value, bytes):
         value = value.decode("ascii").strip("\0 ")
+    value = getattr(value, "original_string", value)  # what the file holds, not what Python made of it
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         value = str(value)
-    if isinstance(value, str) and "_" in value:
-        raise ValueError(value)  # Python accepts 1_000 as a number, DICOM does not
-    return float(value)
+    if isinstance(value, str) and not _NUMBER.fullmatch(value.strip("\0 \r\n\t")):
+        raise ValueError(value)
+    return float(value.strip("\0 \r\n\t") if isinstance(value, str) else value)

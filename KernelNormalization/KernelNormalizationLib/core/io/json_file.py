@@ -31,6 +31,8 @@ def read_json(path: Path) -> Any:
         return json.loads(content.decode("utf-8"), parse_constant=_refuse)
     except RecursionError:
         raise InputError(f"{path} is nested too deeply for such a file; copy it again.") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is no text in UTF-8, as JSON must be; copy it again, or move it away.") from None
     except ValueError as error:
         raise InputError(f"{path} is not valid JSON ({quoted(error, 120)}); copy it again, or move it away.") from error
 

@@ -78,6 +78,7 @@ def read_metaimage(path: Path) -> StoredImage:
             raise InputError(f"{name} states {stated}, which do not fit together; its header is damaged, save it again.")
         require_three_dimensions(sizes, channels[0])
         require_possible_size(sizes, name)
+        _require_plain_image(fields, name)
         spacing, origin, direction = _placement(fields, name)
         dtype = _dtype(fields, name)
         body = _body(file, path, fields, end, math.prod(sizes) * dtype.itemsize)
@@ -97,6 +98,19 @@ def _header(file: IO[bytes], name: str) -> tuple[dict[str, str], int]:
         if key.strip() == "ElementDataFile":
             return fields, file.tell()
     raise InputError(f"{name} has no whole MetaImage header; the file is damaged or not the format its name says.")
+
+
+def _require_plain_image(fields: Mapping[str, str], name: str) -> None:
+    kind = fields.get("ObjectType", "Image")
+    if kind.lower() != "image":
+        raise InputError(f"{name} states ObjectType = {quoted(kind, 40)}; an Image is needed. Save the scan as a volume.")
+    for field, plain in (("ElementToIntensityFunctionSlope", 1.0), ("ElementToIntensityFunctionOffset", 0.0)):
+        # readers differ in whether they apply these, so the values could be meant either way
+        if field in fields and _numbers(fields[field], name) != [plain]:
+            raise InputError(
+                f"{name} states {field} = {quoted(fields[field], 40)}, which programs read in different ways; save it again "
+                "with the values in HU."
+            )
 
 
 def _placement(

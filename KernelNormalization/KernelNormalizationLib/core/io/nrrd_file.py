@@ -86,6 +86,8 @@ _KNOWN_FIELDS = frozenset(
         "kinds",
     )
 )
+# Kinds of an axis along which the same place is shown more than once.
+_REPEATED_KINDS = ("time", "frequency")
 _LENGTHS = {"mm": 1.0, "millimeter": 1.0, "millimeters": 1.0, "": 1.0}
 _COMPONENT_KINDS = (
     "vector",
@@ -131,6 +133,9 @@ def read_nrrd(path: Path) -> StoredImage:
         vector = _component_axis(header, sizes)
         components = 1 if vector is None else sizes[vector]
         require_three_dimensions([s for n, s in enumerate(sizes) if n != vector], components)
+        repeated = [kind for kind in header.words("kinds") if kind.lower() in _REPEATED_KINDS]
+        if repeated:
+            raise InputError(f"{path.name} has an axis of the kind {quoted(repeated[0])}; save one volume of it by itself.")
         if vector is not None:
             raise InputError(f"{path.name} keeps one number a voxel as a list; save it as a plain three-dimensional image.")
         return _read(file, path, header, sizes)

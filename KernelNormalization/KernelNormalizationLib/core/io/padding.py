@@ -21,6 +21,9 @@ BLENDED_BELOW_HU = -1300.0
 LOWEST_HU = -100000.0
 # Of a voxel lower than any image, at least this share is padding; a rim is at most so wide (a cubic filter reaches 2 voxels).
 BLENDED_SHARE, RIM_VOXELS = 0.4, 3
+# The field of view is a disc: the area within its bounding circle that it fills at least, and that lies outside it at most; a
+# body seen against air without noise, as in simulations, fills 0.7 of its bounding circle. Its box is square within this share.
+DISC_FILLED, DISC_BEYOND, DISC_SQUARE = 0.98, 0.01, 0.03
 # At a floor lie this many times the voxels that are blended to the 24 HU below it.
 FLOOR_SPIKE = 3.0
 
@@ -128,3 +131,43 @@ def _neighbours(mask: BoolArray) -> BoolArray:
         target[1:] |= source[:-1]
         target[:-1] |= source[1:]
     return beside
+
+
+def surrounding_mask(hu: FloatArray) -> BoolArray | None:
+    """Voxels beyond a circular field of view that are filled with a value images hold too, such as -1024 or 0.
+
+    Such a value is no padding by itself. It is where it fills, in every slice, everything outside a disc: noise leaves no
+    pixel with the very same value in all slices.
+
+    Args:
+        hu: (k, j, i), HU, with the slices along any of its axes.
+
+    Returns:
+        bool (k, j, i); ``None`` if there is no such region.
+    """
+    for axis in range(3):
+        slices = np.moveaxis(hu, axis, 0)
+        corners = slices[:, [0, 0, -1, -1], [0, -1, 0, -1]]
+        value = corners[0, 0]
+        if value < LOWEST_STORED_HU or not (corners == value).all():
+            continue
+        same = (slices == value).all(axis=0)
+        if _is_disc(~same):
+            return np.moveaxis(np.broadcast_to(same, slices.shape), 0, axis)
+    return None
+
+
+def _is_disc(seen: BoolArray) -> bool:
+    """Whether ``seen`` (j, i) is a disc, in pixels."""
+    rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
+    if not rows.size:
+        return False
+    height, width = rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
+    if abs(height - width) > DISC_SQUARE * max(height, width):
+        return False
+    j, i = np.ogrid[: seen.shape[0], : seen.shape[1]]
+    from_middle = np.hypot(j - 0.5 * (rows[0] + rows[-1]), i - 0.5 * (columns[0] + columns[-1]))
+    # one pixel of the rim may be counted either way
+    inner, outer = (from_middle <= 0.25 * (height + width) + pixels for pixels in (-1.0, 1.0))
+    filled = np.count_nonzero(seen & inner) >= DISC_FILLED * np.count_nonzero(inner)
+    return bool(filled and np.count_nonzero(seen & ~outer) <= DISC_BEYOND * np.count_nonzero(outer))

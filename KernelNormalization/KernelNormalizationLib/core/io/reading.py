@@ -26,6 +26,7 @@ from .dicom_series import (
 from .dicom_values import HeaderValues
 from .input_files import require_regular_file
 from .padding import detect_padding
+from .slice_checks import require_pictures
 from .volume_file import VOLUME_SUFFIXES as VOLUME_SUFFIXES
 from .volume_file import read_image_file
 
@@ -60,7 +61,9 @@ def read_volume(path: Path | str, series: str | None = None, option: str = "--se
         return _from_dicom(path, series, option)
     require_regular_file(path)
     if path.name.lower().endswith(VOLUME_SUFFIXES):
-        return volume_from_image(read_image_file(path), name=_stem(path))
+        volume = volume_from_image(read_image_file(path), name=_stem(path))
+        require_pictures(volume.hu)
+        return volume
     header = read_header(path)
     if header is None and has_dicom_mark(path):
         raise InputError(f"{plain(path.name)} is a DICOM file that is cut off or damaged; copy the series again.")
@@ -99,6 +102,8 @@ def read_second_volume(path: Path, series: str | None, first: Path, first_series
         InputError: as :func:`read_volume`, or both are one and the same series.
     """
     option = "--compare-series"
+    if path.is_file() and first.is_file() and path.samefile(first) and series == first_series:
+        raise InputError(f"{path} would be compared with itself; give another second volume, or none.")
     if series is None and first_series is not None and path.is_dir() and first.is_dir() and path.samefile(first):
         found = find_series(path)
         chosen = pick_series(found, first_series)

@@ -58,8 +58,9 @@ class Domain:
                 reconstructions=_texts(section["reconstructions"]),
             )
         except (KeyError, TypeError, ValueError) as error:
+            problem = quoted(error) if isinstance(error, ValueError) else "an entry is missing, or of another kind"
             raise ModelError(
-                f"The model card's section “{DOMAIN_KEY}” is damaged ({quoted(error)}); copy the model folder again."
+                f"The model card's section “{DOMAIN_KEY}” is damaged ({problem}); copy the model folder again."
             ) from error
 
 
