@@ -9,7 +9,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from KernelNormalizationLib.core.imaging.filters import gaussian
-from KernelNormalizationLib.core.imaging.morphology import to_image
+from KernelNormalizationLib.core.imaging.morphology import bounding_box, to_image
 from KernelNormalizationLib.core.volume import CTVolume, Geometry
 
 Mask = NDArray[np.bool_]
@@ -119,10 +119,13 @@ def _diseased(hu: NDArray[np.float32], grid, lungs: Mask, plan: Plan, rng: np.ra
         hole = _ellipsoid(grid, centre, (rng.uniform(low, high),) * 3) & lungs
         hu[hole] = -985.0
     if plan.pattern == "paraseptal":
+        # the distance is needed in the upper lungs only, and to a border no further away than 8 mm
+        upper = lungs & (z > 20 * s)
+        box = bounding_box(upper, margin=int(8.0 / min(plan.spacing)) + 2)
         image = sitk.SignedMaurerDistanceMap(
-            to_image(lungs, plan.spacing), insideIsPositive=True, squaredDistance=False, useImageSpacing=True
+            to_image(lungs[box], plan.spacing), insideIsPositive=True, squaredDistance=False, useImageSpacing=True
         )
-        hu[lungs & (sitk.GetArrayFromImage(image) < 8.0) & (z > 20 * s)] = -985.0
+        hu[box][upper[box] & (sitk.GetArrayFromImage(image) < 8.0)] = -985.0
     return hu
 
 

@@ -9,6 +9,8 @@ from KernelNormalizationLib.core.errors import Cancelled, LungNotFoundError
 from KernelNormalizationLib.core.progress import ProgressTracker
 from KernelNormalizationLib.core.volume import CTVolume, Geometry
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def chest():
@@ -44,14 +46,12 @@ def test_vessels_inside_the_lungs_belong_to_the_mask(chest, chest_mask):
     assert (chest_mask.mask & vessels).sum() > 0.9 * vessels.sum()
 
 
-@pytest.mark.slow
 def test_noise_of_the_sharpest_kernel_leaves_the_mask_right():
     noisy = make(noise_hu=100.0)
     mask = segment_lungs(noisy.volume)
     assert dice(mask.mask, noisy.lungs) > 0.98
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("noise", [0.0, 60.0])
 def test_lungs_that_touch_in_front_are_parted(noise):
     touching = make(touching=True, noise_hu=noise)
@@ -60,7 +60,6 @@ def test_lungs_that_touch_in_front_are_parted(noise):
     assert dice(mask.labels == 2, touching.left) > 0.97
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("slice_mm", "count"), [(8.0, 36), (0.6, 480)])
 def test_thick_and_thin_slices_are_segmented(slice_mm, count):
     chest = make(shape=(count, 110, 135), spacing=(slice_mm, 3.0, 3.0), noise_hu=40.0)

@@ -40,6 +40,7 @@ def test_right_and_left_are_told_by_where_they_lie_whatever_their_numbers(
     assert f"{numbers[0]} right lung" in mask.notes[0]
 
 
+@pytest.mark.slow
 def test_lobes_numbered_from_the_right_are_known(chest: Phantom) -> None:
     upper = (np.arange(72) > 36)[:, None, None]
     labels = numbered(chest, 3, 5)
@@ -50,6 +51,7 @@ def test_lobes_numbered_from_the_right_are_known(chest: Phantom) -> None:
     assert np.array_equal(mask.lobes, labels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [1, 255])
 @pytest.mark.parametrize("only", ["both", "right", "left"])
 def test_a_mask_without_sides_is_parted_by_the_middle_of_the_body(chest: Phantom, number: int, only: str) -> None:
@@ -75,6 +77,7 @@ def test_a_named_numbering_that_the_anatomy_contradicts_is_refused(chest: Phanto
         mask_from_labels(chest.volume, numbered(chest, 0, 1), "lungmask")
 
 
+@pytest.mark.slow
 def test_numbers_of_no_known_tool_are_refused_with_the_option_that_helps(chest: Phantom) -> None:
     with pytest.raises(InputError, match=r"7, 9.*--mask-labels"):
         mask_from_labels(chest.volume, numbered(chest, 7, 9))
@@ -83,6 +86,7 @@ def test_numbers_of_no_known_tool_are_refused_with_the_option_that_helps(chest: 
     assert np.array_equal(mask.airways, chest.airways)
 
 
+@pytest.mark.slow
 def test_a_number_that_is_not_used_is_named(chest: Phantom) -> None:
     labels = numbered(chest, 1, 2)
     labels[10:14, 60:80, 100:110] = 6  # tissue

@@ -72,6 +72,7 @@ def test_the_numbering_is_the_published_one(scheme):
     assert set(PUBLISHED) == set(NUMBERINGS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", list(NUMBERINGS))
 def test_every_known_numbering_is_recognised_and_translated(chest, scheme):
     labels = numbered(chest, scheme)
@@ -83,6 +84,7 @@ def test_every_known_numbering_is_recognised_and_translated(chest, scheme):
         assert np.array_equal(mask.lobes, lobes_of(chest))
 
 
+@pytest.mark.slow
 def test_organs_of_a_whole_body_map_do_not_confuse_the_version(chest):
     labels = numbered(chest, "totalsegmentator")
     labels[30:34, 60:90, 90:100] = 51
@@ -92,6 +94,7 @@ def test_organs_of_a_whole_body_map_do_not_confuse_the_version(chest):
     assert np.array_equal(mask.airways, labels == 16)
 
 
+@pytest.mark.slow
 def test_a_mask_of_one_number_is_parted_by_side(chest):
     mask = mask_from_labels(chest.volume, chest.lungs.astype(np.uint8))
     assert dice(mask.labels == 1, chest.right) > 0.999
@@ -104,6 +107,7 @@ def test_unknown_numbers_are_refused_and_the_choices_named(chest):
         mask_from_labels(chest.volume, labels)
 
 
+@pytest.mark.slow
 def test_a_missing_side_is_reported(chest):
     mask = mask_from_labels(chest.volume, chest.right.astype(np.uint8), "lungmask")
     assert mask.quality.verdict == "look"
@@ -137,6 +141,7 @@ SPOILED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reason", SPOILED)
 def test_a_supplied_mask_is_judged_and_never_silently_bad(chest, reason):
     quality = mask_from_labels(chest.volume, SPOILED[reason](chest), "lungmask").quality
@@ -144,10 +149,12 @@ def test_a_supplied_mask_is_judged_and_never_silently_bad(chest, reason):
     assert any(reason in text for text in quality.reasons)
 
 
+@pytest.mark.slow
 def test_a_good_supplied_mask_raises_no_doubt(chest):
     assert mask_from_labels(chest.volume, numbered(chest, "lungmask")).quality == MaskQuality("ok")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_a_third_of_a_lung_that_was_cut_away_is_missed(chest, axis):
     labels = numbered(chest, "lungmask")
@@ -166,6 +173,7 @@ def test_a_supplied_mask_that_the_scan_cuts_off_says_so(chest):
     assert any("lowest" in reason for reason in quality.reasons)
 
 
+@pytest.mark.slow
 def test_a_label_file_in_another_axis_order_lands_in_place(chest, tmp_path):
     image = sitk.Flip(image_of(numbered(chest, "cip"), chest.volume.geometry), [True, False, True])
     sitk.WriteImage(image, str(tmp_path / "mask.nii.gz"))

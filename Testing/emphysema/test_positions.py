@@ -11,6 +11,8 @@ from emphysema.phantom import Phantom, dice, make
 from EmphysemaQuantLib.core.lungs.segmentation import LungMask, segment_lungs
 from KernelNormalizationLib.core.volume import CTVolume, Geometry
 
+pytestmark = pytest.mark.slow
+
 SHAPE, SPACING = (72, 150, 220), (4.0, 2.2, 2.2)
 
 

@@ -151,6 +151,7 @@ def test_a_size_on_a_bound_belongs_to_the_class_above():
     assert analyse_clusters(mask, 100, (1.0, 1.0, 1.0)).class_percent == pytest.approx((0.0, 2.0, 8.0, 0.0, 0.0))
 
 
+@pytest.mark.slow
 def test_an_exact_power_law_gives_its_exponent_back():
     for d in (0.7, 1.4, 2.2):
         sizes = 2.0 ** np.arange(10)

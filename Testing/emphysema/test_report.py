@@ -22,6 +22,8 @@ from EmphysemaQuantLib.report.writing import write_report
 from KernelNormalizationLib.core.errors import RESEARCH_USE, InputError
 from KernelNormalizationLib.core.provenance.hashes import voxels_sha256
 
+pytestmark = pytest.mark.slow
+
 
 def page(measurement: Measurement, title: str | None = None) -> str:
     return page_with_title(measurement, title or measurement.volume.name)

@@ -122,6 +122,7 @@ def test_low_inspiration_is_judged_against_a_named_population(chest):
         predicted_tlv_ml(Patient("female", 135, 200))
 
 
+@pytest.mark.slow
 def test_percentile_15_is_adjusted_to_the_predicted_volume_when_the_patient_is_described(chest):
     volume, mask = chest
     patient = Patient("female", 165, 60)

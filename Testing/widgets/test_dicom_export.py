@@ -186,6 +186,7 @@ def test_a_database_that_takes_only_part_keeps_none(app: Any, make_panel: PanelM
 
 
 class TestEmphysema:
+    @pytest.mark.slow
     def test_segmentation_and_report_of_both_volumes_are_what_was_measured(
         self, measuring: EmphysemaPanel, app: Any, made: Any, tmp_path: Path
     ) -> None:
@@ -216,6 +217,7 @@ class TestEmphysema:
         images = [pydicom.dcmread(p) for p in (folder / "ct" if is_synthetic else tmp_path / "scan").iterdir()]
         return [str(image.SOPInstanceUID) for image in sorted(images, key=lambda image: image.ImagePositionPatient[2])]
 
+    @pytest.mark.slow
     def test_all_of_it_goes_into_the_database(self, measuring: EmphysemaPanel, database: DicomDatabase, made: Any) -> None:
         pytest.importorskip("highdicom", reason="highdicom (the extra dicom) is not installed")
         compute(measuring)

@@ -81,6 +81,15 @@ def never_forced_to_let_go() -> Iterator[None]:
 @pytest.mark.usefixtures("never_forced_to_let_go")
 @pytest.mark.parametrize("how", ["compute", "wait"])
 def test_threads_go_on_although_the_application_idles_with_the_interpreter(app: Any, how: str) -> None:
+    # Where other programs keep the cores busy a thread may get none of them for so many turns, hence three tries.
+    turns = []
+    while len(turns) < 3 and not (turns and turns[-1] < 100):
+        turns.append(_turns_until_done(how))
+    assert turns[-1] < 100, f"not done after {turns} turns of the event loop"
+
+
+def _turns_until_done(how: str) -> int:
+    """Turns of the event loop, 300 at the most, until work that needs the interpreter 200 times is done."""
     idle = ctypes.PyDLL(None).usleep  # keeps the interpreter, as Slicer does between events
     mail, done = Mailbox(), []
 
@@ -91,9 +100,10 @@ def test_threads_go_on_although_the_application_idles_with_the_interpreter(app: 
 
     getattr(mail, how)(work, lambda *outcome: done.append(outcome))
     turns = 0
-    while not done and turns < 100:
+    while not done and turns < 300:
         slicer.app.processEvents()
         idle(5000)
         turns += 1
-    assert done == [(200, None)], f"not done after {turns} turns of the event loop"
     mail.close()
+    assert done in ([], [(200, None)])
+    return turns

@@ -37,6 +37,7 @@ def slow_step(image: sitk.Image) -> Any:
     return filtered(sitk.MedianImageFilter, image, Radius=[4, 4, 4])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the applications are forks of one process")
 def test_applications_that_quit_at_random_moments_while_simpleitk_works_end_with_0() -> None:
     command = [sys.executable, str(SCRIPT), str(QUITS), "30"]

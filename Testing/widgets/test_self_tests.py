@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 
 def self_tests() -> list[tuple[str, str]]:
     """(module, method) of every self test, read without importing anything that needs the application."""
