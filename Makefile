@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --constraint Testing/constraints.txt
 # One process for every core, at most four for the sake of memory; files whose tests share expensive fixtures stay together (Testing/conftest.py).
 PARALLEL ?= -n logical --dist loadfile --no-loadscope-reorder --maxprocesses 4
 
-.PHONY: demo test test-fast coverage dist lint docs docs-serve examples bench philips clean
+.PHONY: demo test test-fast coverage dist lint docs docs-serve pictures examples bench philips clean
 
 ## The whole way on a scan: make demo CT=path, or without CT on a simulated chest.
 demo: $(VENV)/.installed
@@ -39,6 +39,10 @@ docs: $(VENV)/.installed-test
 
 docs-serve: $(VENV)/.installed-test
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve
+
+## Every picture of README and documents anew (docsite/pictures.py); those whose scans are not on this computer stay as they are.
+pictures: $(VENV)/.installed-test
+	$(BIN)/python -m docsite.pictures
 
 ## Run the example notebooks on the sample in Resources/Sample and store their outputs, which the documents show.
 examples: $(VENV)/.installed-test

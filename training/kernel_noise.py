@@ -52,7 +52,7 @@ def _keep(outcomes: Sequence[Outcome], path: Path) -> None:
     gains = [abs(outcome.value) for outcome in outcomes if outcome.check == GAIN_CHECK]
     kept = Measured()
     if gains:
-        kept.add("phantom_gain", max(gains), 2, "largest difference of gain from noise and measured, two phantom pairs")
+        kept.add("phantom_gain", max(gains), 3, "largest difference of gain from noise and measured, two phantom pairs")
     kept.write(path, "python -m training.kernel_noise")
 
 

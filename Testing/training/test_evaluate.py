@@ -15,10 +15,12 @@ from KernelNormalizationLib.core.errors import InputError
 from training.data.kernel_pair import KernelPair
 from training.evaluate import main
 from training.evaluation.cases import FILLER_HU, case_of, find_cases, load_case
+from training.evaluation.figures import reference_label
 from training.evaluation.methods import MethodRunner, MethodSpec, oracle, parse_method, read_folds
-from training.evaluation.report import read_scores
+from training.evaluation.report import Provenance, read_scores, write_report
 from training.evaluation.scores import Score, Summary, compare_methods, holm, score
 from training.evaluation.tables import main_table, paper_table, population_table, spread, strata_tables
+from training.plots import main as main_of_plots
 from training.simulate.patient import simulate_patient
 from training.simulate.presets import Options
 from training.simulate.store import patient_path, read_patient, write_patient
@@ -121,6 +123,25 @@ def test_the_kernel_reaches_the_methods_without_its_likeness() -> None:
     assert case_of("x", tiny(sharp_kernel=kernel)).sharp.acquisition.kernel == "B70f"
     tagged = case_of("x", tiny(sharp_kernel={**kernel, "tag": "L"}, manufacturer="Philips"))
     assert (tagged.sharp.acquisition.kernel, tagged.sharp.acquisition.manufacturer) == ("L", "Philips")
+
+
+def test_the_smooth_image_of_a_real_pair_is_called_by_its_own_kernel() -> None:
+    assert reference_label(case_of("pair", tiny(smooth_kernel={"name": "B"}))) == "B (original)"
+    assert reference_label(case_of("sim", tiny(smooth_kernel={"name": "B20f", "number": 20}))) == "B20f (original)"
+
+
+def test_plots_of_one_case_are_neither_drawn_nor_named(tmp_path: Path) -> None:
+    provenance = Provenance.now("evaluate", {})
+    write_report(tmp_path / "one", scores_of("raw", [1.0]), "raw", provenance, [])
+    write_report(tmp_path / "two", scores_of("raw", [1.0, 2.0]), "raw", provenance, [])
+    assert ".png" not in (tmp_path / "one" / "results.md").read_text()
+    assert list((tmp_path / "one").glob("*.png")) == []
+    assert "![calibration.png](calibration.png)" in (tmp_path / "two" / "results.md").read_text()
+    assert main_of_plots([str(tmp_path / "two"), str(tmp_path / "again")]) == 0
+    assert {path.name for path in (tmp_path / "again").glob("*.png")} == {
+        path.name for path in (tmp_path / "two").glob("*.png")
+    }
+    assert main_of_plots([str(tmp_path), str(tmp_path / "none")]) == 2
 
 
 def test_a_pair_without_lung_is_refused(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from .tables import methods_of
 
 RESOLUTION = 110  # dots per inch
 FIGURE_SUFFIXES = (".png", ".pdf")
-PANEL_NOTE = "B20f (original) and the sharp image are reconstructions, every other image is synthetic."
+PANEL_NOTE = "{} and the raw image are reconstructions, every other image is synthetic."
 PANELS_A_ROW = 4
 
 
@@ -35,7 +35,8 @@ def save_panel(path: Path, case: Case, images: Sequence[tuple[str, FloatArray]])
         images: label and float32 (k, j, i), HU.
     """
     k = case.slices // 2
-    columns = [("B20f (original)", case.smooth.hu), *images]
+    reference = reference_label(case)
+    columns = [(reference, case.smooth.hu), *images]
     rows, cols = _lung_box(case.lung.mask[k])
     shape = case.smooth.hu[k][rows, cols].shape
     figure = Figure(figsize=(3.2 * len(columns), 3 * (3.2 * shape[0] / shape[1] + 0.35)), layout="constrained")
@@ -53,7 +54,13 @@ def save_panel(path: Path, case: Case, images: Sequence[tuple[str, FloatArray]])
         shown = draw_difference(axes[2, n], difference[rows, cols], title, size=8.0)
     mark_sides_and_scale(axes[0, 0], shape[1] * case.sharp.geometry.spacing[2])
     figure.colorbar(shown, ax=axes[2, :], label="HU", shrink=0.8)
-    _save(figure, path, PANEL_NOTE)
+    _save(figure, path, PANEL_NOTE.format(reference))
+
+
+def reference_label(case: Case) -> str:
+    """What the smooth image of a pair is called: its own kernel, which is B20f in simulated pairs alone."""
+    kernel = case.meta.get("smooth_kernel") or {}
+    return f"{kernel.get('name', 'smooth')} (original)"
 
 
 def _lung_box(lung: NDArray[np.bool_], margin: int = 12) -> tuple[slice, slice]:

@@ -22,6 +22,9 @@ from .figures import FIGURE_SUFFIXES, save_bland_altman, save_boxes, save_calibr
 from .scores import SCORE_FIELDS, SIGNIFICANCE, Comparison, Score, compare_methods
 from .tables import comparison_table, main_table, methods_of, paper_table, population_table, severe, strata_tables
 
+# Figures that need no images, by the name of their files.
+PLOTS = {"dei_and_dice": save_boxes, "bland_altman": save_bland_altman, "calibration": save_calibration}
+
 
 @dataclass(frozen=True)
 class Provenance:
@@ -109,10 +112,21 @@ def write_report(out: Path, scores: Sequence[Score], best: str, provenance: Prov
     )
     panels = sorted(path.name for path in out.glob("panel_*.png"))
     _write(out / "results.md", _document(scores, best, provenance, tests, skipped, panels))
-    for name, save in (("dei_and_dice", save_boxes), ("bland_altman", save_bland_altman), ("calibration", save_calibration)):
+    if _several_cases(scores):
+        write_plots(out, scores)
+
+
+def write_plots(out: Path, scores: Sequence[Score]) -> None:
+    """Draw the figures that need no images, each as PNG and PDF, into the folder ``out``."""
+    for name, save in PLOTS.items():
         for suffix in FIGURE_SUFFIXES:
             with atomic_path(out / f"{name}{suffix}") as path:
                 save(path, scores)
+
+
+def _several_cases(scores: Sequence[Score]) -> bool:
+    """Whether distributions can be drawn; one case has none."""
+    return len({s.case for s in scores}) > 1
 
 
 def write_scores(out: Path, scores: Sequence[Score]) -> None:
@@ -171,10 +185,9 @@ def _document(
             ]
     for title, table in strata_tables(scores):
         parts += [f"## By {title}", table]
-    parts += [
-        "## Figures",
-        "\n".join(f"![{n}]({n})" for n in ("dei_and_dice.png", "bland_altman.png", "calibration.png", *panels)),
-    ]
+    figures = [*(f"{name}.png" for name in PLOTS if _several_cases(scores)), *panels]
+    if figures:
+        parts += ["## Figures", "\n".join(f"![{n}]({n})" for n in figures)]
     if skipped:
         parts += ["## Not evaluated", "\n".join(f"- {s}" for s in skipped)]
     return "\n\n".join(parts) + "\n"

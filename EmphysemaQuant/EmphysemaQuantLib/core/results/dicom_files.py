@@ -140,8 +140,8 @@ def _images_of(volume: VolumeMeasurement, files: Sequence[Path]) -> tuple[list[D
         return images, None
     if len(files) > 1:
         raise InputError(
-            f"{volume.name} is an enhanced (multi-frame) CT. Segmentation and report are written for single-frame images, and for a "
-            f"scan in one multi-frame file; this one has {len(files)} files. Choose the synthetic volume alone, or load the scan "
-            "as one file or as single-frame images."
+            f"{volume.name} is an enhanced (multi-frame) CT. Segmentation and report are written for single-frame images, and "
+            f"for a scan in one multi-frame file; this one has {len(files)} files. Choose the synthetic volume alone, or load "
+            "the scan as one file or as single-frame images."
         )
     return images, with_empty_fields(dcmread(files[0], stop_before_pixels=True))

@@ -1,0 +1,70 @@
+"""Writes the picture of a cohort's summary page: ``python Testing/cohort/make_picture.py FOLDER``.
+
+Simulated chests with a soft partner each, run through ``ctkernel cohort``; the top of the page in Chromium.
+"""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / part) for part in ("Testing", "KernelNormalization", "EmphysemaQuant", "")]
+
+from cohort.runs import environment  # noqa: E402
+
+from KernelNormalizationLib.core.io.writing import write_volume  # noqa: E402
+from KernelNormalizationLib.core.simulated_chest import make_sample  # noqa: E402
+from Testing.web.chromium import CHROMIUM_FLAGS  # noqa: E402
+
+CASES = 12
+SHAPE, SPACING = (40, 192, 192), (6.5, 1.73, 1.73)
+SIZE = {"width": 1280, "height": 1000}
+
+
+def main(folder: Path) -> None:
+    """Write ``CohortSummary.png`` into ``folder``."""
+    from playwright.sync_api import sync_playwright
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
+        results = run(Path(name))
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM_FLAGS)
+        page = browser.new_page(viewport=SIZE)
+        page.goto((results / "summary.html").as_uri())
+        page.screenshot(path=folder / "CohortSummary.png")
+        browser.close()
+
+
+def run(folder: Path) -> Path:
+    """The results of a cohort of simulated chests, each beside its soft reconstruction."""
+    rows = []
+    for number in range(CASES):
+        sample, names = make_sample(100 + number, SHAPE, SPACING), [f"{kind}{number:02d}.nrrd" for kind in ("sharp", "soft")]
+        for volume, file in zip((sample.sharp, sample.smooth), names, strict=True):
+            write_volume(volume, folder / file)
+        rows.append({"path": names[0], "partner": names[1], "case": f"simulated-{number + 1:02d}"})
+    with (folder / "list.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    command = [
+        sys.executable,
+        "-m",
+        "ctkernel",
+        "cohort",
+        str(folder / "list.csv"),
+        "--out",
+        str(folder / "results"),
+        "--report",
+    ]
+    subprocess.run(command, check=True, env=environment(), stdout=subprocess.DEVNULL)
+    return folder / "results"
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
