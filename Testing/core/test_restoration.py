@@ -194,7 +194,7 @@ def test_the_slices_that_tell_the_truncation_are_all_that_is_needed_of_a_series(
 def test_the_user_reads_how_the_scan_was_cut_off() -> None:
     stored, _ = _scan(Truncation())
     told = estimate_plan(stored, PIXEL, GAIN, -1024.0).in_words()
-    assert told.startswith("The scanner cut off values below -1024 HU (as its histogram shows)")
+    assert told.startswith("The scanner cut off values below -1024 HU (read from the scan). ")
     averaged = RestorationPlan(Truncation.of_equal_images(2), Truncation(), 1.25, {"lungs": {"from": "default"}}).in_words()
     assert "in 2 images that were then averaged" in averaged
     assert "the scan does not tell" in averaged
