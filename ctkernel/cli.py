@@ -54,7 +54,9 @@ from .verification.command import add_verify
 
 DESCRIPTION = f"""Turn a sharp-kernel chest CT (such as Siemens B80f or B70f) into the smooth-kernel (B20f) volume on which
 emphysema is measured, and measure it. {RESEARCH_USE}"""
-EXIT_CODES = "Exit codes: 0 done, 2 the input cannot be used (the message says why), 3 cancelled with Ctrl+C, 1 other failure."
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 another failure, 2 the input cannot be used (the message says why), 3 cancelled with Ctrl+C."
+)
 
 # Files of one quantification, which are written together.
 SET_NAMES = (SEGMENTATION, METRICS_JSON, METRICS_CSV, PDF_NAME, HTML_NAME)
@@ -183,7 +185,7 @@ def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--json", action="store_true", help="print the result as JSON on standard output, for programs")
     common.add_argument("--series", help="number, kernel or UID of the series, when a DICOM folder holds several")
-    common.add_argument("--verbose", action="store_true", help="say more about what is done")
+    common.add_argument("--verbose", action="store_true", help="print more details of the work")
     parser = argparse.ArgumentParser(prog="ctkernel", description=DESCRIPTION, epilog=EXIT_CODES)
     parser.add_argument("--version", action="version", version=f"ctkernel {VERSION}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -222,12 +224,12 @@ def _add_normalize(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ensemble",
         action="store_true",
-        help="also run the model's ensemble members and record how far their EI differ (as many times the work)",
+        help="also run the model's ensemble members and record how far their EI differ (takes that many times longer)",
     )
     parser.add_argument(
         "--override-gate",
         action="store_true",
-        help="normalize a scan that is refused (see ctkernel info) all the same; that goes on record with the result",
+        help="normalize a scan although it is refused (see ctkernel info); record and reports of the result say so",
     )
     parser.set_defaults(command=normalize)
 
@@ -247,7 +249,9 @@ def _add_quantify(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("scan", type=Path, help=SCAN_HELP)
     parser.add_argument("--compare", type=Path, help="second volume on the same grid, such as the normalized one")
-    parser.add_argument("--compare-series", help="which series of --compare; of the same folder, the other of two")
+    parser.add_argument(
+        "--compare-series", help="which series of --compare; not needed if its folder is the scan's and holds two"
+    )
     parser.add_argument("--mask", type=Path, help="lung mask to use instead of the automatic one (label map or .seg.nrrd)")
     parser.add_argument(
         "--mask-labels",
@@ -256,11 +260,15 @@ def _add_quantify(commands: Any, common: argparse.ArgumentParser) -> None:
         f"one of {', '.join(SCHEMES)}, or the numbers, such as right=1,left=2,airways=3",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for segmentation, metrics.json and metrics.csv")
-    parser.add_argument("--report", action="store_true", help="also write a report: web page, and PDF with the extra pdf")
+    parser.add_argument(
+        "--report", action="store_true", help="also write a report: a web page, and a PDF if the extra pdf is installed"
+    )
     parser.add_argument(
         "--thirds", choices=get_args(Thirds), default="volume", help="thirds of equal volume (default) or height"
     )
-    prediction = parser.add_argument_group("predicted lung volume", "of Chinese adults; all three or none")
+    prediction = parser.add_argument_group(
+        "predicted lung volume", "that of Chinese adults (Cheng 2019); give all three or none"
+    )
     prediction.add_argument("--sex", choices=get_args(Sex))
     prediction.add_argument("--height", type=float, metavar="CM")
     prediction.add_argument("--weight", type=float, metavar="KG")

@@ -33,7 +33,7 @@ SAMPLE_SEED = 1
 def add_demo(commands: Any, common: argparse.ArgumentParser) -> None:
     """Add ``demo`` to the commands of ``ctkernel``."""
     parser = commands.add_parser(
-        "demo", parents=[common], help="the whole way on your scan, or on a simulated chest made on the spot"
+        "demo", parents=[common], help="normalize and measure your scan, or a simulated chest, with a figure"
     )
     parser.add_argument("scan", type=Path, nargs="?", help=SCAN_HELP + "; without it a simulated chest is used")
     parser.add_argument("--out", type=Path, required=True, help="folder for volume, segmentation, metrics and figure")

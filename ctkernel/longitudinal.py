@@ -50,7 +50,7 @@ def change_record(baseline: CTVolume, follow_up: CTVolume, threshold_hu: float, 
 def change_lines(record: dict[str, Any]) -> list[str]:
     """The record in words."""
     change = record["change"]
-    limits = f"adjusted Perc15 fell by over {PERC15_ADJUSTED_LIMIT_HU:g} HU, or EI rose by over {EI_LIMIT_POINTS:g} points"
+    limits = f"a fall of adjusted Perc15 by {PERC15_ADJUSTED_LIMIT_HU:g} HU and a rise of EI by {EI_LIMIT_POINTS:g} points"
     verdict = "Beyond" if change["beyond_limits"] else "Within"
     masks = [
         f"Lung mask of {scan['name']}: {scan['lung_mask']['verdict']}" for scan in (record["baseline"], record["follow_up"])
@@ -60,7 +60,7 @@ def change_lines(record: dict[str, Any]) -> list[str]:
         f"TLV {change['tlv_change_ml']:+.0f} mL",
         f"Perc15 {change['perc15_change_hu']:+.0f} HU, adjusted to the baseline's volume {adjusted}",
         f"EI {change['ei_change_points']:+.1f} points, adjusted {change['ei_adjusted_change_points']:+.1f} points",
-        f"{verdict} the limits of this project ({limits}; conventions, not a measured repeatability)",
+        f"{verdict} the limits of this project: {limits} (conventions, not a measured repeatability).",
         *masks,
         *record["doubts"],
     ]

@@ -12,5 +12,5 @@ SCAN_HELP = "scan: a DICOM folder, one DICOM file of the series, or a .nrrd, .ni
 def add_kernel(parser: argparse.ArgumentParser) -> None:
     """Add ``--kernel``."""
     parser.add_argument(
-        "--kernel", help=f"the scan's kernel, where you know better than the header: {CHOICES} (default: {FROM_HEADER})"
+        "--kernel", help=f"the scan's kernel, if the header names none or a wrong one: {CHOICES} (default: {FROM_HEADER})"
     )

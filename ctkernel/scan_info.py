@@ -15,6 +15,36 @@ from KernelNormalizationLib.core.volume import CTVolume
 from .console import print_json, print_lines
 from .options import SCAN_HELP, add_kernel
 
+# Keys of the facts in the order in which a person reads them, with their labels. Programs read the keys (--json).
+LABELS = {
+    "verdict": "verdict",
+    "reasons": "why",
+    "name": "name",
+    "synthetic": "synthetic",
+    "kernel": "kernel in the header",
+    "kernel_told_by_user": "kernel named by you",
+    "kernel_in_words": "kernel in words",
+    "kernel_sharpness": "sharpness of that kernel",
+    "reconstruction": "reconstruction",
+    "kernel_number_from_noise": "noise as sharp as that of",
+    "kernel_contradicted_by_noise": "noise contradicts the kernel",
+    "manufacturer": "manufacturer",
+    "scanner_model": "scanner",
+    "tube_voltage_kv": "tube voltage (kV)",
+    "contrast_agent": "contrast agent",
+    "slices_rows_columns": "slices x rows x columns",
+    "spacing_mm": "their spacing (mm)",
+    "slice_thickness_mm": "slice thickness (mm)",
+    "padding_hu": "padding outside the field of view (HU)",
+    "floor_kind": "kind of HU floor",
+    "floor_hu": "HU floor (HU)",
+    "lung_voxels_at_floor_percent": "lung voxels at the HU floor (%)",
+    "noise_read_in": "noise was read in",
+    "noise_sd_hu": "noise, SD (HU)",
+    "noise_rho1": "noise, correlation of neighbouring pixels",
+    "noise_misfit_to_b_family": "noise, misfit to the Siemens B kernels",
+}
+
 
 def add_info(commands: Any, common: argparse.ArgumentParser) -> None:
     """Add ``info`` to the commands of ``ctkernel``."""
@@ -31,9 +61,10 @@ def info(options: argparse.Namespace) -> None:
     if options.json:
         print_json(facts)
         return
-    width = max(len(name) for name in facts)
-    lines = [f"{name.replace('_', ' '):<{width}}  {_shown(value)}" for name, value in facts.items()]
-    print_lines([*lines, RESEARCH_USE])
+    width = max(len(label) for label in LABELS.values())
+    lines = [(label, line) for key, label in LABELS.items() for line in _shown(key, facts[key])]
+    shown = [f"{'' if n and label == lines[n - 1][0] else label:<{width}}  {text}" for n, (label, text) in enumerate(lines)]
+    print_lines([*shown, RESEARCH_USE])
 
 
 def describe(volume: CTVolume) -> dict[str, Any]:
@@ -57,9 +88,14 @@ def describe(volume: CTVolume) -> dict[str, Any]:
     }
 
 
-def _shown(value: Any) -> str:
+def _shown(key: str, value: Any) -> list[str]:
+    """A fact in one line, or in several: one for each reason."""
+    if key == "reasons":
+        return list(value)
     if value is None:
-        return "not stated"
+        return ["not stated"]
+    if isinstance(value, bool):
+        return ["yes" if value else "no"]
     if isinstance(value, list):
-        return "; ".join(str(v) for v in value) if value and isinstance(value[0], str) else " x ".join(str(v) for v in value)
-    return str(value)
+        return [" x ".join(str(part) for part in value)]
+    return [f"B{value:.0f}f"] if key == "kernel_number_from_noise" else [str(value)]

@@ -41,7 +41,7 @@ def test_loss_of_lung_is_measured_and_said_to_be_beyond_the_limits(
     assert record["doubts"] == []
     assert main(["change", str(scans["first"]), str(scans["later"])]) == 0
     shown = capsys.readouterr().out
-    assert "Beyond the limits of this project (" in shown
+    assert "Beyond the limits of this project: a fall of adjusted Perc15 by 11 HU" in shown
     assert "conventions, not a measured repeatability" in shown
     assert "remembered" not in shown
     assert "Research use only" in shown

@@ -227,7 +227,7 @@ class TestRefusals:
         def crowded(k: int, ds: FileDataset) -> None:
             ds.ImagePositionPatient = [0.0, 0.0, 1.25 * k - (0.4 if k >= 5 else 0.0)]
 
-        self.refused(tmp_path, "0.85 to 1.25 mm", "even spacing", change=crowded)
+        self.refused(tmp_path, "0.85 to 1.25 mm", "choose an even one; resampling", change=crowded)
 
     def test_positions_rounded_to_a_tenth_are_even(self, tmp_path: Path) -> None:
         def rounded(k: int, ds: FileDataset) -> None:

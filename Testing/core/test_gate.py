@@ -92,7 +92,11 @@ class TestHeadersRebuilt:
         [
             ({"slice_thickness_mm": 8.0}, {}, "8.0 mm thick; 0.5 to 5 mm were tested"),
             ({}, {"pixel_mm": 1.2}, "The pixels are 1.20 mm"),
-            ({"modality": "CT", "kernel": "B40f"}, {"number": 41.0}, "Kernel B40f is outside B50 to B80"),
+            (
+                {"modality": "CT", "kernel": "B40f"},
+                {"number": 41.0},
+                "Kernel B40f is outside the range that the method was made for (B50 to B80).",
+            ),
         ],
     )
     def test_what_the_card_does_not_cover_is_untested_with_its_value(

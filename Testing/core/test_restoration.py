@@ -237,7 +237,7 @@ def test_the_slices_that_tell_the_truncation_are_all_that_is_needed_of_a_series(
 @pytest.mark.slow
 def test_the_user_reads_how_the_scan_was_cut_off() -> None:
     told = _estimated(TRUNCATIONS["plain clip"]).in_words()
-    assert told.startswith("The scanner cut off values below -1024 HU (as its histogram shows)")
+    assert told.startswith("The scanner cut off values below -1024 HU (read from the scan). ")
     averaged = RestorationPlan(Truncation.of_equal_images(2), Truncation(), 1.25, {"lungs": {"from": "default"}}).in_words()
     assert "in 2 images that were then averaged" in averaged
     assert "the scan does not tell" in averaged

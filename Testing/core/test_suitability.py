@@ -51,7 +51,7 @@ def test_a_synthetic_volume_needs_nothing() -> None:
 def test_an_unknown_kernel_is_said_with_what_the_noise_tells() -> None:
     verdict = assess(chest(kernel=None, number=60.0))
     assert verdict.verdict == "untested"
-    assert "Kernel unknown: estimated from noise as sharp as B" in reasons(verdict)
+    assert "The scan's kernel is unknown; its noise is as sharp as that of B" in reasons(verdict)
 
 
 def test_another_makers_kernel_is_said_by_name() -> None:
@@ -97,7 +97,7 @@ def test_pixels_outside_the_trained_range_are_said_with_their_size() -> None:
 
 
 def test_a_missing_floor_and_another_floor_are_said() -> None:
-    assert "not truncated" in reasons(assess(chest(floor=None)))
+    assert "No values were cut off at an HU floor" in reasons(assess(chest(floor=None)))
     assert "The HU floor is -1000" in reasons(assess(chest(floor=-1000.0)))
 
 

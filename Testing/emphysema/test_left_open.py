@@ -80,7 +80,7 @@ def test_a_record_is_read_as_ranges_and_reasons_and_both_are_said() -> None:
     shown = ei_interval(20.0, (MANY,), left_open=found)
     assert shown is not None
     assert "averaged into a slice (-0.50 to +1.50 points)" in shown.basis
-    assert "not told: read from the scan" in shown.basis
+    assert "not tried: read from the scan" in shown.basis
     assert interval(*found) == pytest.approx(interval(truncation))
 
 

@@ -76,7 +76,7 @@ def test_old_slicer_asks_before_pip_installs(computer: Computer, monkeypatch: py
 def test_old_slicer_installs_nothing_that_was_declined(computer: Computer, monkeypatch: pytest.MonkeyPatch) -> None:
     computer.answer = False
     monkeypatch.setattr(slicer.util, "pip_install", lambda _: pytest.fail("installed although declined"), False)
-    with pytest.raises(Declined, match=r"was not installed\. Press Normalize again .* “Linear kernel transfer” needs nothing"):
+    with pytest.raises(Declined, match=r"was not installed\. Press Normalize again .* “Restored linear transfer” needs"):
         Dependencies().install(["onnxruntime"], REQUIREMENTS)
 
 
@@ -105,7 +105,7 @@ def test_new_slicer_that_declines_or_does_nothing_is_said(computer: Computer, mo
         raise RuntimeError("User declined")
 
     give(monkeypatch, "slicer.packaging", pip_ensure=declined)
-    with pytest.raises(Declined, match=r"was not installed\. Press Normalize again .* “Linear kernel transfer” needs nothing"):
+    with pytest.raises(Declined, match=r"was not installed\. Press Normalize again .* “Restored linear transfer” needs"):
         Dependencies().install(["onnxruntime"], REQUIREMENTS)
     give(monkeypatch, "slicer.packaging", pip_ensure=lambda *_, **__: None)  # as in testing mode
     with pytest.raises(DependencyError, match=r"onnxruntime could not be installed\. Check the network connection"):

@@ -57,23 +57,36 @@ def add_cohort(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument("inputs", type=Path, nargs="+", metavar="INPUTS", help="folders, scans, or CSV lists (docs/cohort.md)")
     parser.add_argument("--out", type=Path, required=True, help="folder for results, or that of the run to go on with")
     parser.add_argument("--dry-run", action="store_true", help="say what would run and what is left out, and write nothing")
-    parser.add_argument("--method", choices=METHODS, help=f"of normalization (default: {DEFAULT_METHOD}; with --model: unet)")
+    parser.add_argument("--method", choices=METHODS, help=f"how to normalize (default: {DEFAULT_METHOD}; with --model: unet)")
     parser.add_argument("--model", help="model name or folder, for unet")
     parser.add_argument("--device", choices=get_args(Device), default="auto", help="where the network computes")
-    parser.add_argument("--threshold", type=float, default=EMPHYSEMA_THRESHOLD_HU, help="HU of the emphysema index")
-    parser.add_argument("--thirds", choices=get_args(Thirds), default="volume", help="thirds of equal volume or height")
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        default=EMPHYSEMA_THRESHOLD_HU,
+        help=f"emphysema is below this many HU (default {EMPHYSEMA_THRESHOLD_HU:g})",
+    )
+    parser.add_argument(
+        "--thirds", choices=get_args(Thirds), default="volume", help="thirds of equal volume (default) or height"
+    )
     parser.add_argument("--report", action="store_true", help="also a report page for each case")
     parser.add_argument("--dicom", action="store_true", help="also the synthetic series as DICOM, where the scan is DICOM")
     parser.add_argument("--retry-failed", action="store_true", help="also try again what failed and has not changed since")
     parser.add_argument("--discard-volumes", action="store_true", help="keep no normalized volumes (saves most of the disk)")
     choice = parser.add_argument_group("which series of a folder")
-    choice.add_argument("--thickest", type=float, default=THICKEST_MM, metavar="MM", help="leave thicker slices out")
-    choice.add_argument("--all-series", action="store_true", help="every acquisition and thickness, not the thinnest alone")
+    choice.add_argument(
+        "--thickest", type=float, default=THICKEST_MM, metavar="MM", help=f"leave thicker slices out (default {THICKEST_MM:g})"
+    )
+    choice.add_argument(
+        "--all-series", action="store_true", help="every acquisition and slice thickness of a study, not only the thinnest"
+    )
     choice.add_argument("--dates", action="store_true", help="keep the study dates of DICOM headers in the tables")
     workers = parser.add_argument_group("where it runs")
     workers.add_argument("--workers", type=int, default=1, metavar="N", help="processes on this machine (default 1)")
-    workers.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster, such as tcp://host:8786 or tls://host:8786")
-    workers.add_argument("--memory", type=float, default=MEMORY_GB, metavar="GB", help=f"of a worker (default {MEMORY_GB:g})")
+    workers.add_argument("--scheduler", metavar="ADDRESS", help="a Dask cluster, such as tcp://host:8786")
+    workers.add_argument(
+        "--memory", type=float, default=MEMORY_GB, metavar="GB", help=f"most memory of a worker (default {MEMORY_GB:g})"
+    )
     workers.add_argument("--gpus", default="", metavar="LIST", help="GPUs that the workers share, such as 0,1,2,3")
     for name, what in (("ca", "certificate authority"), ("cert", "client certificate"), ("key", "client key")):
         workers.add_argument(f"--tls-{name}", type=Path, metavar="PEM", help=f"{what} for a tls:// scheduler")

@@ -27,7 +27,7 @@ COLUMNS: dict[str, str] = {
     "date": "of the scan, YYYY-MM-DD",
     "mask": "lung mask file",
     "partner": "soft-kernel reconstruction of the same acquisition",
-    "kernel": "the scan's kernel, where you know better than the header",
+    "kernel": "the scan's kernel, if the header names none or a wrong one",
     "sex": "male or female",
     "height": "cm",
     "weight": "kg",

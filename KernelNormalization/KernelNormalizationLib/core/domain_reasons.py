@@ -34,7 +34,9 @@ def outside_domain(
     # whatever happened to the files is outside what the method was tested on
     reasons += [*volume.acquisition.reading_notes, *_geometry(volume, domain)]
     if lost_share > FLOOR_SHARE_LIMIT:
-        reasons.append(f"{100 * lost_share:.0f} % of the lung is stored at the HU floor; much of its density is lost.")
+        reasons.append(
+            f"{100 * lost_share:.0f} % of the lung is stored at the HU floor; its true density can only be estimated."
+        )
     return tuple(reasons)
 
 
@@ -44,12 +46,12 @@ def worth_knowing(volume: CTVolume, floor: HUFloor, domain: Domain) -> tuple[str
     thickness = _thickness(volume)
     if THICK_SLICE_MM < thickness <= domain.slice_mm[1]:
         reasons.append(
-            f"The slices are {thickness:.1f} mm thick; emphysema indices are made for thin ones (up to {THICK_SLICE_MM:g} mm)."
+            f"The slices are {thickness:.1f} mm thick; the usual limits of EI are for thin ones (up to {THICK_SLICE_MM:g} mm)."
         )
     if floor.kind == "none":
-        reasons.append(f"The series is not truncated from below (lowest value {floor.value:.0f} HU).")
+        reasons.append(f"No values were cut off at an HU floor (lowest value {floor.value:.0f} HU).")
     elif floor.value != -1024.0:
-        reasons.append(f"The HU floor is {floor.value:.0f}, not -1024.")
+        reasons.append(f"The HU floor is {floor.value:.0f} HU instead of the usual -1024 HU.")
     return tuple(reasons)
 
 
@@ -57,21 +59,26 @@ def _kernel(volume: CTVolume, name: KernelName, sharpness: Sharpness | None, dom
     facts, reasons = volume.acquisition, []
     kernel = kernel_in_use(facts)
     number = kernel_number(kernel)
-    estimated = f"estimated from noise as sharp as B{sharpness.kernel_number:.0f}f" if sharpness else "not readable from noise"
+    by_noise = f"its noise is as sharp as that of B{sharpness.kernel_number:.0f}f" if sharpness else "its noise cannot be read"
     low, high = domain.kernel_numbers
     made_for = f"{' or '.join(domain.makers)} {domain.family}"
     contradiction = kernel_contradiction(volume, sharpness)
     if contradiction is not None:
         reasons.append(contradiction)
     if kernel is None:
-        left = "left to the noise, as you asked" if facts.told_kernel is not None else "unknown"
-        reasons.append(f"Kernel {left}: {estimated}.")
-    elif number is None or name.family != domain.family:
-        reasons.append(f"Kernel {kernel} is not of the {made_for} family the method was made for; {estimated}.")
+        if facts.told_kernel is None:
+            reasons.append(f"The scan's kernel is unknown; {by_noise}.")
+        else:
+            reasons.append(f"As you asked, the kernel is read from the noise; {by_noise}.")
+    elif number is None:
+        reasons.append(f"Kernel {kernel} is not of the {made_for} family that the method was made for; {by_noise}.")
+    elif name.family != domain.family:
+        reasons.append(f"Kernel {kernel} has the name of a {made_for} kernel, but the scan is of another kind; {by_noise}.")
     elif not low <= number <= high:
-        reasons.append(f"Kernel {kernel} is outside {domain.family}{low:.0f} to {domain.family}{high:.0f} of the model's card.")
+        tested = f"{domain.family}{low:.0f} to {domain.family}{high:.0f}"
+        reasons.append(f"Kernel {kernel} is outside the range that the method was made for ({tested}).")
     if facts.told_kernel is not None and facts.kernel is not None and facts.kernel != kernel:
-        reasons.append(f"The header's kernel {facts.kernel} is not used.")
+        reasons.append(f"The header names the kernel {facts.kernel}; as you asked, it is not used.")
     return reasons
 
 
@@ -95,7 +102,7 @@ def _geometry(volume: CTVolume, domain: Domain) -> list[str]:
     reasons = []
     pixel, (smallest, largest) = float(np.mean(volume.geometry.spacing[1:])), domain.pixel_mm
     if not smallest <= round(pixel, 3) <= largest:
-        reasons.append(f"The pixels are {pixel:.2f} mm; {smallest:g} to {largest:g} mm were trained.")
+        reasons.append(f"The pixels are {pixel:.2f} mm wide; the method was made for {smallest:g} to {largest:g} mm.")
     thickness, (thinnest, thickest) = _thickness(volume), domain.slice_mm
     if not thinnest <= round(thickness, 3) <= thickest:
         reasons.append(f"The slices are {thickness:.1f} mm thick; {thinnest:g} to {thickest:g} mm were tested.")

@@ -142,8 +142,8 @@ def require_accepted(suitability: Suitability, override: bool) -> None:
     """
     if suitability.refused and not override:
         raise InputError(
-            f"The scan is refused: {' '.join(suitability.reasons)} If you know better, override the gate (--override-gate, or "
-            "the check box in the panel); that goes on record with the result."
+            f"The scan is refused: {' '.join(suitability.reasons)} If you know better, override this (--override-gate, or the "
+            "check box in the panel); record and reports of the result then say so."
         )
 
 
@@ -166,9 +166,7 @@ def _look(volume: CTVolume) -> _Seen:
 
 def _judged(volume: CTVolume, seen: _Seen, name: KernelName, domain: Domain) -> tuple[Verdict, tuple[str, ...]]:
     if volume.synthetic:
-        return "already smooth", (
-            "The volume is itself a normalized (synthetic) one; normalizing it again changes nothing of use.",
-        )
+        return "already smooth", ("The volume is a normalized (synthetic) one already and is left as it is.",)
     refusals = _refusals(volume, seen)
     if refusals:
         return REFUSED, refusals

@@ -222,7 +222,7 @@ def _require_placement(geometry: Geometry) -> None:
     if not numbers_are_fine or float(np.abs(direction.T @ direction - np.eye(3)).max()) > DIRECTION_TOLERANCE:
         raise InputError(
             f"The volume has the origin {geometry.origin} and the axes {geometry.direction}, which are not finite, not at "
-            "right angles or not of length one; it is sheared or damaged. Resample it to straight axes."
+            "right angles or not of length one; it is sheared or damaged. Save it again from its source."
         )
 
 

@@ -100,7 +100,7 @@ def geometryFromNode(node: Any) -> Geometry:
     if shear > MAXIMUM_SHEAR:
         raise InputError(
             f"The slices of “{node.GetName()}” are not perpendicular to their stacking direction (cosine {shear:.3f}); "
-            "resample the volume to straight axes first (Resample Scalar Volume)."
+            "choose a series without tilt. Straightening by resampling lowers the index."
         )
     return Geometry(
         spacing=tuple(float(s) for s in spacing[::-1]),  # type: ignore[arg-type]

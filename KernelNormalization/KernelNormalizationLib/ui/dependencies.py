@@ -31,7 +31,7 @@ class Declined(DependencyError):
     """The user declined an installation; shown as plain text, not as an error."""
 
 
-WITHOUT_PACKAGES = "The method “Linear kernel transfer” needs nothing more."
+WITHOUT_PACKAGES = "The method “Restored linear transfer” needs nothing more."
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Dependencies:
         if stillMissing:
             raise DependencyError(
                 f"{', '.join(stillMissing)} could not be installed. Check the network connection, or choose the method "
-                "“Linear kernel transfer”, which needs nothing more."
+                "“Restored linear transfer”, which needs nothing more."
             )
 
 

@@ -12,7 +12,7 @@ class MethodChoice(LabelledChoice):
     """Normalization method; the member's name is the method's name in the core."""
 
     restored = "Restored linear transfer (recommended)"
-    unet = "UNet on top of it"
+    unet = "UNet on the restored transfer"
     linear = "Linear kernel transfer"
     bands = "Frequency bands"
     heuristic = "Heuristic filter"

@@ -128,7 +128,7 @@ def ei_interval(
 
 
 def _untried(left_open: Sequence[OpenProperty]) -> list[OpenProperty]:
-    return [replace(p, reason=f"not told: {p.reason}") for p in left_open if not p.known]
+    return [replace(p, reason=f"not tried: {p.reason}") for p in left_open if not p.known]
 
 
 def interval_of_normalized(

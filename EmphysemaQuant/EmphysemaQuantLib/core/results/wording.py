@@ -51,7 +51,7 @@ def interval_sentences(volumes: tuple[VolumeMeasurement, ...]) -> list[str]:
 def interval_sentence(interval: EIInterval | None) -> str:
     """A sentence on the interval of a normalized EI and its basis, or that there is none."""
     if interval is None:
-        return "No cross-validated error is known for this method and threshold, so EI is given without interval."
+        return "No measured error is known for this method, model and threshold, so EI is given without an interval."
     return f"95 % interval of the normalized EI: {interval.low:.1f} to {interval.high:.1f} %, from {interval.basis}."
 
 
@@ -87,5 +87,5 @@ def agreement_sentences(agreement: Agreement | None) -> list[str]:
     return [
         f"EI change {a.delta_ei_points:+.1f} percentage points; Dice of the emphysema masks {a.dice:.2f}.",
         f"Emphysema kept {a.kept_ml:.0f} mL, removed {a.removed_ml:.0f} mL, added {a.added_ml:.0f} mL.",
-        f"Mean |difference| (L1) {a.l1_image_hu:.1f} HU (image), {a.l1_body_hu:.1f} HU (body), {a.l1_lung_hu:.1f} HU (lungs).",
+        f"Mean absolute difference (L1): image {a.l1_image_hu:.1f}, body {a.l1_body_hu:.1f}, lungs {a.l1_lung_hu:.1f} HU.",
     ]

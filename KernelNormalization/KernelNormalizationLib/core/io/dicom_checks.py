@@ -286,7 +286,10 @@ def check_positions(ordered: Sequence[SeriesImage]) -> None:
             "export the whole series again."
         )
     if np.abs(gaps / step - 1.0).max() > SPACING_TOLERANCE:
-        raise InputError(f"Slice distances run from {gaps.min():.2f} to {gaps.max():.2f} mm; resample to even spacing first.")
+        raise InputError(
+            f"Slice distances run from {gaps.min():.2f} to {gaps.max():.2f} mm; one volume needs one distance. Export the "
+            "whole series again, or choose an even one; resampling takes noise away and lowers the emphysema index."
+        )
     _check_straight(ordered, positions)
 
 

@@ -105,7 +105,7 @@ def require_rotation(direction: NDArray[np.float64], name: str) -> NDArray[np.fl
             return nearest
     raise InputError(
         f"{name} states axes that are not at right angles or not of length one ({_rows(direction)}); the volume is sheared "
-        "or its header damaged. Resample it to straight axes, or save it again."
+        "or its header damaged. Save it again from its source; straightening by resampling lowers the emphysema index."
     )
 
 

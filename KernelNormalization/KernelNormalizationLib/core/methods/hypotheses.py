@@ -208,7 +208,7 @@ def _family_number(transfer: SourceTransfer) -> float:
     """
     number = transfer.record.get("source_kernel_number")
     if not isinstance(number, int | float):
-        raise InputError(f"the transfer was read from the scan or its centre ({transfer.origin}), not from a kernel number")
+        raise InputError(f"the kernel transfer came from another source ({transfer.origin}) than a Siemens kernel's name")
     if number <= TARGET_NUMBER:
         raise InputError("the kernel is no sharper than B20f")
     chosen = _lifted(number, CHOSEN_LIFT)(COMPARED_LP_PER_CM)

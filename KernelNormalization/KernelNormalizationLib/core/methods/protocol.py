@@ -16,11 +16,11 @@ METHODS: tuple[Method, ...] = get_args(Method)
 DEFAULT_METHOD: Method = "restored"
 # What each does, for a line of help.
 METHOD_TEXTS: dict[Method, str] = {
-    "restored": "what truncation took put back, then the radial kernel filter",
-    "unet": "a network on top of restored, or the one named",
-    "linear": "radial kernel filter alone",
-    "bands": "frequency bands scaled to the smooth kernel's",
-    "heuristic": "median and Gaussian",
+    "restored": "values cut off at the HU floor put back, then the kernel filter",
+    "unet": "restored, then a network (or the network that --model names)",
+    "linear": "the kernel filter alone",
+    "bands": "frequency bands scaled to those of B20f lungs",
+    "heuristic": "median and Gaussian filter",
 }
 TARGET_KERNEL = "B20f"
 # Key of the provenance record: how the emphysema index would move under what the scan leaves open of its scanner.

@@ -81,9 +81,9 @@ class RestorationPlan:
         how = "" if count == 1 else f" in {count} images that were then averaged"
         told = self.evidence.get("lungs", {}).get("from", "")
         seen = told.startswith("histogram")
-        source = "as its histogram shows" if seen else "as is usual for such a scanner; the scan does not tell"
+        source = "read from the scan" if seen else "assumed, as usual for such scanners; the scan does not tell"
         cut = f"The scanner cut off values below {self.lungs.floor_hu:.0f} HU{how} ({source})"
-        return f"{cut}; what was lost in lung and air was estimated."
+        return f"{cut}. What was lost in lung and air was estimated and put back."
 
 
 @dataclass(frozen=True)
