@@ -53,6 +53,16 @@ def test_the_surroundings_are_found_in_any_stored_axis_order(chest: SamplePair, 
     assert np.array_equal(found, expected)
 
 
+def test_lungs_that_a_filled_rectangle_cuts_are_kept(chest: SamplePair) -> None:
+    seen = np.zeros(SHAPE[1:], bool)
+    seen[20:-20, 30:-30] = True
+    hu = np.where(seen, chest.sharp.hu, np.float32(-1024.0))
+    mask = segment_lungs(CTVolume(hu, chest.sharp.geometry, chest.sharp.acquisition))
+    truth = chest.lungs & seen
+    assert np.count_nonzero(truth) < 0.97 * np.count_nonzero(chest.lungs)
+    assert dice(mask.mask, truth) > 0.97
+
+
 def test_truncated_air_and_air_without_noise_are_no_surroundings(chest: SamplePair) -> None:
     assert surrounding_mask(chest.sharp.hu) is None
     j, i = np.indices(SHAPE[1:])

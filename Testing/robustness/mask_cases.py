@@ -116,6 +116,8 @@ def segmentation(rng: Generator, folder: Path) -> Case:
         ("layer out of range", lambda t: t.replace("Segment0_Layer:=0", "Segment0_Layer:=9")),
         ("negative layer", lambda t: t.replace("Segment0_Layer:=0", "Segment0_Layer:=-1")),
         ("label no number", lambda t: t.replace("Segment0_LabelValue:=2", "Segment0_LabelValue:=left")),
+        ("label below zero", lambda t: t.replace("Segment0_LabelValue:=2", "Segment0_LabelValue:=-2")),
+        ("one label for both", lambda t: t.replace("Segment0_LabelValue:=2", "Segment0_LabelValue:=1")),
         ("zero directions", lambda t: t.replace("(4.0,0.0,0.0)", "(0,0,0)").replace("(4,0,0)", "(0,0,0)")),
         ("no origin", lambda t: t.replace("space origin:", "#")),
         ("no directions", lambda t: t.replace("space directions:", "#")),

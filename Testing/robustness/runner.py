@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import dicom_makers, mask_cases, other_cases, volume_cases
+from . import dicom_makers, mask_cases, odd_scan_cases, other_cases, volume_cases
 from .case import Maker, Outcome, judged
 
 SECONDS = 20.0
@@ -25,8 +25,8 @@ SECONDS = 20.0
 MEMORY_KB = 1_000_000
 # Share of each kind among the cases, as in the field: most scans come as DICOM.
 SHARES: tuple[tuple[float, tuple[Maker, ...]], ...] = (
-    (0.45, dicom_makers.MAKERS),
-    (0.28, volume_cases.MAKERS),
+    (0.45, dicom_makers.MAKERS + odd_scan_cases.DICOM_MAKERS),
+    (0.28, volume_cases.MAKERS + odd_scan_cases.VOLUME_MAKERS),
     (0.09, mask_cases.MAKERS),
     (0.05, other_cases.MODEL_MAKERS),
     (0.08, other_cases.COMMAND_MAKERS),

@@ -19,6 +19,7 @@ HIGHEST_STORED_HU = 31000.0
 # Padding this close to air cannot be distinguished from noise where it is interpolated.
 BLENDED_BELOW_HU = -1300.0
 LOWEST_HU = -100000.0
+AIR_HU = -1000.0
 # Of a voxel lower than any image, at least this share is padding; a rim is at most so wide (a cubic filter reaches 2 voxels).
 BLENDED_SHARE, RIM_VOXELS = 0.4, 3
 # The field of view is a disc: the area within its bounding circle that it fills at least, and that lies outside it at most; a
@@ -134,10 +135,10 @@ def _neighbours(mask: BoolArray) -> BoolArray:
 
 
 def surrounding_mask(hu: FloatArray) -> BoolArray | None:
-    """Voxels beyond a circular field of view that are filled with a value images hold too, such as -1024 or 0.
+    """Voxels beyond a round or rectangular field of view that are filled with a value images hold too, such as -1024 or 0.
 
-    Such a value is no padding by itself. It is where it fills, in every slice, everything outside a disc: noise leaves no
-    pixel with the very same value in all slices.
+    Such a value is no padding by itself. It is where it fills, in every slice, everything outside a disc or rectangle: noise
+    leaves no pixel with the very same value in all slices.
 
     Args:
         hu: (k, j, i), HU, with the slices along any of its axes.
@@ -145,6 +146,7 @@ def surrounding_mask(hu: FloatArray) -> BoolArray | None:
     Returns:
         bool (k, j, i); ``None`` if there is no such region.
     """
+    found: BoolArray | None = None
     for axis in range(3):
         slices = np.moveaxis(hu, axis, 0)
         corners = slices[:, [0, 0, -1, -1], [0, -1, 0, -1]]
@@ -152,9 +154,19 @@ def surrounding_mask(hu: FloatArray) -> BoolArray | None:
         if value < LOWEST_STORED_HU or not (corners == value).all():
             continue
         same = (slices == value).all(axis=0)
-        if _is_disc(~same):
-            return np.moveaxis(np.broadcast_to(same, slices.shape), 0, axis)
-    return None
+        # a rectangle in air without noise may be a simulated body
+        if _is_disc(~same) or (value != AIR_HU and _is_rectangle(~same)):
+            beyond = np.moveaxis(np.broadcast_to(same, slices.shape), 0, axis)
+            # seen from its side, a disc fills a rectangle: the view that leaves most out is the right one
+            if found is None or np.count_nonzero(beyond) > np.count_nonzero(found):
+                found = beyond
+    return found
+
+
+def _is_rectangle(seen: BoolArray) -> bool:
+    """Whether ``seen`` (j, i) is a rectangle along the axes."""
+    rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
+    return bool(rows.size) and bool(seen[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].mean() >= DISC_FILLED)
 
 
 def _is_disc(seen: BoolArray) -> bool:
