@@ -84,6 +84,19 @@ def test_kernel_and_manufacturer_travel_along(tmp_path: Path, suffix: str) -> No
     assert (facts.kernel, facts.manufacturer) == ("B70f", "SIEMENS")
 
 
+@pytest.mark.parametrize("suffix", EXACT)
+def test_the_slice_thickness_travels_along_and_must_be_a_length(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"scan{suffix}"
+    write_volume(replace(VOLUME, acquisition=replace(VOLUME.acquisition, slice_thickness_mm=1.25)), path)
+    assert read_volume(path).acquisition.slice_thickness_mm == 1.25
+    image = sitk.ReadImage(str(path))
+    for text in ("thick", "-1", "nan"):
+        image.SetMetaData("CTKernelNormalization.slice_thickness_mm", text)
+        sitk.WriteImage(image, str(path))
+        with pytest.raises(InputError, match=f"slice thickness “{text}”"):
+            read_volume(path)
+
+
 @pytest.mark.parametrize("name", ["A.NRRD", "A.NII", "A.NII.GZ"])
 def test_suffixes_in_capitals_are_understood(tmp_path: Path, name: str) -> None:
     write_volume(VOLUME, tmp_path / name)

@@ -86,8 +86,7 @@ def test_another_volume_starts_results_of_its_own(panel: EmphysemaPanel, chest: 
     compute(panel)
     first = panel._parameters.segmentation
     panel._parameters.volume = addVolumeNode(slicer.util.arrayFromVolume(chest), chest, "Other")
-    assert panel._parameters.segmentation is None
-    assert panel._parameters.maskSegmentation is None
+    assert (panel._parameters.segmentation, panel._parameters.maskSegmentation) == (None, None)
     assert panel.ui.indexLabel.text == ""
     compute(panel)
     assert panel._parameters.segmentation is not first

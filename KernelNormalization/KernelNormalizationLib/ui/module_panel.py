@@ -213,3 +213,8 @@ class ModulePanel:
     def fitViewsSoon(self) -> None:
         """Fit the review's views; new views know their size only after the next event loop iteration."""
         qt.QTimer.singleShot(0, self.review.fit)
+
+
+def hideNodes(selector: Any, nodeIds: list[str]) -> None:
+    """Leave these nodes out of the list of a node selector (``qMRMLNodeComboBox``)."""
+    selector.sortFilterProxyModel().hiddenNodeIDs = nodeIds

@@ -24,7 +24,7 @@ from .dicom_export import DicomExport, ExportLogic
 from .gate_override import GateOverride
 from .measure_emphysema import openEmphysemaQuantification
 from .model_choice import ModelChoice
-from .module_panel import ModulePanel, ParameterLogic
+from .module_panel import ModulePanel, ParameterLogic, hideNodes
 from .parameters import MethodChoice, NormalizationParameters
 from .review_layout import addDifference, existingDifference, voxelDifference
 from .scan_card import ScanCard, describeScan, errorCard
@@ -112,7 +112,7 @@ class NormalizationPanel(ModulePanel):
     def connectToScene(self) -> None:
         """Follow the scene's parameter node, first with all volumes offered: hidden IDs of the previous scene may be reused."""
         for selector in (self.ui.inputSelector, self.ui.moreSelector, self.ui.resultSelector):
-            _hide(selector, [])
+            hideNodes(selector, [])
         super().connectToScene()
 
     def preselect(self) -> None:
@@ -192,9 +192,9 @@ class NormalizationPanel(ModulePanel):
         nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
         synthetic = [node.GetID() for node in nodes if provenance.isSynthetic(node)]
         first = self.chosen("inputVolume")
-        _hide(self.ui.inputSelector, synthetic)
-        _hide(self.ui.moreSelector, synthetic + ([first.GetID()] if first is not None else []))
-        _hide(self.ui.resultSelector, [node.GetID() for node in nodes if node.GetID() not in synthetic])
+        hideNodes(self.ui.inputSelector, synthetic)
+        hideNodes(self.ui.moreSelector, synthetic + ([first.GetID()] if first is not None else []))
+        hideNodes(self.ui.resultSelector, [node.GetID() for node in nodes if node.GetID() not in synthetic])
 
     def _assess(self, node: Any) -> None:
         kernel = self.settings().kernel
@@ -397,7 +397,3 @@ class NormalizationPanel(ModulePanel):
         """Back to the user's layout."""
         self.review.restore()
         self.update()
-
-
-def _hide(selector: Any, nodeIds: list[str]) -> None:
-    selector.sortFilterProxyModel().hiddenNodeIDs = nodeIds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from ..plain_text import plain
-from ..volume import Acquisition, CTVolume, Geometry
+from ..volume import SPACING_RANGE_MM, Acquisition, CTVolume, Geometry
 from .dicom_derived import marked_by_header
 from .dicom_directory import is_directory_file
 from .dicom_series import (
@@ -30,9 +31,10 @@ from .slice_checks import require_pictures
 from .volume_file import VOLUME_SUFFIXES as VOLUME_SUFFIXES
 from .volume_file import read_image_file
 
-# Metadata keys in NRRD and MHA files written by this project, which keep the kernel with the volume.
+# Metadata keys in NRRD and MHA files written by this project, which keep with the volume what the gate asks for.
 KERNEL_KEY = "CTKernelNormalization.kernel"
 MANUFACTURER_KEY = "CTKernelNormalization.manufacturer"
+THICKNESS_KEY = "CTKernelNormalization.slice_thickness_mm"
 SYNTHETIC_KEY = "CTKernelNormalization.synthetic"
 NOTES_KEY = "ITK_FileNotes"  # the only free text of NIfTI
 SYNTHETIC_NOTE = "SYNTHETIC: computed, not reconstructed"
@@ -140,7 +142,7 @@ def volume_from_image(
         raise InputError("The voxels are complex numbers; a CT in Hounsfield units has one real number a voxel.")
     with np.errstate(over="ignore"):  # values too large for float32 become infinite and are refused
         hu = sitk.GetArrayViewFromImage(image).astype(np.float32)
-    acquisition = acquisition or _acquisition_from_metadata(image)
+    acquisition = acquisition or _acquisition_from_metadata(image, name)
     synthetic = _text(image, SYNTHETIC_KEY).lower() == "true" or _text(image, NOTES_KEY).startswith(SYNTHETIC_NOTE)
     padding = detect_padding(hu, declared_padding) if hu.size else None
     return CTVolume(hu, geometry_of(image), acquisition, padding, name, synthetic)
@@ -165,8 +167,25 @@ def _volume_of(slices: Series) -> CTVolume:
     return marked_by_header(volume, slices[0].header)
 
 
-def _acquisition_from_metadata(image: sitk.Image) -> Acquisition:
-    return Acquisition(kernel=_text(image, KERNEL_KEY) or None, manufacturer=_text(image, MANUFACTURER_KEY) or None)
+def _acquisition_from_metadata(image: sitk.Image, name: str) -> Acquisition:
+    return Acquisition(
+        kernel=_text(image, KERNEL_KEY) or None,
+        manufacturer=_text(image, MANUFACTURER_KEY) or None,
+        slice_thickness_mm=_thickness(_text(image, THICKNESS_KEY), name),
+    )
+
+
+def _thickness(text: str, name: str) -> float | None:
+    if not text:
+        return None
+    low, high = SPACING_RANGE_MM
+    try:
+        thickness = float(text)
+    except ValueError:
+        thickness = math.nan
+    if not low <= thickness <= high:
+        raise InputError(f"{name} states the slice thickness “{text}”; correct {THICKNESS_KEY} (mm) or take it out.")
+    return thickness
 
 
 def _text(image: sitk.Image, key: str) -> str:

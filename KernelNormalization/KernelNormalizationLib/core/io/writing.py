@@ -17,7 +17,7 @@ from ..errors import RESEARCH_USE, CTKernelError, InputError
 from ..plain_text import quoted
 from ..volume import CTVolume, Geometry
 from .nifti_header import NIFTI_SUFFIXES, check_nifti
-from .reading import KERNEL_KEY, MANUFACTURER_KEY, NOTES_KEY, SYNTHETIC_KEY, SYNTHETIC_NOTE, VOLUME_SUFFIXES
+from .reading import KERNEL_KEY, MANUFACTURER_KEY, NOTES_KEY, SYNTHETIC_KEY, SYNTHETIC_NOTE, THICKNESS_KEY, VOLUME_SUFFIXES
 from .whole_sets import current_umask
 
 WRITABLE_SUFFIXES = tuple(s for s in VOLUME_SUFFIXES if s not in (".nhdr", ".mhd"))
@@ -80,6 +80,8 @@ def write_volume(volume: CTVolume, path: Path, target: Path | None = None) -> No
         image.SetMetaData(KERNEL_KEY, volume.acquisition.kernel)
     if volume.acquisition.manufacturer:
         image.SetMetaData(MANUFACTURER_KEY, volume.acquisition.manufacturer)
+    if volume.acquisition.slice_thickness_mm:
+        image.SetMetaData(THICKNESS_KEY, f"{volume.acquisition.slice_thickness_mm:g}")
     image.SetMetaData("CTKernelNormalization.use", RESEARCH_USE)
     if volume.synthetic:
         image.SetMetaData(SYNTHETIC_KEY, "true")
