@@ -24,7 +24,11 @@ MEASURES = {
     "dice": ("Dice", 2),
 }
 LESS_IS_BETTER = {"l1_image", "l1_body", "l1_lung", "abs_dei"}
-METHOD_WORDS = {"oracle": "oracle (image before truncation)", "restored": "restored (no network)"}
+METHOD_WORDS = {
+    "study": "study (the direct UNet of the paper)",
+    "oracle": "oracle (image before truncation)",
+    "restored": "restored (no network)",
+}
 Score = dict[str, Any]
 
 
