@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint Testing/constraints.txt
 # One process for every core, at most four for the sake of memory; files whose tests share expensive fixtures stay together (Testing/conftest.py).
-PARALLEL ?= -n logical --dist loadfile --no-loadscope-reorder --maxprocesses 4
+PARALLEL ?= -n logical --dist loadfile --no-loadscope-reorder --maxprocesses 4 --max-worker-restart 0
 
 .PHONY: demo test test-fast coverage dist lint docs docs-serve pictures examples bench philips clean
 

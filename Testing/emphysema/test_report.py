@@ -148,7 +148,7 @@ def test_pictures_stand_upright_whatever_the_stored_order(pair):
 
 def test_the_normalized_index_without_a_known_error_says_so(report):
     assert report.volumes[1].interval is None
-    assert "without interval" in interval_sentences(report.volumes)[0]
+    assert "without an interval" in interval_sentences(report.volumes)[0]
     assert interval_sentences(report.volumes)[0] in verdicts(report)
 
 

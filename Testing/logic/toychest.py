@@ -23,6 +23,7 @@ def chest_hu() -> np.ndarray:
     for box in (RIGHT_BOX, LEFT_BOX):
         hu[box] = -860.0
     hu[HOLES] = -980.0
+    hu[:, 0, 0] = 41.0  # a slice of a single value is refused as one that was never copied
     return hu
 
 

@@ -32,6 +32,7 @@ KEPT = "1.2.826.0.1.3680043.10.1"
 def chest_hu() -> np.ndarray:
     hu = np.full(SHAPE, 40, np.int16)
     hu[RIGHT], hu[LEFT], hu[HOLE] = -860, -860, -980
+    hu[:, 0, 0] = 41  # a slice of a single value is refused as one that was never copied
     return hu
 
 
