@@ -55,6 +55,8 @@ def _named(folder: str, *names: str) -> dict[str, str]:
 _PLOTS = ("bland_altman.png", "calibration.png", "dei_and_dice.png")
 _PAPER_PANELS = ("panel_sim0017.png", "panel_sim0053.png")
 _METHODS = "--methods raw heuristic bands linear restored unet"
+# The model that follows the recipe of the study.
+STUDY = "study=unet:KernelNormalization/Resources/Models/unet-paper-20261126"
 _CHECKS = ("philips_L_to_B.png", "siemens_B70f.png", "toshiba_FC51_to_FC13.png")
 MAKERS: dict[str, Maker] = {
     "panels": Maker(
@@ -106,7 +108,7 @@ MAKERS: dict[str, Maker] = {
     "patients": Maker(
         "every method on two of the 71 simulated patients",
         _named(f"{RESULTS}/paper", *_PAPER_PANELS),
-        (f"-m training.evaluate runs/paper {_METHODS} oracle --best restored --out {{out}} --panels 2",),
+        (f"-m training.evaluate runs/paper {_METHODS} oracle {STUDY} --best restored --out {{out}} --panels 2",),
         ("runs/paper/manifest.json",),
         minutes=120,
     ),
