@@ -173,7 +173,9 @@ def test_training_runs_in_mixed_precision(pairs: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_processes_that_prepare_batches_change_nothing(pairs: Path, tmp_path: Path) -> None:
     alone = train(config_for(pairs), tmp_path / "alone")
+    before = signal.getsignal(signal.SIGCHLD)
     helped = train(config_for(pairs), tmp_path / "helped", rhythm=Rhythm(workers=2))
+    assert signal.getsignal(signal.SIGCHLD) == before
     for name, value in alone.average.state_dict().items():
         assert torch.equal(value, helped.average.state_dict()[name]), name
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -47,4 +48,10 @@ def batches(stream: BatchStream, steps: range, rank: int, workers: int) -> Itera
         prefetch_factor=READY,
         pin_memory=torch.cuda.is_available(),
     )
-    yield from (Batch(*images) for images in loader)
+    before = signal.getsignal(signal.SIGCHLD) if hasattr(signal, "SIGCHLD") else None
+    ready = iter(loader)
+    if before is not None:
+        # torch answers the end of any child with a handler that outlives the loader, which ended a process with a segmentation
+        # fault at a later child's end. It is not needed: the loader looks every 5 s whether its processes live.
+        signal.signal(signal.SIGCHLD, before)
+    yield from (Batch(*images) for images in ready)
