@@ -130,12 +130,12 @@ def volume_bench(write: Callable[[str], object], eager: float, kept: Measured, o
     """Seconds and peak memory of a 512 x 512 x 300 chest through the command line, and of lung mask and indices."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        scan, out = folder / "sharp.nrrd", folder / "smooth.nrrd"
+        scan, smooth = folder / "sharp.nrrd", folder / "smooth.nrrd"
         write_volume(make_sample(1, VOLUME_SHAPE, VOLUME_SPACING).sharp, scan)
-        normalize = child_seconds("ctkernel", "normalize", str(scan), str(out))
+        normalize = child_seconds("ctkernel", "normalize", str(scan), str(smooth))
         # ru_maxrss of children is the largest of all so far: the normalization's, then possibly the measurement's.
         normalize_peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024**2
-        measure = child_seconds("ctkernel", "quantify", str(scan), "--compare", str(out), "--out", str(folder / "q"))
+        measure = child_seconds("ctkernel", "quantify", str(scan), "--compare", str(smooth), "--out", str(folder / "q"))
         both_peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024**2
         keep = [] if out is None else ["--out", str(out)]
         quantified = subprocess.run(
