@@ -7,13 +7,15 @@ import logging
 import sys
 from pathlib import Path
 
-from KernelNormalizationLib.core.errors import CTKernelError, InputError
+from KernelNormalizationLib.core.errors import InputError
 
 from .evaluation.report import read_scores, write_plots
+from .running.command_line import ends_with_code
 
 logger = logging.getLogger("training.plots")
 
 
+@ends_with_code(logger)
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 when the plots were drawn, 2 for unusable input."""
     parser = argparse.ArgumentParser("python -m training.plots", description=__doc__)
@@ -21,15 +23,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("out", type=Path, help="folder to draw into")
     args = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        scores = read_scores(args.results)
-        if not scores:
-            raise InputError(f"{args.results} holds no scores.csv; give the folder of an evaluation.")
-        args.out.mkdir(parents=True, exist_ok=True)
-        write_plots(args.out, scores)
-    except CTKernelError as error:
-        logger.error("%s", error)
-        return 2
+    scores = read_scores(args.results)
+    if not scores:
+        raise InputError(f"{args.results} holds no scores.csv; give the folder of an evaluation.")
+    args.out.mkdir(parents=True, exist_ok=True)
+    write_plots(args.out, scores)
     return 0
 
 

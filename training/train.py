@@ -28,6 +28,7 @@ from .data.prefetch import batches
 from .data.sources import SourceConfig, build_epochs, build_source, unpack_patients
 from .data.unpacked import patient_files
 from .running.checkpoint import State, load_trained, moving_average, restore_state, save_best, save_state
+from .running.command_line import ends_with_code
 from .running.config import RECIPES, SCHEDULES, TrainConfig, write_config
 from .running.logbook import TRAINING, VALIDATION, Logbook, ProgressLine
 from .running.smoke import make_tiny_pairs, tiny
@@ -324,6 +325,7 @@ def set_up(options: argparse.Namespace) -> Fabric:
     return make_fabric(options.precision)
 
 
+@ends_with_code(logger)
 def main(arguments: list[str] | None = None) -> int:
     """Command line: ``python -m training.train``; 0 when trained, 2 for unusable input."""
     parser = argparse.ArgumentParser("python -m training.train", description="Train the UNet that normalizes sharp-kernel CT.")
@@ -342,20 +344,16 @@ def main(arguments: list[str] | None = None) -> int:
     )
     add_recipe_arguments(parser)
     options = parser.parse_args(arguments)
-    try:
-        fabric = set_up(options)
-        if options.smoke and not options.simulated:
-            files = make_tiny_pairs(options.out.parent / (options.out.name + "-data"), 2)
-            options.simulated, options.validate = [str(files[0])], [str(files[1])]
-        config = replace(config_from(options, options.simulated), validation=tuple(options.validate))
-        if options.own_transfer:
-            transfer = measure_transfer([file for path in options.simulated[:1] for file in patient_files(Path(path))])
-            config = replace(config, sources=replace(config.sources, transfer=transfer))
-        train(config, options.out, fabric=fabric, rhythm=rhythm_from(options))
-        fabric.barrier()
-    except CTKernelError as error:
-        logger.error("%s", error)
-        return 2
+    fabric = set_up(options)
+    if options.smoke and not options.simulated:
+        files = make_tiny_pairs(options.out.parent / (options.out.name + "-data"), 2)
+        options.simulated, options.validate = [str(files[0])], [str(files[1])]
+    config = replace(config_from(options, options.simulated), validation=tuple(options.validate))
+    if options.own_transfer:
+        transfer = measure_transfer([file for path in options.simulated[:1] for file in patient_files(Path(path))])
+        config = replace(config, sources=replace(config.sources, transfer=transfer))
+    train(config, options.out, fabric=fabric, rhythm=rhythm_from(options))
+    fabric.barrier()
     return 0
 
 
