@@ -11,8 +11,8 @@ from typing import Any, get_args
 import pydicom
 
 from KernelNormalizationLib.core.errors import RESEARCH_USE, InputError
+from KernelNormalizationLib.core.io.dicom_beginning import has_dicom_mark
 from KernelNormalizationLib.core.io.dicom_derived import manifest_of
-from KernelNormalizationLib.core.io.dicom_series import has_dicom_mark
 from KernelNormalizationLib.core.io.file_conversion import provenance_path
 from KernelNormalizationLib.core.io.json_file import read_json
 from KernelNormalizationLib.core.io.reading import VOLUME_SUFFIXES

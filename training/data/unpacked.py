@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from KernelNormalizationLib.core.arrays import FloatArray
+from KernelNormalizationLib.core.arrays import AIR_HU, FloatArray
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.kernels.calibrated_transfer import OwnTransfer
 from KernelNormalizationLib.core.kernels.mtf import KERNELS, TARGET_NUMBER, gain_to_b20f, kernel_number
@@ -21,7 +21,6 @@ from KernelNormalizationLib.core.kernels.radial_filter import Gain, apply_gain
 from KernelNormalizationLib.core.kernels.transfer import b20f_gain, find_transfer
 from KernelNormalizationLib.core.methods.protocol import RESTORATION
 from KernelNormalizationLib.core.truncation.hu_floor import HUFloor
-from KernelNormalizationLib.core.volume import AIR_HU
 
 from ..evaluation.cases import case_of
 from ..simulate.kernel_family import simulated_gain

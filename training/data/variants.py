@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from KernelNormalizationLib.core.arrays import AIR_HU
 from KernelNormalizationLib.core.kernels.radial_filter import Gain
 from KernelNormalizationLib.core.kernels.transfer import b20f_gain
 from KernelNormalizationLib.core.truncation.hu_floor import HUFloor
-from KernelNormalizationLib.core.volume import AIR_HU
 
 from ..simulate.floors import to_integers
 from ..simulate.truncated import draw_truncation, hu_floor, truncated

@@ -1,4 +1,4 @@
-"""Types of the arrays that the core works on, and the upper end of the HU scale of stored images."""
+"""Types of the arrays that the core works on, and fixed points of the HU scale."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 LOWEST_STORED_HU = -1024.0
+AIR_HU = -1000.0
 
 LabelArray = NDArray[np.uint8]
 Spacing = tuple[float, float, float]

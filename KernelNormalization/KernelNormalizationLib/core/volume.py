@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import BoolArray, FloatArray
+from .arrays import AIR_HU, BoolArray, FloatArray
 from .errors import InputError
 from .io.padding import padding_mask, surrounding_mask
 from .notebook import as_html
@@ -20,7 +20,6 @@ MINIMUM_SIDE = 4
 HU_MEDIAN_RANGE = (-1500.0, 500.0)
 HU_MAXIMUM = 65535.0
 MEDIAN_SAMPLE = 1_000_000
-AIR_HU = -1000.0
 # Voxels of a human chest: the smallest field of view over 2048 pixels, and the coarsest survey.
 SPACING_RANGE_MM = (0.02, 100.0)
 # Directions rounded to three digits deviate by this much from a rotation; shears and scales deviate by more.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from KernelNormalizationLib.core.arrays import BoolArray, FloatArray, Spacing
+from KernelNormalizationLib.core.arrays import AIR_HU, BoolArray, FloatArray, Spacing
 from KernelNormalizationLib.core.imaging.body import PARENCHYMA_HU
 from KernelNormalizationLib.core.imaging.morphology import bounding_box, components, morphology
 
@@ -21,7 +21,6 @@ IntArray = NDArray[np.int64]
 
 # All values are our own choice, from emphysema drawn around the bronchi of the B70f test chest after normalization (16
 # combinations): worst case 1.6 mL of it taken; with one ray of a plane allowed to miss the wall, 5 to 20 mL.
-AIR_HU = -1000.0
 # A voxel more than half way from lung to air; the limits keep dense and emphysematous lungs usable.
 DARK_HU = (-930.0, -850.0)
 # Walls of segmental bronchi are 1 to 1.5 mm thick, so that a smooth kernel shows them far above lung and below tissue.

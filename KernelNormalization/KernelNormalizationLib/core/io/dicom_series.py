@@ -23,7 +23,6 @@ from .dicom_pixels import NATIVE, compression_ratio, read_pixels, transfer_synta
 from .dicom_reconstruction import reconstruction_text
 from .dicom_slice import DicomSlice, faulty_file, read_images
 from .dicom_slice import Series as Series
-from .dicom_slice import has_dicom_mark as has_dicom_mark
 from .dicom_slice import read_header as read_header
 from .dicom_tags import RECONSTRUCTION_NUMBERS
 from .dicom_values import HeaderValues

@@ -14,8 +14,7 @@ from pydicom.uid import UID, MediaStorageDirectoryStorage
 
 from ..errors import InputError
 from ..plain_text import plain, quoted
-from .dicom_beginning import has_dicom_mark as has_dicom_mark
-from .dicom_beginning import read_dataset
+from .dicom_beginning import has_dicom_mark, read_dataset
 from .dicom_frames import frame_headers, is_enhanced
 from .dicom_tags import ENHANCED_CT, HEADER_TAGS
 from .dicom_values import UNREADABLE, HeaderValues

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays import LOWEST_STORED_HU, BoolArray, FloatArray
+from ..arrays import AIR_HU, LOWEST_STORED_HU, BoolArray, FloatArray
 
 # Padding is one exact value on many voxels: at least this share of the volume, and this many times the voxels found in
 # the 24 HU above it (image noise is continuous; padding of the visible scans has none there).
@@ -19,7 +19,6 @@ HIGHEST_STORED_HU = 31000.0
 # Padding this close to air cannot be distinguished from noise where it is interpolated.
 BLENDED_BELOW_HU = -1300.0
 LOWEST_HU = -100000.0
-AIR_HU = -1000.0
 # Of a voxel lower than any image, at least this share is padding; a rim is at most so wide (a cubic filter reaches 2 voxels).
 BLENDED_SHARE, RIM_VOXELS = 0.4, 3
 # The field of view is a disc: the area within its bounding circle that it fills at least, and that lies outside it at most; a

@@ -12,12 +12,12 @@ import SimpleITK as sitk
 from ..errors import InputError
 from ..plain_text import plain
 from ..volume import SPACING_RANGE_MM, Acquisition, CTVolume, Geometry
+from .dicom_beginning import has_dicom_mark
 from .dicom_derived import marked_by_header
 from .dicom_directory import is_directory_file
 from .dicom_series import (
     Series,
     find_series,
-    has_dicom_mark,
     listed_series,
     pick_series,
     read_header,
