@@ -225,7 +225,7 @@ def test_two_browsers_of_one_reader_and_free_scrolling_and_windowing(prepared: P
         newer.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
         for page in (older, newer):
             page.goto(links["radiologist"])
-            assert "8 chest CT images" in page.locator("#cover").inner_text()
+            page.locator("#cover").get_by_text("8 chest CT images").wait_for()
             page.get_by_role("button", name="Start").click()
             page.wait_for_selector("#loading-text:empty", state="attached")
         older.keyboard.press("5")
