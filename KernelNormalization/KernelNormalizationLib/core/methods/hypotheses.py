@@ -92,8 +92,8 @@ class LungSample:
     def index_with(self, restorer: Restorer, plan: RestorationPlan) -> float:
         """Share (%) of the lungs below -950 HU after restoration by ``plan`` and transfer."""
         below = sum(
-            int(np.count_nonzero(restorer.restore(image, plan).base[lungs] < EMPHYSEMA_HU))
-            for image, lungs in zip(self.images, self.lungs, strict=True)
+            int(np.count_nonzero(restorer.restore(image, plan.of_slice(k)).base[lungs] < EMPHYSEMA_HU))
+            for k, image, lungs in zip(self.numbers, self.images, self.lungs, strict=True)
         )
         return 100.0 * below / int(np.count_nonzero(self.lungs))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from ..progress import Progress
 from ..suitability import Suitability
 from ..truncation.estimation import estimate_plan, examined_slices
 from ..truncation.hu_floor import HUFloor
+from ..truncation.interpolated_slices import find_interpolation
 from ..truncation.restoration import RestorationPlan, Restorer
 from ..truncation.scan_regions import BODY_MARGIN_PIXELS
 from ..volume import CTVolume
@@ -76,13 +77,16 @@ def restoration(volume: CTVolume, region: BodyRegion | None, floor: HUFloor, gai
         return Restoration(lambda part: (apply_gain(hu[part], pixel_mm, gain), np.zeros_like(hu[part])))
     with_lung = region.lungs.any(axis=(1, 2)) if region is not None else np.zeros(len(hu), bool)
     places = np.flatnonzero(with_lung) if with_lung.any() else np.arange(len(hu))
-    examined = hu[places[examined_slices(places.size)]]
-    plan = estimate_plan(examined, pixel_mm, gain, floor.value, volume.acquisition.is_siemens)
+    examined = places[examined_slices(places.size)]
+    found = find_interpolation(hu)
+    slices = [found.slices[k] for k in examined] if found else ()
+    plan = estimate_plan(hu[examined], pixel_mm, gain, floor.value, volume.acquisition.is_siemens, slices)
+    plan = replace(plan, interpolation=found)
     restorer = Restorer((hu.shape[1], hu.shape[2]), pixel_mm, gain)
 
     def one(k: int) -> tuple[FloatArray, FloatArray]:
         outside = None if region is None else ~ndimage.binary_dilation(region.body[k], iterations=BODY_MARGIN_PIXELS)
-        state = restorer.restore(hu[k], plan, outside)
+        state = restorer.restore(hu[k], plan.of_slice(k), outside)
         return state.base, state.lost
 
     def restore(part: slice) -> tuple[FloatArray, FloatArray]:

@@ -10,28 +10,38 @@ with what is stored. The scale of the noise is fitted along, since texture of th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays import BoolArray, FloatArray
+from ..arrays import FloatArray
 from ..kernels.radial_filter import Gain, in_threads
-from .loss_table import LossTable
-from .lung_texture import RAYS_ERROR, noise_apart, with_texture
-from .model import AT_FLOOR_HU, Truncation
-from .restoration import AIR_HU, RestorationPlan, Restorer, air_noise
+from .air_fit import fit_outer_air
+from .histograms import (
+    ALL_WEIGHTS,
+    EDGES_HU,
+    NEEDED_VOXELS,
+    SAMPLED_VOXELS,
+    Curve,
+    Fit,
+    effective_images,
+    histogram,
+    hypotheses,
+    misfit_of,
+    predicted_counts,
+)
+from .interpolated_slices import AS_RECONSTRUCTED, Interpolated
+from .lung_texture import with_texture
+from .model import Truncation
+from .restoration import RestorationPlan, Restorer
 from .scan_regions import SLICES, Regions, Sample, cut_to_lungs, evenly, fullest, noise_share
+from .texture_strength import RAYS_ERROR, noise_apart
 
-Curve = NDArray[np.float64]
+Kind = TypeVar("Kind", Regions, Sample)
 
-# Histogram above the floor, HU: finest where the hypotheses differ most.
-EDGES_HU = np.array([AT_FLOOR_HU, 5.5, 10.5, 20.5, 30.5, 45.5, 60.5, 80.5, 100.5])
-# On simulated scans of known truncation, restored with it, predicted counts were off by 6 % a bin, and all of them together by
-# 10 %; the noise that the band of high frequencies tells was 0.82 to 1.07 of what the histogram fits.
-BIN_ERROR, LEVEL_ERROR = 0.06, 0.10
 # Error of that noise, downwards and upwards. Nothing makes noise stronger in lungs than its band says, but on the real B70f
 # chest the histogram would have it 1.2 times as strong, and restore more than two thin-slice pairs bear out (as much as two
 # images of r 0.24, or four of r 0.5); by its rays it is 0.8 to 1.0 of its band there. So no more than 1.05 is restored with.
@@ -49,42 +59,15 @@ POOR_FIT = 60.0
 # Air that fits as well as this tells the lungs' truncation alone: simulated air of the right one has a chi2 of 1 to 7. The real
 # B70f chest shows little air, chi2 is 40, and as many uncorrelated images as that air asks for restore its lungs too much.
 AIR_TELLS = 20.0
-# Histograms of air reach so far that they hold this share of it. Air of soft kernels reads -1000.5 to -1001.4 HU; where it is
-# not stored denser than this above it, nothing was cut.
-AIR_SHARE_BINNED, UNCUT_AIR_ERROR_HU = 0.9, 4.0
 # Of what the air leaves open so many are tried on the lungs, from the best fit to the worst.
 MOST_ALTERNATIVES = 4
-# Fewer voxels than this near the floor tell nothing, and what is made of them changes nothing.
-NEEDED_VOXELS = 500
-SAMPLED_VOXELS = 2500
 # Histograms are compared where the lungs are empty enough to be cut.
 SHALLOW_HU = -780.0
 COARSE_SLICES, REFINEMENTS = 2, 2
 COARSE = ((1.0,), (0.7, 0.3), (0.5, 0.5), (0.25,) * 4, (0.125,) * 8)
 COARSE_CORRELATIONS = (0.0, 0.24, 0.5)
-AIR_CORRELATIONS = (0.0, 0.12, 0.24, 0.36, 0.48, 0.6)
-# Between these the correlations of so many best fits are tried: of 12 images, r 0 and 0.12 differ by half in the noise of one,
-# of two by 6 %, which does without.
-AIR_REFINED, AIR_BEST, FEWEST_REFINED = (0.06, 0.03), 4, 3
 # Where a scan does not tell: what was measured of two thin-slice Siemens pairs in the lungs, a plain clip for others (Philips).
 SIEMENS = Truncation.of_equal_images(2, 0.24)
-
-
-@dataclass(frozen=True)
-class Fit:
-    """One hypothesis against the histogram.
-
-    Attributes:
-        truncation: the hypothesis.
-        chi2: misfit over the bins, with the errors of level and noise.
-        noise_factor: by which the noise has to be scaled.
-        loss_hu: mean HU that it restores in the region, at most 0.
-    """
-
-    truncation: Truncation
-    chi2: float
-    noise_factor: float = 1.0
-    loss_hu: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -101,7 +84,7 @@ class Prior:
 
     def misfit(self, truncation: Truncation) -> float:
         """Contribution to chi2."""
-        images = np.log(_effective(truncation.weights) / _effective(self.centre.weights)) / IMAGES_SPREAD
+        images = np.log(effective_images(truncation.weights) / effective_images(self.centre.weights)) / IMAGES_SPREAD
         apart = truncation.correlation - self.centre.correlation
         # One image has no correlation to compare.
         together = apart / CORRELATION_SPREAD[int(apart > 0.0)] if min(truncation.images, self.centre.images) > 1 else 0.0
@@ -109,7 +92,12 @@ class Prior:
 
 
 def estimate_plan(
-    hu: FloatArray, pixel_mm: tuple[float, float], gain: Gain, floor_hu: float, siemens: bool | None = None
+    hu: FloatArray,
+    pixel_mm: tuple[float, float],
+    gain: Gain,
+    floor_hu: float,
+    siemens: bool | None = None,
+    slices: Sequence[Interpolated] = (),
 ) -> RestorationPlan:
     """How the slices were truncated.
 
@@ -119,29 +107,39 @@ def estimate_plan(
         gain: in-plane gain to the smooth kernel against frequency in lp/cm.
         floor_hu: value of the floor.
         siemens: whether a Siemens scanner made it; ``None`` if unknown, which counts as Siemens.
+        slices: how each of them was interpolated; empty if they were not.
     """
     whole = Restorer((hu.shape[1], hu.shape[2]), pixel_mm, gain)
-    regions = [Regions.of(image, whole) for image in hu[examined_slices(len(hu))]]
+    how = slices or (AS_RECONSTRUCTED,) * len(hu)
+    regions = [Regions.of(hu[k], whole, how[k]) for k in examined_slices(len(hu))]
     share = noise_share(regions)
     default = Truncation(floor_hu) if siemens is False else Truncation(floor_hu, SIEMENS.weights, SIEMENS.correlation)
-    air_fits = fit_air([(r.image, r.outside) for r in regions], floor_hu)
+    air_fits = fit_outer_air(_least_interpolated(regions), floor_hu)
     air = air_fits[0].truncation if _fits_well(air_fits) else None
     prior = Prior(air, 1.0) if air else Prior(default, LOOSER)
     samples = cut_to_lungs(fullest(regions), pixel_mm, gain)
     if air_fits and air_fits[0].chi2 <= AIR_TELLS and samples and samples[0].expected is not None:
         return _as_in_air(air_fits, samples, share)
-    lung_fits = _fit_lungs(samples, floor_hu, share, prior)
+    lung_fits = _fit_lungs(_least_interpolated(samples), floor_hu, share, prior)
     chosen = in_the_middle(lung_fits) if _fits_well(lung_fits) else None
     lungs, factor = (chosen.truncation, min(chosen.noise_factor, LARGEST_FACTOR)) if chosen else (air or default, 1.0)
+    apart = 1.0
     if chosen and samples[0].expected is not None:
-        lungs, without = with_texture(lungs, noise_apart(samples, lungs, share))
+        apart = noise_apart(samples, lungs, share)
+        lungs, without = with_texture(lungs, apart)
         factor = min(factor, without)
     evidence = {
         "lungs": _told(lung_fits, "lungs", "air" if air else "default"),
         "air": _told(air_fits, "air", "lungs" if chosen else "default"),
         "left_open": [_as_alternative(fit, share) for fit in not_ruled_out(lung_fits)],
     }
-    return RestorationPlan(lungs, air or lungs, share * factor, evidence)
+    return RestorationPlan(lungs, air or lungs, share * factor, evidence, apart)
+
+
+def _least_interpolated(slices: Sequence[Kind]) -> list[Kind]:
+    """Those that tell most of the truncation; a single kind of slice also needs but one table for every hypothesis."""
+    least = min((s.how.share for s in slices), default=0.0)
+    return [s for s in slices if s.how.share == least]
 
 
 def _as_in_air(air_fits: Sequence[Fit], samples: Sequence[Sample], share: float) -> RestorationPlan:
@@ -154,7 +152,7 @@ def _as_in_air(air_fits: Sequence[Fit], samples: Sequence[Sample], share: float)
 
     def fit(one: tuple[Fit, float]) -> Fit:
         truncation, factor = with_texture(one[0].truncation, one[1])
-        losses = [_loss(sample, truncation, share * factor) for sample in samples[:COARSE_SLICES]]
+        losses = [_loss(sample, truncation, share * factor, one[1]) for sample in samples[:COARSE_SLICES]]
         return Fit(truncation, one[0].chi2, factor, float(np.mean(losses)))
 
     fits = list(in_threads(fit, tried))
@@ -163,11 +161,12 @@ def _as_in_air(air_fits: Sequence[Fit], samples: Sequence[Sample], share: float)
         "air": _told(air_fits, "air", "default"),
         "left_open": [_as_alternative(one, share) for one in fits],
     }
-    return RestorationPlan(fits[0].truncation, air, share * fits[0].noise_factor, evidence)
+    return RestorationPlan(fits[0].truncation, air, share * fits[0].noise_factor, evidence, apart)
 
 
-def _loss(sample: Sample, truncation: Truncation, share: float) -> float:
-    return float(sample.restorer.expect(sample.image, sample.start, truncation, share).lost[sample.lungs].mean())
+def _loss(sample: Sample, truncation: Truncation, share: float, apart: float) -> float:
+    own, factor = sample.lungs_before(truncation, apart)
+    return float(sample.restorer.expect(sample.image, sample.start, own, share * factor).lost[sample.lungs].mean())
 
 
 def examined_slices(count: int) -> NDArray[np.intp]:
@@ -203,62 +202,14 @@ def in_the_middle(fits: Sequence[Fit]) -> Fit:
     return known[int(np.searchsorted(weight, 0.5 * weight[-1]))]
 
 
-def fit_air(slices: Sequence[tuple[FloatArray, BoolArray]], floor_hu: float) -> list[Fit]:
-    """Hypotheses against the histogram of the air around the body, best first; empty if there is too little of it.
-
-    Args:
-        slices: images (rows, columns), HU, as stored, and where their outer air is.
-        floor_hu: value of the floor.
-    """
-    used = [(image, air) for image, air in slices if np.count_nonzero(air) >= NEEDED_VOXELS]
-    if not used:
-        return []
-    above = np.concatenate([image[air] for image, air in used]) - floor_hu
-    edges = _edges_for(above)
-    found = _counts(above, edges)
-    # Of many images hardly a voxel lies at the floor; that its mean is not that of air tells that air was cut all the same.
-    if found[0] < NEEDED_VOXELS / 10 and float(above.mean()) < AIR_HU - floor_hu + UNCUT_AIR_ERROR_HU:
-        return []
-    mean = [(image, air, air_noise(image, air, Truncation(floor_hu))[air]) for image, air in used]
-    height = np.concatenate([np.full(s.size, AIR_HU - floor_hu, np.float32) for _, _, s in mean])
-    noise = np.concatenate([s for _, _, s in mean])
-    chosen = evenly(noise.size, 5 * SAMPLED_VOXELS)
-    scale = noise.size / chosen.size
-
-    def fit(truncation: Truncation) -> Fit:
-        return Fit(truncation, _misfit(scale * _predicted(truncation, height[chosen], noise[chosen], edges=edges), found))
-
-    fits = list(in_threads(fit, _hypotheses(floor_hu, _ALL_WEIGHTS, AIR_CORRELATIONS)))
-    for step in AIR_REFINED:
-        fits += in_threads(fit, _between(fits, step))
-    return sorted(fits, key=lambda fit: fit.chi2)
-
-
-def _between(fits: Sequence[Fit], step: float) -> list[Truncation]:
-    """Correlations ``step`` to either side of the best fits."""
-    known = {f.truncation for f in fits}
-    best = [f.truncation for f in sorted(fits, key=lambda f: f.chi2)[:AIR_BEST] if f.truncation.images >= FEWEST_REFINED]
-    steps = [(t, round(t.correlation + d, 3)) for t in best for d in (-step, step)]
-    near = dict.fromkeys(replace(t, correlation=r) for t, r in steps if r >= 0.0)
-    return [t for t in near if t not in known]
-
-
-_ALL_WEIGHTS = ((1.0,), (0.9, 0.1), (0.8, 0.2), (0.7, 0.3), (0.6, 0.4), *((1.0 / n,) * n for n in (2, 3, 4, 5, 6, 8, 12, 18)))
-
-
-def _hypotheses(floor_hu: float, weights: Sequence[tuple[float, ...]], correlations: Sequence[float]) -> list[Truncation]:
-    several = [Truncation(floor_hu, w, r) for w in weights for r in correlations if len(w) > 1]
-    return [Truncation(floor_hu, w) for w in weights if len(w) == 1] + several
-
-
 def _fit_lungs(samples: Sequence[Sample], floor_hu: float, share: float, prior: Prior) -> list[Fit]:
-    near = sum(float(_histogram(s.image[s.lungs], floor_hu)[:5].sum()) for s in samples)
+    near = sum(float(histogram(s.image[s.lungs], floor_hu)[:5].sum()) for s in samples)
     if near < NEEDED_VOXELS:
         return []
     centre = prior.centre
     if prior.looseness > 1.0:
-        hypotheses = _hypotheses(floor_hu, COARSE, COARSE_CORRELATIONS)
-        coarse = in_threads(lambda hypothesis: _fit_one(samples[:COARSE_SLICES], hypothesis, share, prior), hypotheses)
+        tried = hypotheses(floor_hu, COARSE, COARSE_CORRELATIONS)
+        coarse = in_threads(lambda hypothesis: _fit_one(samples[:COARSE_SLICES], hypothesis, share, prior), tried)
         centre = min(coarse, key=lambda fit: fit.chi2).truncation
     best = _fit_one(samples, centre, share, prior)
     known: dict[Truncation, Fit] = {}
@@ -273,14 +224,12 @@ def _fit_lungs(samples: Sequence[Sample], floor_hu: float, share: float, prior: 
 
 def _neighbours(truncation: Truncation) -> list[Truncation]:
     """One step in the number of images or their shares, and one in correlation."""
-    place = min(range(len(_ALL_WEIGHTS)), key=lambda n: abs(_effective(_ALL_WEIGHTS[n]) - _effective(truncation.weights)))
-    near = _ALL_WEIGHTS[max(0, place - 1) : place + 2]
+    place = min(
+        range(len(ALL_WEIGHTS)), key=lambda n: abs(effective_images(ALL_WEIGHTS[n]) - effective_images(truncation.weights))
+    )
+    near = ALL_WEIGHTS[max(0, place - 1) : place + 2]
     steps = sorted({round(float(np.clip(truncation.correlation + d, 0.0, 0.72)), 2) for d in (-0.12, 0.0, 0.12)})
-    return _hypotheses(truncation.floor_hu, near, steps)
-
-
-def _effective(weights: tuple[float, ...]) -> float:
-    return 1.0 / sum(w * w for w in weights)
+    return hypotheses(truncation.floor_hu, near, steps)
 
 
 def _fit_one(samples: Sequence[Sample], truncation: Truncation, share: float, prior: Prior, factor: float = 1.0) -> Fit:
@@ -294,58 +243,30 @@ def _fit_one(samples: Sequence[Sample], truncation: Truncation, share: float, pr
         factor: by which the noise is scaled to begin with.
     """
     found = np.zeros(len(EDGES_HU))
-    height, noise, weight, losses = [], [], [], []
+    seen, losses = [], []
     for sample in samples:
-        state = sample.restorer.expect(sample.image, sample.start, truncation, share * factor)
+        own = sample.how.of(truncation)
+        state = sample.restorer.expect(sample.image, sample.start, own, share * factor)
         region = sample.lungs & state.sparse & (state.mean < SHALLOW_HU)
-        found += _histogram(sample.image[region], truncation.floor_hu)
+        found += histogram(sample.image[region], truncation.floor_hu)
         places = np.flatnonzero(region)
         chosen = places[evenly(places.size, SAMPLED_VOXELS)]
-        height.append(state.mean.reshape(-1)[chosen] - truncation.floor_hu)
-        noise.append(state.noise.reshape(-1)[chosen] / truncation.noise_ratio)
-        weight.append(np.full(chosen.size, places.size / max(chosen.size, 1)))
+        height = state.mean.reshape(-1)[chosen] - truncation.floor_hu
+        noise = state.noise.reshape(-1)[chosen] / np.float32(own.noise_ratio)
+        seen.append((own, height, noise, places.size / max(chosen.size, 1)))
         losses.append(float(state.lost[sample.lungs].mean()))
-    t, s, w = np.concatenate(height), np.concatenate(noise), np.concatenate(weight)
-    misfits = [_misfit(_predicted(truncation, t, s * f, w), found) + _noise_misfit(f * factor) for f in NOISE_FACTORS]
+
+    def predicted(f: float) -> Curve:
+        counts: Curve = np.sum([w * predicted_counts(own, t, s * np.float32(f)) for own, t, s, w in seen], axis=0)
+        return counts
+
+    misfits = [misfit_of(predicted(f), found) + _noise_misfit(f * factor) for f in NOISE_FACTORS]
     scaled = factor * float(NOISE_FACTORS[int(np.argmin(misfits))])
     return Fit(truncation, float(min(misfits)) + prior.misfit(truncation), scaled, float(np.mean(losses)))
 
 
 def _noise_misfit(factor: float) -> float:
     return float((np.log(factor) / NOISE_ERROR[int(factor > 1.0)]) ** 2)
-
-
-def _edges_for(above: NDArray[np.floating]) -> Curve:
-    """Edges of the histogram of air, HU above the floor (n,): wider where its noise is, so that they hold most of it."""
-    stretched = EDGES_HU * max(1.0, float(np.quantile(above, AIR_SHARE_BINNED)) / EDGES_HU[-1])
-    return np.concatenate([[AT_FLOOR_HU], np.round(stretched[1:]) + 0.5])
-
-
-def _histogram(values: FloatArray, floor_hu: float) -> Curve:
-    return _counts(values - floor_hu, EDGES_HU)
-
-
-def _counts(above: NDArray[np.floating], edges: Curve) -> Curve:
-    return np.array([np.count_nonzero(above <= AT_FLOOR_HU), *np.histogram(above, edges)[0]], np.float64)
-
-
-def _predicted(
-    truncation: Truncation, height: FloatArray, noise: FloatArray, weight: Curve | None = None, edges: Curve = EDGES_HU
-) -> Curve:
-    """Expected histogram of voxels whose means are ``height`` above the floor, with ``noise`` (HU) of one image."""
-    table = LossTable.of(truncation)
-    t = np.asarray(height / noise, np.float32)
-    below = [np.interp(t, table.t, table.atom)]
-    below += [table.probability_below(t, np.asarray(edge / noise, np.float32)).astype(np.float64) for edge in edges[1:]]
-    counts = np.array([float(np.sum(b if weight is None else b * weight)) for b in below])
-    return np.diff(counts, prepend=0.0)
-
-
-def _misfit(predicted: Curve, found: Curve) -> float:
-    level = predicted.sum() / max(found.sum(), 1.0)
-    expected = predicted / level
-    error = np.maximum(expected, 1.0) + (BIN_ERROR * expected) ** 2
-    return float(np.sum((found - expected) ** 2 / error) + (np.log(level) / LEVEL_ERROR) ** 2)
 
 
 def _fits_well(fits: Sequence[Fit]) -> bool:

@@ -1,4 +1,4 @@
-"""Texture of the lungs apart from their noise.
+"""What the texture of the lungs does to the truncation that their slices seem to have.
 
 The band of high frequencies, which tells the noise, holds the finest texture and vessels of lungs too: in 12 simulated patients
 it was 1.0 to 1.4 times as strong as the noise alone. Texture is the same in all images that were averaged, noise is not, so
@@ -7,35 +7,19 @@ that taking it for noise restores too much wherever several images were averaged
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from ..kernels.radial_filter import in_threads
+from .interpolated_slices import Interpolated
 from .model import Truncation
-from .scan_regions import Sample
 
-# Noise of the lungs over what their rays and the noise removed from soft tissue let expect, 12 simulated patients of B80f: 1.01
-# with an SD of 0.03 (with weaker kernels and other doses 0.05). It is seldom stronger than its band says.
-NOISE_OVER_RAYS, RAYS_ERROR = 1.01, 0.08
-TYPICAL_APART, APART = 0.9, (0.6, 1.05)
-ROUNDS = 2
 # Half of the texture's variance counts: vessels and edges make much of it and seldom lie near the floor. Error of the index on
 # simulated lungs of 1, 2, 3 (unequal), 4 images with all of it 0.19, 0.24, 0.53, 0.40 points, with half 0.18, 0.19, 0.38, 0.38.
 KAPPA = 0.5
+KAPPA_INTERPOLATED = 0.75
 # Correlations are rounded, so that few tables have to be made.
 CORRELATION_STEP = 0.02
-
-
-def noise_apart(samples: Sequence[Sample], air: Truncation, share: float) -> float:
-    """Noise of the lungs by their rays over what their band of frequencies, with the texture in it, says."""
-    apart = TYPICAL_APART
-    for _ in range(ROUNDS):
-        truncation, factor = with_texture(air, apart)
-        ratio = _mean_square_ratio(samples, truncation, share * factor)
-        apart = float(np.clip(NOISE_OVER_RAYS * factor * np.sqrt(ratio), *APART))
-    return apart
 
 
 def with_texture(truncation: Truncation, apart: float) -> tuple[Truncation, float]:
@@ -48,19 +32,34 @@ def with_texture(truncation: Truncation, apart: float) -> tuple[Truncation, floa
         truncation: of noise alone.
         apart: SD of the noise over that of noise and texture.
     """
-    texture = KAPPA * max(1.0 - apart**2, 0.0)
-    factor = float(np.sqrt(apart**2 + texture))
+    texture = _texture(apart)
     single = (apart / truncation.noise_ratio) ** 2
     together = (texture + truncation.correlation * single) / (texture + single) if truncation.images > 1 else 0.0
-    return replace(truncation, correlation=round(together / CORRELATION_STEP) * CORRELATION_STEP), factor
+    return replace(truncation, correlation=round(together / CORRELATION_STEP) * CORRELATION_STEP), _factor(apart)
 
 
-def _mean_square_ratio(samples: Sequence[Sample], truncation: Truncation, share: float) -> float:
-    def sums(sample: Sample) -> tuple[float, float]:
-        state = sample.restorer.expect(sample.image, sample.start, truncation, share)
-        region = sample.lungs & state.sparse
-        assert sample.expected is not None
-        return float(np.sum(sample.expected[region] ** 2)), float(np.sum(state.noise[region] ** 2))
+def interpolated_lungs(lungs: Truncation, apart: float, how: Interpolated) -> tuple[Truncation, float]:
+    """The truncation of lungs in a slice that was interpolated after it, and the factor on the noise that its band tells.
 
-    expected, found = np.sum(list(in_threads(sums, samples)), axis=0)
-    return float(expected / max(found, 1.0))
+    Interpolation leaves the texture, which neighbouring slices share, and takes noise away.
+
+    Args:
+        lungs: of the slices before, as :func:`with_texture` gives it.
+        apart: SD of the noise over that of noise and texture in these slices.
+        how: the slice.
+
+    Returns:
+        The truncation, and the factor relative to that of the slices before.
+    """
+    counted = np.sqrt(apart**2 + KAPPA_INTERPOLATED * max(1.0 - apart**2, 0.0))
+    return how.of(lungs), float(counted) / _factor(apart)
+
+
+def _texture(apart: float) -> float:
+    """Variance of the texture that counts, of a variance of 1 of noise and texture."""
+    return KAPPA * max(1.0 - apart**2, 0.0)
+
+
+def _factor(apart: float) -> float:
+    """SD of noise and of the texture that counts, of an SD of 1 of noise and all texture."""
+    return float(np.sqrt(apart**2 + _texture(apart)))

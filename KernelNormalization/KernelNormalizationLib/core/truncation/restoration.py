@@ -14,8 +14,10 @@ import numpy as np
 
 from ..arrays import BoolArray, FloatArray
 from ..kernels.radial_filter import Gain
+from .interpolated_slices import Interpolated, SliceInterpolation
 from .local_means import LocalMeans
 from .loss_table import LossTable
+from .lung_texture import interpolated_lungs
 from .model import AT_FLOOR_HU, Truncation
 from .slice_filters import SliceFilters
 
@@ -58,12 +60,29 @@ class RestorationPlan:
         air: truncation of the air around the body.
         noise_share: SD of all noise that the transfer removes over the SD of its band of high frequencies.
         evidence: what the choice rests on, JSON-serializable.
+        apart: SD of the lungs' noise over that of noise and texture.
+        interpolation: of the series' slices after truncation; ``lungs`` and ``air`` are then those of slices before it.
     """
 
     lungs: Truncation
     air: Truncation
     noise_share: float
     evidence: dict[str, Any] = field(default_factory=dict)
+    apart: float = 1.0
+    interpolation: SliceInterpolation | None = None
+
+    def of_slice(self, k: int) -> RestorationPlan:
+        """The plan for slice ``k`` of the series."""
+        if self.interpolation is None:
+            return self
+        return self.of_interpolated(self.interpolation.slices[k])
+
+    def of_interpolated(self, how: Interpolated) -> RestorationPlan:
+        """The plan for a slice that was interpolated so."""
+        if how.share == 0.0:
+            return replace(self, interpolation=None)
+        lungs, factor = interpolated_lungs(self.lungs, self.apart, how)
+        return replace(self, lungs=lungs, air=how.of(self.air), noise_share=self.noise_share * factor, interpolation=None)
 
     def as_record(self) -> dict[str, Any]:
         """For provenance."""
@@ -71,6 +90,7 @@ class RestorationPlan:
             "truncation_lungs": self.lungs.as_record(),
             "truncation_air": self.air.as_record(),
             "truncation_noise_share": round(self.noise_share, 3),
+            **({"slice_interpolation": self.interpolation.as_record()} if self.interpolation else {}),
             "truncation_evidence": self.evidence,
             "truncation_in_words": self.in_words(),
         }
@@ -83,7 +103,8 @@ class RestorationPlan:
         seen = told.startswith("histogram")
         source = "read from the scan" if seen else "assumed, as usual for such scanners; the scan does not tell"
         cut = f"The scanner cut off values below {self.lungs.floor_hu:.0f} HU{how} ({source})"
-        return f"{cut}. What was lost in lung and air was estimated and put back."
+        mixed = " The slices were interpolated between others afterwards." if self.interpolation else ""
+        return f"{cut}.{mixed} What was lost in lung and air was estimated and put back."
 
 
 @dataclass(frozen=True)
@@ -209,7 +230,7 @@ def restore_slices(
     restorer = Restorer((hu.shape[1], hu.shape[2]), pixel_mm, gain)
     base, lost = np.empty(hu.shape, np.float32), np.empty(hu.shape, np.float32)
     for k, image in enumerate(hu):
-        state = restorer.restore(image, plan, None if outside is None else outside[k])
+        state = restorer.restore(image, plan.of_slice(k), None if outside is None else outside[k])
         base[k], lost[k] = state.base, state.lost
     return base, lost
 

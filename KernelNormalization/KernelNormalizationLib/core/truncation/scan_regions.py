@@ -11,6 +11,9 @@ from scipy import ndimage
 
 from ..arrays import BoolArray, FloatArray
 from ..kernels.radial_filter import Gain, in_threads
+from .interpolated_slices import AS_RECONSTRUCTED, Interpolated
+from .lung_texture import interpolated_lungs
+from .model import Truncation
 from .ray_noise import noise_by_rays
 from .restoration import BASE, NOISE_BAND, LocalState, Restorer
 
@@ -30,13 +33,18 @@ SLICES, MARGIN_PIXELS = 4, 24
 
 @dataclass(frozen=True)
 class Sample:
-    """A slice, cut to its lungs, regions in it, and the noise (HU) that the rays let expect, (rows, columns)."""
+    """A slice, cut to its lungs, regions in it, the noise (HU) that the rays let expect, (rows, columns); how it was made."""
 
     image: FloatArray
     lungs: BoolArray
     restorer: Restorer
     start: LocalState
     expected: FloatArray | None = None
+    how: Interpolated = AS_RECONSTRUCTED
+
+    def lungs_before(self, lungs: Truncation, apart: float) -> tuple[Truncation, float]:
+        """The slice's truncation from that of slices before an interpolation, and the factor on its noise."""
+        return interpolated_lungs(lungs, apart, self.how) if self.how.share > 0.0 else (lungs, 1.0)
 
 
 @dataclass(frozen=True)
@@ -49,9 +57,10 @@ class Regions:
     tissue: BoolArray
     lungs: BoolArray
     outside: BoolArray
+    how: Interpolated = AS_RECONSTRUCTED
 
     @classmethod
-    def of(cls, image: FloatArray, restorer: Restorer) -> Regions:
+    def of(cls, image: FloatArray, restorer: Restorer, how: Interpolated = AS_RECONSTRUCTED) -> Regions:
         base, band = restorer.filters(image, BASE, NOISE_BAND)
         narrow, wide = ndimage.gaussian_filter(base, 3.0), ndimage.gaussian_filter(base, 6.0)
         low, high = TISSUE_HU
@@ -62,7 +71,7 @@ class Regions:
         near = ndimage.binary_dilation(body, iterations=15)
         around = ~near & _circle(image.shape)
         outside = ndimage.binary_erosion((narrow < air_limit(narrow[around])) & around, iterations=4)
-        return cls(image, image - base, band, tissue, lungs, outside)
+        return cls(image, image - base, band, tissue, lungs, outside, how)
 
 
 def air_limit(around: FloatArray) -> float:
@@ -92,7 +101,7 @@ def cut_to_lungs(regions: Sequence[Regions], pixel_mm: tuple[float, float], gain
     rays = list(in_threads(lambda r: noise_by_rays(r.image - r.removed, pixel_mm), seen))
     tissue = sum(int(np.count_nonzero(r.tissue)) for r in seen)
     told = sum(float(np.sum(r.removed[r.tissue] ** 2)) for r in seen)
-    power = sum(float(np.sum(ray[r.tissue] ** 2)) for r, ray in zip(seen, rays, strict=True))
+    power = sum(float(np.sum((r.how.noise_ratio * ray[r.tissue]) ** 2)) for r, ray in zip(seen, rays, strict=True))
     scale = np.float32(np.sqrt(told / power)) if tissue >= MINIMUM_TISSUE else None
     samples = []
     for r, ray in zip(seen, rays, strict=True):
@@ -100,8 +109,8 @@ def cut_to_lungs(regions: Sequence[Regions], pixel_mm: tuple[float, float], gain
         box = tuple(slice(max(0, s[0] - MARGIN_PIXELS), s[-1] + 1 + MARGIN_PIXELS) for s in spans)
         image = np.ascontiguousarray(r.image[box])
         restorer = Restorer((image.shape[0], image.shape[1]), pixel_mm, gain)
-        expected = None if scale is None else scale * ray[box]
-        samples.append(Sample(image, r.lungs[box], restorer, restorer.start(image), expected))
+        expected = None if scale is None else scale * np.float32(r.how.noise_ratio) * ray[box]
+        samples.append(Sample(image, r.lungs[box], restorer, restorer.start(image), expected, r.how))
     return samples
 
 
