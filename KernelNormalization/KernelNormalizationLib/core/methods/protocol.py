@@ -29,7 +29,7 @@ HYPOTHESES_KEY = "ei_hypotheses"
 GATE_KEY = "gate"
 # Key of the provenance record, and the version of restoration and choice of the gain: raise it whenever they compute something
 # else. Errors of the index were measured with one version and count for no other.
-RESTORATION_KEY, RESTORATION = "restoration", "restored-10"
+RESTORATION_KEY, RESTORATION = "restoration", "restored-11"
 # Errors of the index of the method "restored", as ``training.restored_errors`` writes them.
 ERRORS_PATH = Path(__file__).with_name("restored_errors.json")
 # Key that is true where a scan was smooth already and left as it is, and the method of such a record.
