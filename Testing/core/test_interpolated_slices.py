@@ -68,6 +68,16 @@ def test_slices_as_reconstructed_are_left_alone(count: int) -> None:
     assert find_interpolation(_tissue(count)) is None
 
 
+def test_copies_of_slices_are_known_for_what_they_are() -> None:
+    place = _positions(6, 1.0 / 0.7)
+    stored = _along(_tissue(int(place[-1]) + 3), place)
+    order = [0, 1, 2, 3, 4, 5, 4, 3]
+    found, mirrored = find_interpolation(stored), find_interpolation(stored[order])
+    assert found is not None
+    assert mirrored is not None
+    assert mirrored.slices == tuple(found.slices[k] for k in order)
+
+
 def test_noise_that_follows_the_body_is_no_interpolation() -> None:
     slices = _tissue(40)
     stronger = np.exp(0.5 * np.sin(np.arange(40) / 6.0)).astype(np.float32)

@@ -35,8 +35,10 @@ AIR_CORRELATIONS = (0.0, 0.12, 0.24, 0.36, 0.48, 0.6)
 # Between these the correlations of so many best fits are tried: of 12 images, r 0 and 0.12 differ by half in the noise of one,
 # of two by 6 %, which does without.
 AIR_REFINED, AIR_BEST, FEWEST_REFINED = (0.06, 0.03), 4, 3
-# The histogram tells a small share of a second slice better than the noise does; told by a few hypotheses.
-SMALL_SHARES, FEW_WEIGHTS, FEW_CORRELATIONS = (0.0, 0.025, 0.05, 0.075), ((1.0,), (0.5, 0.5), (0.25,) * 4), (0.24,)
+# The histogram tells a small share of a second slice better than the noise does, whose error is up to SHARE_ERROR. A few
+# hypotheses do for that.
+SMALL_SHARES, SHARE_ERROR = (0.0, 0.025, 0.05, 0.075, 0.1, 0.125, 0.15), 0.051
+FEW_WEIGHTS, FEW_CORRELATIONS = ((1.0,), (0.8, 0.2), (0.5, 0.5), (0.25,) * 4), (0.24,)
 
 
 def fit_outer_air(regions: Sequence[Regions], floor_hu: float) -> list[Fit]:
@@ -52,7 +54,7 @@ def fit_outer_air(regions: Sequence[Regions], floor_hu: float) -> list[Fit]:
         return []
     if 0.0 < how.share <= SMALL_SHARES[-1]:
         few = hypotheses(floor_hu, FEW_WEIGHTS, FEW_CORRELATIONS)
-        tried = [replace(how, share=share) for share in SMALL_SHARES]
+        tried = [replace(how, share=share) for share in SMALL_SHARES if abs(share - how.share) <= SHARE_ERROR]
         how = min(tried, key=lambda one: min(air.fit(t, one).chi2 for t in few))
     return air.fit_all(how)
 

@@ -33,6 +33,8 @@ STEP, PHASE, CORRELATION = 0.01, 0.05, 0.06
 STEPS, PHASES = np.arange(0.1, 2.5, STEP), np.arange(0.0, 1.0, PHASE)
 CORRELATIONS = np.array([0.0, 0.12, 0.2, 0.26, 0.32, 0.42])
 FINER = np.linspace(-0.8, 0.8, 9)
+# Most tools that resample keep the first slice. It is taken for kept if that costs no more than this of chi2 (2 SD).
+ANCHORED = 4.0
 # Interpolation is believed if it takes so much off chi2, and at least half of it, and its noise varies by so much (SD of the
 # logarithm of the variance).
 LEAST_GAIN, LEAST_VARIATION = 40.0, 0.06
@@ -109,19 +111,18 @@ def find_interpolation(hu: FloatArray) -> SliceInterpolation | None:
     count = len(hu)
     size = min(count, TOGETHER)
     middle = (count - size) // 2
-    known = _fit(*_noise(hu[middle : middle + size]), STEPS) if size >= FEWEST else None
+    known = _fit(*_noise(hu[middle : middle + size])[:2], STEPS, first=middle == 0) if size >= FEWEST else None
     if known is None:
         return None
-    slices = [Interpolated(known.share(k - middle), known.correlation) for k in range(count)]
+    log_variance, together, origin = _noise(hu)
+    shares = [known.share(k - middle) for k in range(count)]
     near = known.step + STEP * np.arange(-3.0, 4.0)
-    for start in range(0, count - size + 1, size) if count > size else ():
-        # The last part reaches to the end.
-        first = start if count - start >= 2 * size else count - size
-        own = _fit(*_noise(hu[start : max(first, start) + size]), near)
+    for start in (*range(0, count - size, size), count - size) if count > size else ():
+        own = _fit(log_variance[start : start + size], together[start : start + size - 1], near, first=start == 0)
         if own is not None:
-            for k in range(start, count):
-                slices[k] = Interpolated(own.share(k - start), known.correlation)
-    return SliceInterpolation(tuple(slices), known.step, known.chi2)
+            shares[start:] = [own.share(k - start) for k in range(start, count)]
+    slices = tuple(Interpolated(shares[k], known.correlation) for k in origin)
+    return SliceInterpolation(slices, known.step, known.chi2)
 
 
 @dataclass(frozen=True)
@@ -136,13 +137,14 @@ class _Fit:
         return round(max(round(min(within, 1.0 - within) / SHARE_STEP), 1) * SHARE_STEP, 3)
 
 
-def _fit(log_variance: Curve, together: Curve, steps: Curve) -> _Fit | None:
+def _fit(log_variance: Curve, together: Curve, steps: Curve, *, first: bool) -> _Fit | None:
     """The best interpolation with one of ``steps``; ``None`` if the noise does not ask for one.
 
     Args:
         log_variance: (slices,), NaN where it is not known.
         together: (slices - 1,), correlation between neighbours; NaN where it is not known.
         steps: native slices per stored slice that are tried.
+        first: whether these are the first slices of the series.
     """
     if np.count_nonzero(np.isfinite(log_variance)) < FEWEST:
         return None
@@ -150,8 +152,10 @@ def _fit(log_variance: Curve, together: Curve, steps: Curve) -> _Fit | None:
     without, least = coarse.chi2
     if without - least < LEAST_GAIN or least > 0.5 * without:
         return None
-    finer = (coarse.step + FINER * STEP, coarse.phase + FINER * PHASE, coarse.correlation + FINER * CORRELATION)
-    return _best(log_variance, together, (finer[0], finer[1], np.clip(finer[2], 0.0, 0.5)))
+    finer = coarse.step + FINER * STEP, np.clip(coarse.correlation + FINER * CORRELATION, 0.0, 0.5)
+    best = _best(log_variance, together, (finer[0], coarse.phase + FINER * PHASE, finer[1]))
+    from_first = _best(log_variance, together, (finer[0], np.zeros(1), finer[1]))
+    return from_first if first and from_first.chi2[1] <= best.chi2[1] + ANCHORED else best
 
 
 def _best(log_variance: Curve, together: Curve, tried: tuple[Curve, Curve, Curve]) -> _Fit:
@@ -194,8 +198,13 @@ def _expected(place: Curve, correlation: float) -> tuple[Curve, Curve]:
     return variance, covariance / np.sqrt(variance[..., :-1] * variance[..., 1:])
 
 
-def _noise(hu: FloatArray) -> tuple[Curve, Curve]:
-    """Logarithm of the noise variance of soft tissue (slices,), and correlation with the next slice (slices - 1,)."""
+def _noise(hu: FloatArray) -> tuple[Curve, Curve, NDArray[np.intp]]:
+    """The noise of soft tissue, slice by slice.
+
+    Returns:
+        Logarithm of its variance (slices,), correlation with the next slice (slices - 1,), and which slice each is: its own
+        number, or that of the first of which it is an exact copy. Copies tell nothing, NaN.
+    """
     seen = list(in_threads(_fine_noise, hu))
     variances = [np.mean(noise[tissue] ** 2) if np.count_nonzero(tissue) >= LEAST_TISSUE else np.nan for noise, tissue in seen]
     alike = []
@@ -204,7 +213,13 @@ def _noise(hu: FloatArray) -> tuple[Curve, Curve]:
         x, y = one[both], other[both]
         enough = x.size >= LEAST_TISSUE
         alike.append(float(np.mean(x * y) / np.sqrt(np.mean(x * x) * np.mean(y * y))) if enough else np.nan)
-    return np.log(np.array(variances, np.float64)), np.array(alike, np.float64)
+    log_variance, together = np.log(np.array(variances, np.float64)), np.array(alike, np.float64)
+    _, first, which = np.unique(log_variance, return_index=True, return_inverse=True, equal_nan=False)
+    origin = first[which]
+    copied = origin != np.arange(len(hu))
+    log_variance[copied] = np.nan
+    together[copied[1:] | copied[:-1]] = np.nan
+    return log_variance, together, origin
 
 
 def _fine_noise(image: FloatArray) -> tuple[FloatArray, BoolArray]:
