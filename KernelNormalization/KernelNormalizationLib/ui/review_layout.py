@@ -46,6 +46,21 @@ def _rowXml(columns: int, row: int) -> str:
     return '<layout type="horizontal">' + "".join(items) + "</layout>"
 
 
+def registerLayouts() -> None:
+    """Describe the layouts of this file to Slicer, which shows no views at all for a layout that it does not know.
+
+    Called when the application has started: a scene that was saved in one of these layouts may be loaded before any panel is
+    opened.
+    """
+    manager = slicer.app.layoutManager()
+    if manager is None:
+        return
+    layoutNode = manager.layoutLogic().GetLayoutNode()
+    for (columns, rows), layoutId in LAYOUT_IDS.items():
+        if not layoutNode.IsLayoutDescription(layoutId):
+            layoutNode.AddLayoutDescription(layoutId, layoutXml(columns, rows))
+
+
 class ReviewLayout:
     """Shows a pair of volumes side by side and restores the user's layout afterwards."""
 
@@ -72,15 +87,12 @@ class ReviewLayout:
         if manager is None:
             return False
         columns, rows = (2 if difference is None else 3), (2 if twoRows else 1)
-        layoutId = LAYOUT_IDS[columns, rows]
-        layoutNode = manager.layoutLogic().GetLayoutNode()
-        if not layoutNode.IsLayoutDescription(layoutId):
-            layoutNode.AddLayoutDescription(layoutId, layoutXml(columns, rows))
+        registerLayouts()
         if not self._onLoan:
             self._userLayout = manager.layout
         looked = {row: shownPosition(ROWS[row], left, viewName(0, row)) for row in range(rows)}
         self._positions = {row: position for row, position in looked.items() if position is not None}
-        manager.setLayout(layoutId)
+        manager.setLayout(LAYOUT_IDS[columns, rows])
         self._fill([left, right, difference][:columns], rows)
         if difference is not None:
             _addColorLegend(difference)
