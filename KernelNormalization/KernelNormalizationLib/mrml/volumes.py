@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from vtk.util import numpy_support
 
 from ..core.errors import InputError
+from ..core.imaging.appearance import LUNG_WINDOW_CENTRE_HU, LUNG_WINDOW_WIDTH_HU
 from ..core.io.dicom_reconstruction import RECONSTRUCTION_OWNERS, RECONSTRUCTION_TAGS, reconstruction_text
 from ..core.io.dicom_tags import ENHANCED_CT
 from ..core.io.padding import detect_padding
@@ -27,7 +28,7 @@ from . import provenance
 TagReader = Callable[[str, str], str]
 """(SOP instance UID, tag as ``gggg,eeee``) -> value, empty when the header does not have it."""
 
-LUNG_WINDOW = (1500.0, -600.0)  # HU: width, centre
+LUNG_WINDOW = (LUNG_WINDOW_WIDTH_HU, LUNG_WINDOW_CENTRE_HU)
 METHOD_NAMES = {"unet": "UNet"}  # methods whose identifier is not how they are written
 MAXIMUM_SHEAR = 1e-3  # cosine between index axes; 0.06 degrees, below what scanners round directions to
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])

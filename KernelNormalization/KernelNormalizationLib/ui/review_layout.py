@@ -9,6 +9,7 @@ import numpy as np
 import slicer
 import vtk
 
+from ..core.imaging.appearance import DIFFERENCE_HU
 from ..mrml.color_tables import Color, colorTable
 from ..mrml.volumes import addVolumeNode, voxelImage
 from .view_position import ViewPosition, shownPosition
@@ -20,7 +21,6 @@ LAYOUT_IDS = {(2, 1): 5601, (3, 1): 5602, (2, 2): 5603, (3, 2): 5604}
 # Places on screen; any volume can be shown in any of them, and the title above the view names it.
 COLUMNS = ("Left", "Right", "Third")
 ROWS = ("Axial", "Coronal")
-DIFFERENCE_RANGE_HU = 150.0
 
 
 def viewName(column: int, row: int) -> str:
@@ -243,7 +243,7 @@ def addDifference(voxels: Any, sharp: Any, synthetic: Any) -> Any:
     node.SetHideFromEditors(True)
     display = node.GetDisplayNode()
     display.SetAndObserveColorNodeID(colorTable("HU difference", _divergingColors()).GetID())
-    display.SetWindowLevelMinMax(-DIFFERENCE_RANGE_HU, DIFFERENCE_RANGE_HU)
+    display.SetWindowLevelMinMax(-DIFFERENCE_HU, DIFFERENCE_HU)
     return node
 
 
@@ -278,5 +278,5 @@ def _divergingColors() -> list[Color]:
         share = (index - 127.5) / 127.5
         fade = 1.0 - abs(share)
         red, green, blue = (1.0, fade, fade) if share > 0 else (fade, fade, 1.0)
-        colors.append((f"{share * DIFFERENCE_RANGE_HU:.0f} HU", red, green, blue))
+        colors.append((f"{share * DIFFERENCE_HU:.0f} HU", red, green, blue))
     return colors
