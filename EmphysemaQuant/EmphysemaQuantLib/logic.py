@@ -17,8 +17,9 @@ from KernelNormalizationLib.core.io.dicom_written import WrittenDicom
 from KernelNormalizationLib.core.progress import Progress, ProgressTracker
 from KernelNormalizationLib.core.provenance.manifest import sealed
 from KernelNormalizationLib.mrml import provenance
-from KernelNormalizationLib.mrml.dicom_source import INSTANCES, dicomFiles, markExportedVolumes, whyNoDicomFiles
-from KernelNormalizationLib.mrml.volumes import TagReader, databaseTagReader, deferredRecord, deferredVolume, whyNotCt
+from KernelNormalizationLib.mrml.dicom_database import INSTANCES, TagReader, databaseTagReader
+from KernelNormalizationLib.mrml.dicom_source import dicomFiles, markExportedVolumes, whyNoDicomFiles
+from KernelNormalizationLib.mrml.volumes import deferredRecord, deferredVolume, whyNotCt
 
 from .core.indices.emphysema_mask import EMPHYSEMA_THRESHOLD_HU
 from .core.results.manifest import measurement_manifest

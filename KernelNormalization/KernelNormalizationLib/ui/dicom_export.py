@@ -18,7 +18,7 @@ from ..background.thread_job import BackgroundJob
 from ..core.errors import Cancelled, CTKernelError
 from ..core.io.dicom_written import WrittenDicom
 from ..core.progress import Progress, ProgressReport
-from ..mrml.dicom_source import dicomDatabase
+from ..mrml.dicom_database import dicomDatabase
 
 logger = logging.getLogger(__name__)
 
