@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from EmphysemaQuantLib.core.results.measurement import measure, segment
+from KernelNormalizationLib.core.arrays import EMPHYSEMA_THRESHOLD_HU
 from KernelNormalizationLib.core.errors import RESEARCH_USE
 from KernelNormalizationLib.core.io.file_conversion import provenance_path, write_into_set
 from KernelNormalizationLib.core.io.reading import read_volume
@@ -90,7 +91,7 @@ def run_demo(scan: Path | None, folder: Path, series: str | None, device: Device
 
 
 def _truth(smooth: CTVolume, object_ei: float, lungs: Any) -> dict[str, float]:
-    reconstructed = 100.0 * float((smooth.hu[lungs] < -950.0).mean())
+    reconstructed = 100.0 * float((smooth.hu[lungs] < EMPHYSEMA_THRESHOLD_HU).mean())
     return {"object_ei_percent": round(object_ei, 3), "b20f_ei_percent": round(reconstructed, 3)}
 
 

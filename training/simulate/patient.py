@@ -23,7 +23,7 @@ from .truncated import hu_floor, truncated, truncation_meta
 FloatArray = NDArray[np.float32]
 LabelArray = NDArray[np.uint8]
 
-THRESHOLD = -950.0
+THRESHOLD = EMPHYSEMA_THRESHOLD_HU
 # Largest line integral of the mean patient (about 30 cm of water across the chest), for which modulation changes nothing.
 REFERENCE_PEAK = 5.2
 CALIBRATION_SLICES = 2
