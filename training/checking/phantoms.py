@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from KernelNormalizationLib.core.arrays import AIR_HU
+from KernelNormalizationLib.core.arrays import AIR_HU, FloatArray
 from KernelNormalizationLib.core.truncation.model import Truncation
 from KernelNormalizationLib.core.volume import Acquisition, CTVolume, Geometry
 
@@ -18,9 +17,6 @@ from ..simulate.patient import REFERENCE_PEAK
 from ..simulate.presets import PAPER_LIFT, PAPER_MODULATION, PAPER_QUANTA
 from ..simulate.sampling import Grid, SignalChain
 from ..simulate.truncated import truncated
-
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
 
 WATER_HU, LUNG_HU, NODULE_HU = 0.0, -860.0, 40.0
 NODULE_MM = 5.0
