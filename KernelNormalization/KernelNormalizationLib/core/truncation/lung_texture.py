@@ -1,8 +1,8 @@
-"""Texture of the lungs apart from their noise.
+"""Separates the texture of the lungs from their noise.
 
-The band of high frequencies, which tells the noise, holds the finest texture and vessels of lungs too: in 12 simulated patients
-it was 1.0 to 1.4 times as strong as the noise alone. Texture is the same in all images that were averaged, noise is not, so
-that taking it for noise restores too much wherever several images were averaged.
+Noise is measured in a band of high frequencies, which in lungs also contains fine texture and vessels: in 12 simulated patients
+it was 1.0 to 1.4 times as strong as the noise alone. Texture is the same in all averaged images, noise is not. Texture that is
+mistaken for noise would therefore restore too much wherever several images were averaged.
 """
 
 from __future__ import annotations
@@ -16,20 +16,21 @@ from ..kernels.radial_filter import in_threads
 from .model import Truncation
 from .scan_regions import Sample
 
-# Noise of the lungs over what their rays and the noise removed from soft tissue let expect, 12 simulated patients of B80f: 1.01
-# with an SD of 0.03 (with weaker kernels and other doses 0.05). It is seldom stronger than its band says.
+# Lung noise over the noise expected from the rays and from soft tissue, 12 simulated B80f patients: 1.01 with an SD of 0.03
+# (0.05 with weaker kernels and other doses). It is seldom stronger than in the high-frequency band.
 NOISE_OVER_RAYS, RAYS_ERROR = 1.01, 0.08
 TYPICAL_APART, APART = 0.9, (0.6, 1.05)
 ROUNDS = 2
-# Half of the texture's variance counts: vessels and edges make much of it and seldom lie near the floor. Error of the index on
-# simulated lungs of 1, 2, 3 (unequal), 4 images with all of it 0.19, 0.24, 0.53, 0.40 points, with half 0.18, 0.19, 0.38, 0.38.
+# Half of the variance of texture is used: much of it comes from vessels and edges, which seldom lie near the floor. Error of
+# EI on simulated lungs of 1, 2, 3 (unequal) and 4 images: with all of it 0.19, 0.24, 0.53, 0.40 points; with half 0.18, 0.19,
+# 0.38, 0.38.
 KAPPA = 0.5
 # Correlations are rounded, so that few tables have to be made.
 CORRELATION_STEP = 0.02
 
 
 def noise_apart(samples: Sequence[Sample], air: Truncation, share: float) -> float:
-    """Noise of the lungs by their rays over what their band of frequencies, with the texture in it, says."""
+    """Ratio of lung noise estimated from the rays to lung noise measured in the high-frequency band, which includes texture."""
     apart = TYPICAL_APART
     for _ in range(ROUNDS):
         truncation, factor = with_texture(air, apart)
@@ -39,7 +40,7 @@ def noise_apart(samples: Sequence[Sample], air: Truncation, share: float) -> flo
 
 
 def with_texture(truncation: Truncation, apart: float) -> tuple[Truncation, float]:
-    """The truncation of lungs whose noise has texture in it, and the factor on the noise that their band tells.
+    """Truncation for lungs with texture, and the factor to apply to the noise measured in their high-frequency band.
 
     Texture is the same in all averaged images. With the share ``apart`` of the SD being noise, the images have the noise
     s = apart / k each, and with a texture of tau^2 = KAPPA (1 - apart^2) the correlation (tau^2 + r s^2) / (tau^2 + s^2).
