@@ -83,7 +83,7 @@ def ei_interval(
     ensemble_sd_points: float | None = None,
     left_open: Sequence[OpenProperty] = (),
 ) -> EIInterval | None:
-    """Interval from the cross-validated error of the index's stratum, the spread of an ensemble and what the scan leaves open.
+    """Interval from the cross-validated error at such an index, the spread of an ensemble, and unknown scanner properties.
 
     A prediction interval for one more patient: EI - bias +- t sqrt(SD^2 (1 + 1 / n) + ensemble SD^2 + open^2), t being
     Student's 97.5 % quantile for n - 1 degrees of freedom (normal without a stratum), and open^2 the second moment of what the
