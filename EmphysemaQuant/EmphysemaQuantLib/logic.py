@@ -26,7 +26,6 @@ from .core.results.manifest import measurement_manifest
 from .core.results.measurement import Measurement, with_provenance
 from .core.results.quantification import quantify
 from .mrml.numbered_masks import SuppliedMask, deferredSuppliedMask
-from .mrml.result_nodes import ownedNodes, writeHistogram, writeIndices
 from .mrml.segments import (
     VOLUME_REFERENCE_ROLE,
     ijkToRasOf,
@@ -35,6 +34,7 @@ from .mrml.segments import (
     writeSegments,
 )
 from .mrml.surfaces import surfaceNodes
+from .mrml.table_and_plot_nodes import ownedNodes, writeHistogram, writeIndices
 from .mrml.view_overlay import drawSegments
 
 Quantify = Callable[..., Measurement]

@@ -141,7 +141,7 @@ class DicomExport:
 
 
 def addToDatabase(folder: Path, series: Mapping[str, int]) -> None:
-    """Copy the DICOM files of ``folder`` into Slicer's database; its tables belong to the GUI thread, which is blocked meanwhile.
+    """Copy the DICOM files of ``folder`` into Slicer's database; this blocks the GUI thread, which owns its tables.
 
     Args:
         folder: may be removed afterwards.
