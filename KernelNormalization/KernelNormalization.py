@@ -34,6 +34,7 @@ class KernelNormalization(ScriptedLoadableModule):
             ),
         )
         slicer.app.connect("startupCompleted()", registerSampleData)
+        slicer.app.connect("startupCompleted()", registerReviewLayouts)
 
 
 def registerSampleData() -> None:
@@ -42,6 +43,13 @@ def registerSampleData() -> None:
 
     icon = Path(__file__).parent / "Resources" / "Icons" / "KernelNormalization.png"
     registerSimulatedChest(str(icon))
+
+
+def registerReviewLayouts() -> None:
+    """Let Slicer know the side-by-side layouts before a scene that was saved in one of them is loaded."""
+    from KernelNormalizationLib.ui.review_layout import registerLayouts
+
+    registerLayouts()
 
 
 class KernelNormalizationLogic(NormalizationLogic, ScriptedLoadableModuleLogic):

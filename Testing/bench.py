@@ -31,7 +31,7 @@ from KernelNormalizationLib.core.network.model_folder import load_model
 from KernelNormalizationLib.core.network.unet import UNet, UNetConfig
 from KernelNormalizationLib.core.progress import ProgressReport, ProgressTracker
 from KernelNormalizationLib.core.simulated_chest import make_sample
-from training.evaluation.measured import Measured
+from training.evaluation.measured import ResultNumbers
 
 SIDE = 512
 REPEATS = 7
@@ -70,7 +70,7 @@ def multiply_adds(network: UNet) -> int:
     return total
 
 
-def network_bench(write: Callable[[str], object], kept: Measured) -> float:
+def network_bench(write: Callable[[str], object], kept: ResultNumbers) -> float:
     """Seconds a slice of every CPU backend, against plain eager torch and against a matrix product; returns eager's.
 
     A backend that computes several slices at once is given as many.
@@ -126,7 +126,7 @@ class StageClock:
         self.seconds[report.stage] = now - self._started.setdefault(report.stage, now)
 
 
-def volume_bench(write: Callable[[str], object], eager: float, kept: Measured, out: Path | None) -> None:
+def volume_bench(write: Callable[[str], object], eager: float, kept: ResultNumbers, out: Path | None) -> None:
     """Seconds and peak memory of a 512 x 512 x 300 chest through the command line, and of lung mask and indices."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -173,7 +173,7 @@ def main() -> None:
     """Print every figure, a line each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="keep the numbers in FOLDER/bench.json")
-    out, kept = parser.parse_args().out, Measured()
+    out, kept = parser.parse_args().out, ResultNumbers()
 
     def write(line: str) -> None:
         sys.stdout.write(line + "\n")

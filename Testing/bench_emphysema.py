@@ -21,7 +21,7 @@ from EmphysemaQuantLib.core.lungs.segmentation import segment_lungs
 from EmphysemaQuantLib.core.results.measurement import measure
 from KernelNormalizationLib.core.io.reading import read_volume
 from KernelNormalizationLib.core.volume import CTVolume
-from training.evaluation.measured import Measured
+from training.evaluation.measured import ResultNumbers
 
 Result = TypeVar("Result")
 # The peer's network sees every slice alike: its time is scaled from so many.
@@ -43,7 +43,7 @@ def clock(write: Callable[[str], object], name: str, work: Callable[[], Result])
     return result, wall, cpu
 
 
-def quantification(volume: CTVolume, write: Callable[[str], object], kept: Measured) -> float:
+def quantification(volume: CTVolume, write: Callable[[str], object], kept: ResultNumbers) -> float:
     """Mask, main indices and complete measurement; returns the CPU seconds of mask and panel."""
     mask, mask_wall, mask_cpu = clock(write, "lung mask", lambda: segment_lungs(volume))
     clock(write, "EI and main indices", lambda: compute_indices(volume, mask))
@@ -57,7 +57,7 @@ def quantification(volume: CTVolume, write: Callable[[str], object], kept: Measu
     return total
 
 
-def peer(volume: CTVolume, ours_cpu: float, write: Callable[[str], object], kept: Measured) -> None:
+def peer(volume: CTVolume, ours_cpu: float, write: Callable[[str], object], kept: ResultNumbers) -> None:
     """CPU time of lungmask's network (R231) with weights that were never trained: the time does not depend on them."""
     try:
         import torch
@@ -88,7 +88,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scan", type=Path, help="DICOM folder or volume file")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="keep the numbers in FOLDER/bench_emphysema.json")
-    options, kept = parser.parse_args(), Measured()
+    options, kept = parser.parse_args(), ResultNumbers()
 
     def write(line: str) -> None:
         sys.stdout.write(line + "\n")

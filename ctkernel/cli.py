@@ -9,9 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
-from EmphysemaQuantLib.core.indices.emphysema_mask import EMPHYSEMA_THRESHOLD_HU, THRESHOLD_RANGE_HU, require_threshold
+from EmphysemaQuantLib.core.indices.emphysema_mask import require_threshold
 from EmphysemaQuantLib.core.indices.prediction_interval import ENSEMBLE_KEY, ENSEMBLE_SD_KEY
-from EmphysemaQuantLib.core.indices.regions import Thirds
 from EmphysemaQuantLib.core.lungs.label_schemes import SCHEMES, parse_labels
 from EmphysemaQuantLib.core.lungs.quality_verdict import require_usable
 from EmphysemaQuantLib.core.results.acquisition_sheet import Patient, Sex
@@ -27,7 +26,6 @@ from KernelNormalizationLib.core.io.writing import require_writable
 from KernelNormalizationLib.core.kernels.told_kernel import with_told_kernel
 from KernelNormalizationLib.core.methods.protocol import DEFAULT_METHOD, METHOD_TEXTS, METHODS, UNCHANGED_KEY
 from KernelNormalizationLib.core.methods.registry import chosen_method
-from KernelNormalizationLib.core.network.backends import Device
 from KernelNormalizationLib.core.network.model_folder import list_models, model_label
 from KernelNormalizationLib.core.progress import Progress
 from KernelNormalizationLib.core.suitability import assess, require_accepted
@@ -37,7 +35,7 @@ from .cohort.command import add_cohort, tell_change_of_cohort
 from .console import PlainFormatter, cancellable, print_json, print_lines, run_command
 from .demo import add_demo
 from .dicom_export import add_export
-from .options import SCAN_HELP, add_kernel
+from .options import SCAN_HELP, add_device, add_kernel, add_thirds, add_threshold
 from .quantification_files import (
     METRICS_CSV,
     METRICS_JSON,
@@ -219,7 +217,7 @@ def _add_normalize(commands: Any, common: argparse.ArgumentParser) -> None:
         + f" (default: {DEFAULT_METHOD}; unet where --model is given)",
     )
     parser.add_argument("--model", help=f"model folder, or one of the installed models: {_installed_models()}")
-    parser.add_argument("--device", choices=get_args(Device), default="auto", help="auto takes CUDA, else MPS, else the CPU")
+    add_device(parser)
     add_kernel(parser)
     parser.add_argument(
         "--ensemble",
@@ -263,16 +261,14 @@ def _add_quantify(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--report", action="store_true", help="also write a report: a web page, and a PDF if the extra pdf is installed"
     )
-    parser.add_argument(
-        "--thirds", choices=get_args(Thirds), default="volume", help="thirds of equal volume (default) or height"
-    )
+    add_thirds(parser)
     prediction = parser.add_argument_group(
         "predicted lung volume", "that of Chinese adults (Cheng 2019); give all three or none"
     )
     prediction.add_argument("--sex", choices=get_args(Sex))
     prediction.add_argument("--height", type=float, metavar="CM")
     prediction.add_argument("--weight", type=float, metavar="KG")
-    _add_threshold(parser)
+    add_threshold(parser)
     parser.set_defaults(command=quantify_scan)
 
 
@@ -286,15 +282,5 @@ def _add_change(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("baseline", type=Path, help="earlier " + SCAN_HELP + "; or alone, the output folder of ctkernel cohort")
     parser.add_argument("follow_up", type=Path, nargs="?", help="later scan, in any of these forms")
-    _add_threshold(parser)
+    add_threshold(parser)
     parser.set_defaults(command=change)
-
-
-def _add_threshold(parser: argparse.ArgumentParser) -> None:
-    low, high = THRESHOLD_RANGE_HU
-    parser.add_argument(
-        "--threshold",
-        type=float,
-        default=EMPHYSEMA_THRESHOLD_HU,
-        help=f"emphysema is below this many HU, from {low:g} to {high:g} (default {EMPHYSEMA_THRESHOLD_HU:g})",
-    )

@@ -12,13 +12,8 @@ from matplotlib.figure import Figure
 from EmphysemaQuantLib.core.results.measurement import Measurement
 from KernelNormalizationLib.core.arrays import BoolArray, FloatArray
 from KernelNormalizationLib.core.errors import RESEARCH_USE, InputError
-from KernelNormalizationLib.core.imaging.slice_picture import (
-    LUNG_WINDOW_HU,
-    draw_difference,
-    draw_mask,
-    draw_slice,
-    mark_sides_and_scale,
-)
+from KernelNormalizationLib.core.imaging.appearance import LUNG_WINDOW_HU
+from KernelNormalizationLib.core.imaging.slice_picture import draw_difference, draw_mask, draw_slice, mark_sides_and_scale
 from KernelNormalizationLib.core.io.writing import atomic_path
 from KernelNormalizationLib.core.volume import CTVolume
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from EmphysemaQuantLib.core.results.measurement import measure, segment
+from KernelNormalizationLib.core.arrays import EMPHYSEMA_THRESHOLD_HU
 from KernelNormalizationLib.core.errors import RESEARCH_USE
 from KernelNormalizationLib.core.io.file_conversion import provenance_path, write_into_set
 from KernelNormalizationLib.core.io.reading import read_volume
@@ -23,7 +24,7 @@ from KernelNormalizationLib.core.simulated_chest import make_sample
 from KernelNormalizationLib.core.volume import CTVolume
 
 from .console import cancellable, print_json, print_lines
-from .options import SCAN_HELP
+from .options import SCAN_HELP, add_device
 from .quantification_files import METRICS_CSV, METRICS_JSON, SEGMENTATION, result_lines, write_measurement
 
 NORMALIZED, FIGURE = "normalized_B20f_synthetic.nrrd", "comparison.png"
@@ -37,7 +38,7 @@ def add_demo(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("scan", type=Path, nargs="?", help=SCAN_HELP + "; without it a simulated chest is used")
     parser.add_argument("--out", type=Path, required=True, help="folder for volume, segmentation, metrics and figure")
-    parser.add_argument("--device", choices=get_args(Device), default="auto", help="where the network computes")
+    add_device(parser)
     parser.set_defaults(command=demo)
 
 
@@ -90,7 +91,7 @@ def run_demo(scan: Path | None, folder: Path, series: str | None, device: Device
 
 
 def _truth(smooth: CTVolume, object_ei: float, lungs: Any) -> dict[str, float]:
-    reconstructed = 100.0 * float((smooth.hu[lungs] < -950.0).mean())
+    reconstructed = 100.0 * float((smooth.hu[lungs] < EMPHYSEMA_THRESHOLD_HU).mean())
     return {"object_ei_percent": round(object_ei, 3), "b20f_ei_percent": round(reconstructed, 3)}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from EmphysemaQuantLib.core.indices.density import RegionIndices, compute_indices
-from EmphysemaQuantLib.core.indices.emphysema_mask import EMPHYSEMA_THRESHOLD_HU, emphysema_mask
+from EmphysemaQuantLib.core.indices.emphysema_mask import EMPHYSEMA_THRESHOLD_HU, emphysema_mask, require_threshold
 from EmphysemaQuantLib.core.lungs.segmentation import LungMask
 from EmphysemaQuantLib.core.results.dicom_files import CT_FOLDER, REPORT, SEGMENTATION, MeasuredLungs, write_objects
 from EmphysemaQuantLib.core.results.dicom_objects import MEASUREMENTS, Maker, require_highdicom
@@ -25,6 +25,7 @@ from KernelNormalizationLib.core.version import VERSION
 from KernelNormalizationLib.core.volume import CTVolume
 
 from .console import cancellable, print_json, print_lines
+from .options import add_threshold
 from .quantification_files import lung_mask_for, read_provenance
 
 # Relative tolerance between numbers read from a file and computed again: rounding of decimal digits.
@@ -47,8 +48,7 @@ def add_export(commands: Any, common: argparse.ArgumentParser) -> None:
     lungs.add_argument("--mask", type=Path, help="lung mask (label map or the .seg.nrrd of ctkernel quantify): adds SEG and SR")
     lungs.add_argument("--segmentation", action="store_true", help="segment the lungs automatically: adds SEG and SR")
     parser.add_argument("--results", type=Path, help="metrics.json of ctkernel quantify, measured on --mask, for the report")
-    threshold_help = f"emphysema is below this many HU (default {EMPHYSEMA_THRESHOLD_HU:g}, or that of --results)"
-    parser.add_argument("--threshold", type=float, help=threshold_help)
+    add_threshold(parser, default=None, otherwise=", or that of --results")
     parser.set_defaults(command=export)
 
 
@@ -56,10 +56,8 @@ def export(options: argparse.Namespace) -> None:
     """``ctkernel export``."""
     if options.results is not None and options.mask is None:
         raise InputError("--results needs the lung mask that was measured; give it with --mask.")
-    if options.threshold is not None and not -1024.0 < options.threshold < 0.0:
-        raise InputError(
-            f"A threshold of {options.threshold:g} HU cannot part emphysema from lung; give one between -1024 and 0."
-        )
+    if options.threshold is not None:
+        require_threshold(options.threshold)
     if options.mask is not None or options.segmentation:
         require_highdicom()
     record = required_provenance(options.synthetic)

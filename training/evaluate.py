@@ -10,10 +10,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from KernelNormalizationLib.core.arrays import FloatArray
 from KernelNormalizationLib.core.errors import CTKernelError, InputError
 from KernelNormalizationLib.core.io.writing import atomic_path
 
-from .evaluation.cases import Case, FloatArray, find_cases, load_case
+from .evaluation.cases import Case, find_cases, load_case
 from .evaluation.figures import FIGURE_SUFFIXES, save_panel
 from .evaluation.methods import MethodRunner, parse_method, read_folds
 from .evaluation.report import Provenance, read_scores, write_report, write_scores

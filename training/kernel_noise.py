@@ -21,7 +21,7 @@ from .checking.outcomes import Outcome
 from .checking.real import CHEST
 from .checking.stability import Scan, simulated_scans
 from .checking.summary import table_lines
-from .evaluation.measured import Measured
+from .evaluation.measured import ResultNumbers
 from .running.command_line import ends_with_code
 
 logger = logging.getLogger("training.kernel_noise")
@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _keep(outcomes: Sequence[Outcome], path: Path) -> None:
     gains = [abs(outcome.value) for outcome in outcomes if outcome.check == GAIN_CHECK]
-    kept = Measured()
+    kept = ResultNumbers()
     if gains:
         kept.add("phantom_gain", max(gains), 3, "largest difference of gain from noise and measured, two phantom pairs")
     kept.write(path, "python -m training.kernel_noise")

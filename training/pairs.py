@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 import pydicom
-from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.registration import phase_cross_correlation
 
 from EmphysemaQuantLib.core.lungs.segmentation import segment_lungs
+from KernelNormalizationLib.core.arrays import FloatArray
 from KernelNormalizationLib.core.errors import CTKernelError, InputError
 from KernelNormalizationLib.core.io.dicom_series import Series, find_series, read_series
 from KernelNormalizationLib.core.io.reading import volume_from_image
@@ -37,7 +37,6 @@ from .simulate.patient import emphysema_index
 from .simulate.store import write_manifest, write_patient
 
 logger = logging.getLogger("training.pairs")
-FloatArray = NDArray[np.float32]
 
 POSITION_TOLERANCE_MM = 0.05
 # Reconstructions of the same raw data coincide exactly; the estimated shift has an error of a few hundredths of a pixel.

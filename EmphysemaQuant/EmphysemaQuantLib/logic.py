@@ -17,15 +17,15 @@ from KernelNormalizationLib.core.io.dicom_written import WrittenDicom
 from KernelNormalizationLib.core.progress import Progress, ProgressTracker
 from KernelNormalizationLib.core.provenance.manifest import sealed
 from KernelNormalizationLib.mrml import provenance
-from KernelNormalizationLib.mrml.dicom_source import INSTANCES, dicomFiles, markExportedVolumes, whyNoDicomFiles
-from KernelNormalizationLib.mrml.volumes import TagReader, databaseTagReader, deferredRecord, deferredVolume, whyNotCt
+from KernelNormalizationLib.mrml.dicom_database import INSTANCES, TagReader, databaseTagReader
+from KernelNormalizationLib.mrml.dicom_source import dicomFiles, markExportedVolumes, whyNoDicomFiles
+from KernelNormalizationLib.mrml.volumes import deferredRecord, deferredVolume, whyNotCt
 
 from .core.indices.emphysema_mask import EMPHYSEMA_THRESHOLD_HU
 from .core.results.manifest import measurement_manifest
 from .core.results.measurement import Measurement, with_provenance
 from .core.results.quantification import quantify
 from .mrml.numbered_masks import SuppliedMask, deferredSuppliedMask
-from .mrml.result_nodes import ownedNodes, writeHistogram, writeIndices
 from .mrml.segments import (
     VOLUME_REFERENCE_ROLE,
     ijkToRasOf,
@@ -34,6 +34,7 @@ from .mrml.segments import (
     writeSegments,
 )
 from .mrml.surfaces import surfaceNodes
+from .mrml.table_and_plot_nodes import ownedNodes, writeHistogram, writeIndices
 from .mrml.view_overlay import drawSegments
 
 Quantify = Callable[..., Measurement]

@@ -14,11 +14,10 @@ from .core.methods.protocol import DEFAULT_METHOD, Method, NormalizationResult, 
 from .core.progress import Progress, ProgressTracker
 from .core.volume import CTVolume
 from .mrml import provenance
+from .mrml.dicom_database import TagReader, databaseTagReader
 from .mrml.dicom_source import dicomFiles, markExportedVolumes, whyNoDicomFiles
 from .mrml.volumes import (
-    TagReader,
     addSyntheticVolumeNode,
-    databaseTagReader,
     deferredRecord,
     deferredVolume,
     volumeFromNode,

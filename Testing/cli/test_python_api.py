@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import doctest
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +16,9 @@ import pytest
 import ctkernel
 from ctkernel.cli import main
 from EmphysemaQuantLib.core.results.table import csv_text, measurement_rows
-from KernelNormalizationLib.core.progress import ProgressReport
+from KernelNormalizationLib.core import methods
+from KernelNormalizationLib.core.methods.linear import FilterNormalizer
+from KernelNormalizationLib.core.progress import ProgressReport, ProgressTracker
 from KernelNormalizationLib.core.version import VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,6 +38,30 @@ def test_the_examples_of_the_documentation_run() -> None:
     outcome = doctest.testfile(str(ROOT / "docs" / "python.md"), module_relative=False)
     assert outcome.attempted > 10
     assert outcome.failed == 0
+
+
+def python_of(page: str) -> str:
+    """The one Python example of a page."""
+    (code,) = re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    return str(code)
+
+
+@pytest.mark.slow
+def test_the_example_of_the_readme_runs(tmp_path: Path) -> None:
+    ctkernel.write(ctkernel.simulated_chest(3), tmp_path / "scan.nrrd")
+    names: dict[str, Any] = {}
+    exec(python_of("README.md").replace("path/to/dicom/folder", str(tmp_path / "scan.nrrd")), names)
+    raw, smooth = (volume.whole.ei_percent for volume in names["found"].volumes)
+    assert smooth < raw
+
+
+def test_the_normalizer_of_the_guide_is_one_that_the_registry_takes() -> None:
+    names: dict[str, Any] = {"__package__": methods.__name__}
+    exec(python_of("docs/engineer/adding-a-normalizer.md"), names)
+    scan = ctkernel.simulated_chest(3)
+    result = FilterNormalizer("my_filter", names["my_filter"]).normalize(scan, ProgressTracker())
+    assert result.record["method"] == "my_filter"
+    assert result.volume.synthetic
 
 
 def test_importing_the_package_loads_no_library() -> None:

@@ -13,7 +13,7 @@ from docsite.links import rewrite_links
 from docsite.macros import Macros
 from docsite.model_card import card_page
 from docsite.results import Evaluation, ResultError, network_verdict, read_evaluation, shipped_card
-from training.evaluation.measured import Measured
+from training.evaluation.measured import ResultNumbers
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -146,7 +146,7 @@ def test_links_hold_where_a_page_stands_elsewhere_on_the_site() -> None:
 
 def measured_file(folder: Path, name: str, **numbers: float) -> None:
     """A results file as a command writes it."""
-    kept = Measured()
+    kept = ResultNumbers()
     for key, value in numbers.items():
         kept.add(key, value, 2, f"what {key} is (s)")
     kept.write(folder / "training" / "results" / "measured" / f"{name}.json", "make bench")

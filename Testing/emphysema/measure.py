@@ -36,7 +36,7 @@ from EmphysemaQuantLib.core.lungs.segmentation import LungMask, segment_lungs  #
 from EmphysemaQuantLib.core.results.measurement import measure  # noqa: E402
 from KernelNormalizationLib.core.io.reading import read_volume, volume_from_image  # noqa: E402
 from KernelNormalizationLib.core.volume import CTVolume, Geometry  # noqa: E402
-from training.evaluation.measured import Measured  # noqa: E402
+from training.evaluation.measured import ResultNumbers  # noqa: E402
 
 DATA = ROOT.parent / "shared" / "data"
 B70F = DATA / "cptac-c3n00247-siemens" / "sharp_B70f"
@@ -60,7 +60,7 @@ def line(name: str, mask: LungMask, truth: np.ndarray | None = None) -> str:
 
 
 # What the parts that ran found, for the documents.
-KEPT = Measured()
+KEPT = ResultNumbers()
 
 
 def real(montage: Path | None) -> None:

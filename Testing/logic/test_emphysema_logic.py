@@ -17,7 +17,7 @@ from EmphysemaQuantLib.core.results import quantification
 from EmphysemaQuantLib.core.results.measurement import Measurement
 from EmphysemaQuantLib.core.results.table import MAIN_COLUMNS, MEANINGS
 from EmphysemaQuantLib.logic import EmphysemaLogic, OutputNodes, sliceOfMost
-from EmphysemaQuantLib.mrml import result_nodes, segments, view_overlay
+from EmphysemaQuantLib.mrml import segments, table_and_plot_nodes, view_overlay
 from EmphysemaQuantLib.ui import summary
 from KernelNormalizationLib.core.errors import InputError, LungNotFoundError
 from KernelNormalizationLib.mrml import provenance
@@ -81,7 +81,7 @@ def test_table_holds_the_known_index_with_units(logic: EmphysemaLogic, chest: An
     assert float(cell(table, 0, "TLV [mL]")) == pytest.approx(2 * 12 * 20 * 14 * VOXEL_ML, abs=1e-4)
     assert [table.GetColumnUnitLabel(title) for title in MAIN_COLUMNS] == ["%", "mL", "mL", "HU", "HU"]
     assert all("Research use only" in table.GetColumnDescription(title) for title in MEANINGS)
-    assert table.GetAttribute(result_nodes.THRESHOLD_ATTRIBUTE) == "-950"
+    assert table.GetAttribute(table_and_plot_nodes.THRESHOLD_ATTRIBUTE) == "-950"
     assert table.GetLocked(), "measured numbers must not be edited"
 
 

@@ -148,6 +148,14 @@ def test_each_of_two_synthetic_volumes_has_its_own_interval_and_provenance(
     assert "ensemble spread 1.70 points" in html
 
 
+COMMANDS = {
+    "quantify": ["quantify", "absent.nrrd", "--out", "absent"],
+    "change": ["change", "absent.nrrd", "later.nrrd"],
+    "export": ["export", "absent", "absent.nrrd", "--segmentation", "--out", "absent"],
+    "cohort": ["cohort", "absent", "--dry-run", "--out", "absent"],
+}
+
+
 def test_panel_and_command_line_accept_the_same_thresholds(capsys: pytest.CaptureFixture[str]) -> None:
     ui = ElementTree.parse(ROOT / "EmphysemaQuant" / "Resources" / "UI" / "EmphysemaQuant.ui")
     (slider,) = (widget for widget in ui.iter("widget") if widget.get("name") == "thresholdSlider")
@@ -156,8 +164,9 @@ def test_panel_and_command_line_accept_the_same_thresholds(capsys: pytest.Captur
     for refused in (-1000.5, -799.5, float("nan")):
         with pytest.raises(InputError, match="choose one from -1000 to -800 HU"):
             MeasurementSettings(refused)
-        assert main(["quantify", "absent.nrrd", "--out", "absent", "--threshold", str(refused)]) == 2
-        assert "choose one from -1000 to -800 HU" in capsys.readouterr().err
+        for name, command in COMMANDS.items():
+            assert main([*command, "--threshold", str(refused)]) == 2
+            assert "choose one from -1000 to -800 HU" in capsys.readouterr().err, name
 
 
 @pytest.mark.slow

@@ -63,6 +63,7 @@ class SliceView:
         self.annotation.SetMaximumLineHeight(0.07)
         self.annotation.GetTextProperty().ShadowOn()
         self.renderer = vtk.vtkRenderer()
+        self.destroyed = False  # as when the application quits; the VTK objects above live on with who holds them
         self._window = vtk.vtkRenderWindow()
         self._window.SetOffScreenRendering(1)
         self._window.AddRenderer(self.renderer)
@@ -73,13 +74,19 @@ class SliceView:
         return StrictNamespace(
             "slice view",
             facts.of("slice view Red").names,
-            cornerAnnotation=lambda: self.annotation,
-            renderWindow=lambda: self._window,
+            cornerAnnotation=lambda: self._alive().annotation,
+            renderWindow=lambda: self._alive()._window,
             scheduleRender=self._schedule,
-            mrmlSliceNode=self._logic.GetSliceNode,
+            mrmlSliceNode=lambda: self._alive()._logic.GetSliceNode(),
         )
 
+    def _alive(self) -> SliceView:
+        if self.destroyed:
+            raise ValueError("Trying to call a method on a destroyed qMRMLSliceView object")
+        return self
+
     def _schedule(self) -> None:
+        self._alive()
         self.renders_scheduled += 1
 
 
@@ -188,6 +195,7 @@ class Application:
         self.settings: dict[str, Any] = {}
         self.chosen_folder = ""
         self.chosen_file = ""
+        self.at_startup: list[Any] = []
         self._install_modules()
         self._install_slicer()
 
@@ -258,7 +266,15 @@ class Application:
         _require_signal("slicer.app", signal)
         if signal == "aboutToQuit()":
             self.qapplication.aboutToQuit.connect(lambda: slot())
+        elif signal == "startupCompleted()":
+            self.at_startup.append(slot)
         return True
+
+    def complete_startup(self) -> None:
+        """Tell every module that was described since the last call that the application has started, as Slicer does once."""
+        waiting, self.at_startup = self.at_startup, []
+        for slot in waiting:
+            slot()
 
     def run_until_quit(self) -> int:
         """The event loop, as the application runs it until the user quits; the exit code."""

@@ -6,7 +6,6 @@ from typing import Any
 
 from PySide6.QtCore import Property, QChildEvent, QObject, QSize, Qt, Signal
 from PySide6.QtWidgets import (
-    QCheckBox,
     QComboBox,
     QDoubleSpinBox,
     QGroupBox,
@@ -251,8 +250,8 @@ class qMRMLCheckableNodeComboBox(qMRMLNodeComboBox):
 
     def _build(self, layout: QVBoxLayout) -> None:
         self._checked: list[Any] = []
-        self._rows = QVBoxLayout()
-        layout.addLayout(self._rows)
+        self._face = QComboBox()  # the list with the check marks opens below it
+        layout.addWidget(self._face)
 
     def checkedNodes(self) -> list[Any]:
         return [node for node in self._nodes if node in self._checked]
@@ -263,17 +262,8 @@ class qMRMLCheckableNodeComboBox(qMRMLNodeComboBox):
         self.checkedNodesChanged.emit()
 
     def _show(self) -> None:
-        while self._rows.count():
-            box = self._rows.takeAt(0).widget()
-            box.hide()
-            box.deleteLater()
-        for node in self._nodes:
-            box = QCheckBox(node.GetName(), self)
-            box.setChecked(node in self._checked)
-            box.toggled.connect(lambda on, node=node: self.setCheckState(node, 2 if on else 0))
-            self._rows.addWidget(box)
-            box.show()
-        self._rows.activate()
+        self._face.clear()
+        self._face.addItem(", ".join(node.GetName() for node in self.checkedNodes()))
 
 
 class qMRMLTableView(QTableWidget):

@@ -20,6 +20,7 @@ def app() -> Iterator[application.Application]:
     running = application.start()
     running.host.clear()
     running.settings.clear()
+    running.at_startup.clear()
     strict.slot_errors.clear()
     running.host.complaints.clear()
     yield running

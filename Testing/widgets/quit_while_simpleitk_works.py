@@ -75,17 +75,26 @@ def add_chest() -> None:
     slicer.util.addVolumeFromArray(hu, ijkToRAS=np.diag([-1.2, -1.2, 3.0, 1.0]), name="Chest")
 
 
-SCENARIOS = (endless_work, opened_panel, running_measurement)
+def endless_work_without_a_signal() -> None:
+    """The same as :func:`endless_work` in an application that ends without telling anyone."""
+    endless_work()
+
+
+SCENARIOS = (endless_work, opened_panel, running_measurement, endless_work_without_a_signal)
 keep: list[Any] = []  # what an application holds until it ends
 
 
 def quit_at_random(seed: int) -> None:
-    """Start work of one kind, and quit the application within the next second and a half."""
+    """Start work of one kind, and end the application within the next second and a half."""
     app = application.start()
     import qt
 
-    SCENARIOS[seed % len(SCENARIOS)]()
+    scenario = SCENARIOS[seed % len(SCENARIOS)]
+    scenario()
     milliseconds = random.Random(seed).randrange(0, 1500)
+    if scenario is endless_work_without_a_signal:
+        time.sleep(milliseconds / 1000.0)
+        return
     qt.QTimer.singleShot(milliseconds, app.qapplication.quit)
     app.run_until_quit()
 

@@ -13,7 +13,11 @@ import pytest
 import slicer
 from normalizationpanel import UI_FILE
 
+from EmphysemaQuantLib.logic import REPORT_PACKAGES, EmphysemaLogic
+from EmphysemaQuantLib.selftest.quantification import UI_FILE as EMPHYSEMA_UI
+from EmphysemaQuantLib.ui.widget import EmphysemaPanel
 from KernelNormalizationLib.background.exchange import Settings
+from KernelNormalizationLib.selftest.base import waitUntil
 from KernelNormalizationLib.ui import dependencies
 from KernelNormalizationLib.ui.dependencies import Declined, Dependencies, DependencyError
 
@@ -76,7 +80,7 @@ def test_old_slicer_asks_before_pip_installs(computer: Computer, monkeypatch: py
 def test_old_slicer_installs_nothing_that_was_declined(computer: Computer, monkeypatch: pytest.MonkeyPatch) -> None:
     computer.answer = False
     monkeypatch.setattr(slicer.util, "pip_install", lambda _: pytest.fail("installed although declined"), False)
-    with pytest.raises(Declined, match=r"was not installed\. Press Normalize again .* “Restored linear transfer” needs"):
+    with pytest.raises(Declined, match=r"was not installed\. Press the button again .* “Restored linear transfer” needs"):
         Dependencies().install(["onnxruntime"], REQUIREMENTS)
 
 
@@ -85,7 +89,7 @@ def test_failing_pip_is_said(computer: Computer, monkeypatch: pytest.MonkeyPatch
         raise subprocess.CalledProcessError(1, "pip")
 
     monkeypatch.setattr(slicer.util, "pip_install", fails, False)
-    with pytest.raises(DependencyError, match="could not be installed; see the Python console"):
+    with pytest.raises(DependencyError, match=r"could not be installed\. Check the network connection"):
         Dependencies().install(["onnxruntime"], REQUIREMENTS)
 
 
@@ -105,10 +109,10 @@ def test_new_slicer_that_declines_or_does_nothing_is_said(computer: Computer, mo
         raise RuntimeError("User declined")
 
     give(monkeypatch, "slicer.packaging", pip_ensure=declined)
-    with pytest.raises(Declined, match=r"was not installed\. Press Normalize again .* “Restored linear transfer” needs"):
+    with pytest.raises(Declined, match=r"was not installed\. Press the button again .* “Restored linear transfer” needs"):
         Dependencies().install(["onnxruntime"], REQUIREMENTS)
     give(monkeypatch, "slicer.packaging", pip_ensure=lambda *_, **__: None)  # as in testing mode
-    with pytest.raises(DependencyError, match=r"onnxruntime could not be installed\. Check the network connection"):
+    with pytest.raises(DependencyError, match=r"onnxruntime.* could not be installed\. Check the network connection"):
         Dependencies().install(["onnxruntime"], REQUIREMENTS)
 
 
@@ -150,3 +154,32 @@ def test_a_driver_that_does_not_answer_is_no_gpu(tmp_path: Path, monkeypatch: py
     dependencies._nvidiaGpu.cache_clear()
     assert Dependencies().devices().gpuName is None
     dependencies._nvidiaGpu.cache_clear()
+
+
+def test_the_report_asks_for_its_packages_too(
+    computer: Computer, app: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fresh Slicer has neither matplotlib nor Jinja2; both are asked for when a report is saved."""
+
+    class NothingInstalled(EmphysemaLogic):
+        @staticmethod
+        def missingForReport() -> list[str]:
+            return [name for name in REPORT_PACKAGES if name.lower() not in computer.installed]
+
+        def getParameterNode(self) -> Any:
+            return slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScriptedModuleNode")
+
+    monkeypatch.setattr(slicer.util, "pip_install", lambda wanted: computer.installed.update(n.lower() for n in wanted), False)
+    panel = EmphysemaPanel(NothingInstalled(), str(EMPHYSEMA_UI))
+    panel.result = object()  # type: ignore[assignment]
+    written: list[Path] = []
+    monkeypatch.setattr(panel.logic, "writeReport", lambda _result, folder: written.append(folder) or {}, False)
+    computer.answer = False
+    panel.saveReport(str(tmp_path / "report.html"))
+    assert computer.asked == ["Emphysema Quantification needs the Python package(s) matplotlib, Jinja2. Install now?"]
+    assert panel.ui.statusLabel.text.endswith("Text (.txt) and CSV need nothing more.")
+    computer.answer = True
+    panel.saveReport(str(tmp_path / "report.html"))
+    waitUntil(lambda: bool(written), "the report", 30.0)
+    panel.cleanup()
+    panel.widget.deleteLater()

@@ -21,7 +21,8 @@ from KernelNormalizationLib.core.io.dicom_series import read_header
 from KernelNormalizationLib.core.io.reading import read_volume
 from KernelNormalizationLib.core.volume import Acquisition
 from KernelNormalizationLib.mrml import provenance
-from KernelNormalizationLib.mrml.volumes import acquisitionFromNode, addSyntheticVolumeNodeFromVoxels, databaseTagReader
+from KernelNormalizationLib.mrml.dicom_database import databaseTagReader
+from KernelNormalizationLib.mrml.volumes import acquisitionFromNode, addSyntheticVolumeNodeFromVoxels
 from KernelNormalizationLib.selftest.base import waitUntil
 from slicerhost.dicomdatabase import DicomDatabase, open_database
 

@@ -365,7 +365,7 @@ def test_measurement_that_ends_in_another_module_is_shown_on_coming_back(panel: 
 
 
 @pytest.mark.slow
-def test_result_nodes_deleted_by_the_user_are_made_again(panel: EmphysemaPanel, chest: Any) -> None:
+def test_table_and_plot_nodes_deleted_by_the_user_are_made_again(panel: EmphysemaPanel, chest: Any) -> None:
     compute(panel)
     for node in (panel._parameters.segmentation, panel._parameters.table, panel._parameters.chart):
         slicer.mrmlScene.RemoveNode(node)

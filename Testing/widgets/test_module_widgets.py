@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,23 @@ def test_descriptions_name_research_use_and_link_the_documentation(app: Any, mod
     for text in (parent.helpText, parent.acknowledgementText):
         assert '<a href="https://github.com/' in text
     assert parent.dependencies == ([] if module == "KernelNormalization" else ["KernelNormalization"])
+
+
+def test_started_application_knows_sample_layouts_and_results(app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before any panel is opened, as when a saved scene is the first thing that is loaded."""
+    layouts = app.layout_manager.strict().layoutLogic().GetLayoutNode()
+    for layoutId in LAYOUT_IDS.values():
+        layouts.SetLayoutDescription(layoutId, "")  # forgotten, as in a new session
+    offered: list[str] = []
+    samples = ModuleType("SampleData")
+    register = lambda **source: offered.append(source["sampleName"])  # noqa: E731
+    samples.SampleDataLogic = SimpleNamespace(registerCustomSampleDataSource=register)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "SampleData", samples)
+    described = [KernelNormalization.KernelNormalization(SimpleNamespace()), EmphysemaQuant.EmphysemaQuant(SimpleNamespace())]
+    app.complete_startup()
+    assert offered == ["Simulated chest B80f"]
+    assert all(layouts.IsLayoutDescription(layoutId) for layoutId in LAYOUT_IDS.values())
+    described[1]._watch.stop()
 
 
 def test_opened_module_offers_the_scan_and_can_be_pressed(widget: Any, module: str) -> None:

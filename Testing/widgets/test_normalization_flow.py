@@ -16,6 +16,8 @@ from KernelNormalizationLib.ui.parameters import KernelChoice
 from KernelNormalizationLib.ui.scan_card import ScanCard
 from slicerhost.strict import unwrapped
 
+KEPT: list[Any] = []  # PySide takes a widget for deleted with what once held it, and the panel is closed after the test
+
 __all__ = ["chest", "make_panel"]
 
 
@@ -153,6 +155,19 @@ def test_transformed_volume_is_refused_before_anything_starts(make_panel: PanelM
     assert panel.ui.normalizeButton.enabled
 
 
+def test_a_finished_run_fits_a_small_screen_with_the_network_collapsed(make_panel: PanelMaker, chest: Any, app: Any) -> None:
+    panel = make_panel()
+    press_and_wait(panel)
+    assert panel.ui.networkCollapsibleButton.collapsed
+    widget = unwrapped(panel.widget)
+    widget.resize(460, 768)
+    widget.show()
+    for _ in range(5):
+        app.qapplication.processEvents()
+    # Slicer itself takes about 170 of 768 pixels, and some 30 more for a longer verdict must be left.
+    assert widget.layout().totalHeightForWidth(460) <= 568
+
+
 def test_a_long_verdict_is_shown_in_full_in_a_narrow_module_column(make_panel: PanelMaker, chest: Any, app: Any) -> None:
     panel = make_panel()
     waitUntil(lambda: "kernel" in panel.ui.cardLabel.text, "the card", 30.0)
@@ -174,3 +189,4 @@ def test_a_long_verdict_is_shown_in_full_in_a_narrow_module_column(make_panel: P
         app.qapplication.processEvents()
     assert label.minimumHeight < 40, "a short text takes no more room than it needs"
     column.takeWidget()
+    KEPT.append(column)

@@ -12,17 +12,17 @@ from slicerhost import application
 
 application.start()
 
+from KernelNormalizationLib.core.imaging.appearance import DIFFERENCE_HU, ORIGINAL, SYNTHETIC  # noqa: E402
 from KernelNormalizationLib.mrml import provenance  # noqa: E402
 from KernelNormalizationLib.mrml.volumes import addVolumeNode  # noqa: E402
 from KernelNormalizationLib.ui.review_layout import (  # noqa: E402
-    DIFFERENCE_RANGE_HU,
     ReviewLayout,
     addDifference,
     compositeNode,
     viewName,
     voxelDifference,
 )
-from KernelNormalizationLib.ui.view_titles import DIFFERENCE_COLOR, ORIGINAL_COLOR, SYNTHETIC_COLOR  # noqa: E402
+from KernelNormalizationLib.ui.view_titles import DIFFERENCE_COLOR  # noqa: E402
 
 
 @pytest.fixture
@@ -63,21 +63,21 @@ def colors(columns: int = 2) -> list[Any]:
 def test_pair_is_titled_by_what_each_view_shows(review: ReviewLayout, scan: Any, partner: Any) -> None:
     review.show(scan, partner)
     assert titles() == ["Original: Chest B70f", "Synthetic: Chest B70f B20f"]
-    assert colors() == [ORIGINAL_COLOR, SYNTHETIC_COLOR]
+    assert colors() == [ORIGINAL, SYNTHETIC]
 
 
 def test_reversed_pair_is_titled_in_reverse(review: ReviewLayout, scan: Any, partner: Any) -> None:
     review.show(scan, partner)
     review.show(partner, scan)
     assert titles() == ["Synthetic: Chest B70f B20f", "Original: Chest B70f"]
-    assert colors() == [SYNTHETIC_COLOR, ORIGINAL_COLOR]
+    assert colors() == [SYNTHETIC, ORIGINAL]
 
 
 def test_two_real_volumes_are_both_originals(review: ReviewLayout, scan: Any) -> None:
     smooth = addVolumeNode(slicer.util.arrayFromVolume(scan), scan, "Chest B20f")
     review.show(scan, smooth)
     assert titles() == ["Original: Chest B70f", "Original: Chest B20f"]
-    assert colors() == [ORIGINAL_COLOR, ORIGINAL_COLOR]
+    assert colors() == [ORIGINAL, ORIGINAL]
 
 
 def test_title_follows_a_volume_put_there_by_the_user(review: ReviewLayout, scan: Any, partner: Any) -> None:
@@ -104,7 +104,7 @@ def test_difference_has_a_title_and_a_colour_legend_in_hu(review: ReviewLayout, 
     assert (legend.GetTitleText(), legend.GetLabelFormat() % -150.0) == ("Change (HU)", "-150")
     assert legend.GetVisibility()
     shown = difference.GetDisplayNode()
-    assert (shown.GetWindowLevelMin(), shown.GetWindowLevelMax()) == (-DIFFERENCE_RANGE_HU, DIFFERENCE_RANGE_HU)
+    assert (shown.GetWindowLevelMin(), shown.GetWindowLevelMax()) == (-DIFFERENCE_HU, DIFFERENCE_HU)
 
 
 def test_data_probe_reads_a_place_and_not_a_content(review: ReviewLayout, scan: Any, partner: Any) -> None:

@@ -71,6 +71,23 @@ def test_texts_and_their_observers_go_with_the_layout(chest: Any, app: Any) -> N
     assert own_actors(app, viewName(0, 0)) == []
 
 
+def test_texts_can_be_removed_after_the_window_is_gone(chest: Any, app: Any) -> None:
+    """When Slicer quits, the views go before the module is unloaded."""
+    other = slicer.util.addVolumeFromArray(slicer.util.arrayFromVolume(chest), name="Other")
+    other.CreateDefaultDisplayNodes()
+    review = ReviewLayout()
+    review.show(chest, other)
+    views = [app.layout_manager.slice_view(viewName(column, 0)) for column in range(2)]
+    for view in views:
+        view.destroyed = True
+    try:
+        review.restore()
+    finally:
+        for view in views:
+            view.destroyed = False
+    assert own_actors(app, viewName(0, 0)) == []
+
+
 def test_pictures_show_what_is_in_the_view_and_nothing_else(chest: Any, app: Any) -> None:
     other = slicer.util.addVolumeFromArray(slicer.util.arrayFromVolume(chest), name="Other")
     other.CreateDefaultDisplayNodes()

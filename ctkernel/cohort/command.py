@@ -7,17 +7,15 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from EmphysemaQuantLib.core.indices.emphysema_mask import EMPHYSEMA_THRESHOLD_HU
-from EmphysemaQuantLib.core.indices.regions import Thirds
 from KernelNormalizationLib.core.errors import RESEARCH_USE, Cancelled, InputError
 from KernelNormalizationLib.core.methods.protocol import DEFAULT_METHOD, METHODS
 from KernelNormalizationLib.core.methods.registry import chosen_method
-from KernelNormalizationLib.core.network.backends import Device
 from KernelNormalizationLib.core.progress import ProgressReport, ProgressTracker
 
 from ..console import ProgressPrinter, cancellable, print_json, print_lines
+from ..options import add_device, add_thirds, add_threshold
 from .case import ADVICE, Failure, Found, Outcome
 from .choosing import THICKEST_MM
 from .finding import Finding, dry_run_lines, find_cases
@@ -59,16 +57,9 @@ def add_cohort(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="say what would run and what is left out, and write nothing")
     parser.add_argument("--method", choices=METHODS, help=f"how to normalize (default: {DEFAULT_METHOD}; with --model: unet)")
     parser.add_argument("--model", help="model name or folder, for unet")
-    parser.add_argument("--device", choices=get_args(Device), default="auto", help="where the network computes")
-    parser.add_argument(
-        "--threshold",
-        type=float,
-        default=EMPHYSEMA_THRESHOLD_HU,
-        help=f"emphysema is below this many HU (default {EMPHYSEMA_THRESHOLD_HU:g})",
-    )
-    parser.add_argument(
-        "--thirds", choices=get_args(Thirds), default="volume", help="thirds of equal volume (default) or height"
-    )
+    add_device(parser)
+    add_threshold(parser)
+    add_thirds(parser)
     parser.add_argument("--report", action="store_true", help="also a report page for each case")
     parser.add_argument("--dicom", action="store_true", help="also the synthetic series as DICOM, where the scan is DICOM")
     parser.add_argument("--retry-failed", action="store_true", help="also try again what failed and has not changed since")

@@ -1,4 +1,4 @@
-"""What the page is told of a review: the words and numbers of the measurement, ready to show."""
+"""The answers of the server to the page: texts and numbers of a review, ready to show."""
 
 from __future__ import annotations
 

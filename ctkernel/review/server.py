@@ -12,6 +12,7 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
+from KernelNormalizationLib.core.arrays import EMPHYSEMA_THRESHOLD_HU
 from KernelNormalizationLib.core.errors import RESEARCH_USE, CTKernelError, InputError
 from KernelNormalizationLib.core.freed_memory import share_pools
 from KernelNormalizationLib.core.kernels.told_kernel import parse_told_kernel
@@ -205,7 +206,7 @@ class ReviewServer:
         review = session.require_review()
         if review.original.synthetic:
             raise InputError("This volume is a synthetic one already; open the scan that it was made from.")
-        threshold = -950.0 if review.measurement is None else review.measurement.threshold_hu
+        threshold = EMPHYSEMA_THRESHOLD_HU if review.measurement is None else review.measurement.threshold_hu
         session.start("Normalizing", lambda progress: normalized(review, method, threshold, progress))
         return _answer(session.state())
 

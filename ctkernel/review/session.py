@@ -76,7 +76,7 @@ class Session:
         self._folders = 0
 
     def state(self) -> dict[str, Any]:
-        """What the page is told whenever something changes."""
+        """State sent to the page whenever something changes."""
         return {
             "version": self.version,
             "open": self.review is not None,

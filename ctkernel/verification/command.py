@@ -131,7 +131,7 @@ def _exported_record(path: Path) -> tuple[Path, dict[str, Any]] | None:
 
 
 def lines(found: Verification) -> list[str]:
-    """What a person is told: the result first, then every comparison."""
+    """Lines for a person: the result first, then every comparison."""
     differing = sum(finding.status == "differs" for finding in found.findings)
     head = "Reproduced." if found.reproduces else f"NOT reproduced: {differing} of {len(found.findings)} comparisons differ."
     return [head, *(f"{_MARKS[finding.status]}  {finding.subject}: {finding.text}" for finding in found.findings)]

@@ -67,13 +67,13 @@ def verify_measurement(record: Mapping[str, Any], path: Path, choices: Choices, 
 
 
 def _as_told(facts: Mapping[str, Any], volume: CTVolume) -> CTVolume:
-    """The volume with the kernel that the user told then."""
+    """The volume with the kernel that the user named at the time of the measurement."""
     told = facts.get("kernel_told_by_user")
     return with_told_kernel(volume, None if told is None else str(told))
 
 
 def _older_facts(volume: Mapping[str, Any]) -> dict[str, Any]:
-    """What a record without a manifest tells of a measured volume."""
+    """Facts about a measured volume from a record without a manifest."""
     return {"name": volume.get("name"), "synthetic": volume.get("synthetic")}
 
 

@@ -53,7 +53,7 @@ class Access:
         return f"http://{LOOPBACK}:{port}{path}?{TOKEN_KEY}={self.token}"
 
     def knows(self, given: str) -> bool:
-        """Whether ``given`` is the token, in a time that tells nothing."""
+        """Whether ``given`` is the token, in constant time, so that the time reveals nothing."""
         return hmac.compare_digest(given.encode("utf-8", "replace"), self.token.encode())
 
 

@@ -10,6 +10,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from KernelNormalizationLib.core.arrays import BoolArray, FloatArray
 from KernelNormalizationLib.core.io.file_conversion import create_normalizer
 from KernelNormalizationLib.core.kernels.transfer import find_transfer
 from KernelNormalizationLib.core.methods.result import TARGET_FLOOR_HU
@@ -24,8 +25,6 @@ from .phantoms import (
     LUNG_HU,
     WATER_HU,
     Bench,
-    BoolArray,
-    FloatArray,
     Part,
     as_scan,
     noise_free,

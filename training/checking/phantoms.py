@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from KernelNormalizationLib.core.arrays import AIR_HU, FloatArray
 from KernelNormalizationLib.core.truncation.model import Truncation
 from KernelNormalizationLib.core.volume import Acquisition, CTVolume, Geometry
 
@@ -18,10 +18,7 @@ from ..simulate.presets import PAPER_LIFT, PAPER_MODULATION, PAPER_QUANTA
 from ..simulate.sampling import Grid, SignalChain
 from ..simulate.truncated import truncated
 
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
-
-AIR_HU, WATER_HU, LUNG_HU, NODULE_HU = -1000.0, 0.0, -860.0, 40.0
+WATER_HU, LUNG_HU, NODULE_HU = 0.0, -860.0, 40.0
 NODULE_MM = 5.0
 # Lines of 1 mm with gaps of 1 mm. Only their fundamental wave is drawn, because no kernel passes the harmonics (15 lp/cm and
 # above).

@@ -6,17 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from EmphysemaQuantLib.core.lungs.quality_verdict import MaskQuality
 from EmphysemaQuantLib.core.lungs.segmentation import LungMask
+from KernelNormalizationLib.core.arrays import FloatArray
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.volume import MINIMUM_SLICES, Acquisition, CTVolume, Geometry
 
 from ..data.kernel_pair import KernelPair, PairRecord
 from ..simulate.store import read_patient
 
-FloatArray = NDArray[np.float32]
 # Value of the slices that extend a short block to the number of slices that a volume needs; far below the padding of any
 # scanner.
 FILLER_HU = -4000.0

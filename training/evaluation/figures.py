@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from EmphysemaQuantLib.core.indices.emphysema_mask import EMPHYSEMA_THRESHOLD_HU
+from KernelNormalizationLib.core.arrays import FloatArray
 from KernelNormalizationLib.core.errors import RESEARCH_USE
 from KernelNormalizationLib.core.imaging.slice_picture import draw_difference, draw_mask, draw_slice, mark_sides_and_scale
 
-from .cases import Case, FloatArray
+from .cases import Case
 from .scores import SEVERE_EI, Score, frame_of
 from .tables import methods_of
 

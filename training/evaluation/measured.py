@@ -26,7 +26,7 @@ class Number:
 
 
 @dataclass
-class Measured:
+class ResultNumbers:
     """The numbers of one run, by the keys that pages ask for."""
 
     numbers: dict[str, Number] = field(default_factory=dict)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from KernelNormalizationLib.core.arrays import FloatArray
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.imaging.body import find_body
 from KernelNormalizationLib.core.io.file_conversion import create_normalizer
@@ -25,7 +25,6 @@ from KernelNormalizationLib.core.volume import CTVolume
 from ..simulate.kernel_family import simulated_gain
 from .cases import Case
 
-FloatArray = NDArray[np.float32]
 Apply = Callable[[Case], FloatArray]
 
 

@@ -11,8 +11,9 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from EmphysemaQuantLib.core.indices.agreement import compare_volumes
+from KernelNormalizationLib.core.arrays import FloatArray
 
-from .cases import Case, FloatArray
+from .cases import Case
 
 # The paper reports patients with an index above 5 % separately; below it, emphysema consists of a few isolated pixels.
 SEVERE_EI = 5.0

@@ -9,11 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+
+from KernelNormalizationLib.core.arrays import FloatArray
 
 from .texture import SmoothWarp
-
-FloatArray = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from KernelNormalizationLib.core.arrays import FloatArray, LabelArray
+
 from .paint import paint_holes
 from .sampling import Grid
 
-FloatArray = NDArray[np.float32]
-LabelArray = NDArray[np.uint8]
 Pattern = Literal["centrilobular", "panlobular", "paraseptal"]
 Dominance = Literal["upper", "lower", "even"]
 PATTERNS: tuple[Pattern, ...] = get_args(Pattern)

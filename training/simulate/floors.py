@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+from KernelNormalizationLib.core.arrays import FloatArray
+
 HU_CEILING = 3071.0
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import fft, ndimage
+
+from KernelNormalizationLib.core.arrays import FloatArray
 
 from .projector import back_project, forward_project
 from .sampling import Grid, Mtf
-
-FloatArray = NDArray[np.float32]
 
 # Linear attenuation of water at the effective energy of 120 kVp after filtration (about 70 keV), 1/mm.
 WATER_ATTENUATION = 0.0193

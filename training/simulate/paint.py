@@ -7,11 +7,10 @@ from collections.abc import Callable
 
 import numba
 import numpy as np
-from numpy.typing import NDArray
+
+from KernelNormalizationLib.core.arrays import FloatArray
 
 from .sampling import Grid
-
-FloatArray = NDArray[np.float32]
 
 
 def _tubes(

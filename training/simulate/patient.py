@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from KernelNormalizationLib.core.arrays import EMPHYSEMA_THRESHOLD_HU, FloatArray, LabelArray
+
 from ..data.kernel_pair import KernelPair, PairRecord, SimulationTruth
 from .emphysema import Holes, calibrate, dig, draw_holes, index_at
 from .floors import outside_circle, to_integers
@@ -20,10 +22,7 @@ from .sampling import Grid, SignalChain, to_pixels
 from .texture import random_field
 from .truncated import hu_floor, truncated, truncation_meta
 
-FloatArray = NDArray[np.float32]
-LabelArray = NDArray[np.uint8]
-
-THRESHOLD = -950.0
+THRESHOLD = EMPHYSEMA_THRESHOLD_HU
 # Largest line integral of the mean patient (about 30 cm of water across the chest), for which modulation changes nothing.
 REFERENCE_PEAK = 5.2
 CALIBRATION_SLICES = 2

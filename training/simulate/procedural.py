@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+
+from KernelNormalizationLib.core.arrays import FloatArray, LabelArray
 
 from .chest import Chest, draw_shape, soft
 from .paint import paint_tubes
 from .sampling import Grid
 from .texture import random_field
 from .trees import WALL_PART, Tubes, bronchi, central_airways, lung_trees, ribs, shoulder_bones
-
-FloatArray = NDArray[np.float32]
-LabelArray = NDArray[np.uint8]
 
 # Hounsfield units of tissues at 120 kVp, textbook mid-values.
 AIR, FAT, MUSCLE, LIVER, CORTEX, MARROW = -1000.0, -100.0, 55.0, 58.0, 650.0, 180.0

@@ -13,7 +13,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+from KernelNormalizationLib.core.arrays import FloatArray
+
 ComplexArray = NDArray[np.complex64]
 
 

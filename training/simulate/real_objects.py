@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import fft, ndimage
 
 from EmphysemaQuantLib.core.lungs.segmentation import segment_lungs
+from KernelNormalizationLib.core.arrays import FloatArray, LabelArray
 from KernelNormalizationLib.core.errors import CTKernelError
 from KernelNormalizationLib.core.io.reading import VOLUME_SUFFIXES, read_volume
 from KernelNormalizationLib.core.kernels.mtf import gain_to_b20f, kernel_number
@@ -22,8 +23,6 @@ from .sampling import Grid, radial_frequency
 from .texture import random_field
 
 logger = logging.getLogger(__name__)
-FloatArray = NDArray[np.float32]
-LabelArray = NDArray[np.uint8]
 
 # Slices with a smaller share of lung pixels are not simulated.
 LUNG_SHARE = 0.04

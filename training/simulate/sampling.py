@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import fft
 
-FloatArray = NDArray[np.float32]
+from KernelNormalizationLib.core.arrays import FloatArray
+
 Mtf = Callable[[ArrayLike], NDArray[np.float64]]
 
 # Blur by detector aperture and focal spot at the isocentre, mm; it affects the object, not the noise. The values are not

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import fft
 
-from .sampling import Grid, radial_frequency
+from KernelNormalizationLib.core.arrays import FloatArray
 
-FloatArray = NDArray[np.float32]
+from .sampling import Grid, radial_frequency
 
 
 def random_field(grid: Grid, scale_mm: float, slope: float, rng: np.random.Generator) -> FloatArray:

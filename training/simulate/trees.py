@@ -9,9 +9,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from .chest import Chest
+from KernelNormalizationLib.core.arrays import FloatArray
 
-FloatArray = NDArray[np.float32]
+from .chest import Chest
 
 # Murray's law: the cube of a parent's radius is the sum of its children's; pulmonary arteries follow 2.7 to 3.
 MURRAY_EXPONENT = 2.9

@@ -7,18 +7,15 @@ before. The simulator reconstructs only the noise of this mean, and then draws t
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
-from KernelNormalizationLib.core.arrays import LOWEST_STORED_HU
+from KernelNormalizationLib.core.arrays import LOWEST_STORED_HU, FloatArray
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.truncation.hu_floor import HUFloor
 from KernelNormalizationLib.core.truncation.model import Truncation
 
 from ..data.kernel_pair import PairRecord, TruncationRecord
 from .floors import HU_CEILING
-
-FloatArray = NDArray[np.float32]
 
 # A deviation is the noise of the slice itself, shifted in plane by this many pixels and scaled to the local noise level of its
 # new position. So it has the right spectrum, and shifts of 12 pixels or more make it uncorrelated with the noise in place and

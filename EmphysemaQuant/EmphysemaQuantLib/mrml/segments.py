@@ -13,6 +13,7 @@ from vtk.util import numpy_support
 
 from KernelNormalizationLib.core.arrays import BoolArray
 from KernelNormalizationLib.core.errors import InputError
+from KernelNormalizationLib.core.imaging import appearance
 
 from ..core.results.measurement import Measurement
 from ..core.results.quantification import LEFT_LABEL, RIGHT_LABEL, supplied_mask
@@ -26,7 +27,7 @@ ROLE_TAG = "EmphysemaQuant.Role"
 NAME_TAG = "EmphysemaQuant.Name"
 VOLUME_REFERENCE_ROLE = "EmphysemaQuantVolume"
 COMPARED_REFERENCE_ROLE = "EmphysemaQuantComparedVolume"
-PREVIEW_COLOR = (0.84, 0.15, 0.10)
+PREVIEW_COLOR = appearance.EMPHYSEMA
 _CATEGORY_LIST = "Segmentation category and type - DICOM master list"
 _ANATOMY = "SCT^123037004^Anatomical Structure"
 _ALTERED = "SCT^49755003^Morphologically Altered Structure"
@@ -62,12 +63,12 @@ def _entry(category: str, kind: str, modifier: str = "^^") -> str:
 RIGHT = SegmentStyle("rightLung", "Right lung", (0.34, 0.71, 0.91), 0.12, _entry(_ANATOMY, _LUNG, _SIDES["right"]))
 LEFT = SegmentStyle("leftLung", "Left lung", (0.94, 0.89, 0.26), 0.12, _entry(_ANATOMY, _LUNG, _SIDES["left"]))
 AIRWAYS = SegmentStyle("airways", "Airways", (0.0, 0.62, 0.45), 0.35, _entry(_ANATOMY, _AIRWAY))
-EMPHYSEMA = SegmentStyle("emphysema", "Emphysema", (0.84, 0.15, 0.10), 0.60, _entry(_ALTERED, _EMPHYSEMA))
+EMPHYSEMA = SegmentStyle("emphysema", "Emphysema", appearance.EMPHYSEMA, 0.60, _entry(_ALTERED, _EMPHYSEMA))
 # The same red: every view draws its own volume's emphysema.
 COMPARED = SegmentStyle("comparedEmphysema", "Emphysema (compared)", EMPHYSEMA.color, 0.60, _entry(_ALTERED, _EMPHYSEMA))
-REMOVED = SegmentStyle("removed", "Only in the first", (0.80, 0.47, 0.65), 0.60, _entry(_ALTERED, _EMPHYSEMA))
-KEPT = SegmentStyle("kept", "In both", (0.84, 0.15, 0.10), 0.60, _entry(_ALTERED, _EMPHYSEMA))
-ADDED = SegmentStyle("added", "Only in the second", (0.0, 0.45, 0.70), 0.60, _entry(_ALTERED, _EMPHYSEMA))
+REMOVED = SegmentStyle("removed", "Only in the first", appearance.REMOVED, 0.60, _entry(_ALTERED, _EMPHYSEMA))
+KEPT = SegmentStyle("kept", "In both", appearance.EMPHYSEMA, 0.60, _entry(_ALTERED, _EMPHYSEMA))
+ADDED = SegmentStyle("added", "Only in the second", appearance.ADDED, 0.60, _entry(_ALTERED, _EMPHYSEMA))
 STYLES = (RIGHT, LEFT, AIRWAYS, EMPHYSEMA, COMPARED, REMOVED, KEPT, ADDED)
 CHANGE = (REMOVED, KEPT, ADDED)
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from KernelNormalizationLib.core.arrays import BoolArray
+from KernelNormalizationLib.core.imaging.appearance import ADDED, LUNG_WINDOW_HU, ORIGINAL, REMOVED, SYNTHETIC
 from KernelNormalizationLib.core.imaging.morphology import bounding_box
 from KernelNormalizationLib.core.imaging.orientation import Canonical
 from KernelNormalizationLib.core.imaging.slice_picture import draw_mask, draw_slice, mark_sides_and_scale
@@ -20,8 +21,7 @@ from ..core.indices.emphysema_mask import emphysema_mask
 from ..core.results.measurement import Measurement
 from ..core.results.wording import kind_words
 
-REMOVED, ADDED = (1.00, 0.62, 0.10), (0.55, 0.20, 0.85)
-LINES = ("#c0392b", "#1f5fa8")
+LINES = (ORIGINAL, SYNTHETIC)
 # The part of the histogram that a normal or emphysematous lung fills.
 HISTOGRAM_SHOWN_HU = (-1050.0, -500.0)
 MARGIN_MM = 12.0
@@ -138,8 +138,10 @@ def _finish(axes: Any) -> None:
 
 def caption(measurement: Measurement) -> str:
     """What the pictures show."""
+    low, high = LUNG_WINDOW_HU
     text = (
-        "Axial and coronal plane with most emphysema, lung window -1350 to 150 HU, patient's right on the left; emphysema red."
+        f"Axial and coronal plane with most emphysema, lung window {low:g} to {high:g} HU, patient's right on the left; "
+        "emphysema red."
     )
     if measurement.compared is not None:
         text += " Change: kept red, removed orange, added violet."

@@ -49,7 +49,7 @@ FIGURES = {
 }
 
 
-class Measured(Protocol):
+class ShownVolume(Protocol):
     """What the headline needs of a volume."""
 
     @property
@@ -89,7 +89,7 @@ class Headline:
 
     @classmethod
     def ofVolumes(
-        cls, volumes: Sequence[Measured], thresholdHu: float, verdict: str, details: str, millilitres: dict[str, float]
+        cls, volumes: Sequence[ShownVolume], thresholdHu: float, verdict: str, details: str, millilitres: dict[str, float]
     ) -> Headline:
         """Headline of one or two volumes in reading order, measured now or read from a saved table."""
         return cls(_lines(volumes, thresholdHu, verdict), _table(volumes), details, millilitres)
@@ -160,7 +160,7 @@ def _entry(segmentation: Any, style: SegmentStyle, name: str, headline: Headline
     return f'<span style="color:{code}">■</span> {for_html(name)}{amount}'
 
 
-def _lines(volumes: Sequence[Measured], thresholdHu: float, verdict: str) -> str:
+def _lines(volumes: Sequence[ShownVolume], thresholdHu: float, verdict: str) -> str:
     lines = [_large(volume) for volume in volumes]
     if len(volumes) == 2:
         delta = volumes[1].whole.ei_percent - volumes[0].whole.ei_percent
@@ -172,7 +172,7 @@ def _lines(volumes: Sequence[Measured], thresholdHu: float, verdict: str) -> str
     return "<br>".join(lines)
 
 
-def _large(volume: Measured) -> str:
+def _large(volume: ShownVolume) -> str:
     name = volume.name.replace("(synthetic)", "").strip() if volume.synthetic else volume.name
     kind = "Synthetic" if volume.synthetic else "Original"
     interval = f"({interval_words(volume.interval)}) " if volume.interval is not None else ""
@@ -181,7 +181,7 @@ def _large(volume: Measured) -> str:
     return f'{figure} <span style="font-size:small">{beside}</span>'
 
 
-def _table(volumes: Sequence[Measured]) -> str:
+def _table(volumes: Sequence[ShownVolume]) -> str:
     titles = "".join(f"<td align='right'><b>{name}</b> ({unit})</td>" for name, unit, _ in FIGURES.values())
     rows = [f"<tr><td></td>{titles}</tr>"]
     for entries in zip(*(volume.indices for volume in volumes), strict=True):
@@ -192,7 +192,7 @@ def _table(volumes: Sequence[Measured]) -> str:
     return f'<div style="font-size:small">{_columns(volumes)}{table}</div>'
 
 
-def _columns(volumes: Sequence[Measured]) -> str:
+def _columns(volumes: Sequence[ShownVolume]) -> str:
     if len(volumes) == 1:
         return ""
     if volumes[1].synthetic and not volumes[0].synthetic:

@@ -14,6 +14,8 @@ from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
 from KernelNormalizationLib.ui.labelled_choice import LabelledChoice
 
+from ..core.indices.emphysema_mask import EMPHYSEMA_THRESHOLD_HU, THRESHOLD_RANGE_HU
+
 
 class OverlayChoice(LabelledChoice):
     """What the slice views draw."""
@@ -68,7 +70,7 @@ class EmphysemaParameters:
     comparedVolume: vtkMRMLScalarVolumeNode
     maskSegmentation: vtkMRMLSegmentationNode
     maskLabels: LabelChoice = LabelChoice.automatic
-    thresholdHu: Annotated[float, WithinRange(-1000.0, -800.0)] = -950.0
+    thresholdHu: Annotated[float, WithinRange(*THRESHOLD_RANGE_HU)] = EMPHYSEMA_THRESHOLD_HU
     showOverlay: bool = True
     overlay: OverlayChoice = OverlayChoice.own
     overlayOpacity: Annotated[float, WithinRange(0.0, 1.0)] = 1.0

@@ -15,7 +15,6 @@ from KernelNormalizationLib.core.arrays import BoolArray
 from KernelNormalizationLib.ui.module_panel import ModulePanel
 
 from ..logic import sliceOfMost
-from ..mrml.result_nodes import THRESHOLD_ATTRIBUTE
 from ..mrml.segments import (
     ADDED,
     COMPARED,
@@ -32,6 +31,7 @@ from ..mrml.segments import (
     segmentIds,
 )
 from ..mrml.surfaces import Surfaces, deferredSurfaces, hideSurfaces, showSurfaces
+from ..mrml.table_and_plot_nodes import THRESHOLD_ATTRIBUTE
 from ..mrml.view_overlay import OVERLAY_ATTRIBUTE, ViewWatch, drawInViews, drawSegments, followVolumes, results
 from ..mrml.volume_pairs import inReadingOrder
 from .parameters import OverlayChoice

@@ -15,6 +15,7 @@ from KernelNormalizationLib.background.thread_job import BackgroundJob
 from KernelNormalizationLib.core.errors import Cancelled, CTKernelError
 from KernelNormalizationLib.core.progress import Progress, ProgressReport
 from KernelNormalizationLib.mrml import provenance
+from KernelNormalizationLib.ui.dependencies import Declined, DependencyError, installPackages
 from KernelNormalizationLib.ui.dicom_export import DicomExport, ExportLogic
 from KernelNormalizationLib.ui.module_panel import ParameterLogic
 
@@ -351,11 +352,11 @@ class EmphysemaPanel(ReviewPanel):
             return
         missing = self.logic.missingForReport()
         if missing:
-            text = _(
-                "The report needs {names}. Type slicer.util.pip_install('{names}') in the Python console, then save again."
-            )
-            self.setStatus(text.format(names=" ".join(missing)), error=True)
-            return
+            try:
+                installPackages(missing, self.title, _("Text (.txt) and CSV need nothing more."))
+            except DependencyError as error:
+                self.setStatus(str(error), error=not isinstance(error, Declined))
+                return
         self.setStatus(_("Writing the report…"))
         result, write = self.result, self.logic.writeReport
         self._mail.compute(lambda: writeBeside(write, result, path), self._reportWritten)

@@ -18,11 +18,10 @@ from ..core.errors import InputError
 from ..core.methods.protocol import TARGET_KERNEL
 from ..core.progress import ProgressReport
 from ..core.volume import Acquisition, Geometry
+from ..mrml.dicom_database import TagReader, databaseTagReader
 from ..mrml.volumes import (
-    TagReader,
     acquisitionFromNode,
     addSyntheticVolumeNodeFromVoxels,
-    databaseTagReader,
     geometryFromNode,
     voxelImage,
     whyNotCt,

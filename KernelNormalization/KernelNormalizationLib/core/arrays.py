@@ -1,12 +1,16 @@
-"""Types of the arrays that the core works on, and fixed points of the HU scale."""
+"""Types of the arrays that the core works on, and fixed points on the HU scale."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+# The HU scale is defined by air and water. Most scanners store 12 bits with the intercept -1024.
 LOWEST_STORED_HU = -1024.0
 AIR_HU = -1000.0
+# Of eight thresholds from -900 to -970 HU on thin slices, only -950 HU did not differ from macroscopic morphometry of 63
+# resected lungs (Gevenois 1995, abstract).
+EMPHYSEMA_THRESHOLD_HU = -950.0
 
 LabelArray = NDArray[np.uint8]
 Spacing = tuple[float, float, float]

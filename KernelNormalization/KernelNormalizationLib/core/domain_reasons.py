@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .arrays import LOWEST_STORED_HU
 from .kernels.contradiction import kernel_contradiction
 from .kernels.kernel_names import KernelName
 from .kernels.mtf import kernel_number
@@ -50,7 +51,7 @@ def worth_knowing(volume: CTVolume, floor: HUFloor, domain: Domain) -> tuple[str
         )
     if floor.kind == "none":
         reasons.append(f"No values were cut off at an HU floor (lowest value {floor.value:.0f} HU).")
-    elif floor.value != -1024.0:
+    elif floor.value != LOWEST_STORED_HU:
         reasons.append(f"The HU floor is {floor.value:.0f} HU instead of the usual -1024 HU.")
     return tuple(reasons)
 

@@ -6,5 +6,5 @@ import base64
 
 
 def embedded(png: bytes) -> str:
-    """A picture (PNG) as an address that holds it."""
+    """A picture (PNG) as a data URL, which contains the picture itself."""
     return "data:image/png;base64," + base64.b64encode(png).decode("ascii")

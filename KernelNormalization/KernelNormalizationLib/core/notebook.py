@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .embedded_picture import embedded
+from .imaging.appearance import LUNG_WINDOW_HU
 
-# The usual lung window: centre -600, width 1500 HU.
-WINDOW_HU = (-1350.0, 150.0)
 PICTURE_HEIGHT_PIXELS = 220
 
 # Name, HU (rows, columns), and mm of a row and a column.
@@ -57,7 +56,8 @@ def _picture(plane: Plane) -> str:
 
     name, hu, row_mm, column_mm = plane
     buffer = io.BytesIO()
-    imsave(buffer, np.ascontiguousarray(hu), cmap="gray", vmin=WINDOW_HU[0], vmax=WINDOW_HU[1], format="png")
+    low, high = LUNG_WINDOW_HU
+    imsave(buffer, np.ascontiguousarray(hu), cmap="gray", vmin=low, vmax=high, format="png")
     rows, columns = hu.shape
     width = max(1, round(PICTURE_HEIGHT_PIXELS * columns * column_mm / (rows * row_mm)))
     size = f'width="{width}" height="{PICTURE_HEIGHT_PIXELS}"'

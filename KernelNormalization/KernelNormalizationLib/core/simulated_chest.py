@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import FloatArray
+from .arrays import AIR_HU, EMPHYSEMA_THRESHOLD_HU, LOWEST_STORED_HU, FloatArray
 from .kernels.mtf import kernel_mtf
 from .kernels.noise_spectrum import Transfer
 from .volume import Acquisition, CTVolume, Geometry
@@ -23,8 +23,8 @@ SPACING = (3.5, 0.8, 0.8)
 SHARP, SMOOTH = 80, 20
 # Noise of the sharp reconstruction in soft tissue, HU: what thin B80f chest slices show.
 SHARP_NOISE_HU = 95.0
-FLOOR_HU, CEILING_HU = -1024.0, 3071.0
-SOFT, FAT, BONE, LUNG, HOLE, AIR = 40.0, -90.0, 600.0, -850.0, -985.0, -1000.0
+FLOOR_HU, CEILING_HU = LOWEST_STORED_HU, 3071.0
+SOFT, FAT, BONE, LUNG, HOLE, AIR = 40.0, -90.0, 600.0, -850.0, -985.0, AIR_HU
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def make_sample(
     scale = SHARP_NOISE_HU / _noise_sd(noise_filter[SHARP], shape)
     for k in range(shape[0]):
         hu, lungs[k] = thorax.slice(k)
-        empty += int(np.count_nonzero(hu[lungs[k]] < -950.0))
+        empty += int(np.count_nonzero(hu[lungs[k]] < EMPHYSEMA_THRESHOLD_HU))
         spectrum, white = np.fft.rfft2(hu), np.fft.rfft2(rng.standard_normal(shape[1:]))
         for number, out in ((SHARP, sharp), (SMOOTH, smooth)):
             image = np.fft.irfft2(spectrum * transfer[number] + scale * white * noise_filter[number], s=shape[1:])

@@ -6,19 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import slicer
-
 from ..core.errors import InputError
 from . import provenance
-from .volumes import TagReader, acquisitionFromNode
-
-INSTANCES = "DICOM.instanceUIDs"
-
-
-def dicomDatabase() -> Any | None:
-    """The application's open DICOM database; ``None`` where there is none."""
-    database = getattr(slicer, "dicomDatabase", None)
-    return database if database is not None and database.isOpen else None
+from .dicom_database import INSTANCES, TagReader, dicomDatabase
+from .volumes import markExported
 
 
 def whyNoDicomFiles(node: Any) -> str | None:
@@ -68,8 +59,8 @@ def markExportedVolumes(nodes: Iterable[Any], readTag: TagReader | None) -> None
     if readTag is None:
         return
     for node in nodes:
-        if node.GetAttribute(INSTANCES) and not provenance.isSynthetic(node):
-            acquisitionFromNode(node, readTag)
+        if not provenance.isSynthetic(node):
+            markExported(node, readTag)
 
 
 def _fileOf(database: Any, instance: str) -> str:

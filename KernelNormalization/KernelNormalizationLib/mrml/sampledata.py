@@ -26,6 +26,7 @@ def addSimulatedChest() -> list[Any]:
     import slicer
 
     from . import provenance
+    from .volumes import LUNG_WINDOW
 
     pair = simulatedChest()
     sharp = pair.sharp
@@ -33,7 +34,7 @@ def addSimulatedChest() -> list[Any]:
     node = slicer.util.addVolumeFromArray(sharp.hu.astype(np.int16), ijkToRAS=ijkToRas, name=NAME)
     node.CreateDefaultDisplayNodes()
     node.GetDisplayNode().SetAutoWindowLevel(0)
-    node.GetDisplayNode().SetWindowLevel(1500.0, -600.0)
+    node.GetDisplayNode().SetWindowLevel(*LUNG_WINDOW)
     node.SetAttribute(provenance.KERNEL, sharp.acquisition.kernel)
     node.SetAttribute(provenance.MANUFACTURER, sharp.acquisition.manufacturer)
     node.SetDescription(f"Simulated, not a patient. Emphysema index without noise and blur: {pair.true_ei_percent:.1f} %.")

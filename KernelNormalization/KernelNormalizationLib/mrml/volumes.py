@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from vtk.util import numpy_support
 
 from ..core.errors import InputError
+from ..core.imaging.appearance import LUNG_WINDOW_CENTRE_HU, LUNG_WINDOW_WIDTH_HU
 from ..core.io.dicom_reconstruction import RECONSTRUCTION_OWNERS, RECONSTRUCTION_TAGS, reconstruction_text
 from ..core.io.dicom_tags import ENHANCED_CT
 from ..core.io.padding import detect_padding
@@ -23,11 +24,9 @@ from ..core.methods.protocol import TARGET_KERNEL, UNCHANGED_KEY, NormalizationR
 from ..core.provenance.manifest import require_known_schema, require_unchanged, sealed
 from ..core.volume import Acquisition, CTVolume, Geometry
 from . import provenance
+from .dicom_database import INSTANCES, TagReader, dicomDatabase
 
-TagReader = Callable[[str, str], str]
-"""(SOP instance UID, tag as ``gggg,eeee``) -> value, empty when the header does not have it."""
-
-LUNG_WINDOW = (1500.0, -600.0)  # HU: width, centre
+LUNG_WINDOW = (LUNG_WINDOW_WIDTH_HU, LUNG_WINDOW_CENTRE_HU)
 METHOD_NAMES = {"unet": "UNet"}  # methods whose identifier is not how they are written
 MAXIMUM_SHEAR = 1e-3  # cosine between index axes; 0.06 degrees, below what scanners round directions to
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -47,12 +46,6 @@ _TAGS = {
 _NUMBERS = {"slice_thickness_mm", "tube_voltage_kv"}
 _IMAGE_TYPE, _SOP_CLASS = "0008,0008", "0008,0016"
 _ORIGIN_TAGS = {"SeriesDescription": "0008,103E", "ImageComments": "0020,4000", "DerivationDescription": "0008,2111"}
-
-
-def databaseTagReader() -> TagReader | None:
-    """Reads tags from the application's DICOM database; ``None`` where there is none."""
-    database = getattr(slicer, "dicomDatabase", None)
-    return database.instanceValue if database is not None else None
 
 
 def whyNotCt(node: Any) -> str | None:
@@ -119,7 +112,7 @@ def acquisitionFromNode(node: Any, readTag: TagReader | None) -> Acquisition:
     Node attributes supply what the DICOM header lacks. A synthetic series that this project exported is marked as synthetic.
     """
     values: dict[str, Any] = {}
-    instances = (node.GetAttribute("DICOM.instanceUIDs") or "").split()
+    instances = (node.GetAttribute(INSTANCES) or "").split()
     if instances and readTag is not None:
         for field, tag in _TAGS.items():
             values[field] = _converted(field, readTag(instances[0], tag))
@@ -128,9 +121,7 @@ def acquisitionFromNode(node: Any, readTag: TagReader | None) -> Acquisition:
         values |= _ofFirstFrame(instances[0], readTag)
         told = (*RECONSTRUCTION_TAGS, *RECONSTRUCTION_OWNERS)
         values["reconstruction"] = reconstruction_text({tag: readTag(instances[0], tag) or "" for tag in told})
-        if _exportedByThisProject(instances[0], readTag):
-            # Selectors, titles and tables read the attribute.
-            node.SetAttribute(provenance.SYNTHETIC, "true")
+        if markExported(node, readTag):
             values["kernel"] = f"{TARGET_KERNEL} (synthetic)"
     keys = _fileKeys()
     values["kernel"] = values.get("kernel") or _attribute(node, provenance.KERNEL, keys.kernel)
@@ -140,7 +131,7 @@ def acquisitionFromNode(node: Any, readTag: TagReader | None) -> Acquisition:
 
 def _ofFirstFrame(instance: str, readTag: TagReader) -> dict[str, Any]:
     """What an enhanced (multi-frame) CT says in its functional groups, where no tag reader looks; empty for other images."""
-    database = getattr(slicer, "dicomDatabase", None)
+    database = dicomDatabase()
     if readTag(instance, _SOP_CLASS) not in ENHANCED_CT or database is None:
         return {}
     from ..core.io.dicom_series import acquisition_of
@@ -153,10 +144,18 @@ def _ofFirstFrame(instance: str, readTag: TagReader) -> dict[str, Any]:
     return {field: getattr(stated, field) for field in _TAGS if getattr(stated, field) is not None}
 
 
-def _exportedByThisProject(instance: str, readTag: TagReader) -> bool:
+def markExported(node: Any, readTag: TagReader) -> bool:
+    """Mark a volume node as synthetic if its DICOM header says that this project exported it; whether it does.
+
+    Looks at a few tags only, so that a panel may ask at every change of the scene. Selectors, titles and tables read the mark.
+    """
     from ..core.io.dicom_derived import is_synthetic_header
 
-    return is_synthetic_header({name: readTag(instance, tag) for name, tag in _ORIGIN_TAGS.items()})
+    instances = (node.GetAttribute(INSTANCES) or "").split()
+    if not instances or not is_synthetic_header({name: readTag(instances[0], tag) for name, tag in _ORIGIN_TAGS.items()}):
+        return False
+    node.SetAttribute(provenance.SYNTHETIC, "true")
+    return True
 
 
 def deferredVolume(node: Any, readTag: TagReader | None = None) -> Callable[[], CTVolume]:

@@ -89,15 +89,11 @@ class Dependencies:
         """
         if "torch" in missing:
             _installTorch()
-        others = [line for line in _requirements(requirementsFile) if line.split(">")[0].strip() in missing]
+        others = [line for line in _requirements(requirementsFile) if _moduleOf(line) in missing]
         if others:
-            _installPackages(others)
-        stillMissing = [name for name in missing if not _installed(name)]
-        if stillMissing:
-            raise DependencyError(
-                f"{', '.join(stillMissing)} could not be installed. Check the network connection, or choose the method "
-                "“Restored linear transfer”, which needs nothing more."
-            )
+            installPackages(others, REQUESTER, WITHOUT_PACKAGES)
+        if not all(_installed(name) for name in missing):
+            raise DependencyError(_failed(missing, WITHOUT_PACKAGES))
 
 
 def _installTorch() -> None:
@@ -119,33 +115,51 @@ def _installTorch() -> None:
         )
 
 
-def _installPackages(requirements: list[str]) -> None:
+def installPackages(requirements: list[str], requester: str, otherwise: str) -> None:
+    """Ask, then install Python packages with Slicer's package installer.
+
+    Args:
+        requirements: as pip takes them, such as ``onnxruntime>=1.19``.
+        requester: who needs them, for the question.
+        otherwise: one sentence on what works without them.
+
+    Raises:
+        Declined: the user declined.
+        DependencyError: the installation failed.
+    """
+    declined = f"{', '.join(requirements)} was not installed. Press the button again to install it. {otherwise}"
+    try:
+        _askAndInstall(requirements, requester, declined)
+    except subprocess.CalledProcessError as error:
+        logger.warning("pip failed: %s", error)
+        raise DependencyError(_failed(requirements, otherwise)) from error
+    if not all(_installed(_moduleOf(line)) for line in requirements):
+        raise DependencyError(_failed(requirements, otherwise))
+
+
+def _failed(what: list[str], otherwise: str) -> str:
+    return f"{', '.join(what)} could not be installed. Check the network connection. {otherwise}"
+
+
+def _askAndInstall(requirements: list[str], requester: str, declined: str) -> None:
     try:
         from packaging.requirements import Requirement
         from slicer.packaging import pip_ensure
-    except ImportError:
-        _askAndPipInstall(requirements)
+    except ImportError:  # before Slicer 5.12
+        if not slicer.util.confirmOkCancelDisplay(
+            f"{requester} needs the Python package(s) {', '.join(requirements)}. Install now?"
+        ):
+            raise Declined(declined) from None
+        slicer.util.pip_install(requirements)
         return
     try:
-        pip_ensure([Requirement(line) for line in requirements], requester=REQUESTER)
-    except subprocess.CalledProcessError as error:
-        raise DependencyError(f"{', '.join(requirements)} could not be installed: {error}. {WITHOUT_PACKAGES}") from error
+        pip_ensure([Requirement(line) for line in requirements], requester=requester)
     except RuntimeError as error:  # what Slicer raises when the user declines
-        raise Declined(_declined(requirements)) from error
+        raise Declined(declined) from error
 
 
-def _askAndPipInstall(requirements: list[str]) -> None:
-    question = f"{REQUESTER} needs the Python package(s) {', '.join(requirements)}. Install now?"
-    if not slicer.util.confirmOkCancelDisplay(question):
-        raise Declined(_declined(requirements))
-    try:
-        slicer.util.pip_install(requirements)
-    except subprocess.CalledProcessError as error:
-        raise DependencyError(f"{', '.join(requirements)} could not be installed; see the Python console.") from error
-
-
-def _declined(requirements: list[str]) -> str:
-    return f"{', '.join(requirements)} was not installed. Press Normalize again to install it. {WITHOUT_PACKAGES}"
+def _moduleOf(requirement: str) -> str:
+    return requirement.split(">")[0].strip().lower()
 
 
 def _requirements(path: Path) -> list[str]:

@@ -18,7 +18,7 @@ from ..background.thread_job import BackgroundJob
 from ..core.errors import Cancelled, CTKernelError
 from ..core.io.dicom_written import WrittenDicom
 from ..core.progress import Progress, ProgressReport
-from ..mrml.dicom_source import dicomDatabase
+from ..mrml.dicom_database import dicomDatabase
 
 logger = logging.getLogger(__name__)
 
@@ -141,7 +141,7 @@ class DicomExport:
 
 
 def addToDatabase(folder: Path, series: Mapping[str, int]) -> None:
-    """Copy the DICOM files of ``folder`` into Slicer's database; its tables belong to the GUI thread, so this holds it up.
+    """Copy the DICOM files of ``folder`` into Slicer's database; this blocks the GUI thread, which owns its tables.
 
     Args:
         folder: may be removed afterwards.

@@ -9,6 +9,7 @@ import numpy as np
 import slicer
 import vtk
 
+from ..core.imaging.appearance import DIFFERENCE_HU
 from ..mrml.color_tables import Color, colorTable
 from ..mrml.volumes import addVolumeNode, voxelImage
 from .view_position import ViewPosition, shownPosition
@@ -20,7 +21,6 @@ LAYOUT_IDS = {(2, 1): 5601, (3, 1): 5602, (2, 2): 5603, (3, 2): 5604}
 # Places on screen; any volume can be shown in any of them, and the title above the view names it.
 COLUMNS = ("Left", "Right", "Third")
 ROWS = ("Axial", "Coronal")
-DIFFERENCE_RANGE_HU = 150.0
 
 
 def viewName(column: int, row: int) -> str:
@@ -44,6 +44,21 @@ def _rowXml(columns: int, row: int) -> str:
             f'<property name="viewgroup" action="default">{VIEW_GROUP}</property></view></item>'
         )
     return '<layout type="horizontal">' + "".join(items) + "</layout>"
+
+
+def registerLayouts() -> None:
+    """Describe the layouts of this file to Slicer, which shows no views at all for a layout that it does not know.
+
+    Called when the application has started: a scene that was saved in one of these layouts may be loaded before any panel is
+    opened.
+    """
+    manager = slicer.app.layoutManager()
+    if manager is None:
+        return
+    layoutNode = manager.layoutLogic().GetLayoutNode()
+    for (columns, rows), layoutId in LAYOUT_IDS.items():
+        if not layoutNode.IsLayoutDescription(layoutId):
+            layoutNode.AddLayoutDescription(layoutId, layoutXml(columns, rows))
 
 
 class ReviewLayout:
@@ -72,15 +87,12 @@ class ReviewLayout:
         if manager is None:
             return False
         columns, rows = (2 if difference is None else 3), (2 if twoRows else 1)
-        layoutId = LAYOUT_IDS[columns, rows]
-        layoutNode = manager.layoutLogic().GetLayoutNode()
-        if not layoutNode.IsLayoutDescription(layoutId):
-            layoutNode.AddLayoutDescription(layoutId, layoutXml(columns, rows))
+        registerLayouts()
         if not self._onLoan:
             self._userLayout = manager.layout
         looked = {row: shownPosition(ROWS[row], left, viewName(0, row)) for row in range(rows)}
         self._positions = {row: position for row, position in looked.items() if position is not None}
-        manager.setLayout(layoutId)
+        manager.setLayout(LAYOUT_IDS[columns, rows])
         self._fill([left, right, difference][:columns], rows)
         if difference is not None:
             _addColorLegend(difference)
@@ -231,7 +243,7 @@ def addDifference(voxels: Any, sharp: Any, synthetic: Any) -> Any:
     node.SetHideFromEditors(True)
     display = node.GetDisplayNode()
     display.SetAndObserveColorNodeID(colorTable("HU difference", _divergingColors()).GetID())
-    display.SetWindowLevelMinMax(-DIFFERENCE_RANGE_HU, DIFFERENCE_RANGE_HU)
+    display.SetWindowLevelMinMax(-DIFFERENCE_HU, DIFFERENCE_HU)
     return node
 
 
@@ -266,5 +278,5 @@ def _divergingColors() -> list[Color]:
         share = (index - 127.5) / 127.5
         fade = 1.0 - abs(share)
         red, green, blue = (1.0, fade, fade) if share > 0 else (fade, fade, 1.0)
-        colors.append((f"{share * DIFFERENCE_RANGE_HU:.0f} HU", red, green, blue))
+        colors.append((f"{share * DIFFERENCE_HU:.0f} HU", red, green, blue))
     return colors

@@ -48,6 +48,8 @@ class _ViewText:
     def __init__(self, widget: Any) -> None:
         _observing.add(self)
         self._view = widget.sliceView()
+        # Kept beside the view: when the application quits, the view may be gone before these texts are removed.
+        self._annotation = self._view.cornerAnnotation()
         self._slice, self._composite = self._view.mrmlSliceNode(), widget.mrmlSliceCompositeNode()
         self._display: Any = None
         self._displayTag = 0
@@ -68,14 +70,15 @@ class _ViewText:
             node.RemoveObserver(tag)
         self._follow(None)
         self._tags = []
-        self._write({RIGHT_EDGE: "", LEFT_EDGE: "", UPPER_EDGE: ""})
+        for place in (RIGHT_EDGE, LEFT_EDGE, UPPER_EDGE):
+            self._annotation.SetText(place, "")
         self._backdrop(self._bareOpacity)
         self._renderer.RemoveViewProp(self._actor)
         self._slice.SetOrientationMarkerType(slicer.vtkMRMLAbstractViewNode.OrientationMarkerTypeNone)
 
     def _backdrop(self, opacity: float) -> float:
         """Put black of this opacity behind the view's own texts; returns the opacity before."""
-        style = self._view.cornerAnnotation().GetTextProperty()
+        style = self._annotation.GetTextProperty()
         before = float(style.GetBackgroundOpacity())
         style.SetBackgroundColor(0.0, 0.0, 0.0)
         style.SetBackgroundOpacity(opacity)
@@ -103,10 +106,9 @@ class _ViewText:
             self._displayTag = display.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: self._update())
 
     def _write(self, texts: dict[int, str]) -> None:
-        annotation = self._view.cornerAnnotation()
-        changed = {place: text for place, text in texts.items() if (annotation.GetText(place) or "") != text}
+        changed = {place: text for place, text in texts.items() if (self._annotation.GetText(place) or "") != text}
         for place, text in changed.items():
-            annotation.SetText(place, text)
+            self._annotation.SetText(place, text)
         if changed:
             self._view.scheduleRender()
 

@@ -7,13 +7,12 @@ from typing import Any
 import slicer
 import vtk
 
+from ..core.imaging.appearance import ORIGINAL, RGB, SYNTHETIC
 from ..core.plain_text import shortened
 from ..mrml import provenance
 
 DIFFERENCE_ATTRIBUTE = "CTKernelNormalization.Difference"
-# Orange for original, green for synthetic volumes, violet for a difference.
-ORIGINAL_COLOR, SYNTHETIC_COLOR, DIFFERENCE_COLOR = (0.78, 0.47, 0.0), (0.18, 0.55, 0.34), (0.42, 0.35, 0.80)
-EMPTY_COLOR = (0.5, 0.5, 0.5)
+DIFFERENCE_COLOR, EMPTY_COLOR = (0.42, 0.35, 0.80), (0.5, 0.5, 0.5)  # violet, grey
 
 
 def titleOf(volumeNode: Any | None) -> str:
@@ -29,13 +28,13 @@ def titleOf(volumeNode: Any | None) -> str:
     return f"Original: {shortened(name)}"
 
 
-def colorOf(volumeNode: Any | None) -> tuple[float, float, float]:
+def colorOf(volumeNode: Any | None) -> RGB:
     """Red, green and blue, 0 to 1, of the bar above a view that shows ``volumeNode``."""
     if volumeNode is None:
         return EMPTY_COLOR
     if isDifference(volumeNode):
         return DIFFERENCE_COLOR
-    return SYNTHETIC_COLOR if provenance.isSynthetic(volumeNode) else ORIGINAL_COLOR
+    return SYNTHETIC if provenance.isSynthetic(volumeNode) else ORIGINAL
 
 
 def isDifference(volumeNode: Any) -> bool:

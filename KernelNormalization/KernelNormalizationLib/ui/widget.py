@@ -99,6 +99,7 @@ class NormalizationPanel(ModulePanel):
         self.ui.normalizeButton.connect("clicked()", self.onNormalizeOrCancel)
         self.ui.importModelButton.connect("clicked()", self.onImportModel)
         self.ui.modelComboBox.connect("currentIndexChanged(int)", self.onModelChosen)
+        self.ui.networkCollapsibleButton.connect("contentsCollapsed(bool)", lambda _collapsed: self._wrapped.fitSoon())
         self.ui.sideBySideButton.connect("clicked()", self.onShowSideBySide)
         self.ui.measureButton.connect("clicked()", self.onMeasure)
         self.ui.restoreLayoutButton.connect("clicked()", self.onRestoreLayout)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from KernelNormalizationLib.core.arrays import EMPHYSEMA_THRESHOLD_HU as EMPHYSEMA_THRESHOLD_HU
 from KernelNormalizationLib.core.arrays import BoolArray, FloatArray
 from KernelNormalizationLib.core.errors import InputError
 
-# Of eight thresholds from -900 to -970 HU on thin slices, only -950 HU did not differ from macroscopic morphometry of 63
-# resected lungs (Gevenois 1995, abstract).
-EMPHYSEMA_THRESHOLD_HU = -950.0
 # What panel and command line accept: from the density of air up to the highest threshold in use, -856 HU for gas trapping at
 # expiration, and some room above it (a choice of this project).
 THRESHOLD_RANGE_HU = (-1000.0, -800.0)

@@ -1,4 +1,4 @@
-"""What one sharp scan leaves open of its scanner, and how far the emphysema index could lie off for it.
+"""Scanner properties that one sharp scan cannot determine, and how much they could change the emphysema index.
 
 The normalization writes, for each open property, by how many points the index changes under the hypotheses it tried
 (:mod:`KernelNormalizationLib.core.methods.hypotheses`). Here they become a spread on either side of the index.
@@ -29,7 +29,7 @@ DEGREES_OF_FREEDOM = 7.0
 
 @dataclass(frozen=True)
 class OpenProperty:
-    """A property of the scanner that the scan does not tell.
+    """A property of the scanner that the scan does not determine.
 
     Attributes:
         words: what it is.

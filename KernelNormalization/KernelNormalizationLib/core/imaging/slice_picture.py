@@ -11,11 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import BoolArray, FloatArray
+from .appearance import DIFFERENCE_HU, EMPHYSEMA, LUNG_WINDOW_HU, RGB
 
-# The usual lung window: centre -600, width 1500 HU.
-LUNG_WINDOW_HU = (-1350.0, 150.0)
-DIFFERENCE_HU = 150.0
-EMPHYSEMA_COLOUR = (0.90, 0.12, 0.15)
 SCALE_BAR_MM = 50.0
 
 
@@ -36,7 +33,7 @@ def draw_slice(axes: Any, hu: FloatArray, title: str, aspect: float = 1.0, ink: 
     axes.set_axis_off()
 
 
-def draw_mask(axes: Any, mask: BoolArray, colour: tuple[float, float, float] = EMPHYSEMA_COLOUR, opacity: float = 0.8) -> None:
+def draw_mask(axes: Any, mask: BoolArray, colour: RGB = EMPHYSEMA, opacity: float = 0.8) -> None:
     """Draw a coloured mask, bool (rows, columns), over the slice that was drawn before."""
     overlay: NDArray[np.float64] = np.zeros((*mask.shape, 4))
     overlay[mask] = (*colour, opacity)

@@ -1,4 +1,4 @@
-"""What an export of DICOM objects tells whoever asked for it."""
+"""The result of an export of DICOM objects, for whoever asked for it."""
 
 from __future__ import annotations
 

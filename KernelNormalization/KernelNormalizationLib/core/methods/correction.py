@@ -1,4 +1,4 @@
-"""A volume through restoration and network, a few slices at a time, so that memory holds no further volume."""
+"""Runs restoration and network over a volume, a few slices at a time, so that no further copy of the volume is in memory."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ STAGE = "Restoration and network"
 CHUNK_SLICES = 16
 # Truncated voxels within this distance open the network's gate; the same as ``unet.GATE_REACH``, which would import torch.
 REACH_PIXELS = 6
-# Air outside is restored without the network. From the body's border inwards, whose mask is exact to a block of 2 mm, the
-# network's correction is left out as far as that air reaches, and then fades in, so that no frame shows.
+# Air around the body is restored without the network. The mask of the body is exact to a block of 2 mm; inside its border the
+# network's correction starts at zero and increases gradually, so that no edge becomes visible.
 BORDER_PIXELS, FADE_PIXELS = REACH_PIXELS + 4, 4
 
 

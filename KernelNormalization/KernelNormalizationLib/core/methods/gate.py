@@ -10,7 +10,7 @@ from ..volume import CTVolume
 from .protocol import GATE_KEY, UNCHANGED_KEY, Method, NormalizationResult, Normalizer
 from .result import build_result
 
-# These know no kernel and filter whatever they are given; the others see for themselves that nothing is to be done.
+# These two filter every scan, whatever its kernel; the other methods leave an already smooth scan unchanged by themselves.
 CHANGING_METHODS: tuple[Method, ...] = ("bands", "heuristic")
 OVERRIDDEN = "The scan was refused, and the gate was overridden by the user."
 

@@ -12,7 +12,7 @@ from ..volume import CTVolume
 Method = Literal["restored", "unet", "linear", "bands", "heuristic"]
 METHODS: tuple[Method, ...] = get_args(Method)
 # Nearer to B20f than every other method on 71 simulated patients, the network included (training/results/paper), and within
-# 0.1 HU of the network on the visible real pair (training/results/philips); the network has to earn its place first.
+# 0.1 HU of the network on the visible real pair (training/results/philips).
 DEFAULT_METHOD: Method = "restored"
 # What each does, for a line of help.
 METHOD_TEXTS: dict[Method, str] = {

@@ -1,4 +1,4 @@
-"""What truncation took put back, then brought to B20f: the method without a network, and the network's base."""
+"""Restores the HU lost to truncation and filters to B20f: the default method, and the input of the network."""
 
 from __future__ import annotations
 

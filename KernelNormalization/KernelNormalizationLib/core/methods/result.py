@@ -34,8 +34,8 @@ def build_result(
         hu: float32 (k, j, i), HU, what the method made of it.
         method: its name.
         suitability: how the scan was assessed.
-        record: what the method tells, with the ``seconds`` that it took.
-        warnings: what the user should know beside the assessment's reasons.
+        record: parameters and results of the method, with the ``seconds`` that it took.
+        warnings: for the user, in addition to the reasons of the assessment.
     """
     unchanged = bool(record.get(UNCHANGED_KEY))
     made = volume if unchanged else _drawn(volume, hu, suitability.floor)

@@ -48,7 +48,7 @@ class UNetNormalizer:
         run = NetworkRun(self.choice.backend, self._cpu_backend)
         told: dict[str, Any] = {HYPOTHESES_KEY: no_hypotheses("the network draws the image without transfer and restoration")}
         if transfer.is_identity:
-            # A scan that is smooth already is left alone: what little its floor took, the reference kernel's floor takes too.
+            # An already smooth scan is not changed: the floor of the reference kernel would remove the same few HU.
             hu = volume.hu
             told = {HYPOTHESES_KEY: hypotheses_record(volume, region, transfer, None), UNCHANGED_KEY: True}
         elif self.model.residual:

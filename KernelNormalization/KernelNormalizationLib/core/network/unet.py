@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..arrays import AIR_HU
 from .model_folder import input_names
 
 # Inputs are HU above air, in units of the typical noise of a sharp kernel. Voxels above -400 HU cannot be truncated, so a
 # residual network gets larger values clipped and tissue looks the same in every scan. A network that predicts the image itself
 # gets the whole range.
-AIR_HU = -1000.0
 HU_UNIT = 200.0
 RESIDUAL_RANGE = (-0.5, 3.0)
 DIRECT_RANGE = (-0.5, 20.5)

@@ -86,7 +86,7 @@ def new_manifest(kind: Kind, backend: str | None = None) -> Manifest:
 
 
 def versions(backend: str | None = None) -> dict[str, str]:
-    """Versions of Python and of the libraries that decide the numbers; one that cannot be told is left out."""
+    """Versions of Python and of the libraries that affect the numbers; unknown ones are left out."""
     found = {"python": platform.python_version()}
     for library in (*_LIBRARIES, *([backend] if backend else [])):
         try:
@@ -131,7 +131,7 @@ def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def seal_is_broken(record: Mapping[str, Any]) -> bool | None:
-    """Whether a record was changed after it was written; ``None`` for an older one, which cannot tell."""
+    """Whether a record was changed after it was written; ``None`` for an older one, which has no hash."""
     seal = record.get(SEAL_KEY)
     return None if seal is None else seal != _content_sha256(record)
 

@@ -1,1 +1,1 @@
-"""The HU floor: how a scanner cuts images off from below, and what can be said of the values that it took."""
+"""The HU floor: finding it, estimating how the scanner truncated the images, and restoring the lost HU."""

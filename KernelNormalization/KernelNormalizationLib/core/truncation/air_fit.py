@@ -28,12 +28,12 @@ from .model import AT_FLOOR_HU, Truncation
 from .restoration import AIR_HU, air_noise
 from .scan_regions import Regions, evenly
 
-# Histograms of air reach so far that they hold this share of it. Air of soft kernels reads -1000.5 to -1001.4 HU; where it is
-# not stored denser than this above it, nothing was cut.
+# The histogram of air covers this share of its voxels. Air of soft kernels has -1000.5 to -1001.4 HU; if the stored air is less
+# than this many HU above that, nothing was cut off.
 AIR_SHARE_BINNED, UNCUT_AIR_ERROR_HU = 0.9, 4.0
 AIR_CORRELATIONS = (0.0, 0.12, 0.24, 0.36, 0.48, 0.6)
-# Between these the correlations of so many best fits are tried: of 12 images, r 0 and 0.12 differ by half in the noise of one,
-# of two by 6 %, which does without.
+# For the best fits, correlations between the listed ones are tried too. With 12 images, r = 0 and r = 0.12 differ by half in
+# the noise of one image; with two images by 6 %, so that no refinement is needed.
 AIR_REFINED, AIR_BEST, FEWEST_REFINED = (0.06, 0.03), 4, 3
 # The histogram tells a small share of a second slice better than the noise does, whose error is up to SHARE_ERROR. A few
 # hypotheses do for that.
@@ -116,6 +116,6 @@ def _between(fits: Sequence[Fit], step: float) -> list[Truncation]:
 
 
 def _edges_for(above: NDArray[np.floating]) -> Curve:
-    """Edges of the histogram of air, HU above the floor (n,): wider where its noise is, so that they hold most of it."""
+    """Edges of the histogram of air, HU above the floor (n,): wider for stronger noise, so that they cover most voxels."""
     stretched = EDGES_HU * max(1.0, float(np.quantile(above, AIR_SHARE_BINNED)) / EDGES_HU[-1])
     return np.concatenate([[AT_FLOOR_HU], np.round(stretched[1:]) + 0.5])

@@ -1,10 +1,11 @@
-"""How a series was truncated, read from the series itself.
+"""Estimates from a series how its images were truncated at the HU floor.
 
-Close above the floor the histogram of stored values tells how many images were averaged, and how alike their noise was: one
-clipped image piles up at the floor, several leave few voxels there and many just above. In the air around the body the mean
-is known, and the lungs are taken to be truncated alike, their texture apart (:mod:`.lung_texture`). Where the air does not
-tell, every hypothesis restores some slices of the lungs, and the histogram that its own mean and noise predict is compared
-with what is stored. The scale of the noise is fitted along, since texture of the lungs adds to it.
+The histogram just above the floor depends on how many images were averaged and on how strongly their noise was correlated: a
+single clipped image has a peak at the floor, several averaged ones have few voxels there and many just above. In the air
+around the body the mean HU is known, so the truncation is fitted there first. The lungs are assumed to be truncated in the
+same way, apart from the effect of their texture (:mod:`.lung_texture`). If the air gives no clear answer, some lung slices are
+restored under every hypothesis, and the histogram predicted by the restored mean and noise is compared with the stored one.
+The scale of the noise is fitted too, because lung texture adds to it.
 """
 
 from __future__ import annotations
@@ -42,31 +43,33 @@ from .texture_strength import RAYS_ERROR, noise_apart
 
 Kind = TypeVar("Kind", Regions, Sample)
 
-# Error of that noise, downwards and upwards. Nothing makes noise stronger in lungs than its band says, but on the real B70f
-# chest the histogram would have it 1.2 times as strong, and restore more than two thin-slice pairs bear out (as much as two
-# images of r 0.24, or four of r 0.5); by its rays it is 0.8 to 1.0 of its band there. So no more than 1.05 is restored with.
+# Error of the noise measured in the high-frequency band, downwards and upwards. Noise in lungs cannot be stronger than there. On
+# the real B70f chest the histogram would fit best with 1.2 times the noise, which would restore more than two thin-slice pairs
+# support (as much as two images of r 0.24, or four of r 0.5); the noise estimated from the rays is 0.8 to 1.0 of the band there.
+# The factor used for the restoration is therefore limited to 1.05.
 NOISE_ERROR = (0.15, 0.05)
 NOISE_FACTORS, LARGEST_FACTOR = np.exp(np.arange(-0.40, 0.21, 0.05)), 1.05
-# Hypotheses that fit nearly as well as the best: what the scan leaves open.
+# Hypotheses whose chi2 is at most this much above the best one cannot be excluded by the scan.
 LEFT_OPEN = 8.0
-# Nine bins, and the errors of level and noise, less the number of images, the correlation, level and noise.
+# Nine bins plus the errors of level and noise, minus four fitted values: number of images, correlation, level and noise.
 DEGREES_OF_FREEDOM = 7.0
-# Lungs and air were truncated alike, but texture is the same in all averaged images, so that their noise looks more alike in
-# lungs. Spread of the logarithm of the number of images and of the correlation (downwards, upwards) about those of the air; a
-# scan whose air does not tell is held more loosely to what is typical.
+# Lungs and air were truncated in the same way, but lung texture is equal in all averaged images, so their noise appears more
+# correlated in lungs. Expected spread of the logarithm of the number of images and of the correlation (downwards, upwards)
+# around the values of the air. Without a clear result from the air, the typical values are used with a wider spread.
 IMAGES_SPREAD, CORRELATION_SPREAD, LOOSER = 0.3, (0.15, 0.4), 2.5
 POOR_FIT = 60.0
-# Air that fits as well as this tells the lungs' truncation alone: simulated air of the right one has a chi2 of 1 to 7. The real
-# B70f chest shows little air, chi2 is 40, and as many uncorrelated images as that air asks for restore its lungs too much.
+# Up to this chi2 the fit in air determines the truncation of the lungs without further data: in simulated air the true
+# truncation has a chi2 of 1 to 7. The real B70f chest shows little air; its best fit has a chi2 of 40, and its number of
+# uncorrelated images would restore the lungs too much.
 AIR_TELLS = 20.0
-# Of what the air leaves open so many are tried on the lungs, from the best fit to the worst.
+# Number of hypotheses not excluded by the air that are tried on the lungs, from the best fit to the worst.
 MOST_ALTERNATIVES = 4
-# Histograms are compared where the lungs are empty enough to be cut.
+# Histograms are compared in lung below this value; denser lung is not truncated.
 SHALLOW_HU = -780.0
 COARSE_SLICES, REFINEMENTS = 2, 2
 COARSE = ((1.0,), (0.7, 0.3), (0.5, 0.5), (0.25,) * 4, (0.125,) * 8)
 COARSE_CORRELATIONS = (0.0, 0.24, 0.5)
-# Where a scan does not tell: what was measured of two thin-slice Siemens pairs in the lungs, a plain clip for others (Philips).
+# Used if a scan gives no answer: what was measured in the lungs of two thin-slice Siemens pairs; for others a plain clip.
 SIEMENS = Truncation.of_equal_images(2, 0.24)
 
 
@@ -86,7 +89,7 @@ class Prior:
         """Contribution to chi2."""
         images = np.log(effective_images(truncation.weights) / effective_images(self.centre.weights)) / IMAGES_SPREAD
         apart = truncation.correlation - self.centre.correlation
-        # One image has no correlation to compare.
+        # A single image has no correlation with others.
         together = apart / CORRELATION_SPREAD[int(apart > 0.0)] if min(truncation.images, self.centre.images) > 1 else 0.0
         return float((images**2 + together**2) / self.looseness**2)
 
@@ -99,7 +102,7 @@ def estimate_plan(
     siemens: bool | None = None,
     slices: Sequence[Interpolated] = (),
 ) -> RestorationPlan:
-    """How the slices were truncated.
+    """Estimate how the slices were truncated.
 
     Args:
         hu: (k, j, i), HU, as stored, padding as air.
@@ -143,7 +146,7 @@ def _least_interpolated(slices: Sequence[Kind]) -> list[Kind]:
 
 
 def _as_in_air(air_fits: Sequence[Fit], samples: Sequence[Sample], share: float) -> RestorationPlan:
-    """Lungs were truncated as the air was; what of their noise is texture, the rays tell."""
+    """Truncation of the lungs taken from the air, with the share of texture in their noise estimated from the rays."""
     air = air_fits[0].truncation
     apart = noise_apart(samples, air, share)
     others = not_ruled_out(air_fits)[1:]
@@ -175,28 +178,29 @@ def examined_slices(count: int) -> NDArray[np.intp]:
 
 
 def known_plan(hu: FloatArray, pixel_mm: tuple[float, float], gain: Gain, truncation: Truncation) -> RestorationPlan:
-    """The plan for slices (k, j, i), HU, of known truncation: only the noise is read from them."""
+    """The plan for slices (k, j, i), HU, of known truncation; only their noise is measured."""
     whole = Restorer((hu.shape[1], hu.shape[2]), pixel_mm, gain)
     share = noise_share([Regions.of(image, whole) for image in hu[evenly(len(hu), SLICES)]])
     return RestorationPlan(truncation, truncation, share, {"lungs": {"from": "known"}, "air": {"from": "known"}})
 
 
 def left_open(fits: Sequence[Fit]) -> list[Fit]:
-    """The hypotheses that the scan does not rule out, best first."""
+    """The hypotheses whose fit is nearly as good as the best, best first."""
     return [f for f in fits if f.chi2 <= fits[0].chi2 + LEFT_OPEN]
 
 
 def not_ruled_out(fits: Sequence[Fit]) -> list[Fit]:
-    """What a poor fit leaves open is more: its misfits count for less, by the best chi2 over its degrees of freedom.
+    """Like :func:`left_open`, with more hypotheses where even the best one fits poorly.
 
-    The scale factor of the Particle Data Group for measurements that agree worse than their errors allow.
+    The limit is multiplied by the best chi2 over its degrees of freedom: the scale factor of the Particle Data Group for
+    measurements that differ by more than their errors explain.
     """
     scale = max(1.0, fits[0].chi2 / DEGREES_OF_FREEDOM) if fits else 1.0
     return [f for f in fits if f.chi2 <= fits[0].chi2 + LEFT_OPEN * scale]
 
 
 def in_the_middle(fits: Sequence[Fit]) -> Fit:
-    """Of the hypotheses that the scan leaves open, the one that restores neither most nor least: the median by likelihood."""
+    """The hypothesis in the middle of those that cannot be excluded, by the loss they restore: the median by likelihood."""
     known = sorted(left_open(fits), key=lambda fit: -fit.loss_hu)
     weight = np.cumsum([np.exp(-(fit.chi2 - fits[0].chi2) / 4.0) for fit in known])
     return known[int(np.searchsorted(weight, 0.5 * weight[-1]))]

@@ -16,10 +16,10 @@ Curve = NDArray[np.float64]
 
 # Histogram above the floor, HU: finest where the hypotheses differ most.
 EDGES_HU = np.array([AT_FLOOR_HU, 5.5, 10.5, 20.5, 30.5, 45.5, 60.5, 80.5, 100.5])
-# On simulated scans of known truncation, restored with it, predicted counts were off by 6 % a bin, and all of them together by
-# 10 %; the noise that the band of high frequencies tells was 0.82 to 1.07 of what the histogram fits.
+# Simulated scans restored with their true truncation: predicted counts were wrong by 6 % in a bin and by 10 % in all bins
+# together; the noise measured in the high-frequency band was 0.82 to 1.07 of the noise that fits the histogram.
 BIN_ERROR, LEVEL_ERROR = 0.06, 0.10
-# Fewer voxels than this near the floor tell nothing, and what is made of them changes nothing.
+# With fewer voxels than this near the floor, nothing can be estimated, and the choice hardly changes any voxel.
 NEEDED_VOXELS = 500
 SAMPLED_VOXELS = 2500
 ALL_WEIGHTS = ((1.0,), (0.9, 0.1), (0.8, 0.2), (0.7, 0.3), (0.6, 0.4), *((1.0 / n,) * n for n in (2, 3, 4, 5, 6, 8, 12, 18)))
@@ -27,7 +27,7 @@ ALL_WEIGHTS = ((1.0,), (0.9, 0.1), (0.8, 0.2), (0.7, 0.3), (0.6, 0.4), *((1.0 / 
 
 @dataclass(frozen=True)
 class Fit:
-    """One hypothesis against the histogram.
+    """How well one hypothesis fits the histogram.
 
     Attributes:
         truncation: the hypothesis.

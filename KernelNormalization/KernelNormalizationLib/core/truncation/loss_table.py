@@ -1,9 +1,9 @@
-"""What truncation took, tabulated: mean and variance of true minus stored value, given local mean, noise and stored value.
+"""Tables of the loss by truncation: mean and variance of true minus stored value, given local mean, noise and stored value.
 
 With t = (mean - floor) / s and u = (stored - floor) / s, s the noise SD of one image, everything depends on t and u alone.
-An image contributes w max(t + z, 0) to u and w min(t + z, 0) to what was lost. Given the part of the noise that all images
-share, images are independent, so that sums are convolutions: for every image the distribution of its contribution, and
-for the loss its first two moments where the image was cut (derivation: docs/methods/truncation.md).
+An image with weight w and noise z contributes w max(t + z, 0) to u and w min(t + z, 0) to the loss. For a given common part of
+the noise the images are independent, so the distribution of their sum is a convolution: of the distributions of the
+contributions, and for the loss of their first two moments where the image was cut (derivation: docs/methods/truncation.md).
 """
 
 from __future__ import annotations
@@ -205,7 +205,7 @@ def _moments(mass: Curve, first: Curve, second: Curve) -> tuple[FloatArray, Floa
     loss = np.where(known, first / np.where(known, mass, 1.0), np.nan)
     square = np.where(known, second / np.where(known, mass, 1.0), np.nan)
     for table in (loss, square):
-        # Far from the mean nothing is known: the nearest known value of the same u.
+        # Far from the mean the table has no values; the nearest one with the same u is used.
         for column in table.T:
             seen = np.flatnonzero(~np.isnan(column))
             column[:] = np.interp(np.arange(column.size), seen, column[seen]) if seen.size else 0.0

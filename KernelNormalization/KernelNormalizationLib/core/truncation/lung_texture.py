@@ -1,8 +1,8 @@
-"""What the texture of the lungs does to the truncation that their slices seem to have.
+"""The truncation of lungs, whose noise contains texture.
 
-The band of high frequencies, which tells the noise, holds the finest texture and vessels of lungs too: in 12 simulated patients
-it was 1.0 to 1.4 times as strong as the noise alone. Texture is the same in all images that were averaged, noise is not, so
-that taking it for noise restores too much wherever several images were averaged.
+Noise is measured in a band of high frequencies, which in lungs also contains fine texture and vessels: in 12 simulated patients
+it was 1.0 to 1.4 times as strong as the noise alone. Texture is the same in all averaged images, noise is not. Texture that is
+mistaken for noise would therefore restore too much wherever several images were averaged.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import numpy as np
 from .interpolated_slices import Interpolated
 from .model import Truncation
 
-# Half of the texture's variance counts: vessels and edges make much of it and seldom lie near the floor. Error of the index on
-# simulated lungs of 1, 2, 3 (unequal), 4 images with all of it 0.19, 0.24, 0.53, 0.40 points, with half 0.18, 0.19, 0.38, 0.38.
+# Half of the variance of texture is used: much of it comes from vessels and edges, which seldom lie near the floor. Error of
+# EI on simulated lungs of 1, 2, 3 (unequal) and 4 images: with all of it 0.19, 0.24, 0.53, 0.40 points; with half 0.18, 0.19,
+# 0.38, 0.38.
 KAPPA = 0.5
 # In a slice interpolated between two, vessels of one meet cut values of the other. On 15 simulated patients (0.7 mm to 1 mm),
 # what was restored was 0.76, 0.94, 0.93 of what was lost with one, two, four images and half of the texture, 0.82, 0.98, 1.09
@@ -26,7 +27,7 @@ CORRELATION_STEP = 0.02
 
 
 def with_texture(truncation: Truncation, apart: float) -> tuple[Truncation, float]:
-    """The truncation of lungs whose noise has texture in it, and the factor on the noise that their band tells.
+    """Truncation for lungs with texture, and the factor to apply to the noise measured in their high-frequency band.
 
     Texture is the same in all averaged images. With the share ``apart`` of the SD being noise, the images have the noise
     s = apart / k each, and with a texture of tau^2 = KAPPA (1 - apart^2) the correlation (tau^2 + r s^2) / (tau^2 + s^2).

@@ -1,9 +1,9 @@
-"""How strong a slice's noise is at one place relative to another, from the rays that meet there.
+"""Relative noise at each place of a slice, computed from the attenuation along the rays through it.
 
-In the lungs the band of high frequencies holds the finest texture and vessels beside the noise, and nothing in one slice tells
-them apart. Noise alone follows from what the rays went through: a reading behind the attenuation p has the variance exp(p) over
-the tube current, and a pixel's variance is the mean of those of the rays through it. Homogeneous soft tissue, where there is
-noise alone, gives the scale.
+In lungs the high-frequency band contains fine texture and vessels besides noise, and they cannot be separated within one slice.
+Noise alone can be computed from the attenuation of the rays: a detector reading behind an attenuation p has a variance
+proportional to exp(p) divided by the tube current, and the variance of a pixel is the mean over the rays through it. The scale
+is measured in homogeneous soft tissue, which has noise but no texture.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from ..arrays import FloatArray
 
-# The variance is smooth: a coarse picture and few views do.
+# The variance varies slowly, so a coarse image and few views are enough.
 COARSE_MM, VIEWS = 4.0, 36
 # Water at the mean energy of a chest scan (about 65 keV), 1/mm (NIST XCOM); bone and metal count as no more than so much water.
 WATER_PER_MM, DENSEST = 0.0195, 2.5

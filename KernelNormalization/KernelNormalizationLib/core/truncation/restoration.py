@@ -1,8 +1,8 @@
-"""What the HU floor took, put back before the kernel transfer.
+"""Restores the HU lost at the HU floor, before the kernel transfer.
 
-Truncation cuts the lower tail of the noise, so that any smoothing of the stored values reads too dense where tissue is nearly
-air. For every voxel in lung and air the expected loss, given the local mean, the local noise and the stored value, is read
-from tables (:mod:`.loss_table`) and added; the result is filtered, and mean and noise are read again from it.
+Truncation removes the lower tail of the noise, so smoothing the stored values gives too dense results where tissue is nearly
+air. For every voxel in lung and air, the expected loss for its local mean, local noise and stored value is taken from tables
+(:mod:`.loss_table`) and added. The result is filtered, mean and noise are measured again in it, and the step is repeated.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ EMPTIEST_HU, AIR_HU = -1006.0, -1001.0
 LOWEST_NOISE_HU = 1.0
 # Outside the body, the table's shell and clothes lie above this after the transfer.
 OUTER_AIR_HU = -900.0
-# Foam of table and cushions is lighter, but is not air: local means before truncation of simulated foam of -925 HU were read as
-# -935 to -919 HU, those of air, whose noise is read a little too weak, as -1002 to -959 HU (12 patients).
+# Foam of table and cushions has lower HU, but is not air. Local means before truncation were estimated as -935 to -919 HU in
+# simulated foam of -925 HU, and as -1002 to -959 HU in air, where noise is slightly underestimated (12 patients).
 FOAM_HU = -945.0
-# What the tables give for air is scaled to its known mean, by no more than this; smaller losses than these are left alone.
+# The loss in air is scaled so that the mean is that of air, by at most this factor; smaller losses than this, HU, are ignored.
 LARGEST_CHANGE, LEAST_LOSS_HU = 1.5, 0.1
 AIR_NOISES_HU = np.geomspace(LOWEST_NOISE_HU, 500.0, 200)
 # Gaussians (pixels) over which the first mean, the later means and the noise are taken, and how often all are estimated.
 FIRST_MEAN_SIGMA, MEAN_SIGMA, NOISE_SIGMA = 4.0, 2.0, 8.0
 ESTIMATES = 2
-# Vessel edges stand out of the noise of the high band by more than this many standard deviations; they are not noise.
+# Values of the high-frequency band beyond this many standard deviations are vessel edges, not noise.
 OUTLIER = 5.0
 # Detail of the base counts as structure from this many standard deviations of its noise on.
 DETAIL = 3.0
-# Regularization of the way back from the base to the sharp kernel: beyond a gain of 0.14 detail is not brought back.
+# Regularization of the inverse filter from the smooth base to the sharp kernel: detail with a gain below 0.14 is not restored.
 BACK_EPSILON = 0.02
 # Noise is read where anatomy is weak: from 5 lp/cm on (section 9 of the notes on two real B70f pairs), or from 0.65 of the
 # highest frequency that large pixels hold.
@@ -53,7 +53,7 @@ BASE, NOISE_BAND, BACK = 0, 1, 2
 
 @dataclass(frozen=True)
 class RestorationPlan:
-    """How the slices of a series were truncated, as far as the series tells.
+    """How the slices of a series were truncated, as far as this can be estimated.
 
     Attributes:
         lungs: truncation inside the body.
@@ -109,7 +109,7 @@ class RestorationPlan:
 
 @dataclass(frozen=True)
 class LocalState:
-    """What is known of a slice's lung and air after some estimates; maps are float32 (rows, columns).
+    """Estimates for the lung and air of a slice; maps are float32 (rows, columns).
 
     Attributes:
         base: HU, transfer of the restored slice.
@@ -184,7 +184,7 @@ class Restorer:
             if estimate == 0:
                 level = local.mean(base, FIRST_MEAN_SIGMA)
                 low, sd = _before_truncation(level, sd, truncation, table)
-                # The first base reads too dense by what its local mean lost.
+                # The first base is too dense by the loss of its local mean.
                 base = base + np.where(sparse, local.up(low - level), 0.0)
             else:
                 low = np.maximum(local.mean(base, MEAN_SIGMA), EMPTIEST_HU)
@@ -201,7 +201,7 @@ class Restorer:
         return state
 
     def _sharp_mean(self, base: FloatArray, level: FloatArray, local: LocalMeans, usual: BoolArray) -> FloatArray:
-        """The sharp slice without its noise: the base with its noise shrunk, brought back to the sharp kernel.
+        """The sharp slice without its noise: the base with reduced noise, filtered back to the sharp kernel.
 
         A sharp kernel undershoots beside vessels and the chest wall, often below the floor; the base does not.
         """
@@ -277,7 +277,7 @@ def loss_in_air(image: FloatArray, air: BoolArray, truncation: Truncation) -> Fl
     t = np.float32(AIR_HU - truncation.floor_hu) / s
     u = (image[air] - truncation.floor_hu) / s
     lost[air] = table.look_up(t, u, image[air] <= truncation.floor_hu + AT_FLOOR_HU)[0] * s
-    # However well the truncation is known, the restored air has the HU of air.
+    # Whatever the error of the truncation, the restored air has the HU of air.
     local = LocalMeans(air)
     wanted = np.minimum(AIR_HU - local.mean(image, NOISE_SIGMA), 0.0)
     share = wanted / np.minimum(local.mean(lost, NOISE_SIGMA), -LEAST_LOSS_HU)

@@ -1,4 +1,4 @@
-"""What is homogeneous in a slice: soft tissue, lungs, air around the body; and the lungs cut out of it."""
+"""Finds homogeneous regions of a slice (soft tissue, lungs, air around the body), and cuts out the lungs."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from scipy import fft
 from ..arrays import FloatArray
 from ..kernels.radial_filter import EDGE_PIXELS, Gain
 
-# The gains are smooth: a table finer than their samples saves evaluating them on every frequency.
+# The gains are smooth, so they are read from a fine table instead of being evaluated at every frequency.
 TABLE_SAMPLES = 2048
 
 

@@ -11,8 +11,8 @@ from .lung_texture import with_texture
 from .model import Truncation
 from .scan_regions import Sample
 
-# Noise of the lungs over what their rays and the noise removed from soft tissue let expect, 12 simulated patients of B80f: 1.01
-# with an SD of 0.03 (with weaker kernels and other doses 0.05). It is seldom stronger than its band says.
+# Lung noise over the noise expected from the rays and from soft tissue, 12 simulated B80f patients: 1.01 with an SD of 0.03
+# (0.05 with weaker kernels and other doses). It is seldom stronger than in the high-frequency band.
 NOISE_OVER_RAYS, RAYS_ERROR = 1.01, 0.08
 TYPICAL_APART, APART = 0.9, (0.6, 1.05)
 ROUNDS = 2

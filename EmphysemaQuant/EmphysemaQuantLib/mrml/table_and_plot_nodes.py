@@ -8,13 +8,14 @@ import numpy as np
 import slicer
 import vtk
 
+from KernelNormalizationLib.core.imaging.appearance import ORIGINAL, SYNTHETIC
 from KernelNormalizationLib.mrml.provenance import RESEARCH_USE_TEXT
 
 from ..core.indices.distribution import HISTOGRAM_EDGES_HU
 from ..core.results.measurement import Measurement
 
 THRESHOLD_ATTRIBUTE = "EmphysemaQuant.ThresholdHU"
-SERIES_COLORS = ((0.0, 0.45, 0.70), (0.84, 0.37, 0.0))
+SERIES_COLORS = (ORIGINAL, SYNTHETIC)  # of the first and the second volume
 
 
 def writeIndices(node: Any, result: Measurement) -> None:

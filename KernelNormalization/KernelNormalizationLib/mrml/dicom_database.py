@@ -1,0 +1,26 @@
+"""The application's DICOM database: whether one is open, and single tags of the files that a node was loaded from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import slicer
+
+# Attribute in which Slicer keeps the SOP instance UIDs that a volume node was loaded from.
+INSTANCES = "DICOM.instanceUIDs"
+
+TagReader = Callable[[str, str], str]
+"""(SOP instance UID, tag as ``gggg,eeee``) -> value, empty when the header does not have it."""
+
+
+def dicomDatabase() -> Any | None:
+    """The application's open DICOM database; ``None`` where there is none."""
+    database = getattr(slicer, "dicomDatabase", None)
+    return database if database is not None and database.isOpen else None
+
+
+def databaseTagReader() -> TagReader | None:
+    """Reads tags from the application's DICOM database; ``None`` where there is none."""
+    database = dicomDatabase()
+    return database.instanceValue if database is not None else None
