@@ -155,6 +155,16 @@ class TestLyingTag:
     def test_hardly_any_noise_contradicts_nothing(self) -> None:
         assert assess(chest(kernel="B70f", number=20.0, noise_hu=2.0)).verdict == "in domain"
 
+    @pytest.mark.parametrize(("maker", "lie", "honest"), [("GE MEDICAL SYSTEMS", "LUNG", "SOFT"), ("TOSHIBA", "FC51", "FC08")])
+    def test_another_makers_sharp_name_on_smooth_noise_is_said_and_an_honest_one_is_not_doubted(
+        self, maker: str, lie: str, honest: str
+    ) -> None:
+        scan = chest(kernel=lie, number=20.0, manufacturer=maker, noise_hu=15.0)
+        found = assess(scan)
+        assert found.verdict == "already smooth"
+        assert "very sharp, but the noise looks like B" in found.reasons[0]
+        assert assess(replace(scan, acquisition=replace(scan.acquisition, kernel=honest))).contradiction is None
+
     @pytest.mark.slow
     def test_another_makers_smooth_name_on_sharp_noise_is_said(self) -> None:
         found = assess(chest(kernel="STANDARD", number=79.0, manufacturer="GE MEDICAL SYSTEMS", side=320))
