@@ -167,6 +167,7 @@ def write_outputs(found: Found, outcomes: dict[str, Outcome], job: Job) -> Finis
     numbers = write_results(job.out, rows_of_cases(job.out, found.cases, job.settings))
     failures = [o.failure for o in outcomes.values() if o.failure is not None]
     failures += [Failure(item.what, item.reason) for item in found.broken]
+    failures.sort(key=lambda failure: failure.case)  # cases end in another order on each run
     runs = collect_runs(job.out, found.cases)
     write_runs(job.out, runs)
     write_failures(job.out, failures)
