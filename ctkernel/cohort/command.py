@@ -23,7 +23,16 @@ from .choosing import THICKEST_MM
 from .finding import Finding, dry_run_lines, find_cases
 from .lanes import Lanes, ThisProcess
 from .manifest import write_cohort_manifest
-from .output import FAILURES, LEFT_OUT, alone_in, open_output, still_running, write_failures, write_left_out
+from .output import (
+    FAILURES,
+    LEFT_OUT,
+    alone_in,
+    open_output,
+    output_salt,
+    still_running,
+    write_failures,
+    write_left_out,
+)
 from .running import Run, Update
 from .settings import MEMORY_GB, CohortSettings
 from .steps import Job
@@ -122,9 +131,11 @@ def cohort(options: argparse.Namespace) -> None:
         if options.dry_run:
             _dry_run(options, progress)
             return
-        salt = open_output(options.out, options.inputs, settings)
+        salt = output_salt(options.out, options.inputs)
+        # before the folder is made: it would belong to inputs that cannot be used, such as a misspelt name
+        found = find_cases(options.inputs, _finding(options, salt), _looking(progress))
+        open_output(options.out, options.inputs, settings, salt)
         with alone_in(options.out):
-            found = find_cases(options.inputs, _finding(options, salt), _looking(progress))
             write_left_out(options.out, found.left_out)
             job = Job(settings, options.out.resolve(), "", retry=options.retry_failed)
             lanes = _lanes(options, job)
