@@ -14,6 +14,7 @@ import numpy as np
 import pydicom
 import pytest
 from core.dicomseries import write_series
+from core.enhancedct import item, write_enhanced
 
 from ctkernel.cli import main
 from EmphysemaQuantLib.core.indices.emphysema_mask import emphysema_mask
@@ -226,3 +227,72 @@ def test_a_volume_that_was_changed_after_its_record_is_not_exported(
     assert main(["export", str(files.source), str(tmp_path / "smooth.nrrd"), "--out", str(tmp_path / "out")]) == 2
     assert "describes other voxels than the volume has" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_an_enhanced_scan_is_exported_like_one_of_single_images(sample: SamplePair, tmp_path: Path) -> None:
+    def coarse(ds: pydicom.Dataset) -> None:
+        measures = item(PixelSpacing=[1.6, 1.6], SliceThickness=10.0)
+        ds.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence = measures
+        for k, group in enumerate(ds.PerFrameFunctionalGroupsSequence):
+            group.PlanePositionSequence = item(ImagePositionPatient=[-110.0, -95.5, 10.0 * k])
+
+    scan, smooth = tmp_path / "in" / "all.dcm", tmp_path / "smooth.nrrd"
+    write_enhanced(scan, sample.sharp.hu.astype(np.int16), change=coarse)
+    assert main(["normalize", str(scan.parent), str(smooth), "--method", "linear"]) == 0
+    assert main(["export", str(scan.parent), str(smooth), "--out", str(tmp_path / "out"), "--segmentation"]) == 0
+    images = [pydicom.dcmread(path) for path in sorted((tmp_path / "out" / "ct").iterdir())]
+    np.testing.assert_array_equal(read_volume(tmp_path / "out" / "ct").hu, np.rint(read_volume(smooth).hu))
+    assert [image.SourceImageSequence[0].ReferencedFrameNumber for image in images] == list(range(1, len(images) + 1))
+    seg = hd.seg.segread(str(tmp_path / "out" / "segmentation.dcm"))
+    uids = [image.SOPInstanceUID for image in images]
+    assert seg.get_pixels_by_source_instance(uids, assert_missing_frames_are_empty=True).any()
+
+
+def flipped(path: Path, place: int) -> None:
+    """Change one bit of the byte at ``place`` of a file."""
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(bytes(content))
+
+
+def place_in(path: Path, which: str) -> int:
+    """Place in a file of a voxel of an image, of the first voxel of the first segment, or of a digit of the first number."""
+    content = path.read_bytes()
+    if which == "ct/ct_0012.dcm":
+        return len(content) - 1000
+    if which == "segmentation.dcm":
+        pixels = bytes(pydicom.dcmread(path).PixelData)
+        return content.index(pixels) + next(k for k, byte in enumerate(pixels) if byte)
+    values = [e for e in pydicom.dcmread(path).iterall() if e.keyword == "NumericValue"]
+    return content.index(str(values[0].value).encode()) + 4
+
+
+@pytest.mark.parametrize(
+    ("which", "subject", "words"),
+    [
+        (None, "", "The 24 exported images hold the voxels made again, rounded to 1 HU."),
+        ("ct/ct_0012.dcm", "images", "1 voxel(s) of the exported images are not those made again"),
+        ("segmentation.dcm", "SR", "number(s) of the report do not follow from segmentation and volume"),
+        ("report.dcm", "SR", "1 number(s) of the report do not follow from segmentation and volume"),
+    ],
+)
+def test_one_bit_that_changed_in_an_exported_file_is_found(
+    files: Files,
+    everything: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    which: str | None,
+    subject: str,
+    words: str,
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(everything, copy)
+    if which is not None:
+        flipped(copy / which, place_in(copy / which, which))
+    capsys.readouterr()
+    code = main(["verify", str(copy), "--input", str(files.source)])
+    said = capsys.readouterr().out
+    assert words in said
+    assert code == (0 if which is None else 1), said
+    differing = [line.split()[1].rstrip(":") for line in said.splitlines() if line.startswith("DIFFERS")]
+    assert differing == ([] if which is None else [subject]), said

@@ -118,6 +118,17 @@ def test_a_volume_written_anew_with_the_same_voxels_is_still_the_same(copy: Path
     assert "was written anew by another program; its voxels are those on record" in said
 
 
+def test_another_spacing_in_the_header_of_the_result_is_told_though_every_voxel_is_the_same(
+    copy: Path, capsys: Capture
+) -> None:
+    path = copy / "smooth.nrrd"
+    header, voxels = path.read_bytes().split(b"\n\n", 1)
+    path.write_bytes(header.replace(b"1.6", b"1.7") + b"\n\n" + voxels)
+    code, said = verify(capsys, copy / "smooth.provenance.json")
+    assert code == 1
+    assert "has another shape, or lies in another place" in said
+
+
 def test_a_changed_record_is_noticed_without_and_with_its_seal_made_anew(copy: Path, capsys: Capture) -> None:
     path = copy / "smooth.provenance.json"
 

@@ -17,10 +17,11 @@ import pytest
 from pydicom.dataset import FileDataset
 
 import ctkernel
+from ctkernel.cli import main
 from ctkernel.cohort.command import Finished, run_cohort
 from ctkernel.cohort.finding import Finding, find_cases
 from ctkernel.cohort.lanes import ThisProcess
-from ctkernel.cohort.output import alone_in, open_output
+from ctkernel.cohort.output import alone_in, open_output, output_salt
 from ctkernel.cohort.rows import COLUMNS
 from ctkernel.cohort.running import Update
 from ctkernel.cohort.settings import CohortSettings
@@ -233,6 +234,19 @@ def test_an_output_folder_of_another_cohort_or_of_something_else_is_left_alone(o
     with pytest.raises(InputError, match="nothing is overwritten"):
         open_output(foreign, [out], SETTINGS)
     assert [path.name for path in foreign.iterdir()] == ["thesis.txt"]
+
+
+def test_inputs_that_cannot_be_used_leave_no_folder_that_belongs_to_them(
+    listed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["cohort", str(tmp_path / "misspelt.csv"), "--out", str(tmp_path / "out")]) == 2
+    assert "does not exist" in capsys.readouterr().err
+    (tmp_path / "list.csv").write_bytes(b"PK\x03\x04" + bytes(100))
+    assert main(["cohort", str(tmp_path / "list.csv"), "--out", str(tmp_path / "out")]) == 2
+    assert "save the list as CSV" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    salt = output_salt(tmp_path / "out", [listed])
+    assert open_output(tmp_path / "out", [listed], SETTINGS, salt) == salt == output_salt(tmp_path / "out", [listed])
 
 
 def test_two_runs_do_not_work_in_one_folder(out: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections import Counter
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -127,3 +130,28 @@ def test_a_scheduler_that_is_lost_ends_the_run(tmp_path: Path) -> None:
 
     with pytest.raises(SchedulerLostError):
         worked(cases(3), Lost({"c0", "c1", "c2"}), tmp_path)
+
+
+def test_each_worker_takes_the_gpu_of_its_turn_before_torch_looks_for_one(tmp_path: Path) -> None:
+    # a process of its own for each worker, as Dask starts them; the case does not exist, so that nothing else is done
+    program = (
+        "import os, pathlib, sys\n"
+        "from ctkernel.cohort.case import Case, Scan\n"
+        "from ctkernel.cohort.settings import CohortSettings\n"
+        "from ctkernel.cohort.steps import Job, read_case\n"
+        "assert 'torch' not in sys.modules\n"
+        "gpus = tuple(part for part in sys.argv[1].split(',') if part)\n"
+        "job = Job(CohortSettings(), pathlib.Path(sys.argv[3]), 'session', gpus, int(sys.argv[2]))\n"
+        "assert read_case(job, Case('a', Scan(sys.argv[3] + '/nothing'))).failure is not None\n"
+        "print(os.environ.get('CUDA_VISIBLE_DEVICES'))\n"
+    )
+
+    def seen(gpus: str, lane: int) -> str:
+        environment = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
+        arguments = [sys.executable, "-c", program, gpus, str(lane), str(tmp_path)]
+        done = subprocess.run(arguments, capture_output=True, text=True, env=environment, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    assert [seen("2,5", lane) for lane in (0, 1, 2)] == ["2", "5", "2"]
+    assert seen("", 1) == "None"  # left to the system, as with SLURM's own choice

@@ -15,6 +15,7 @@ import pytest
 import SimpleITK as sitk
 from core.dicomseries import chest_slices, write_series
 from core.enhancedct import write_enhanced
+from pydicom.datadict import dictionary_VR
 
 from KernelNormalizationLib.core.errors import Cancelled, InputError
 from KernelNormalizationLib.core.io.dicom_export import export_series, is_synthetic_header, marked_by_header, stored_hu
@@ -262,9 +263,13 @@ def test_odd_values_of_a_source_are_carried_along_without_quoting_them(tmp_path:
 
 
 def test_an_enhanced_source_gives_single_images_that_name_their_frames(tmp_path: Path) -> None:
+    def acquired(ds: pydicom.Dataset) -> None:
+        for group in ds.PerFrameFunctionalGroupsSequence:
+            group.FrameContentSequence[0].FrameAcquisitionNumber = 2
+
     hu = chest_slices()
     for name, part, first in (("b.dcm", hu[:4], 0), ("a.dcm", hu[4:], 4)):
-        write_enhanced(tmp_path / "in" / name, part, uid="1.2.3.9", first=first)
+        write_enhanced(tmp_path / "in" / name, part, uid="1.2.3.9", first=first, change=acquired)
     volume = synthetic_of(read_volume(tmp_path / "in"))
     export_series(volume, sorted((tmp_path / "in").iterdir()), RECORD, tmp_path / "out")
     again = read_volume(tmp_path / "out")
@@ -274,6 +279,9 @@ def test_an_enhanced_source_gives_single_images_that_name_their_frames(tmp_path:
     assert [image.InstanceNumber for image in images] == list(range(1, len(hu) + 1))
     assert [image.SourceImageSequence[0].ReferencedFrameNumber for image in images] == [1, 2, 3, 4, 1, 2, 3, 4, 5, 6]
     assert images[0].ConvolutionKernel == "B70f"
+    assert (images[0].AcquisitionNumber, images[0].Exposure, images[0].XRayTubeCurrent) == (2, 90, 200)
+    # frames state these numbers in binary, single images as text
+    assert [e.keyword for e in images[0] if not e.tag.is_private and e.VR not in dictionary_VR(e.tag)] == []
     if shutil.which("dciodvfy") is not None:
         assert dciodvfy_errors(tmp_path / "out" / "ct_0001.dcm") == []
 

@@ -137,8 +137,33 @@ class TestLyingTag:
         for kernel, number in (("B50f", 50.0), ("B70f", 70.0), ("B80f", 80.0)):
             assert assess(chest(kernel=kernel, number=number, noise_hu=noise_hu, seed=seed)).contradiction is None, kernel
 
+    def test_iterative_reconstruction_makes_no_kernel_sharper_than_its_number(self) -> None:
+        found = assess(chest(kernel="I31f\\3", number=60.0))
+        assert found.verdict == "untested"
+        assert found.reasons[0].startswith("The header says Siemens I31f, smooth, iterative (SAFIRE 3), but the noise looks")
+        for honest in ("I31f\\3", "I50f\\3"):
+            assert assess(chest(kernel=honest, number=30.0, noise_hu=15.0)).contradiction is None, honest
+
+    def test_noise_between_smooth_and_sharp_is_not_said_to_agree_with_a_smooth_name(self) -> None:
+        found = assess(chest(kernel="B31f", number=42.0))
+        assert found.verdict == "already smooth"
+        assert "the noise agrees" not in found.reasons[0]
+        assert "the noise looks a little sharper (about B4" in found.reasons[0]
+        quiet = assess(chest(kernel="B31f", number=42.0, noise_hu=2.0))
+        assert "too little noise to tell" in quiet.reasons[0]
+
     def test_hardly_any_noise_contradicts_nothing(self) -> None:
         assert assess(chest(kernel="B70f", number=20.0, noise_hu=2.0)).verdict == "in domain"
+
+    @pytest.mark.parametrize(("maker", "lie", "honest"), [("GE MEDICAL SYSTEMS", "LUNG", "SOFT"), ("TOSHIBA", "FC51", "FC08")])
+    def test_another_makers_sharp_name_on_smooth_noise_is_said_and_an_honest_one_is_not_doubted(
+        self, maker: str, lie: str, honest: str
+    ) -> None:
+        scan = chest(kernel=lie, number=20.0, manufacturer=maker, noise_hu=15.0)
+        found = assess(scan)
+        assert found.verdict == "already smooth"
+        assert "very sharp, but the noise looks like B" in found.reasons[0]
+        assert assess(replace(scan, acquisition=replace(scan.acquisition, kernel=honest))).contradiction is None
 
     @pytest.mark.slow
     def test_another_makers_smooth_name_on_sharp_noise_is_said(self) -> None:

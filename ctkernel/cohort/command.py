@@ -21,7 +21,16 @@ from .choosing import THICKEST_MM
 from .finding import Finding, dry_run_lines, find_cases
 from .lanes import Lanes, ThisProcess
 from .manifest import write_cohort_manifest
-from .output import FAILURES, LEFT_OUT, alone_in, open_output, still_running, write_failures, write_left_out
+from .output import (
+    FAILURES,
+    LEFT_OUT,
+    alone_in,
+    open_output,
+    output_salt,
+    still_running,
+    write_failures,
+    write_left_out,
+)
 from .running import Run, Update
 from .settings import MEMORY_GB, CohortSettings
 from .steps import Job
@@ -113,9 +122,11 @@ def cohort(options: argparse.Namespace) -> None:
         if options.dry_run:
             _dry_run(options, progress)
             return
-        salt = open_output(options.out, options.inputs, settings)
+        salt = output_salt(options.out, options.inputs)
+        # before the folder is made: it would belong to inputs that cannot be used, such as a misspelt name
+        found = find_cases(options.inputs, _finding(options, salt), _looking(progress))
+        open_output(options.out, options.inputs, settings, salt)
         with alone_in(options.out):
-            found = find_cases(options.inputs, _finding(options, salt), _looking(progress))
             write_left_out(options.out, found.left_out)
             job = Job(settings, options.out.resolve(), "", retry=options.retry_failed)
             lanes = _lanes(options, job)
@@ -158,6 +169,7 @@ def write_outputs(found: Found, outcomes: dict[str, Outcome], job: Job) -> Finis
     numbers = write_results(job.out, rows_of_cases(job.out, found.cases, job.settings))
     failures = [o.failure for o in outcomes.values() if o.failure is not None]
     failures += [Failure(item.what, item.reason) for item in found.broken]
+    failures.sort(key=lambda failure: failure.case)  # cases end in another order on each run
     runs = collect_runs(job.out, found.cases)
     write_runs(job.out, runs)
     write_failures(job.out, failures)

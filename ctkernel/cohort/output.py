@@ -30,34 +30,65 @@ SILENCE_SECONDS = 600.0
 _KIND = "ctkernel cohort"
 
 
-def open_output(out: Path, inputs: Sequence[Path], settings: CohortSettings) -> bytes:
+def output_salt(out: Path, inputs: Sequence[Path]) -> bytes:
+    """The salt of the pseudonyms: that of the folder, or a new one. Nothing is written, so that inputs can be looked at first.
+
+    Args:
+        out: output folder.
+        inputs: what the cohort is made of.
+
+    Raises:
+        InputError: another run is at work there, or the folder holds something else or other inputs.
+    """
+    require_set_writable(out, (COHORT_FILE, FAILURES))
+    _require_no_other(out)
+    record = cohort_record(out)
+    if record is None:
+        if out.is_dir() and any(out.iterdir()):
+            raise InputError(f"{out} holds files that are no cohort's; give a new folder, nothing is overwritten.")
+    elif record.get("inputs") != _given(inputs):
+        earlier = ", ".join(record.get("inputs") or ["unknown inputs"])
+        raise InputError(f"{out} holds the cohort of {earlier}; give another folder, or the same inputs to go on.")
+    try:
+        return bytes.fromhex((out / SALT).read_text(encoding="ascii"))
+    except FileNotFoundError:
+        return new_salt()
+    except ValueError as error:
+        raise InputError(f"{out / SALT} is damaged, so pseudonyms would change; restore it or use a new folder.") from error
+
+
+def open_output(out: Path, inputs: Sequence[Path], settings: CohortSettings, salt: bytes | None = None) -> bytes:
     """Make the folder, or take up that of an earlier run over the same inputs.
 
     Args:
         out: output folder.
         inputs: what the cohort is made of.
         settings: of this run.
+        salt: of :func:`output_salt`, if pseudonyms were made with it already.
 
     Returns:
         The salt of the pseudonyms.
 
     Raises:
-        InputError: another run is at work there, or the folder holds something else or other inputs; nothing is changed.
+        InputError: as :func:`output_salt`; nothing is changed.
     """
-    require_set_writable(out, (COHORT_FILE, FAILURES))
-    _require_no_other(out)
-    given = [str(path.resolve()) for path in inputs]
-    record = cohort_record(out)
-    if record is None:
-        if out.is_dir() and any(out.iterdir()):
-            raise InputError(f"{out} holds files that are no cohort's; give a new folder, nothing is overwritten.")
-        out.mkdir(parents=True, exist_ok=True)
-    elif record.get("inputs") != given:
-        earlier = ", ".join(record.get("inputs") or ["unknown inputs"])
-        raise InputError(f"{out} holds the cohort of {earlier}; give another folder, or the same inputs to go on.")
-    salt = _salt(out / SALT)
-    write_json({"kind": _KIND, "inputs": given, "settings": settings.as_record(), "use": RESEARCH_USE}, out / COHORT_FILE)
-    return salt
+    told = output_salt(out, inputs)
+    out.mkdir(parents=True, exist_ok=True)
+    if not (out / SALT).exists():
+        told = told if salt is None else salt
+        handle = os.open(out / SALT, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.write(told.hex())
+    elif salt is not None and salt != told:
+        raise InputError(f"Another run works in {out} (it began a moment ago); wait for it, or end it first.")
+    write_json(
+        {"kind": _KIND, "inputs": _given(inputs), "settings": settings.as_record(), "use": RESEARCH_USE}, out / COHORT_FILE
+    )
+    return told
+
+
+def _given(inputs: Sequence[Path]) -> list[str]:
+    return [str(path.resolve()) for path in inputs]
 
 
 def cohort_record(out: Path) -> dict[str, Any] | None:
@@ -73,19 +104,6 @@ def cohort_record(out: Path) -> dict[str, Any] | None:
     if not isinstance(record, dict) or record.get("kind") != _KIND:
         raise InputError(f"{path} was not written by ctkernel cohort; give another folder.")
     return record
-
-
-def _salt(path: Path) -> bytes:
-    try:
-        return bytes.fromhex(path.read_text(encoding="ascii"))
-    except FileNotFoundError:
-        salt = new_salt()
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(salt.hex())
-        return salt
-    except ValueError as error:
-        raise InputError(f"{path} is damaged, so pseudonyms would change; restore it or use a new folder.") from error
 
 
 @contextmanager

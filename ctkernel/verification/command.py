@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 import pydicom
 
+from EmphysemaQuantLib.core.results.dicom_files import REPORT, SEGMENTATION
 from KernelNormalizationLib.core.errors import RESEARCH_USE, InputError
 from KernelNormalizationLib.core.io.dicom_beginning import has_dicom_mark
 from KernelNormalizationLib.core.io.dicom_derived import manifest_of
@@ -23,6 +24,7 @@ from KernelNormalizationLib.core.provenance.manifest import KIND_KEY, require_kn
 from ..cohort.manifest import CASES_KEY, COHORT_MANIFEST
 from ..console import FAILURE, OK, cancellable, print_json, print_lines
 from ..quantification_files import MANIFEST_KEY, METRICS_JSON
+from .exported import image_of_export
 from .findings import Verification
 from .normalization import Choices
 
@@ -41,8 +43,8 @@ def add_verify(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "manifest",
         type=Path,
-        help="NAME.provenance.json of a normalized volume, metrics.json of a measurement, manifest.json of a cohort, or an "
-        "exported image",
+        help="NAME.provenance.json of a normalized volume, metrics.json of a measurement, manifest.json of a cohort, or the "
+        "folder of ctkernel export",
     )
     parser.add_argument(
         "--input",
@@ -117,7 +119,7 @@ def read_manifest(path: Path) -> tuple[Path, dict[str, Any]]:
 
 def _exported_record(path: Path) -> tuple[Path, dict[str, Any]] | None:
     """The record inside an exported DICOM image, or in the first one of a folder; ``None`` if there is none."""
-    file = next(iter(sorted(path.glob("*.dcm"))), path) if path.is_dir() else path
+    file = path if path.is_file() and not _is_beside_images(path) else image_of_export(path) or path
     if not file.is_file() or not has_dicom_mark(file):
         return None
     record = manifest_of(pydicom.dcmread(file, stop_before_pixels=True))
@@ -128,6 +130,11 @@ def _exported_record(path: Path) -> tuple[Path, dict[str, Any]] | None:
         )
     require_known_schema(record, file.name)
     return file, record
+
+
+def _is_beside_images(path: Path) -> bool:
+    """Whether a file is the segmentation or the report of an exported series, whose images hold the record."""
+    return path.name in (SEGMENTATION, REPORT) and image_of_export(path) is not None
 
 
 def lines(found: Verification) -> list[str]:

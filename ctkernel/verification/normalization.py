@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 
 from KernelNormalizationLib.core.errors import InputError
+from KernelNormalizationLib.core.io.dicom_beginning import has_dicom_mark
 from KernelNormalizationLib.core.io.file_conversion import VOLUME_FILE_KEY
 from KernelNormalizationLib.core.io.reading import read_volume
 from KernelNormalizationLib.core.kernels.told_kernel import with_told_kernel
@@ -24,6 +25,7 @@ from KernelNormalizationLib.core.provenance.hashes import sha256_of, voxels_sha2
 from KernelNormalizationLib.core.provenance.manifest import recorded_voxels
 from KernelNormalizationLib.core.volume import CTVolume
 
+from .exported import compare_exported
 from .findings import OLDER, Verification, check_seal, check_versions, differing
 from .inputs import check_input, find_inputs
 
@@ -94,6 +96,9 @@ def verify_normalization(record: Mapping[str, Any], path: Path, choices: Choices
     )
     _compare_voxels(record, written, again, found)
     _compare_parameters(record, again.record, found)
+    if has_dicom_mark(path):
+        same = recorded_voxels(record) == recorded_voxels(again.record)
+        compare_exported(path, again.volume, same, tolerance_hu(record, again.record)[0], found)
     return found
 
 
@@ -163,15 +168,15 @@ def _compare_voxels(
 ) -> None:
     limit, why = tolerance_hu(record, again.record)
     found.numbers.update(tolerance_hu=limit, tolerance_because=why)
+    if written is not None and (written.shape != again.volume.shape or not written.geometry.matches(again.volume.geometry)):
+        found.differs("voxels", "The volume's file has another shape, or lies in another place, than the volume made again.")
+        return
     if recorded_voxels(record) == recorded_voxels(again.record):
         found.numbers.update(largest_difference_hu=0.0, mean_difference_hu=0.0)
         found.agrees("voxels", "Made again, every voxel is the same to the last bit.")
         return
     if written is None:
         found.differs("voxels", "Made again, the voxels have another hash; how far they are off needs the volume's file.")
-        return
-    if written.shape != again.volume.shape or not written.geometry.matches(again.volume.geometry):
-        found.differs("voxels", "The volume's file has another shape, or lies in another place, than the volume made again.")
         return
     off = np.abs(again.volume.hu - written.hu)
     largest, mean = float(off.max()), float(off.mean(dtype=np.float64))

@@ -14,7 +14,7 @@ from .imaging.body import BodyRegion, find_body
 from .imaging.reconstruction_plane import in_reconstruction_plane
 from .kernels.contradiction import kernel_contradiction, lies_smooth
 from .kernels.kernel_names import KernelName, kernel_name
-from .kernels.noise_sharpness import Sharpness, estimate_sharpness
+from .kernels.noise_sharpness import SMOOTH_NUMBER, Sharpness, estimate_sharpness
 from .kernels.smoothness import smooth_by
 from .kernels.told_kernel import kernel_in_use
 from .network.model_domain import Domain
@@ -142,8 +142,8 @@ def require_accepted(suitability: Suitability, override: bool) -> None:
     """
     if suitability.refused and not override:
         raise InputError(
-            f"The scan is refused: {' '.join(suitability.reasons)} If you know better, override this (--override-gate, or the "
-            "check box in the panel); record and reports of the result then say so."
+            f"The scan is refused: {' '.join(suitability.reasons)} If you know better, override this (--override-gate "
+            "of ctkernel normalize, or the check box in the panel); record and reports of the result then say so."
         )
 
 
@@ -211,8 +211,19 @@ def _smoothness(volume: CTVolume, sharpness: Sharpness | None) -> str | None:
     if by == "told by the user":
         return f"The kernel that you named, {kernel}, is smooth; normalization is not needed."
     if by == "tag":
-        agrees = f", and the noise agrees ({read})" if read else ""
-        return f"The header's kernel {kernel} is smooth{agrees}; normalization is not needed."
+        return f"The header's kernel {kernel} is smooth{_noise_of_smooth(sharpness)}; normalization is not needed."
     if by == "smooth noise":
         return f"The noise is that of a smooth kernel ({read}); normalization is not needed."
     return None
+
+
+def _noise_of_smooth(sharpness: Sharpness | None) -> str:
+    """What the noise says of a kernel that is smooth by its name."""
+    if sharpness is None:
+        return ""
+    read = f"about B{sharpness.kernel_number:.0f}f"
+    if sharpness.kernel_number <= SMOOTH_NUMBER:
+        return f", and the noise agrees ({read})"
+    if not sharpness.is_telling:
+        return f", and there is too little noise to tell ({read})"
+    return f"; the noise looks a little sharper ({read}), within the error of the estimate"

@@ -12,6 +12,8 @@ from datetime import datetime
 from typing import Any
 
 import pydicom
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
@@ -264,9 +266,17 @@ def _copied(source: Dataset) -> Dataset:
     for element in source:
         group = element.tag.group
         if element.tag.element and (element.tag in keywords or (group in _COPIED_GROUPS and not element.tag.is_private)):
-            kept.add(copy.deepcopy(element))  # a shared element would change with the copy
+            kept.add(_in_single_frame_form(copy.deepcopy(element)))  # a shared element would change with the copy
     kept.remove_private_tags()  # inside copied sequences too
     return with_empty_fields(kept)
+
+
+def _in_single_frame_form(element: DataElement) -> DataElement:
+    """Integers as text: the frames of an enhanced CT state exposure, tube current and acquisition number in binary."""
+    is_text = dictionary_has_tag(element.tag) and dictionary_VR(element.tag) == "IS"
+    if not is_text or element.VR not in ("US", "FD") or element.VM != 1:
+        return element
+    return DataElement(element.tag, "IS", round(float(element.value)))
 
 
 def with_empty_fields(header: Dataset) -> Dataset:

@@ -105,7 +105,8 @@ def export_series(
 
     Args:
         volume: synthetic volume, HU (k, j, i), on the grid of ``source``.
-        source: files of the scanner's series it was made from, in any order.
+        source: files of the scanner's series it was made from, in any order; a multi-frame file may be named once for each of
+            its frames.
         record: provenance of the normalization.
         folder: new or empty folder; gets ``ct_0001.dcm`` and so on, in the order of the volume's slices.
         progress: receives every written slice.
@@ -159,7 +160,8 @@ def matched_headers(volume: CTVolume, source: Sequence[Path]) -> list[pydicom.Da
             "There is no source series. A synthetic CT is exported into the study of the scanner's series, never into a new "
             "one without patient and date; give the DICOM folder that the volume was made from."
         )
-    headers = [header for path in source for header in _headers_of(path)]
+    # each frame of a multi-frame file comes with the path of that one file
+    headers = [header for path in dict.fromkeys(source) for header in _headers_of(path)]
     geometry = volume.geometry
     step = np.asarray(geometry.direction)[:, 2]
     ordered = sorted(headers, key=_along(step))
