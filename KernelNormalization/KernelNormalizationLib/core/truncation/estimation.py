@@ -43,10 +43,10 @@ from .texture_strength import RAYS_ERROR, noise_apart
 
 Kind = TypeVar("Kind", Regions, Sample)
 
-# Error of the noise measured in the high-frequency band, downwards and upwards. Noise in lungs cannot be stronger than there. On
-# the real B70f chest the histogram would fit best with 1.2 times the noise, which would restore more than two thin-slice pairs
-# support (as much as two images of r 0.24, or four of r 0.5); the noise estimated from the rays is 0.8 to 1.0 of the band there.
-# The factor used for the restoration is therefore limited to 1.05.
+# Error of the noise measured in the high-frequency band, downwards and upwards. Noise in lungs cannot be stronger than there.
+# On the real B70f chest the histogram would fit best with 1.2 times the noise, which would restore more than two thin-slice
+# pairs support (as much as two images of r 0.24, or four of r 0.5); the noise estimated from the rays is 0.8 to 1.0 of the band
+# there. The factor used for the restoration is therefore limited to 1.05.
 NOISE_ERROR = (0.15, 0.05)
 NOISE_FACTORS, LARGEST_FACTOR = np.exp(np.arange(-0.40, 0.21, 0.05)), 1.05
 # Hypotheses whose chi2 is at most this much above the best one cannot be excluded by the scan.
