@@ -41,6 +41,9 @@ MARGIN_MM = 25.0
 # Other things round the body (table, cushions, clothes) are kept away from by so many mm.
 APART_MM, OBJECT_HU, SECTORS = 12.0, -900.0, 24
 FEWEST_VOXELS = 60
+# Clothes make air denser. Skin is bare where the mean over these distances (mm) is off by no more than this from air; the lift
+# is worth 10 HU there.
+BARE_MM, BARE_HU = (4.0, 9.0), 20.0
 NOISES_HU, HEIGHTS_HU = np.geomspace(1.0, 500.0, 400), np.linspace(-80.0, 400.0, 1921)
 
 
@@ -61,6 +64,12 @@ class Stretch:
     noise: float
 
     @property
+    def bare(self) -> bool:
+        """Whether the wall has nothing but air beside it."""
+        voxels = np.where(_bins_within(*BARE_MM), self.voxels, 0.0)
+        return bool(voxels.sum() >= FEWEST_VOXELS) and abs(float(np.average(self.mean, weights=voxels)) - AIR_HU) < BARE_HU
+
+    @property
     def mean(self) -> Curve:
         """HU before truncation: averaging images leaves the mean of truncated ones, so it does not matter here."""
         return LOWEST_STORED_HU + np.interp(self.stored - LOWEST_STORED_HU, _above(HEIGHTS_HU, self.noise), HEIGHTS_HU)
@@ -79,15 +88,20 @@ class Reading:
     dip: float
 
 
+def _bins_within(low_mm: float, high_mm: float) -> BoolArray:
+    middle = 0.5 * (BINS_MM[1:] + BINS_MM[:-1])
+    return np.asarray((middle > low_mm) & (middle < high_mm))
+
+
 def read_skin(slices: FloatArray, pixel_mm: float, gain: Gain) -> Reading | None:
-    """The dip by the air outside the body; ``None`` without enough free skin.
+    """The dip by the air outside the body; ``None`` without enough bare skin.
 
     Args:
         slices: (k, j, i), HU, as stored.
         pixel_mm: in-plane spacing.
         gain: to a smooth kernel, for finding the skin; all ones for a smooth image.
     """
-    return _fit([s for image in slices for s in _along_skin(image, pixel_mm, gain)], level_known=True)
+    return _fit([s for image in slices for s in _along_skin(image, pixel_mm, gain) if s.bare], level_known=True)
 
 
 def read_trachea(slices: FloatArray, pixel_mm: float, gain: Gain) -> Reading | None:
@@ -97,8 +111,7 @@ def read_trachea(slices: FloatArray, pixel_mm: float, gain: Gain) -> Reading | N
 
 def _fit(stretches: Sequence[Stretch], *, level_known: bool) -> Reading | None:
     """Least squares over the distances at which the lift shows; inside the body the level of the air is fitted along."""
-    middle = 0.5 * (BINS_MM[1:] + BINS_MM[:-1])
-    shown = (middle > SHOWS_MM[0]) & (middle < (SHOWS_MM[1] if level_known else LUMEN_FAR_MM[1]))
+    shown = _bins_within(SHOWS_MM[0], SHOWS_MM[1] if level_known else LUMEN_FAR_MM[1])
     if not stretches:
         return None
     voxels = np.array([s.voxels for s in stretches])[:, shown]
@@ -244,7 +257,7 @@ def _read(path: Path) -> tuple[FloatArray, float]:
 def _report(name: str, slices: FloatArray, pixel_mm: float, gain: Gain) -> None:
     found = [(what, read(slices, pixel_mm, gain)) for what, read in (("skin", read_skin), ("trachea", read_trachea))]
     told = [f"{what} {r.dip:+.2f} ({r.stretches} stretches)" for what, r in found if r is not None]
-    sys.stdout.write(f"{name}: {', '.join(told) or 'too little free air'}\n")
+    sys.stdout.write(f"{name}: {', '.join(told) or 'too little bare skin, no trachea'}\n")
 
 
 if __name__ == "__main__":
