@@ -63,6 +63,8 @@ async def _serve(folder: Path, settings: Any, options: argparse.Namespace) -> No
     access = Access(largest_request=settings.limits.sent_bytes + MEGABYTE)
     runner = web.AppRunner(ReviewServer(folder, settings).application(access), access_log=None, shutdown_timeout=5.0)
     await runner.setup()
+    # whoever reads the ready line may send the signal at once
+    stop = _stop_by_signal()
     try:
         await web.TCPSite(runner, LOOPBACK, options.port).start()
         address = access.address(runner.addresses[0][1])
@@ -75,12 +77,13 @@ async def _serve(folder: Path, settings: Any, options: argparse.Namespace) -> No
         sys.stdout.flush()
         if options.open:
             webbrowser.open(address)
-        await _until_asked_to_stop()
+        await stop.wait()
     finally:
         await runner.cleanup()
 
 
-async def _until_asked_to_stop() -> None:
+def _stop_by_signal() -> asyncio.Event:
+    """An event that Ctrl+C, a termination signal or a closed terminal sets."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     closed_terminal = [signal.SIGHUP] if hasattr(signal, "SIGHUP") else []
@@ -89,4 +92,4 @@ async def _until_asked_to_stop() -> None:
             loop.add_signal_handler(number, stop.set)
         except NotImplementedError:  # Windows has no such handlers; there Ctrl+C ends asyncio.run itself
             continue
-    await stop.wait()
+    return stop
