@@ -238,7 +238,7 @@ def test_an_output_folder_of_another_cohort_or_of_something_else_is_left_alone(o
 def test_two_runs_do_not_work_in_one_folder(out: Path) -> None:
     code = (
         "import time; from pathlib import Path; from ctkernel.cohort.output import alone_in\n"
-        f"with alone_in(Path({str(out)!r})): print(1, flush=True); time.sleep(60)"
+        f"with alone_in(Path({str(out)!r})): print(1, flush=True); time.sleep(3600)"
     )
     other = subprocess.Popen([sys.executable, "-c", code], env=environment(), stdout=subprocess.PIPE)
     try:
