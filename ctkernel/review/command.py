@@ -13,6 +13,7 @@ from typing import Any
 from KernelNormalizationLib.core.errors import RESEARCH_USE, InputError
 
 from ..console import print_json, print_lines
+from ..options import require_no_series
 
 MEGABYTE = 1_000_000
 
@@ -43,7 +44,9 @@ def review(options: argparse.Namespace) -> None:
         from .server import Settings
     except ImportError as error:
         raise InputError(f"The page needs {error.name}; install it with: pip install 'ctkernelnormalization[web]'") from error
-    if options.scan is not None and not options.scan.exists():
+    if options.scan is None:
+        require_no_series(options.series)
+    elif not options.scan.exists():
         raise InputError(f"{options.scan} does not exist; give a DICOM folder or a NRRD, NIfTI or MHA file.")
     if not 0 <= options.port <= 65535 or options.sessions < 1 or not 0 < options.upload_limit < 1e6:
         raise InputError("A port lies from 0 to 65535, and at least one session and a positive upload limit are needed.")
