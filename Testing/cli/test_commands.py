@@ -165,10 +165,10 @@ def test_info_says_what_the_kernels_name_means_and_that_a_lying_one_is_refused(
 
 def test_quantify_says_what_the_gate_says(scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["quantify", str(scan), "--out", str(tmp_path)]) == 0
-    assert "Gate: untested. " in capsys.readouterr().out
+    assert "Verdict: untested. " in capsys.readouterr().out
     volume = json.loads((tmp_path / "metrics.json").read_text())["volumes"][0]
     assert volume["gate"]["verdict"] == "untested"
-    assert next(item for item in volume["acquisition"] if item["name"] == "Gate")["status"] == "doubt"
+    assert next(item for item in volume["acquisition"] if item["name"] == "Verdict")["status"] == "doubt"
 
 
 @pytest.mark.slow
