@@ -20,6 +20,8 @@ from Testing.web.chromium import PATIENCE_SECONDS, chromium
 
 # What the server writes to standard error lies in this file of its temporary folder.
 COMPLAINTS = "complaints.txt"
+# Names a sharp scan for the tests of the page, such as a real one: a DICOM folder or a file.
+SCAN_VARIABLE = "REVIEW_SCAN"
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -81,7 +83,9 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
 
 @pytest.fixture(scope="session")
 def scan(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small simulated chest with emphysema on the kernel B80f."""
+    """A small simulated chest with emphysema on the kernel B80f; or the scan that the variable REVIEW_SCAN names."""
+    if SCAN_VARIABLE in os.environ:
+        return Path(os.environ[SCAN_VARIABLE]).resolve()
     path = tmp_path_factory.mktemp("scan") / "sharp.nrrd"
     write_volume(make_sample(3, (24, 208, 208), (10.0, 1.6, 1.6)).sharp, path)
     return path
