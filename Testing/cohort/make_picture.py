@@ -23,6 +23,7 @@ from Testing.web.chromium import chromium, open_window, wait_drawn  # noqa: E402
 CASES = 12
 SHAPE, SPACING = (40, 192, 192), (6.5, 1.73, 1.73)
 SIZE = {"width": 1280, "height": 1000}
+FOOT_PIXELS = 44
 
 
 def main(folder: Path) -> None:
@@ -32,6 +33,9 @@ def main(folder: Path) -> None:
         results = run(Path(name))
         page = open_window(browser, SIZE)
         page.goto((results / "summary.html").as_uri())
+        # down to the end of the second figure, above the line at the foot of the window
+        end = page.locator("figure").nth(1).bounding_box()
+        page.set_viewport_size({"width": SIZE["width"], "height": round(end["y"] + end["height"]) + FOOT_PIXELS})
         wait_drawn(page)
         page.screenshot(path=folder / "CohortSummary.png")
 

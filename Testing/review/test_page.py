@@ -182,15 +182,17 @@ def test_the_overlay_is_the_measured_mask_voxel_by_voxel(normalized: Any, told_b
     counted = normalized.evaluate(
         """async () => {
             const r = await (await fetch('/api/review')).json();
-            const [slices, rows, columns] = r.layout.shape, counts = [];
-            const bits = new Uint8Array(await (await fetch(`/api/lungs/0-${slices}`)).arrayBuffer());
-            for (const n of [0, 1]) {
-                const hu = new Int16Array(await (await fetch(`/api/hu/${n}/0-${slices}`)).arrayBuffer());
-                const per = rows * columns, bytes = Math.ceil(per / 8);
-                let count = 0;
-                for (let k = 0; k < slices; k++) for (let p = 0; p < per; p++)
-                    if (hu[k * per + p] < -950 && bits[k * bytes + (p >> 3)] & (128 >> (p & 7))) count++;
-                counts.push(count * r.measurement.ml_per_voxel);
+            const [slices, rows, columns] = r.layout.shape, counts = [0, 0], per = rows * columns, bytes = Math.ceil(per / 8);
+            const part = async (path) => (await fetch(`/api/${path}`)).arrayBuffer();
+            for (let k = 0; k < slices; k += 8) {
+                const range = `${k}-${Math.min(k + 8, slices)}`, bits = new Uint8Array(await part(`lungs/${range}`));
+                for (const n of [0, 1]) {
+                    const hu = new Int16Array(await part(`hu/${n}/${range}`));
+                    for (let v = 0; v < hu.length; v++) {
+                        const p = v % per, lung = bits[Math.floor(v / per) * bytes + (p >> 3)] & (128 >> (p & 7));
+                        if (hu[v] < -950 && lung) counts[n] += r.measurement.ml_per_voxel;
+                    }
+                }
             }
             return counts;
         }"""
