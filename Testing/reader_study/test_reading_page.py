@@ -70,6 +70,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
             page = open_window(browser, VIEWPORT)
             page.goto(links["radiologist"])
             page.wait_for_selector("#view[data-drawn]")
+            # the page is opened once more below, and answers that come meanwhile would be lost
+            page.wait_for_selector("#loading-text:empty", state="attached")
             resumed = page.locator("h1").inner_text()
             read_cases(page, links["radiologist"], scores["radiologist"], STOPPED_AT, PAPER_CASES, seen["radiologist"])
             receipts["radiologist"] = page.locator("#receipt").inner_text()
