@@ -39,6 +39,7 @@ class ProgressPrinter:
         self._quiet = quiet
         self._terminal = sys.stderr.isatty()
         self._last_line = 0.0
+        self._last_text = ""
 
     def __call__(self, report: ProgressReport) -> None:
         if self._quiet or report.total == 0:
@@ -46,6 +47,9 @@ class ProgressPrinter:
         finished = report.done >= report.total
         left = "" if report.seconds_left is None or finished else f", {report.seconds_left:.0f} s left"
         text = f"{report.stage}: {report.done} of {report.total}{left}"
+        if text == self._last_text:
+            return
+        self._last_text = text
         if self._terminal:
             filled = BAR_WIDTH * report.done // report.total
             sys.stderr.write(f"\r[{'#' * filled}{'.' * (BAR_WIDTH - filled)}] {text:<60}" + ("\n" if finished else ""))

@@ -17,14 +17,13 @@ from KernelNormalizationLib.core.io.writing import write_json
 from KernelNormalizationLib.core.methods.gate import normalize_gated
 from KernelNormalizationLib.core.methods.protocol import DEFAULT_METHOD
 from KernelNormalizationLib.core.methods.registry import create_normalizer
-from KernelNormalizationLib.core.network.backends import Device
 from KernelNormalizationLib.core.progress import Progress
 from KernelNormalizationLib.core.provenance.manifest import sealed
 from KernelNormalizationLib.core.simulated_chest import make_sample
 from KernelNormalizationLib.core.volume import CTVolume
 
 from .console import cancellable, print_json, print_lines
-from .options import SCAN_HELP, add_device
+from .options import SCAN_HELP, require_no_series
 from .quantification_files import METRICS_CSV, METRICS_JSON, SEGMENTATION, result_lines, write_measurement
 
 NORMALIZED, FIGURE = "normalized_B20f_synthetic.nrrd", "comparison.png"
@@ -38,15 +37,16 @@ def add_demo(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("scan", type=Path, nargs="?", help=SCAN_HELP + "; without it a simulated chest is used")
     parser.add_argument("--out", type=Path, required=True, help="folder for volume, segmentation, metrics and figure")
-    add_device(parser)
     parser.set_defaults(command=demo)
 
 
 def demo(options: argparse.Namespace) -> None:
     """``ctkernel demo``."""
+    if options.scan is None:
+        require_no_series(options.series)
     require_set_writable(options.out, (SEGMENTATION, METRICS_JSON, METRICS_CSV, NORMALIZED, FIGURE))
     with cancellable(options.json) as progress:
-        outcome = run_demo(options.scan, options.out, options.series, options.device, progress)
+        outcome = run_demo(options.scan, options.out, options.series, progress)
     if options.json:
         print_json(outcome.metrics)
     else:
@@ -61,14 +61,13 @@ class DemoOutcome:
     lines: list[str]
 
 
-def run_demo(scan: Path | None, folder: Path, series: str | None, device: Device, progress: Progress) -> DemoOutcome:
+def run_demo(scan: Path | None, folder: Path, series: str | None, progress: Progress) -> DemoOutcome:
     """Normalize and measure a scan, or a simulated chest, and write the results to ``folder``.
 
     Args:
         scan: DICOM folder or volume file; ``None`` for the simulated chest.
         folder: for volume, segmentation, metrics and figure.
         series: which series of a DICOM folder.
-        device: where the network computes.
         progress: receives every step.
     """
     # needs matplotlib, which takes a while to load
@@ -76,7 +75,7 @@ def run_demo(scan: Path | None, folder: Path, series: str | None, device: Device
 
     sample = make_sample(SAMPLE_SEED) if scan is None else None
     volume: CTVolume = sample.sharp if sample is not None else read_volume(scan or "", series)
-    result = normalize_gated(create_normalizer(DEFAULT_METHOD, device=device), volume, progress)
+    result = normalize_gated(create_normalizer(DEFAULT_METHOD), volume, progress)
     lung_mask = segment([volume, result.volume], progress)
     measurement = measure([volume, result.volume], lung_mask, provenance={result.volume: result.record}, progress=progress)
     with whole_set(folder) as private:

@@ -7,6 +7,7 @@ from typing import get_args
 
 from EmphysemaQuantLib.core.indices.emphysema_mask import EMPHYSEMA_THRESHOLD_HU, THRESHOLD_RANGE_HU
 from EmphysemaQuantLib.core.indices.regions import Thirds
+from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.kernels.told_kernel import CHOICES, FROM_HEADER
 from KernelNormalizationLib.core.network.backends import Device
 
@@ -48,3 +49,13 @@ def add_thirds(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--thirds", choices=get_args(Thirds), default="volume", help="thirds of equal volume (default) or height"
     )
+
+
+def require_no_series(series: str | None) -> None:
+    """Refuse ``--series`` where no scan was given.
+
+    Raises:
+        InputError: there is a ``series``.
+    """
+    if series is not None:
+        raise InputError(f"--series {series} chooses among the series of a scan, and no scan was given; give its folder too.")

@@ -15,9 +15,11 @@ import pytest
 import SimpleITK as sitk
 
 from ctkernel.cli import main
+from ctkernel.console import ProgressPrinter
 from KernelNormalizationLib.core.imaging.body import find_body
 from KernelNormalizationLib.core.io.reading import read_volume
 from KernelNormalizationLib.core.io.writing import write_volume
+from KernelNormalizationLib.core.progress import ProgressTracker
 from KernelNormalizationLib.core.simulated_chest import SamplePair
 
 SMALL_SHAPE, SMALL_SPACING = (24, 208, 208), (10.0, 1.6, 1.6)
@@ -163,10 +165,10 @@ def test_info_says_what_the_kernels_name_means_and_that_a_lying_one_is_refused(
 
 def test_quantify_says_what_the_gate_says(scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["quantify", str(scan), "--out", str(tmp_path)]) == 0
-    assert "Gate: untested. " in capsys.readouterr().out
+    assert "Verdict: untested. " in capsys.readouterr().out
     volume = json.loads((tmp_path / "metrics.json").read_text())["volumes"][0]
     assert volume["gate"]["verdict"] == "untested"
-    assert next(item for item in volume["acquisition"] if item["name"] == "Gate")["status"] == "doubt"
+    assert next(item for item in volume["acquisition"] if item["name"] == "Verdict")["status"] == "doubt"
 
 
 @pytest.mark.slow
@@ -230,7 +232,7 @@ def test_interrupting_a_run_ends_with_code_3_and_leaves_nothing(scan: Path, tmp_
 
 @pytest.mark.slow
 def test_the_demo_writes_everything_it_promises(scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["demo", str(scan), "--out", str(tmp_path), "--device", "cpu"]) == 0
+    assert main(["demo", str(scan), "--out", str(tmp_path)]) == 0
     expected = {
         "normalized_B20f_synthetic.nrrd",
         "normalized_B20f_synthetic.provenance.json",
@@ -241,3 +243,27 @@ def test_the_demo_writes_everything_it_promises(scan: Path, tmp_path: Path, caps
     }
     assert {path.name for path in tmp_path.iterdir()} == expected
     assert "EI (%)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", [["demo", "--out", "{tmp}/out"], ["review"]])
+def test_a_series_without_a_scan_is_refused(command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([word.format(tmp=tmp_path) for word in command] + ["--series", "B70f"]) == 2
+    assert "no scan was given" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["verify", "cohort", "reader-study prepare", "reader-study run"])
+def test_commands_that_read_no_series_do_not_offer_to_choose_one(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([*command.split(), "--help"])
+    assert "--series" not in capsys.readouterr().out
+
+
+def test_the_same_progress_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = ProgressTracker(ProgressPrinter())
+    progress.start("Network", 0)
+    progress.start("Network", 2)
+    progress.advance(0)
+    progress.advance(2)
+    progress.advance(0)
+    assert capsys.readouterr().err.splitlines() == ["Network: 0 of 2", "Network: 2 of 2"]

@@ -6,7 +6,6 @@ Simulated chests with a soft partner each, run through ``ctkernel cohort``; the 
 from __future__ import annotations
 
 import csv
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,25 +18,26 @@ from cohort.runs import environment  # noqa: E402
 
 from KernelNormalizationLib.core.io.writing import write_volume  # noqa: E402
 from KernelNormalizationLib.core.simulated_chest import make_sample  # noqa: E402
-from Testing.web.chromium import CHROMIUM_FLAGS  # noqa: E402
+from Testing.web.chromium import chromium, open_window, wait_drawn  # noqa: E402
 
 CASES = 12
 SHAPE, SPACING = (40, 192, 192), (6.5, 1.73, 1.73)
 SIZE = {"width": 1280, "height": 1000}
+FOOT_PIXELS = 44
 
 
 def main(folder: Path) -> None:
     """Write ``CohortSummary.png`` into ``folder``."""
-    from playwright.sync_api import sync_playwright
-
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory() as name, chromium() as browser:
         results = run(Path(name))
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM_FLAGS)
-        page = browser.new_page(viewport=SIZE)
+        page = open_window(browser, SIZE)
         page.goto((results / "summary.html").as_uri())
+        # down to the end of the second figure, above the line at the foot of the window
+        end = page.locator("figure").nth(1).bounding_box()
+        page.set_viewport_size({"width": SIZE["width"], "height": round(end["y"] + end["height"]) + FOOT_PIXELS})
+        wait_drawn(page)
         page.screenshot(path=folder / "CohortSummary.png")
-        browser.close()
 
 
 def run(folder: Path) -> Path:

@@ -252,7 +252,7 @@ def test_inputs_that_cannot_be_used_leave_no_folder_that_belongs_to_them(
 def test_two_runs_do_not_work_in_one_folder(out: Path) -> None:
     code = (
         "import time; from pathlib import Path; from ctkernel.cohort.output import alone_in\n"
-        f"with alone_in(Path({str(out)!r})): print(1, flush=True); time.sleep(60)"
+        f"with alone_in(Path({str(out)!r})): print(1, flush=True); time.sleep(3600)"
     )
     other = subprocess.Popen([sys.executable, "-c", code], env=environment(), stdout=subprocess.PIPE)
     try:

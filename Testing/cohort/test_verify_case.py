@@ -123,7 +123,7 @@ def test_the_tables_of_a_cohort_are_told_from_changed_ones(copy: Path, capsys: C
     assert "summary.html is as it was written" in said
 
 
-def test_no_manifest_names_a_path_or_a_patient(done: Path) -> None:
+def test_no_record_names_a_path_or_a_patient(done: Path) -> None:
     for path in done.rglob("*.json"):
         if path.name in ("metrics.json", "manifest.json", "normalized.provenance.json"):
             assert str(done) not in path.read_text(), path

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from KernelNormalizationLib.core.errors import InputError
+from KernelNormalizationLib.core.errors import Cancelled, InputError
+from KernelNormalizationLib.core.kernels.radial_filter import in_threads
+from KernelNormalizationLib.core.stopping import stoppable
 from KernelNormalizationLib.core.truncation.loss_table import LossTable
 from KernelNormalizationLib.core.truncation.model import Truncation
 
@@ -95,3 +97,15 @@ def test_noise_after_averaging() -> None:
 def test_impossible_truncations_are_refused(weights: tuple[float, ...], correlation: float) -> None:
     with pytest.raises(InputError, match="must"):
         Truncation(weights=weights, correlation=correlation)
+
+
+def test_a_cancel_does_not_wait_for_the_tables_that_are_being_made() -> None:
+    asked = []
+
+    def stopped() -> bool:
+        asked.append(1)
+        return len(asked) > 3  # in the middle of a table: it has more nodes than that
+
+    with stoppable(stopped), pytest.raises(Cancelled):
+        list(in_threads(LossTable.of, [Truncation.of_equal_images(3, 0.31)], threads=1))
+    assert len(asked) == 4

@@ -113,5 +113,5 @@ def test_a_seal_holds_through_json_with_numbers_tuples_and_number_keys(tmp_path:
 
 def test_a_record_of_a_later_version_is_refused() -> None:
     require_known_schema({}, "a")
-    with pytest.raises(InputError, match=f"manifest version {SCHEMA_VERSION + 1}, this software reads up to"):
+    with pytest.raises(InputError, match=f"is a record of version {SCHEMA_VERSION + 1}, this software reads up to"):
         require_known_schema({"manifest_version": SCHEMA_VERSION + 1}, "a.json")

@@ -21,11 +21,11 @@ def sample() -> SamplePair:
 @pytest.mark.slow
 def test_the_verdict_stands_in_sheet_words_and_files(sample: SamplePair) -> None:
     measured = measure([sample.sharp])
-    item = next(item for item in measured.volume.sheet if item.name == "Gate")
+    item = next(item for item in measured.volume.sheet if item.name == "Verdict")
     assert (item.value, item.status) == ("untested", "doubt")
     assert "1.60 mm" in item.remark
     (sentence,) = gate_sentences(measured.volumes)
-    assert sentence.startswith("Gate: untested. ")
+    assert sentence.startswith("Verdict: untested. ")
     assert sentence in result_lines(measured)
     assert json_record(measured)["volumes"][0]["gate"]["verdict"] == "untested"
     assert measured.volume.suitability is not None
@@ -39,7 +39,7 @@ def test_a_synthetic_volume_shows_what_was_said_of_its_scan(sample: SamplePair) 
         measure([sample.sharp, drawn]),
         {drawn: {"input": {"verdict": "refuse"}, "gate": {"verdict": "refuse", "overridden": True}}},
     )
-    scan, made = (next(item for item in volume.sheet if item.name == "Gate") for volume in measured.volumes)
+    scan, made = (next(item for item in volume.sheet if item.name == "Verdict") for volume in measured.volumes)
     assert scan.value == "untested"
     assert (made.value, made.status) == ("scan: refuse", "doubt")
     assert "the user overrode the gate" in made.remark

@@ -20,7 +20,7 @@ NOT_PACKAGED_FOLDERS = {"Testing", "__pycache__"}
 def configure(source: Path, build: Path) -> subprocess.CompletedProcess[str]:
     executable = Path(cmake.CMAKE_BIN_DIR) / "cmake"
     command = [executable, "-S", source, "-B", build, f"-DSlicer_DIR={Path(__file__).parent / 'FakeSlicer'}"]
-    return subprocess.run([*map(str, command), "-G", "Unix Makefiles"], capture_output=True, text=True, timeout=120)
+    return subprocess.run([*map(str, command), "-G", "Unix Makefiles"], capture_output=True, text=True, timeout=1800)
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ def run(tmp_path: Path, failing: str, **environment: str) -> tuple[int, str, str
     program.write_text(f'#!/bin/sh\necho "$@" >> "{log}"\ncase "$*" in *"{failing}"*) exit 134;; esac\n')
     program.chmod(0o755)
     settings = {**os.environ, "DISPLAY": ":0", "SLICER_EXECUTABLE": str(program), **environment}
-    done = subprocess.run(["sh", str(SCRIPT)], capture_output=True, text=True, env=settings, check=False, timeout=60)
+    done = subprocess.run(["sh", str(SCRIPT)], capture_output=True, text=True, env=settings, check=False, timeout=1800)
     return done.returncode, done.stdout, log.read_text()
 
 
@@ -48,7 +48,7 @@ def test_a_failure_of_the_last_module_is_told(tmp_path: Path) -> None:
 
 def test_without_slicer_nothing_runs_and_that_is_said(tmp_path: Path) -> None:
     settings = {key: value for key, value in os.environ.items() if key != "SLICER_EXECUTABLE"}
-    done = subprocess.run(["sh", str(SCRIPT)], capture_output=True, text=True, env=settings, check=False, timeout=60)
+    done = subprocess.run(["sh", str(SCRIPT)], capture_output=True, text=True, env=settings, check=False, timeout=1800)
     assert done.returncode == 0
     assert "no self test was run" in done.stderr
 

@@ -148,5 +148,5 @@ def test_when_nobody_listens_any_more_the_scan_is_removed(tmp_path: Path) -> Non
     with subprocess.Popen(command, cwd=MODULE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdout is not None
         process.stdout.close()
-        process.wait(timeout=120)
+        process.wait(timeout=1800)
     assert not run.exists()

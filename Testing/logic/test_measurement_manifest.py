@@ -1,4 +1,4 @@
-"""The manifest of a measurement in the scene, and what it protects from, on real MRML nodes."""
+"""The record of a measurement in the scene, and what it protects from, on real MRML nodes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from KernelNormalizationLib.core.provenance.manifest import seal_is_broken
 from KernelNormalizationLib.mrml import provenance
 
 
-def test_table_and_segmentation_hold_the_manifest_of_the_measurement(logic: EmphysemaLogic, chest: Any, synthetic: Any) -> None:
+def test_table_and_segmentation_hold_the_record_of_the_measurement(logic: EmphysemaLogic, chest: Any, synthetic: Any) -> None:
     result, outputs = logic.quantify(chest, synthetic, thresholdHu=-910.0)
     for node in (outputs.table, outputs.segmentation):
         record = json.loads(node.GetAttribute(provenance.RECORD))

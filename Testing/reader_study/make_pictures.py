@@ -16,14 +16,16 @@ sys.path[:0] = [str(ROOT / part) for part in ("Testing", "KernelNormalization", 
 
 from reader_study.simulated_readers import (  # noqa: E402
     Seen,
-    chromium,
     command_line,
     environment,
     read_cases,
     scores_of_skill,
     serving,
+    wait_for_case,
 )
 from reader_study.studies import PAPER_CASES, Prepared, make_folders, prepare  # noqa: E402
+
+from Testing.web.chromium import chromium, open_window, wait_drawn  # noqa: E402
 
 # Draws 16 originals and 20 normalized images, as the paper had.
 SEED_OF_PAPER = 6
@@ -46,13 +48,12 @@ def page_of_a_reader(work: Path, target: Path) -> None:
     originals, normalized = (str(work / "try" / name) for name in ("B20f", "normalized-B80f"))
     run("prepare", originals, normalized, "--out", str(work / "study"), "--seed", "1")
     with serving(work / "study") as addresses, chromium() as browser:
-        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        page = open_window(browser, {"width": 1280, "height": 800})
         page.goto(next(iter(addresses.values())))
         page.get_by_role("button", name="Start").click()
-        page.wait_for_selector("#view[data-drawn]")
-        page.wait_for_selector("#loading-text:empty", state="attached")
+        wait_for_case(page, 0)
         page.keyboard.press("4")
-        page.wait_for_timeout(300)
+        wait_drawn(page)
         page.screenshot(path=target)
 
 
@@ -63,7 +64,7 @@ def scores_of_two_readers(work: Path, target: Path) -> None:
     with serving(prepared.study.folder) as addresses, chromium() as browser:
         for number, (reader, right) in enumerate(RIGHT.items()):
             scores = scores_of_skill(prepared, reader, right, seed=number)
-            read_cases(browser.new_page(), addresses[reader], scores, 0, PAPER_CASES, Seen())
+            read_cases(open_window(browser, {"width": 800, "height": 600}), addresses[reader], scores, 0, PAPER_CASES, Seen())
     run("report", str(prepared.study.folder), "--out", str(work / "report"))
     target.write_bytes((work / "report" / "scores.png").read_bytes())
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -15,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from reader_study.studies import Prepared
 
-from Testing.web.chromium import CHROMIUM_FLAGS
+from Testing.web.chromium import PATIENCE_SECONDS, wait_drawn
 
 ROOT = Path(__file__).resolve().parents[2]
 # Differs from answer to answer whatever they hold.
@@ -57,21 +55,7 @@ def serving(folder: Path) -> Iterator[Mapping[str, str]]:
         yield json.loads(text)["addresses"]
     finally:
         run.terminate()
-        assert run.wait(timeout=20) == 0
-
-
-@contextmanager
-def chromium() -> Iterator[Any]:
-    """A browser; the test is skipped where there is none."""
-    api = pytest.importorskip("playwright.sync_api")
-    with api.sync_playwright() as playwright:
-        path = shutil.which("chromium")
-        try:
-            browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
-        except api.Error as error:
-            pytest.skip(f"no Chromium: {error}")
-        yield browser
-        browser.close()
+        assert run.wait(timeout=PATIENCE_SECONDS) == 0
 
 
 def scores_of_skill(prepared: Prepared, reader: str, correct: int, seed: int) -> list[int]:
@@ -110,9 +94,7 @@ def read_cases(page: Any, address: str, scores: list[int], first: int, last: int
     if first == 0:
         page.get_by_role("button", name="Start").click()
     for position in range(first, last):
-        page.get_by_text(f"Case {position + 1} of").wait_for()
-        page.wait_for_selector("#view[data-drawn]")
-        page.wait_for_selector("#loading-text:empty", state="attached")
+        wait_for_case(page, position)
         seen.pages[position] = _without_position(page.content(), position)
         page.keyboard.press("ArrowUp")
         page.keyboard.press(str(scores[position]))
@@ -120,11 +102,18 @@ def read_cases(page: Any, address: str, scores: list[int], first: int, last: int
     if last == len(scores):
         page.wait_for_selector("#cover:not([hidden])")
     else:
-        page.get_by_text(f"Case {last + 1} of").wait_for()
-        page.wait_for_selector("#loading-text:empty", state="attached")
+        wait_for_case(page, last)
     page.remove_listener("response", keep)
     for response in came:
         _note(response, seen)
+
+
+def wait_for_case(page: Any, position: int) -> None:
+    """Wait until the case is on the screen with all its slices."""
+    page.get_by_role("heading", name=f"Case {position + 1} of").wait_for()
+    page.wait_for_selector("#loading-text:empty", state="attached")
+    page.wait_for_selector("#view[data-drawn]")
+    wait_drawn(page)
 
 
 def _note(response: Any, seen: Seen) -> None:

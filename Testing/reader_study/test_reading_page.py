@@ -14,12 +14,23 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from reader_study.simulated_readers import Seen, chromium, command_line, environment, read_cases, scores_of_skill, serving
+from reader_study.simulated_readers import (
+    Seen,
+    command_line,
+    environment,
+    read_cases,
+    scores_of_skill,
+    serving,
+    wait_for_case,
+)
 from reader_study.studies import PAPER_CASES, Prepared, make_folders, prepare
 
 from ctkernel.reader_study.audit import open_audit
+from Testing.web.chromium import PATIENCE_SECONDS, chromium, open_window
 
 pytestmark = pytest.mark.slow
+
+expect = pytest.importorskip("playwright.sync_api").expect
 
 # The paper's readers: 58 % and 75 % of 36.
 RIGHT = {"radiologist": 27, "scientist": 21}
@@ -50,20 +61,21 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     scores = {reader: scores_of_skill(prepared, reader, right, seed=n) for n, (reader, right) in enumerate(RIGHT.items())}
     with chromium() as browser:
         with serving(prepared.study.folder) as links:
-            context = browser.new_context(viewport=VIEWPORT)
-            page = context.new_page()
+            page = open_window(browser, VIEWPORT)
             read_cases(page, links["radiologist"], scores["radiologist"], 0, STOPPED_AT, seen["radiologist"])
             page.keyboard.press("0")  # chosen, not saved: must not count
-            context.close()
+            page.context.close()
         # another day: the program was stopped too
         with serving(prepared.study.folder) as links:
-            page = browser.new_context(viewport=VIEWPORT).new_page()
+            page = open_window(browser, VIEWPORT)
             page.goto(links["radiologist"])
             page.wait_for_selector("#view[data-drawn]")
+            # the page is opened once more below, and answers that come meanwhile would be lost
+            page.wait_for_selector("#loading-text:empty", state="attached")
             resumed = page.locator("h1").inner_text()
             read_cases(page, links["radiologist"], scores["radiologist"], STOPPED_AT, PAPER_CASES, seen["radiologist"])
             receipts["radiologist"] = page.locator("#receipt").inner_text()
-            other = browser.new_context(viewport=VIEWPORT).new_page()
+            other = open_window(browser, VIEWPORT)
             read_cases(other, links["scientist"], scores["scientist"], 0, PAPER_CASES, seen["scientist"])
             receipts["scientist"] = other.locator("#receipt").inner_text()
             times = answer_times(prepared, links["scientist"])
@@ -181,7 +193,14 @@ def test_answers_take_as_long_for_one_group_as_for_the_other(finished: Finished)
     area = np.mean((original[:, None] > normalized) + 0.5 * (original[:, None] == normalized))
     # standard deviation of the area without any difference, sqrt((m + n + 1) / (12 m n)), is 0.017; four of them
     assert abs(area - 0.5) < 4.0 * np.sqrt((original.size + normalized.size + 1) / (12 * original.size * normalized.size))
-    assert np.median(original) == pytest.approx(np.median(normalized), rel=0.1)
+    # The same for the medians. They were asked for in a random order, so whatever else this machine does, the difference is one
+    # of those that groups drawn at random from the same times have.
+    both, drawn = np.concatenate([original, normalized]), np.random.default_rng(3)
+    differences = []
+    for _ in range(4000):
+        drawn.shuffle(both)
+        differences.append(abs(np.median(both[: original.size]) - np.median(both[original.size :])))
+    assert abs(np.median(original) - np.median(normalized)) <= max(differences)
 
 
 def test_the_report_loads_nothing_and_says_research_only(report: Path) -> None:
@@ -211,7 +230,7 @@ def test_the_tables_hold_every_score_and_the_use_line(finished: Finished, report
 
 def test_a_closed_study_is_not_opened_again(finished: Finished, report: Path) -> None:
     words = command_line("run", str(finished.prepared.study.folder))
-    run = subprocess.run(words, env=environment(), capture_output=True, text=True, check=False, timeout=30)
+    run = subprocess.run(words, env=environment(), capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS)
     assert run.returncode == 2
     assert "labels of this study were opened" in run.stderr
 
@@ -220,41 +239,41 @@ def test_two_browsers_of_one_reader_and_free_scrolling_and_windowing(prepared: P
     """The newer browser goes on; the older says so and saves nothing. Mouse and keys change slice and window."""
     problems: list[str] = []
     with serving(prepared.study.folder) as links, chromium() as browser:
-        older, newer = (browser.new_context(viewport=VIEWPORT).new_page() for _ in range(2))
+        older, newer = (open_window(browser, VIEWPORT) for _ in range(2))
         newer.on("pageerror", lambda error: problems.append(str(error)))
         newer.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
         for page in (older, newer):
             page.goto(links["radiologist"])
             page.locator("#cover").get_by_text("8 chest CT images").wait_for()
             page.get_by_role("button", name="Start").click()
-            page.wait_for_selector("#loading-text:empty", state="attached")
+            wait_for_case(page, 0)
         older.keyboard.press("5")
         older.keyboard.press("Enter")
         older.get_by_role("heading", name="Opened in another window").wait_for()
         for side in ("R", "L"):
-            assert newer.get_by_text(side, exact=True).is_visible()
+            expect(newer.get_by_text(side, exact=True)).to_be_visible()
         shown = newer.locator("#slice-text")
-        assert shown.inner_text() == "slice 5 of 8"
+        expect(shown).to_have_text("slice 5 of 8")
         newer.keyboard.press("ArrowDown")
-        newer.get_by_text("slice 4 of 8").wait_for()
+        expect(shown).to_have_text("slice 4 of 8")
         newer.mouse.move(200, 200)
         newer.mouse.wheel(0, -100)
-        newer.get_by_text("slice 5 of 8").wait_for()
+        expect(shown).to_have_text("slice 5 of 8")
         newer.keyboard.press("w")
-        newer.get_by_text("W 400 HU").wait_for()
+        window = newer.locator("#window-text")
+        expect(window).to_contain_text("W 400 HU")
         newer.mouse.down()
         newer.mouse.move(260, 240, steps=4)
         newer.mouse.up()
-        newer.get_by_text("W 460 HU").wait_for()
-        assert "C −810" in newer.locator("#window-text").inner_text()
-        assert newer.get_by_role("button", name="Save and next").is_disabled()
+        expect(window).to_have_text("C −810  W 460 HU")
+        expect(newer.get_by_role("button", name="Save and next")).to_be_disabled()
         newer.keyboard.press("2")
         newer.keyboard.press("Enter")
-        newer.get_by_text("Case 2 of").wait_for()
+        wait_for_case(newer, 1)
         newer.keyboard.press("b")
         newer.get_by_text("another one replaces it").wait_for()
-        assert newer.get_by_label("rather synthetic").is_checked()
-        assert "Research use only" in newer.locator(".use").inner_text()
+        expect(newer.get_by_label("rather synthetic")).to_be_checked()
+        expect(newer.locator(".use")).to_contain_text("Research use only")
     with open_audit(prepared.study) as audit:
         assert [event["score"] for event in audit.events if event["event"] == "scored"] == [2]
     assert problems == []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,10 +16,12 @@ import pytest
 
 from KernelNormalizationLib.core.io.writing import write_volume
 from KernelNormalizationLib.core.simulated_chest import make_sample
-from Testing.web.chromium import CHROMIUM_FLAGS
+from Testing.web.chromium import PATIENCE_SECONDS, chromium
 
 # What the server writes to standard error lies in this file of its temporary folder.
 COMPLAINTS = "complaints.txt"
+# Names a sharp scan for the tests of the page, such as a real one: a DICOM folder or a file.
+SCAN_VARIABLE = "REVIEW_SCAN"
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -73,7 +74,7 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
     yield start
     for served in started:
         served.process.terminate()
-        served.process.wait(30)
+        served.process.wait(PATIENCE_SECONDS)
         assert served.process.stdout is not None
         served.process.stdout.close()
     complaints = "".join((served.temporary / COMPLAINTS).read_text() for served in started)
@@ -82,7 +83,9 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
 
 @pytest.fixture(scope="session")
 def scan(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small simulated chest with emphysema on the kernel B80f."""
+    """A small simulated chest with emphysema on the kernel B80f; or the scan that the variable REVIEW_SCAN names."""
+    if SCAN_VARIABLE in os.environ:
+        return Path(os.environ[SCAN_VARIABLE]).resolve()
     path = tmp_path_factory.mktemp("scan") / "sharp.nrrd"
     write_volume(make_sample(3, (24, 208, 208), (10.0, 1.6, 1.6)).sharp, path)
     return path
@@ -90,13 +93,5 @@ def scan(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Chromium, driven by Playwright."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None:
-        pytest.skip("no Chromium on this machine")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=CHROMIUM_FLAGS)
+    with chromium() as browser:
         yield browser
-        browser.close()

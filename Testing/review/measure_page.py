@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from KernelNormalizationLib.core.methods.protocol import DEFAULT_METHOD, METHODS
-from Testing.web.chromium import CHROMIUM_FLAGS
+from Testing.web.chromium import chromium, open_window, wait_drawn
 
 from .conftest import command_line
 
@@ -48,11 +47,8 @@ def main() -> None:
     parser.add_argument("--method", choices=METHODS, default=DEFAULT_METHOD)
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    from playwright.sync_api import sync_playwright
-
-    with tempfile.TemporaryDirectory() as temporary, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM_FLAGS)
-        page = browser.new_page(viewport={"width": SIZES[0][0], "height": SIZES[0][1]})
+    with tempfile.TemporaryDirectory() as temporary, chromium() as browser:
+        page = open_window(browser, {"width": SIZES[0][0], "height": SIZES[0][1]})
         page.set_default_timeout(3_600_000)
         begun = time.monotonic()
         process = command_line("review", options.scan, temporary=Path(temporary))
@@ -66,13 +62,13 @@ def main() -> None:
             process.wait()
         left = list(Path(temporary).glob("ctkernel-private-*"))
         _say(f"left behind: {len(left)} folders; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")
-        browser.close()
 
 
 def _work(page: Any, address: str, process: subprocess.Popen[str], options: argparse.Namespace) -> None:
     begun = time.monotonic()
     page.goto(address)
-    page.wait_for_timeout(200)
+    while page.evaluate(PAINT) is None:
+        page.wait_for_timeout(100)
     _say(f"first paint {page.evaluate(PAINT) / 1000:.2f} s after the address was opened")
     page.wait_for_selector("body[data-loaded]")
     _say(f"all slices there after {time.monotonic() - begun:.1f} s")
@@ -91,7 +87,7 @@ def _work(page: Any, address: str, process: subprocess.Popen[str], options: argp
         page.set_viewport_size({"width": width, "height": height})
         for what, name in (("difference", "Difference"), ("synthetic", "Pair")):
             page.select_option("#second", what)
-            page.wait_for_timeout(500)
+            wait_drawn(page)
             page.screenshot(path=options.folder / f"Review{name}{width}.png")
     for width, height in SIZES:
         page.set_viewport_size({"width": width, "height": height})

@@ -8,7 +8,6 @@ import os
 import signal
 import struct
 import sys
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -17,6 +16,8 @@ from typing import Any
 import aiohttp
 import pytest
 from web.zips import zipped
+
+from Testing.web.chromium import PATIENCE_SECONDS
 
 from .conftest import COMPLAINTS, ROOT, Serve, Served, command_line
 
@@ -38,6 +39,7 @@ ROUTES = [
     ("POST", "/api/leave"),
     ("GET", "/no-such-page"),
 ]
+TIMEOUT = aiohttp.ClientTimeout(PATIENCE_SECONDS)
 Visit = Callable[[aiohttp.ClientSession], Awaitable[Any]]
 
 
@@ -46,7 +48,7 @@ def as_visitor(served: Served, visit: Visit) -> Any:
 
     async def run() -> Any:
         jar = aiohttp.CookieJar(unsafe=True)
-        async with aiohttp.ClientSession(served.origin, cookie_jar=jar, timeout=aiohttp.ClientTimeout(60)) as client:
+        async with aiohttp.ClientSession(served.origin, cookie_jar=jar, timeout=TIMEOUT) as client:
             return await visit(client)
 
     return asyncio.run(run())
@@ -203,7 +205,7 @@ def test_twenty_browsers_at_once_are_served_or_refused(serve: Serve, scan: Path)
 
     async def browser(_: int) -> int:
         jar = aiohttp.CookieJar(unsafe=True)
-        async with aiohttp.ClientSession(served.origin, cookie_jar=jar, timeout=aiohttp.ClientTimeout(120)) as client:
+        async with aiohttp.ClientSession(served.origin, cookie_jar=jar, timeout=TIMEOUT) as client:
             status = (await client.get("/", params={"token": served.token})).status
             if status == 200:
                 async with client.ws_connect("/api/events") as socket:
@@ -253,14 +255,13 @@ def test_nothing_is_left_after_the_end_nor_after_a_kill_and_a_new_start(tmp_path
     _ready(killed)
     assert len(list(tmp_path.glob("ctkernel-private-*"))) == 1
     killed.kill()
-    killed.wait(20)
+    killed.wait(PATIENCE_SECONDS)
     assert len(list(tmp_path.glob("ctkernel-private-*"))) == 1
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         ended = command_line("review", temporary=tmp_path)
         _ready(ended)
-        time.sleep(0.3)
         ended.send_signal(number)
-        assert ended.wait(20) == 0
+        assert ended.wait(PATIENCE_SECONDS) == 0
         assert list(tmp_path.glob("ctkernel-private-*")) == []
         ended.stdout.close()
     killed.stdout.close()

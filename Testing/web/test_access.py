@@ -227,7 +227,7 @@ def test_what_a_killed_program_left_is_removed_at_the_next_start(tmp_path: Path)
     code = (
         "import sys, time, pathlib\nfrom ctkernel.web.private_folder import private_folder\n"
         "with private_folder(pathlib.Path(sys.argv[1])) as folder:\n"
-        "    (folder / 'scan').write_text('1'); print('ready', flush=True); time.sleep(60)"
+        "    (folder / 'scan').write_text('1'); print('ready', flush=True); time.sleep(3600)"
     )
     paths = os.pathsep.join(str(ROOT / name) for name in ("KernelNormalization", "EmphysemaQuant", "."))
     environment = os.environ | {"PYTHONPATH": paths}

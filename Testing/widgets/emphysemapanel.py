@@ -90,5 +90,5 @@ def save_and_load(panel: EmphysemaPanel, path: str) -> None:
 def compute(panel: EmphysemaPanel) -> str:
     panel.enter()
     panel.ui.computeButton.click()
-    waitUntil(lambda: panel._job is None, "the measurement", 60.0)
+    waitUntil(lambda: panel._job is None, "the measurement")
     return panel.ui.statusLabel.text

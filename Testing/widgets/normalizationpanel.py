@@ -111,7 +111,7 @@ def make_panel(app: Any) -> Iterator[PanelMaker]:
 
 def press_and_wait(panel: NormalizationPanel) -> str:
     panel.ui.normalizeButton.click()
-    waitUntil(lambda: panel._process is None, "the end of the run", 60.0)
+    waitUntil(lambda: panel._process is None, "the end of the run")
     return panel.ui.statusLabel.text
 
 

@@ -72,7 +72,7 @@ def measuring(app: Any) -> Iterator[EmphysemaPanel]:
 
 
 def wait_for(panel: Any) -> str:
-    waitUntil(lambda: not panel.export.running, "the export", 60.0)
+    waitUntil(lambda: not panel.export.running, "the export")
     return str(panel.ui.statusLabel.text)
 
 
@@ -115,7 +115,7 @@ class TestNormalization:
         panel.update()
         (node_id,) = database.loadSeriesByUID([uid])
         node = slicer.mrmlScene.GetNodeByID(node_id)
-        waitUntil(lambda: provenance.isSynthetic(node), "the module to know the series", 10.0)
+        waitUntil(lambda: provenance.isSynthetic(node), "the module to know the series")
         np.testing.assert_array_equal(slicer.util.arrayFromVolume(node), expected)
         assert node.GetID() in panel.ui.inputSelector.sortFilterProxyModel().hiddenNodeIDs
         assert panel.logic.newestCandidate() is scan

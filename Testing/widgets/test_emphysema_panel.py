@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from emphysemapanel import EmphysemaPanel, chest, compute, masks, panel, partner
 from EmphysemaQuantLib.core.results.table import MEANINGS
 from EmphysemaQuantLib.mrml.segments import rasOf, segmentIds
 from EmphysemaQuantLib.ui.summary import Summary
+from KernelNormalizationLib.background import quitting
 from KernelNormalizationLib.core.errors import LungNotFoundError
 from KernelNormalizationLib.mrml import provenance
 from KernelNormalizationLib.mrml.volumes import addVolumeNode
@@ -98,7 +98,7 @@ def test_volume_changed_while_measuring_drops_the_result(panel: EmphysemaPanel, 
     other = addVolumeNode(slicer.util.arrayFromVolume(chest), chest, "Other")
     panel.ui.computeButton.click()
     panel._parameters.volume = other
-    waitUntil(lambda: panel._job is None, "the measurement", 60.0)
+    waitUntil(lambda: panel._job is None, "the measurement")
     assert "Another volume was chosen" in panel.ui.statusLabel.text
     assert panel._parameters.segmentation is None
 
@@ -110,8 +110,8 @@ def test_scene_closed_while_measuring_adds_nothing(panel: EmphysemaPanel, chest:
     panel.sceneStartClose()
     slicer.mrmlScene.Clear(0)
     panel.sceneEndClose()
-    deadline = time.monotonic() + 1.0
-    while time.monotonic() < deadline:
+    waitUntil(lambda: not quitting._running, "the end of the thread")
+    for _ in range(20):
         app.qapplication.processEvents()
     assert slicer.util.getNodesByClass("vtkMRMLSegmentationNode") == []
     assert panel.ui.computeButton.text == "Compute"
@@ -121,7 +121,7 @@ def test_threshold_preview_shows_exactly_the_voxels_below(panel: EmphysemaPanel,
     compute(panel)
     panel.review.show(chest, chest)
     panel.ui.thresholdSlider.value = -900.0
-    waitUntil(lambda: panel.preview.shown, "the preview", 30.0)
+    waitUntil(lambda: panel.preview.shown, "the preview")
     composite = compositeNode(viewName(0, 0))
     preview = slicer.mrmlScene.GetNodeByID(composite.GetForegroundVolumeID())
     upper = preview.GetDisplayNode().GetUpperThreshold()
@@ -148,7 +148,7 @@ def test_preview_works_again_after_leaving_the_module(panel: EmphysemaPanel, che
     panel.exit()
     panel.enter()
     panel.ui.thresholdSlider.value = -900.0
-    waitUntil(lambda: panel.preview.shown, "the preview", 30.0)
+    waitUntil(lambda: panel.preview.shown, "the preview")
 
 
 @pytest.mark.slow
@@ -230,13 +230,13 @@ def test_the_command_lines_report_is_saved_as_page_and_pdf(panel: EmphysemaPanel
     compute(panel)
     app.chosen_file = str(tmp_path / "study 4.html")
     panel.ui.saveReportButton.click()
-    waitUntil(lambda: "Writing" not in panel.ui.statusLabel.text, "the report", 60.0)
+    waitUntil(lambda: "Writing" not in panel.ui.statusLabel.text, "the report")
     assert panel.ui.statusLabel.text == "Report written to study 4.html and study 4.pdf."
     assert sorted(path.name for path in tmp_path.iterdir()) == ["study 4.html", "study 4.pdf"]
     assert "EI 1.4 %" in (tmp_path / "study 4.html").read_text(encoding="utf-8")
     assert (tmp_path / "study 4.pdf").read_bytes().startswith(b"%PDF")
     panel.saveReport(str(tmp_path / "missing" / "report.html"))
-    waitUntil(lambda: "Writing" not in panel.ui.statusLabel.text, "the refusal", 60.0)
+    waitUntil(lambda: "Writing" not in panel.ui.statusLabel.text, "the refusal")
     assert "not written: The folder" in panel.ui.statusLabel.text
 
 
@@ -248,7 +248,7 @@ def test_without_weasyprint_the_page_is_saved_and_the_panel_says_why(
     compute(panel)
     (tmp_path / "study.pdf").write_text("older")
     panel.saveReport(str(tmp_path / "study.html"))
-    waitUntil(lambda: "Writing" not in panel.ui.statusLabel.text, "the report", 60.0)
+    waitUntil(lambda: "Writing" not in panel.ui.statusLabel.text, "the report")
     assert panel.ui.statusLabel.text.startswith("Report written to study.html. No PDF was written because the Python package")
     assert panel.ui.statusLabel.text.endswith("The older study.pdf was not replaced and shows an earlier result.")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["study.html", "study.pdf"]
@@ -283,20 +283,20 @@ def test_cancelled_does_not_stay(panel: EmphysemaPanel, chest: Any, monkeypatch:
     panel.enter()
     panel.ui.computeButton.click()
     panel.ui.computeButton.click()
-    waitUntil(lambda: panel._job is None, "the end of the measurement", 60.0)
+    waitUntil(lambda: panel._job is None, "the end of the measurement")
     assert panel.ui.statusLabel.text == "Cancelled; nothing was measured."
-    waitUntil(lambda: panel.ui.statusLabel.text == "", "the status to be forgotten", 10.0)
+    waitUntil(lambda: panel.ui.statusLabel.text == "", "the status to be forgotten")
 
 
 def test_scan_loaded_and_partner_made_while_the_panel_is_open_are_chosen(panel: EmphysemaPanel, app: Any) -> None:
     panel.enter()
     assert panel._parameters.volume is None
     scan = slicer.util.addVolumeFromArray(np.full((12, 48, 64), -860, np.int16), name="Chest")
-    waitUntil(lambda: panel._parameters.volume is scan, "the scan to be chosen", 10.0)
+    waitUntil(lambda: panel._parameters.volume is scan, "the scan to be chosen")
     made = addVolumeNode(slicer.util.arrayFromVolume(scan), scan, "Chest B20f (synthetic)")
     made.SetAttribute(provenance.SYNTHETIC, "true")
     made.SetNodeReferenceID(provenance.INPUT_REFERENCE_ROLE, scan.GetID())
-    waitUntil(lambda: panel._parameters.comparedVolume is made, "the partner to be chosen", 10.0)
+    waitUntil(lambda: panel._parameters.comparedVolume is made, "the partner to be chosen")
     panel._parameters.comparedVolume = None
     addVolumeNode(slicer.util.arrayFromVolume(scan), scan, "Another")
     app.qapplication.processEvents()
@@ -357,7 +357,7 @@ def test_measurement_that_ends_in_another_module_is_shown_on_coming_back(panel: 
     panel.enter()
     panel.ui.computeButton.click()
     panel.exit()
-    waitUntil(lambda: panel._job is None, "the measurement", 60.0)
+    waitUntil(lambda: panel._job is None, "the measurement")
     assert slicer.util.getNodesByClass("vtkMRMLSegmentationNode") == []
     panel.enter()
     assert "EI 1.4 %" in panel.ui.indexLabel.text
@@ -373,7 +373,7 @@ def test_table_and_plot_nodes_deleted_by_the_user_are_made_again(panel: Emphysem
     assert not panel.ui.jumpEmphysemaButton.enabled
     assert not panel.ui.histogramButton.enabled
     panel.ui.computeButton.click()
-    waitUntil(lambda: panel._job is None, "the measurement", 60.0)
+    waitUntil(lambda: panel._job is None, "the measurement")
     assert slicer.mrmlScene.IsNodePresent(panel._parameters.segmentation)
     assert slicer.mrmlScene.IsNodePresent(panel._parameters.table)
     assert segmentIds(panel._parameters.segmentation, "emphysema")

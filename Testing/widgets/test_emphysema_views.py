@@ -150,7 +150,7 @@ def test_loaded_result_follows_its_volume_before_anyone_opens_the_panel(
 def test_each_view_previews_its_own_volume(panel: EmphysemaPanel, chest: Any, partner: Any) -> None:
     compute(panel)
     panel.ui.thresholdSlider.value = -940.0
-    waitUntil(lambda: panel.preview.shown, "the preview", 30.0)
+    waitUntil(lambda: panel.preview.shown, "the preview")
     counts = []
     for column in range(2):
         node = slicer.mrmlScene.GetNodeByID(compositeNode(viewName(column, 0)).GetForegroundVolumeID())
@@ -173,7 +173,7 @@ def test_slider_works_after_loading_a_scene(panel: EmphysemaPanel, chest: Any, p
     save_and_load(panel, str(tmp_path / "scene.mrb"))
     panel.onShowSideBySide()
     panel.ui.thresholdSlider.value = -940.0
-    waitUntil(lambda: panel.preview.shown, "the preview", 30.0)
+    waitUntil(lambda: panel.preview.shown, "the preview")
     assert "Preview at -940 HU" in panel.ui.statusLabel.text
     node = slicer.mrmlScene.GetNodeByID(compositeNode(viewName(0, 0)).GetForegroundVolumeID())
     assert (slicer.util.arrayFromVolume(node) <= node.GetDisplayNode().GetUpperThreshold()).sum() == 3 * 64
@@ -184,7 +184,7 @@ def test_3d_shows_translucent_lungs_and_only_kept_emphysema(panel: EmphysemaPane
     compute(panel)
     panel.ui.show3DCheckBox.checked = True
     segmentation = panel._parameters.segmentation
-    waitUntil(lambda: len(surfaceNodes(segmentation)) == 6, "the surfaces", 30.0)
+    waitUntil(lambda: len(surfaceNodes(segmentation)) == 6, "the surfaces")
     assert not segmentation.GetSegmentation().ContainsRepresentation("Closed surface")
     models = {node.GetName().rsplit(" ", 2)[-2]: node for node in surfaceNodes(segmentation)[1::2]}
     opacities = [node.GetDisplayNode().GetOpacity() for node in surfaceNodes(segmentation)[1::2]]
@@ -297,7 +297,7 @@ def test_another_threshold_than_the_usual_one_stands_beside_the_figures(panel: E
     compute(panel)
     assert "Threshold -900 HU" in panel.ui.indexLabel.text
     panel.ui.thresholdSlider.value = -950.0
-    waitUntil(lambda: panel.preview.shown, "the preview", 30.0)
+    waitUntil(lambda: panel.preview.shown, "the preview")
     panel.ui.thresholdSlider.value = -900.0
-    waitUntil(lambda: not panel.preview.shown, "the end of the preview", 30.0)
+    waitUntil(lambda: not panel.preview.shown, "the end of the preview")
     assert "mL" in panel.ui.legendLabel.text

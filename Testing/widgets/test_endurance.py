@@ -82,5 +82,8 @@ def test_fifty_cycles_leave_nothing_behind(widget: LeanWidget, app: Any) -> None
     before, memory = leftovers(app), psutil.Process().memory_info().rss
     for _ in range(50):
         normalize_undo_and_close(widget)
-    assert leftovers(app) == before
+    after = leftovers(app)
+    # files that a library opened before, and closed meanwhile, are no leftovers
+    assert after.pop("open files") <= before.pop("open files")
+    assert after == before
     assert psutil.Process().memory_info().rss - memory < MEMORY_TOLERANCE

@@ -32,9 +32,9 @@ def test_outcome_and_failure_come_on_the_gui_thread(app: Any) -> None:
         raise failure
 
     mail.compute(lambda: threading.current_thread() is threading.main_thread(), take)
-    waitUntil(lambda: len(seen) == 1, "the result", 10.0)
+    waitUntil(lambda: len(seen) == 1, "the result")
     mail.wait(fails, take)
-    waitUntil(lambda: len(seen) == 2, "the failure", 10.0)
+    waitUntil(lambda: len(seen) == 2, "the failure")
     assert seen == [(False, None, True), (None, failure, True)]
     assert not mail.busy
     mail.close()
@@ -48,7 +48,7 @@ def test_messages_of_a_thread_come_in_order_and_before_its_end(app: Any) -> None
             mail.post(lambda number=number: seen.append(number))
 
     mail.wait(work, lambda *_: seen.append("end"))
-    waitUntil(lambda: "end" in seen, "the end", 10.0)
+    waitUntil(lambda: "end" in seen, "the end")
     assert seen == [0, 1, 2, 3, 4, "end"]
     mail.close()
 
@@ -57,13 +57,13 @@ def test_nothing_comes_after_closing(app: Any) -> None:
     mail, seen, go, gone = Mailbox(), [], threading.Event(), threading.Event()
 
     def work() -> None:
-        go.wait(10.0)
+        go.wait()
         gone.set()
 
     mail.compute(work, lambda *_: seen.append("late"))
     mail.close()
     go.set()
-    waitUntil(gone.is_set, "the thread", 10.0)
+    waitUntil(gone.is_set, "the thread")
     for _ in range(20):
         slicer.app.processEvents()
     assert seen == []

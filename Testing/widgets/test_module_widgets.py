@@ -172,7 +172,7 @@ def test_users_layout_comes_back_when_the_module_is_left(widget: Any, app: Any) 
 def test_devices_are_told_without_holding_the_panel_up(app: Any) -> None:
     widget = WIDGETS["KernelNormalization"]()
     widget.setup()
-    waitUntil(lambda: widget.panel.ui.deviceInfoLabel.text != "", "the devices", 30.0)
+    waitUntil(lambda: widget.panel.ui.deviceInfoLabel.text != "", "the devices")
     assert "PU" in widget.panel.ui.deviceInfoLabel.text
     widget.cleanup()
     widget.parent.deleteLater()

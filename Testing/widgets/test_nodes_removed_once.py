@@ -18,7 +18,7 @@ __all__ = ["chest", "panel"]
 def test_a_removed_threshold_preview_is_removed_once(panel: EmphysemaPanel, chest: Any, app: application.Application) -> None:
     compute(panel)
     panel.ui.thresholdSlider.value = -900.0
-    waitUntil(lambda: panel.preview.shown, "the preview", 30.0)
+    waitUntil(lambda: panel.preview.shown, "the preview")
     volumes = [v for v in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if v.GetAttribute(PREVIEW_ATTRIBUTE)]
     nodes = [*volumes, *(volume.GetDisplayNode() for volume in volumes)]
     assert nodes

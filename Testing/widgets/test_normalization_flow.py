@@ -24,7 +24,7 @@ __all__ = ["chest", "make_panel"]
 def test_ct_without_lungs_is_said_once_not_to_be_a_chest_and_cannot_be_normalized(make_panel: PanelMaker, chest: Any) -> None:
     slicer.util.arrayFromVolume(chest)[:, 4:44, 4:60] = 40
     panel = make_panel()
-    waitUntil(lambda: "refuse" in panel.ui.verdictLabel.text, "the card", 30.0)
+    waitUntil(lambda: "refuse" in panel.ui.verdictLabel.text, "the card")
     assert not panel.ui.normalizeButton.enabled
     labels = (panel.ui.verdictLabel, panel.ui.cardLabel, panel.ui.statusLabel)
     assert sum(label.text.count("chest CT") for label in labels) == 1
@@ -36,7 +36,7 @@ def test_a_refused_scan_is_normalized_only_when_the_user_checks_the_box_and_that
     slicer.util.arrayFromVolume(chest)[:, 4:44, 4:60] = 40
     panel = make_panel()
     assert unwrapped(panel.ui.overrideCheckBox).isHidden()
-    waitUntil(lambda: "refuse" in panel.ui.verdictLabel.text, "the card", 30.0)
+    waitUntil(lambda: "refuse" in panel.ui.verdictLabel.text, "the card")
     assert not unwrapped(panel.ui.overrideCheckBox).isHidden()
     assert not panel.settings().override_gate
     panel.ui.overrideCheckBox.click()
@@ -50,11 +50,11 @@ def test_a_refused_scan_is_normalized_only_when_the_user_checks_the_box_and_that
 def test_an_override_does_not_outlive_the_scan_that_it_was_given_for(make_panel: PanelMaker, chest: Any) -> None:
     slicer.util.arrayFromVolume(chest)[:, 4:44, 4:60] = 40
     panel = make_panel()
-    waitUntil(lambda: "refuse" in panel.ui.verdictLabel.text, "the card", 30.0)
+    waitUntil(lambda: "refuse" in panel.ui.verdictLabel.text, "the card")
     panel.ui.overrideCheckBox.click()
     (other,) = addSimulatedChest()
     panel.ui.inputSelector.setCurrentNode(other)
-    waitUntil(lambda: "kernel B80f" in panel.ui.cardLabel.text, "the card", 60.0)
+    waitUntil(lambda: "kernel B80f" in panel.ui.cardLabel.text, "the card")
     assert unwrapped(panel.ui.overrideCheckBox).isHidden()
     assert not panel.settings().override_gate
 
@@ -64,8 +64,8 @@ def test_ct_that_is_loaded_while_the_panel_is_open_is_chosen_and_described(make_
     panel = make_panel()
     assert panel.ui.inputSelector.currentNode() is None
     (chest,) = addSimulatedChest()
-    waitUntil(lambda: panel.ui.inputSelector.currentNode() is chest, "the selector to follow", 10.0)
-    waitUntil(lambda: "kernel B80f" in panel.ui.cardLabel.text, "the card", 60.0)
+    waitUntil(lambda: panel.ui.inputSelector.currentNode() is chest, "the selector to follow")
+    waitUntil(lambda: "kernel B80f" in panel.ui.cardLabel.text, "the card")
     assert panel.ui.normalizeButton.enabled
     slicer.util.addVolumeFromArray(slicer.util.arrayFromVolume(chest), name="Later")
     for _ in range(20):
@@ -74,12 +74,12 @@ def test_ct_that_is_loaded_while_the_panel_is_open_is_chosen_and_described(make_
 
 
 def test_cancelled_is_said_for_a_moment_only(make_panel: PanelMaker, chest: Any) -> None:
-    panel = make_panel(running(QUICK, steps=40, pause=0.05))
+    panel = make_panel(running(QUICK, steps=400, pause=0.05))
     panel._passingTimer.setInterval(300)
     panel.ui.normalizeButton.click()
-    waitUntil(lambda: "left" in panel.ui.statusLabel.text, "progress", 30.0)
+    waitUntil(lambda: "left" in panel.ui.statusLabel.text, "progress")
     assert "Cancelled" in press_and_wait(panel)
-    waitUntil(lambda: panel.ui.statusLabel.text == "", "the text to go", 10.0)
+    waitUntil(lambda: panel.ui.statusLabel.text == "", "the text to go")
     panel.setPassingStatus("Cancelled.")
     panel.setStatus("Done.")
     panel.passed()
@@ -90,17 +90,17 @@ def test_chest_without_a_window_is_shown_in_the_lung_window(make_panel: PanelMak
     assert chest.GetDisplayNode().GetAutoWindowLevel()
     panel = make_panel()
     display = chest.GetDisplayNode()
-    waitUntil(lambda: (display.GetWindow(), display.GetLevel()) == (1500.0, -600.0), "the window", 30.0)
+    waitUntil(lambda: (display.GetWindow(), display.GetLevel()) == (1500.0, -600.0), "the window")
     display.SetWindowLevel(400.0, 40.0)
     panel._parameters.kernel = KernelChoice.B50f
-    waitUntil(lambda: "B50f" in panel.ui.cardLabel.text, "the new card", 30.0)
+    waitUntil(lambda: "B50f" in panel.ui.cardLabel.text, "the new card")
     assert (display.GetWindow(), display.GetLevel()) == (400.0, 40.0), "the user's window stays"
 
 
 def test_chest_that_was_never_shown_gets_the_lung_window_too(make_panel: PanelMaker, chest: Any) -> None:
     slicer.mrmlScene.RemoveNode(chest.GetDisplayNode())
     make_panel()
-    waitUntil(lambda: chest.GetDisplayNode() is not None, "a display node", 30.0)
+    waitUntil(lambda: chest.GetDisplayNode() is not None, "a display node")
     assert (chest.GetDisplayNode().GetWindow(), chest.GetDisplayNode().GetLevel()) == (1500.0, -600.0)
 
 
@@ -140,7 +140,7 @@ def test_measure_emphysema_without_the_other_module_says_so(make_panel: PanelMak
 def test_volume_that_is_no_ct_gets_a_red_light(make_panel: PanelMaker) -> None:
     slicer.util.addVolumeFromArray(np.full((10, 20, 20), 3000, np.int16), name="MR")
     panel = make_panel()
-    waitUntil(lambda: "cannot be used" in panel.ui.verdictLabel.text, "the card", 30.0)
+    waitUntil(lambda: "cannot be used" in panel.ui.verdictLabel.text, "the card")
     assert not panel.ui.normalizeButton.enabled
 
 
@@ -170,7 +170,7 @@ def test_a_finished_run_fits_a_small_screen_with_the_network_collapsed(make_pane
 
 def test_a_long_verdict_is_shown_in_full_in_a_narrow_module_column(make_panel: PanelMaker, chest: Any, app: Any) -> None:
     panel = make_panel()
-    waitUntil(lambda: "kernel" in panel.ui.cardLabel.text, "the card", 30.0)
+    waitUntil(lambda: "kernel" in panel.ui.cardLabel.text, "the card")
     column = QtWidgets.QScrollArea()  # as in Slicer
     column.setWidgetResizable(True)
     column.setWidget(unwrapped(panel.widget))

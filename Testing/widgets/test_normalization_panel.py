@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -67,12 +66,12 @@ def test_result_appears_with_its_provenance_and_side_by_side(make_panel: PanelMa
 
 
 def test_progress_shows_slices_and_time_left_while_the_button_cancels(make_panel: PanelMaker, chest: Any) -> None:
-    panel = make_panel(running(QUICK, steps=40, pause=0.05))
+    panel = make_panel(running(QUICK, steps=400, pause=0.05))
     panel.ui.normalizeButton.click()
-    waitUntil(lambda: "left" in panel.ui.statusLabel.text, "progress", 30.0)
+    waitUntil(lambda: "left" in panel.ui.statusLabel.text, "progress")
     assert panel.ui.normalizeButton.text == "Cancel"
     assert panel.ui.statusLabel.text.startswith("Network: ")
-    assert "of 40, 2 s left" in panel.ui.statusLabel.text
+    assert "of 400, 2 s left" in panel.ui.statusLabel.text
     assert not panel.ui.progressBar.isHidden()
     assert not panel.ui.inputSelector.enabled
     assert "Cancelled" in press_and_wait(panel)
@@ -81,15 +80,13 @@ def test_progress_shows_slices_and_time_left_while_the_button_cancels(make_panel
 
 
 def test_process_that_ignores_the_cancel_is_killed(make_panel: PanelMaker, chest: Any) -> None:
-    stubborn = "import time, sys\nprint('started', flush=True)\ntime.sleep(60)"
+    stubborn = "import time, sys\nprint('started', flush=True)\ntime.sleep(3600)"
     panel = make_panel(running(stubborn))
     panel.ui.normalizeButton.click()
-    waitUntil(lambda: panel._process._process is not None, "the process", 30.0)
+    waitUntil(lambda: panel._process._process is not None, "the process")
     process = panel._process._process
-    started = time.monotonic()
     assert "Cancelled" in press_and_wait(panel)
-    assert time.monotonic() - started < 10.0
-    assert process.poll() is not None
+    assert process.wait(600) != 0, "it must not have come to its own end"
 
 
 LOST = "import sys; sys.stderr.write('RuntimeError: driver lost'); sys.exit(1)"
@@ -150,7 +147,7 @@ def test_run_that_ends_in_another_module_is_ready_on_coming_back(make_panel: Pan
     users = app.layout_manager.layout
     panel.ui.normalizeButton.click()
     panel.exit()
-    waitUntil(lambda: panel._process is None, "the end", 60.0)
+    waitUntil(lambda: panel._process is None, "the end")
     assert app.layout_manager.layout == users
     panel.enter()
     assert [panel.ui.resultSelector.currentNode()] == synthetic()
@@ -178,10 +175,10 @@ def test_every_method_and_model_of_the_core_is_offered_by_name(make_panel: Panel
 
 def test_the_kernel_the_user_names_is_assessed_at_once_and_told_to_the_run(make_panel: PanelMaker, chest: Any) -> None:
     panel = make_panel()
-    waitUntil(lambda: "kernel" in panel.ui.cardLabel.text, "the card", 30.0)
+    waitUntil(lambda: "kernel" in panel.ui.cardLabel.text, "the card")
     assert panel.settings().kernel == "header"
     panel._parameters.kernel = KernelChoice.B50f
-    waitUntil(lambda: "kernel B50f, named by you" in panel.ui.cardLabel.text, "the new card", 30.0)
+    waitUntil(lambda: "kernel B50f, named by you" in panel.ui.cardLabel.text, "the new card")
     command = NormalizationRun([chest], panel.settings()).command()
     assert command[command.index("--kernel") + 1] == "B50f"
     # another panel on the same scene finds the choice again
@@ -273,21 +270,21 @@ def test_lights_are_told_apart_from_light_and_dark_panels() -> None:
 
 def test_several_volumes_are_normalized_in_one_run(make_panel: PanelMaker, chest: Any) -> None:
     second = slicer.util.addVolumeFromArray(slicer.util.arrayFromVolume(chest), name="Second")
-    panel = make_panel(running(QUICK, steps=4, pause=0.05))
+    panel = make_panel(running(QUICK, steps=40, pause=0.05))
     panel._parameters.inputVolume = chest
     panel.ui.moreSelector.setCheckState(second, 2)
     panel.ui.normalizeButton.click()
-    waitUntil(lambda: "Second (2 of 2): Network" in panel.ui.statusLabel.text, "the second volume", 30.0)
-    waitUntil(lambda: panel._process is None, "the end", 30.0)
+    waitUntil(lambda: "Second (2 of 2): Network" in panel.ui.statusLabel.text, "the second volume")
+    waitUntil(lambda: panel._process is None, "the end")
     assert {provenance.inputOf(node).GetName() for node in synthetic()} == {"Chest", "Second"}
 
 
 def test_input_removed_meanwhile_drops_its_result(make_panel: PanelMaker, chest: Any) -> None:
-    panel = make_panel(running(QUICK, steps=10, pause=0.05))
+    panel = make_panel(running(QUICK, steps=100, pause=0.05))
     panel.ui.normalizeButton.click()
-    waitUntil(lambda: "Network" in panel.ui.statusLabel.text, "progress", 30.0)
+    waitUntil(lambda: "Network" in panel.ui.statusLabel.text, "progress")
     slicer.mrmlScene.RemoveNode(chest)
-    waitUntil(lambda: panel._process is None, "the end", 30.0)
+    waitUntil(lambda: panel._process is None, "the end")
     assert synthetic() == []
 
 
@@ -298,7 +295,7 @@ def test_layout_of_the_user_comes_back_on_leaving(make_panel: PanelMaker, chest:
     press_and_wait(panel)
     assert panel.review.active
     panel.ui.differenceCheckBox.checked = True
-    waitUntil(lambda: app.layout_manager.layout == LAYOUT_IDS[3, 1], "the difference", 30.0)
+    waitUntil(lambda: app.layout_manager.layout == LAYOUT_IDS[3, 1], "the difference")
     panel.ui.twoRowsCheckBox.checked = True
     assert app.layout_manager.layout == LAYOUT_IDS[3, 2]
     assert slicer.mrmlScene.GetNodeByID(f"vtkMRMLSliceNode{viewName(0, 1)}").GetOrientation() == "Coronal"
@@ -333,7 +330,7 @@ def test_difference_is_synthetic_minus_sharp_and_hidden_from_selectors(make_pane
     panel = make_panel()
     press_and_wait(panel)
     panel.ui.differenceCheckBox.checked = True
-    waitUntil(lambda: panel.review.active and not panel._subtracting, "the difference", 30.0)
+    waitUntil(lambda: panel.review.active and not panel._subtracting, "the difference")
     shown = slicer.mrmlScene.GetNodeByID(compositeNode(viewName(2, 0)).GetBackgroundVolumeID())
     assert (slicer.util.arrayFromVolume(shown) == 100.0).all()
     assert (panel.ui.inputSelector.nodeCount(), panel.ui.resultSelector.nodeCount()) == (1, 1)
@@ -344,12 +341,12 @@ def test_difference_is_synthetic_minus_sharp_and_hidden_from_selectors(make_pane
 def test_scene_closed_while_running_stops_everything(make_panel: PanelMaker, chest: Any) -> None:
     panel = make_panel(running(QUICK, steps=400, pause=0.05))
     panel.ui.normalizeButton.click()
-    waitUntil(lambda: "Network" in panel.ui.statusLabel.text, "progress", 30.0)
+    waitUntil(lambda: "Network" in panel.ui.statusLabel.text, "progress")
     process, folder = panel._process._process, panel._process.run.folder
     panel.sceneStartClose()
     slicer.mrmlScene.Clear(0)
     panel.sceneEndClose()
-    waitUntil(lambda: process.poll() is not None and not folder.exists(), "the process and its files to go", 30.0)
+    waitUntil(lambda: process.poll() is not None and not folder.exists(), "the process and its files to go")
     assert "scene was closed" in panel.ui.statusLabel.text
     assert synthetic() == []
 
@@ -359,7 +356,7 @@ def test_unknown_kernel_is_said_to_be_estimated(make_panel: PanelMaker) -> None:
     (chest,) = addSimulatedChest()
     chest.RemoveAttribute(provenance.KERNEL)
     panel = make_panel()
-    waitUntil(lambda: panel.ui.cardLabel.text != "", "the card", 60.0)
+    waitUntil(lambda: panel.ui.cardLabel.text != "", "the card")
     assert "kernel unknown: estimated from noise" in panel.ui.cardLabel.text
     assert "untested" in panel.ui.verdictLabel.text
     assert assess(panel.logic.volumeFromNode(chest)).verdict == "untested"

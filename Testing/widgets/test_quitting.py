@@ -7,6 +7,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +35,26 @@ def slow_image() -> sitk.Image:
 
 
 def slow_step(image: sitk.Image) -> Any:
-    """Ten seconds and more on one core."""
-    return filtered(sitk.MedianImageFilter, image, Radius=[4, 4, 4])
+    """Long work for one core. It ends as ``Cancelled`` also where it is stopped only at its end, so tests measure its work."""
+    return filtered(sitk.MedianImageFilter, image, Radius=[6, 6, 6])
+
+
+@contextmanager
+def little_work() -> Iterator[None]:
+    """What happens within takes little processor time of this process: the step was not computed to its end.
+
+    Processor time does not depend on what else the machine does.
+    """
+    before = time.process_time()
+    yield
+    assert time.process_time() - before < 10.0
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the applications are forks of one process")
 def test_applications_that_quit_at_random_moments_while_simpleitk_works_end_with_0() -> None:
-    command = [sys.executable, str(SCRIPT), str(QUITS), "30"]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=240.0, check=False)
+    command = [sys.executable, str(SCRIPT), str(QUITS), "600"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.stdout.split() == ["0"] * QUITS, run.stdout + run.stderr
 
 
@@ -59,9 +72,9 @@ def test_a_long_simpleitk_step_ends_when_its_thread_is_asked_to_stop() -> None:
     thread.start()
     time.sleep(0.5)
     assert thread.is_alive(), "the step must be a long one"
-    asked.set()
-    thread.join(3.0)
-    assert not thread.is_alive()
+    with little_work():
+        asked.set()
+        thread.join()
     assert len(ended) == 1
     check_stopped()  # asks nothing of threads that never were stoppable
 
@@ -91,8 +104,9 @@ def test_cancelling_a_measurement_does_not_wait_for_the_long_step_it_is_in(app: 
     job = BackgroundJob(lambda _: slow_step(image), lambda _: None, lambda *outcome: outcomes.append(outcome))
     job.start()
     time.sleep(0.3)
-    job.cancel()
-    waitUntil(lambda: outcomes != [], "the end", 4.0)
+    with little_work():
+        job.cancel()
+        waitUntil(lambda: outcomes != [], "the end")
     assert isinstance(outcomes[0][1], Cancelled)
 
 
@@ -100,7 +114,8 @@ def test_quitting_asks_all_threads_to_stop_and_waits_for_them(app: Any) -> None:
     image, seen, mail = slow_image(), [], Mailbox()
     mail.compute(lambda: slow_step(image), lambda *_: seen.append("late"))
     time.sleep(0.3)
-    assert quitting.stopAll(), "a thread is still at work"
+    with little_work():
+        assert quitting.stopAll(limit=600.0), "a thread is still at work"
     for _ in range(10):
         app.qapplication.processEvents()
     assert seen == []
@@ -108,20 +123,18 @@ def test_quitting_asks_all_threads_to_stop_and_waits_for_them(app: Any) -> None:
 
 def test_quitting_does_not_wait_longer_than_its_limit(app: Any) -> None:
     mail, go = Mailbox(), threading.Event()
-    mail.wait(lambda: go.wait(20.0), lambda *_: None)
-    started = time.monotonic()
+    mail.wait(go.wait, lambda *_: None)  # for ever, so that waiting for it would be for ever too
     assert not quitting.stopAll(limit=0.2)
-    assert time.monotonic() - started < 2.0
     go.set()
-    assert quitting.stopAll()
+    assert quitting.stopAll(limit=600.0)
 
 
 def test_quitting_ends_a_running_normalization_and_removes_its_files(make_panel: PanelMaker, chest: Any, app: Any) -> None:
     panel = make_panel(running(QUICK, steps=400, pause=0.05))
     panel.ui.normalizeButton.click()
-    waitUntil(lambda: "Network" in panel.ui.statusLabel.text, "progress", 30.0)
+    waitUntil(lambda: "Network" in panel.ui.statusLabel.text, "progress")
     process, folder = panel._process._process, panel._process.run.folder
     app.qapplication.aboutToQuit.emit()
-    assert process.wait(5.0) is not None
+    assert process.wait(600.0) is not None
     assert not folder.exists()
-    assert quitting.stopAll()
+    assert quitting.stopAll(limit=600.0)

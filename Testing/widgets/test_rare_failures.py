@@ -29,7 +29,7 @@ def test_difference_that_cannot_be_computed_is_said_and_the_panel_goes_on(
     press_and_wait(normalization)
     monkeypatch.setattr("KernelNormalizationLib.ui.widget.voxelDifference", lambda *_: out_of_memory)
     normalization.ui.differenceCheckBox.checked = True
-    waitUntil(lambda: "could not be computed" in normalization.ui.statusLabel.text, "the message", 30.0)
+    waitUntil(lambda: "could not be computed" in normalization.ui.statusLabel.text, "the message")
     assert "no room for the difference" in normalization.ui.statusLabel.text
     normalization.ui.differenceCheckBox.checked = False
     normalization.ui.sideBySideButton.click()
@@ -66,7 +66,7 @@ def test_preview_that_cannot_be_built_leaves_the_result_on_screen(
 ) -> None:
     monkeypatch.setattr("EmphysemaQuantLib.ui.threshold_preview.voxelImage", out_of_memory)
     assert "Done" in compute(panel)
-    waitUntil(lambda: "No threshold preview" in caplog.text, "the failure", 30.0)
+    waitUntil(lambda: "No threshold preview" in caplog.text, "the failure")
     panel.ui.thresholdSlider.value = -900.0
     assert not panel.preview.shown
     (emphysema,) = segmentIds(panel._parameters.segmentation, "emphysema")

@@ -39,7 +39,7 @@ def test_synthetic_volume_loaded_from_a_file_is_left_out_as_soon_as_it_is_there(
     panel = make_panel()
     loaded = add(chest, "smooth")
     loaded.SetAttribute(SYNTHETIC_KEY, "true")  # what Slicer's reader makes of the file's header, after adding the node
-    waitUntil(lambda: offered(panel.ui.inputSelector) == ["Chest"], "the selectors to follow", 30.0)
+    waitUntil(lambda: offered(panel.ui.inputSelector) == ["Chest"], "the selectors to follow")
     assert offered(panel.ui.resultSelector) == ["smooth"]
     assert offered(panel.ui.moreSelector) == []
     assert panel.logic.newestCandidate() is chest

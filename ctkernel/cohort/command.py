@@ -73,6 +73,7 @@ def add_cohort(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--dicom", action="store_true", help="also the synthetic series as DICOM, where the scan is DICOM")
     parser.add_argument("--retry-failed", action="store_true", help="also try again what failed and has not changed since")
     parser.add_argument("--discard-volumes", action="store_true", help="keep no normalized volumes (saves most of the disk)")
+    parser.add_argument("--series", help=argparse.SUPPRESS)  # known only to say where a cohort's series are named
     choice = parser.add_argument_group("which series of a folder")
     choice.add_argument(
         "--thickest", type=float, default=THICKEST_MM, metavar="MM", help=f"leave thicker slices out (default {THICKEST_MM:g})"

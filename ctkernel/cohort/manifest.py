@@ -1,4 +1,4 @@
-"""The manifest of a cohort: which cases its tables were put together from, and whether everything is as it was written."""
+"""The record of a cohort: which cases its tables were put together from, and whether everything is as it was written."""
 
 from __future__ import annotations
 

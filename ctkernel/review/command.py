@@ -13,6 +13,7 @@ from typing import Any
 from KernelNormalizationLib.core.errors import RESEARCH_USE, InputError
 
 from ..console import print_json, print_lines
+from ..options import require_no_series
 
 MEGABYTE = 1_000_000
 
@@ -43,7 +44,9 @@ def review(options: argparse.Namespace) -> None:
         from .server import Settings
     except ImportError as error:
         raise InputError(f"The page needs {error.name}; install it with: pip install 'ctkernelnormalization[web]'") from error
-    if options.scan is not None and not options.scan.exists():
+    if options.scan is None:
+        require_no_series(options.series)
+    elif not options.scan.exists():
         raise InputError(f"{options.scan} does not exist; give a DICOM folder or a NRRD, NIfTI or MHA file.")
     if not 0 <= options.port <= 65535 or options.sessions < 1 or not 0 < options.upload_limit < 1e6:
         raise InputError("A port lies from 0 to 65535, and at least one session and a positive upload limit are needed.")
@@ -63,6 +66,8 @@ async def _serve(folder: Path, settings: Any, options: argparse.Namespace) -> No
     access = Access(largest_request=settings.limits.sent_bytes + MEGABYTE)
     runner = web.AppRunner(ReviewServer(folder, settings).application(access), access_log=None, shutdown_timeout=5.0)
     await runner.setup()
+    # whoever reads the ready line may send the signal at once
+    stop = _stop_by_signal()
     try:
         await web.TCPSite(runner, LOOPBACK, options.port).start()
         address = access.address(runner.addresses[0][1])
@@ -75,12 +80,13 @@ async def _serve(folder: Path, settings: Any, options: argparse.Namespace) -> No
         sys.stdout.flush()
         if options.open:
             webbrowser.open(address)
-        await _until_asked_to_stop()
+        await stop.wait()
     finally:
         await runner.cleanup()
 
 
-async def _until_asked_to_stop() -> None:
+def _stop_by_signal() -> asyncio.Event:
+    """An event that Ctrl+C, a termination signal or a closed terminal sets."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     closed_terminal = [signal.SIGHUP] if hasattr(signal, "SIGHUP") else []
@@ -89,4 +95,4 @@ async def _until_asked_to_stop() -> None:
             loop.add_signal_handler(number, stop.set)
         except NotImplementedError:  # Windows has no such handlers; there Ctrl+C ends asyncio.run itself
             continue
-    await stop.wait()
+    return stop

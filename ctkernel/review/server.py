@@ -130,11 +130,14 @@ class ReviewServer:
         self._sockets.add(socket)
         session.sockets += 1
         listening = asyncio.create_task(_until_closed(socket))
+        # a page that is closed is let go at once
+        listening.add_done_callback(lambda _: session.tell())
         try:
             await socket.send_json({"start": start_facts()})
             while not socket.closed and not listening.done():
+                seen = session.changes
                 await socket.send_json(session.state())
-                await session.changed(TELL_SECONDS)
+                await session.changed(seen, TELL_SECONDS)
         except ConnectionError:
             pass  # the reader closed the page
         finally:

@@ -71,6 +71,7 @@ class Session:
         self._threshold_hu: float | None = None
         self._turn = turn
         self._loop = asyncio.get_running_loop()
+        self.changes = 0
         self._changed = asyncio.Condition()
         self._tasks: set[asyncio.Task[None]] = set()
         self._folders = 0
@@ -141,13 +142,17 @@ class Session:
 
     def tell(self) -> None:
         """Let every page of this session know that something changed; call on the loop's thread."""
+        self.changes += 1
         self._keep(self._notify())
 
-    async def changed(self, seconds: float) -> None:
-        """Wait for a change, at most so long."""
+    async def changed(self, since: int, seconds: float) -> None:
+        """Wait until something changed after the change number ``since``, at most so many seconds.
+
+        A change that came while the last one was being sent is one of those, and must not be waited for.
+        """
         try:
             async with asyncio.timeout(seconds), self._changed:
-                await self._changed.wait()
+                await self._changed.wait_for(lambda: self.changes != since)
         except TimeoutError:
             return
 

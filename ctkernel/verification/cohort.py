@@ -1,4 +1,4 @@
-"""The manifest of a cohort: whether its tables and the records of its cases are as they were written."""
+"""The record of a cohort: whether its tables and the records of its cases are as they were written."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SHOWN_CASES = 5
 
 
 def verify_cohort(record: Mapping[str, Any], path: Path) -> Verification:
-    """Compare every hash that the manifest holds; nothing is computed again, which ``verify`` does case by case.
+    """Compare every hash that the record holds; nothing is computed again, which ``verify`` does case by case.
 
     Args:
         record: content of ``path``.

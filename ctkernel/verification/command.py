@@ -41,7 +41,7 @@ def add_verify(commands: Any, common: argparse.ArgumentParser) -> None:
         "it is reproduced; 1: it is not; 2: record, input or model cannot be used.",
     )
     parser.add_argument(
-        "manifest",
+        "record",
         type=Path,
         help="NAME.provenance.json of a normalized volume, metrics.json of a measurement, manifest.json of a cohort, or the "
         "folder of ctkernel export",
@@ -66,7 +66,7 @@ def add_verify(commands: Any, common: argparse.ArgumentParser) -> None:
 
 def verify(options: argparse.Namespace) -> int:
     """``ctkernel verify``."""
-    path, record = read_manifest(options.manifest)
+    path, record = read_record(options.record)
     choices = Choices(tuple(options.input), options.model, options.device, options.mask)
     with cancellable(options.json) as progress:
         found = run(record, path, choices, progress)
@@ -93,7 +93,7 @@ def run(record: Mapping[str, Any], path: Path, choices: Choices, progress: Progr
     return verify_normalization(record, path, choices, progress)
 
 
-def read_manifest(path: Path) -> tuple[Path, dict[str, Any]]:
+def read_record(path: Path) -> tuple[Path, dict[str, Any]]:
     """The record at ``path``, or the one of the volume, measurement or exported DICOM image at ``path``, and where it lies.
 
     Raises:

@@ -73,7 +73,7 @@ def _as_told(facts: Mapping[str, Any], volume: CTVolume) -> CTVolume:
 
 
 def _older_facts(volume: Mapping[str, Any]) -> dict[str, Any]:
-    """Facts about a measured volume from a record without a manifest."""
+    """What a record without facts about its inputs tells of a measured volume."""
     return {"name": volume.get("name"), "synthetic": volume.get("synthetic")}
 
 

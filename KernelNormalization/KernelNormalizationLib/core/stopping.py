@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from .errors import Cancelled
 
 StopCheck = Callable[[], bool]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 _local = threading.local()
 
 
@@ -22,6 +24,20 @@ def stoppable(is_stopped: StopCheck) -> Iterator[None]:
         yield
     finally:
         _local.is_stopped = before
+
+
+def carried(compute: Callable[[Item], Result]) -> Callable[[Item], Result]:
+    """``compute`` for other threads, which then end when this one is asked to stop: with :class:`Cancelled`, before an item."""
+    check: StopCheck | None = getattr(_local, "is_stopped", None)
+    if check is None:
+        return compute
+
+    def unless_stopped(item: Item) -> Result:
+        with stoppable(check):
+            check_stopped()
+            return compute(item)
+
+    return unless_stopped
 
 
 def stop_asked() -> bool:

@@ -111,7 +111,7 @@ class NormalizationSelfTest(PanelSelfTest):
         self.closeScene()
         assert self.panel._process is None
         assert self.syntheticVolumes() == []
-        waitUntil(lambda: not folder.exists(), "the temporary files to go", 30.0)
+        waitUntil(lambda: not folder.exists(), "the temporary files to go")
 
     def test_choicesComeBackWithTheScene(self) -> None:
         chest = self.openWithChest("bands")

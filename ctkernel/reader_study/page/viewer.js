@@ -33,6 +33,9 @@ export class Viewer {
     this.picture.height = shape[1];
     this.pixels = this.picture.getContext("2d").createImageData(shape[2], shape[1]);
     this.words = new Uint32Array(this.pixels.data.buffer);
+    // of this image nothing is there yet, and what is drawn is still the one before
+    delete this.view.dataset.drawn;
+    this.texts.loading.textContent = `loading, ${shape[0]} slices left`;
     this.fit();
     return this.loadAll(load, this.stop.signal, this.slices);
   }

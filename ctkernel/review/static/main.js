@@ -96,7 +96,9 @@ async function showReview() {
     link.href = `/api/download/${link.dataset.file}`;
     link.hidden = link.classList.contains("normalized-only") ? review.volumes.length < 2 : measurement === null;
   }
-  if (measurement !== null) setThreshold(measurement.threshold_hu);
+  // a slider that is being moved keeps its place; it is measured when it rests
+  if (measurement !== null) setThreshold(settled === 0 ? measurement.threshold_hu : Number(byId("threshold").value));
+  document.body.dataset.version = review.version;
   if (before === null || before.drawn !== review.drawn) await load(review, before);
 }
 
@@ -140,6 +142,7 @@ let settled = 0;
 function measureSoon() {
   clearTimeout(settled);
   settled = setTimeout(() => {
+    settled = 0;
     if (page.review && page.review.measurement) post("/api/threshold", { threshold_hu: Number(byId("threshold").value) });
   }, 400);
 }

@@ -28,7 +28,7 @@ SMALLEST_PREDICTED_ML = 1000.0
 # Own choice: the test chests lie between -880 and -800 HU; 50 HU above that the lungs are hardly inflated.
 SHALLOW_MLD_HU = -750.0
 LOCATION_RELIABLE_ABOVE_EI = 5.0
-GATE = "Gate"
+GATE = "Verdict"
 _GATE_STATUS: dict[str, Status] = {"in domain": "note", "untested": "doubt", "already smooth": "ok", "refuse": "doubt"}
 # EI was related to pathology and lung function on B20 to B40 reconstructions; noise and bias rise steeply above.
 SHARP_ABOVE_KERNEL = 40
@@ -131,7 +131,7 @@ def gate_item(suitability: Suitability | None, record: Mapping[str, Any]) -> She
     before = record.get("input")
     verdict = before.get("verdict") if isinstance(before, Mapping) else None
     if not isinstance(verdict, str):
-        return SheetItem(GATE, "not stated", "note", "What the gate said of the scan is not on record.")
+        return SheetItem(GATE, "not stated", "note", "The verdict on the scan is not on record.")
     gate = record.get("gate")
     overridden = isinstance(gate, Mapping) and bool(gate.get("overridden"))
     if overridden:

@@ -1,4 +1,4 @@
-"""The manifest of a measurement: which volumes, which mask and which settings its numbers come from."""
+"""The record of a measurement: which volumes, which mask and which settings its numbers come from."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class LungMaskFacts(TypedDict):
 
 
 class MeasurementManifest(Manifest, total=False):
-    """What a measurement adds to the fields of every manifest; ``files`` is name -> SHA-256 of what was written with it."""
+    """What a measurement adds to the fields of every record; ``files`` is name -> SHA-256 of what was written with it."""
 
     inputs: list[MeasuredInput]
     parameters: dict[str, Any]
@@ -39,7 +39,7 @@ class MeasurementManifest(Manifest, total=False):
 
 
 def measurement_manifest(measurement: Measurement) -> MeasurementManifest:
-    """The manifest of a measurement, without its numbers and before it is written; takes 0.3 s a volume of 300 slices.
+    """The record of a measurement, without its numbers and before it is written; takes 0.3 s a volume of 300 slices.
 
     The patient's sex, height and weight are left out: they say something of a person, and no emphysema index needs them.
     """

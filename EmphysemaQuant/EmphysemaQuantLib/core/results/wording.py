@@ -60,7 +60,7 @@ def gate_sentences(volumes: tuple[VolumeMeasurement, ...]) -> list[str]:
     judged = [(volume, volume.suitability) for volume in volumes if volume.suitability is not None]
     named = len(judged) > 1
     return [
-        (f"{volume.name}: " if named else "") + " ".join([f"Gate: {found.verdict}.", *found.reasons])
+        (f"{volume.name}: " if named else "") + " ".join([f"Verdict: {found.verdict}.", *found.reasons])
         for volume, found in judged
         if found is not None
     ]

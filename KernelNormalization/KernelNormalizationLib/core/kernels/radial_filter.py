@@ -15,6 +15,7 @@ from ..arrays import FloatArray
 from ..cores import usable_cores
 from ..errors import InputError
 from ..progress import Progress
+from ..stopping import carried
 from ..volume import CTVolume
 
 # Mirrored margin. It is wider than the point-spread function of every filter in use, so that the periodic Fourier transform
@@ -71,9 +72,12 @@ def in_threads(compute: Callable[[Item], Result], items: Iterable[Item], threads
         compute: function of one item; called from several threads.
         items: its arguments.
         threads: number of threads; default: one per core.
+
+    Raises:
+        Cancelled: the calling thread is within :func:`~..stopping.stoppable` and was asked to stop.
     """
     with ThreadPoolExecutor(max_workers=threads or usable_cores()) as pool:
-        yield from pool.map(compute, items)
+        yield from pool.map(carried(compute), items)
 
 
 def map_slices(volume: CTVolume, compute: Callable[[FloatArray], FloatArray], stage: str, progress: Progress) -> FloatArray:

@@ -1,4 +1,4 @@
-"""The manifest: what goes into a provenance record, in which form, and how a record is tied to what it describes.
+"""The provenance record: what goes into it, in which form, and how it is tied to what it describes.
 
 docs/provenance.md lists every field. A record holds no patient's name, no user's name and no path.
 """
@@ -55,7 +55,7 @@ class OutputFacts(TypedDict, total=False):
 
 
 class Manifest(TypedDict, total=False):
-    """Fields that every manifest has; a normalization's and a measurement's add theirs."""
+    """Fields that every record has; a normalization's and a measurement's add theirs."""
 
     manifest_version: int
     kind: Kind
@@ -68,7 +68,7 @@ class Manifest(TypedDict, total=False):
 
 
 def new_manifest(kind: Kind, backend: str | None = None) -> Manifest:
-    """The fields that every manifest has, before it is sealed.
+    """The fields that every record has, before it is sealed.
 
     Args:
         kind: what the record tells of.
@@ -180,7 +180,7 @@ def require_known_schema(record: Mapping[str, Any], name: str) -> None:
     found = record.get(SCHEMA_KEY)
     if found is not None and (not isinstance(found, int) or found > SCHEMA_VERSION):
         raise InputError(
-            f"{name} has manifest version {found!r}, this software reads up to {SCHEMA_VERSION}; update this software."
+            f"{name} is a record of version {found!r}, this software reads up to {SCHEMA_VERSION}; update this software."
         )
 
 

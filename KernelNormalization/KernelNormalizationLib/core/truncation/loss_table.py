@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import fft, special
 
 from ..arrays import FloatArray
+from ..stopping import check_stopped
 from .model import Truncation
 
 Curve = NDArray[np.float64]
@@ -115,6 +116,7 @@ def _table(weights: tuple[float, ...], correlation: float) -> LossTable:
     mass, first, second = (np.zeros((t.size, cells)) for _ in range(3))
     atom = np.zeros((3, t.size))
     for q, probability in zip(shared, share, strict=True):
+        check_stopped()  # one table takes up to some seconds
         height = (t + np.sqrt(correlation) * q) / np.sqrt(1.0 - correlation)
         sums, edge = _given_shared(height, np.sqrt(1.0 - correlation), np.asarray(weights), step, cells)
         for total, part in zip((mass, first, second), sums, strict=True):
