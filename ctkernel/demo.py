@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from EmphysemaQuantLib.core.results.measurement import measure, segment
-from KernelNormalizationLib.core.errors import RESEARCH_USE
+from KernelNormalizationLib.core.errors import RESEARCH_USE, InputError
 from KernelNormalizationLib.core.io.file_conversion import provenance_path, write_into_set
 from KernelNormalizationLib.core.io.reading import read_volume
 from KernelNormalizationLib.core.io.whole_sets import require_set_writable, whole_set
@@ -43,6 +43,8 @@ def add_demo(commands: Any, common: argparse.ArgumentParser) -> None:
 
 def demo(options: argparse.Namespace) -> None:
     """``ctkernel demo``."""
+    if options.scan is None and options.series is not None:
+        raise InputError("--series chooses among the series of a scan; give the scan too, or leave it out.")
     require_set_writable(options.out, (SEGMENTATION, METRICS_JSON, METRICS_CSV, NORMALIZED, FIGURE))
     with cancellable(options.json) as progress:
         outcome = run_demo(options.scan, options.out, options.series, options.device, progress)

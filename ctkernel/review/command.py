@@ -43,6 +43,8 @@ def review(options: argparse.Namespace) -> None:
         from .server import Settings
     except ImportError as error:
         raise InputError(f"The page needs {error.name}; install it with: pip install 'ctkernelnormalization[web]'") from error
+    if options.scan is None and options.series is not None:
+        raise InputError("--series chooses among the series of a scan; give the scan too, or leave it out.")
     if options.scan is not None and not options.scan.exists():
         raise InputError(f"{options.scan} does not exist; give a DICOM folder or a NRRD, NIfTI or MHA file.")
     if not 0 <= options.port <= 65535 or options.sessions < 1 or not 0 < options.upload_limit < 1e6:

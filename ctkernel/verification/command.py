@@ -64,6 +64,8 @@ def add_verify(commands: Any, common: argparse.ArgumentParser) -> None:
 
 def verify(options: argparse.Namespace) -> int:
     """``ctkernel verify``."""
+    if options.series is not None:
+        raise InputError("--series means nothing here: the record names the series. Leave it out.")
     path, record = read_manifest(options.manifest)
     choices = Choices(tuple(options.input), options.model, options.device, options.mask)
     with cancellable(options.json) as progress:
