@@ -75,6 +75,21 @@ def test_a_block_that_fits_no_neighbour_is_told_and_a_whole_scan_has_no_note(tmp
     assert "image0006.dcm" in note
 
 
+@pytest.mark.parametrize("where", ["words", "code"])
+def test_loss_that_only_the_derivation_tells_of_is_noted(tmp_path: Path, where: str) -> None:
+    def remark(_: int, ds: pydicom.Dataset) -> None:
+        if where == "words":
+            ds.DerivationDescription = "Lossy JPEG 2000"
+        else:
+            item = pydicom.Dataset()
+            item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = "113040", "DCM", "Lossy Compression"
+            ds.DerivationCodeSequence = [item]
+
+    write_series(tmp_path, chest_slices(), change=remark)
+    (note,) = read_volume(tmp_path).acquisition.reading_notes
+    assert note == "10 of 10 images were compressed with loss (to an unknown degree); noise and EI may be too low."
+
+
 class TestSeriesOfOneFile:
     """``--series`` with a single file was ignored."""
 
