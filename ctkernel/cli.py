@@ -82,9 +82,12 @@ def _without_zeros(options: argparse.Namespace) -> argparse.Namespace:
     """The options as they are.
 
     Raises:
-        InputError: one holds a zero byte, which no path or name can have, and which would stop the work at its very end.
+        InputError: one holds a zero byte, which no path or name can have, and which would stop the work at its very end; or
+            one was given as ``--name=--``, of which argparse makes an empty list.
     """
     for name, value in vars(options).items():
+        if value == [] and name != "input":
+            raise InputError(f"--{name.replace('_', '-')} has no value; give one, or leave it out.")
         for part in value if isinstance(value, list) else [value]:
             if isinstance(part, str | Path) and "\0" in str(part):
                 raise InputError(f"The value of {name.upper()}, {quoted(part)}, holds a zero byte; give a name without it.")

@@ -72,6 +72,7 @@ def test_the_error_is_json_too(tmp_path: Path, capsys: pytest.CaptureFixture[str
         (["normalize", "SCAN", "a\0b.nrrd"], "holds a zero byte; give a name without it."),
         (["normalize", "SCAN", "x" * 300 + ".nrrd"], "is a longer name than the system takes"),
         (["normalize", "SCAN", "out.nrrd", "--series", "3"], "so there is no series to choose with --series 3"),
+        (["quantify", "SCAN", "--out", "out", "--threshold=--"], "--threshold has no value"),
         (["verify", "record.json", "--series", "3"], "--series means nothing here"),
         (["demo", "--out", "demo", "--series", "3"], "--series chooses among the series of a scan"),
     ],

@@ -161,7 +161,7 @@ def test_the_softer_of_two_kernels_without_numbers_is_the_less_noisy_one(tmp_pat
     assert (case.scan.series, case.partner.series) == (sharp, soft)
 
 
-@pytest.mark.parametrize("options", [[], ["--gpus", "first"], ["--scheduler", "nowhere"]])
+@pytest.mark.parametrize("options", [[], ["--gpus", "first"], ["--scheduler", "nowhere"], ["--scheduler", "tcp://"]])
 def test_a_refused_run_leaves_no_folder(tmp_path: Path, options: list[str]) -> None:
     source, out = tmp_path / "scans", tmp_path / "out"
     source.mkdir()
