@@ -18,6 +18,7 @@ from EmphysemaQuantLib.core.results.measurement import Measurement, MeasurementS
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.io.file_conversion import write_result
 from KernelNormalizationLib.core.io.reading import read_volume
+from KernelNormalizationLib.core.io.whole_sets import require_set_writable
 from KernelNormalizationLib.core.io.writing import write_volume
 from KernelNormalizationLib.core.kernels.told_kernel import with_told_kernel
 from KernelNormalizationLib.core.methods.gate import normalize_gated
@@ -250,8 +251,7 @@ def _write_measurement(content: Measurement, folder: Path, report: bool) -> None
     from ctkernel.quantification_files import write_measurement
     from EmphysemaQuantLib.report.writing import write_report
 
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file; a measurement is written to a folder.")
+    require_set_writable(folder)
     folder.mkdir(parents=True, exist_ok=True)
     reports = [path.name for path in write_report(content, folder).values()] if report else []
     write_measurement(content, folder, reports)

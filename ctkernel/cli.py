@@ -27,6 +27,7 @@ from KernelNormalizationLib.core.kernels.told_kernel import with_told_kernel
 from KernelNormalizationLib.core.methods.protocol import DEFAULT_METHOD, METHOD_TEXTS, METHODS, UNCHANGED_KEY
 from KernelNormalizationLib.core.methods.registry import chosen_method
 from KernelNormalizationLib.core.network.model_folder import list_models, model_label
+from KernelNormalizationLib.core.plain_text import quoted
 from KernelNormalizationLib.core.progress import Progress
 from KernelNormalizationLib.core.suitability import assess, require_accepted
 from KernelNormalizationLib.core.version import VERSION
@@ -72,7 +73,23 @@ def main(arguments: list[str] | None = None) -> int:
     if not options.verbose:
         warnings.simplefilter("ignore")  # warnings of libraries; those that concern the user are logged as messages
     command: Command = options.command
-    return run_command(lambda: command(options), options.json)
+    return run_command(lambda: command(_without_zeros(options)), options.json)
+
+
+def _without_zeros(options: argparse.Namespace) -> argparse.Namespace:
+    """The options as they are.
+
+    Raises:
+        InputError: one holds a zero byte, which no path or name can have, and which would stop the work at its very end; or
+            one was given as ``--name=--``, of which argparse makes an empty list.
+    """
+    for name, value in vars(options).items():
+        if value == [] and name != "input":
+            raise InputError(f"--{name.replace('_', '-')} has no value; give one, or leave it out.")
+        for part in value if isinstance(value, list) else [value]:
+            if isinstance(part, str | Path) and "\0" in str(part):
+                raise InputError(f"The value of {name.upper()}, {quoted(part)}, holds a zero byte; give a name without it.")
+    return options
 
 
 def normalize(options: argparse.Namespace) -> None:
@@ -170,7 +187,11 @@ def change(options: argparse.Namespace) -> None:
         tell_change_of_cohort(options.baseline, options.json)
         return
     require_threshold(options.threshold)
-    baseline, follow_up = read_volume(options.baseline, options.series), read_volume(options.follow_up, options.series)
+    both = (options.baseline, options.follow_up)
+    # of a folder and a file, the choice is meant for the folder; for two files it is refused
+    folders = [path.is_dir() for path in both]
+    chosen = [options.series if folder or not any(folders) else None for folder in folders]
+    baseline, follow_up = (read_volume(path, series) for path, series in zip(both, chosen, strict=True))
     with cancellable(options.json) as progress:
         record = change_record(baseline, follow_up, options.threshold, progress)
     if options.json:

@@ -17,7 +17,9 @@ SCAN_HELP = "scan: a DICOM folder, one DICOM file of the series, or a .nrrd, .ni
 def add_kernel(parser: argparse.ArgumentParser) -> None:
     """Add ``--kernel``."""
     parser.add_argument(
-        "--kernel", help=f"the scan's kernel, if the header names none or a wrong one: {CHOICES} (default: {FROM_HEADER})"
+        "--kernel",
+        type=_named,
+        help=f"the scan's kernel, if the header names none or a wrong one: {CHOICES} (default: {FROM_HEADER})",
     )
 
 
@@ -59,3 +61,10 @@ def require_no_series(series: str | None) -> None:
     """
     if series is not None:
         raise InputError(f"--series {series} chooses among the series of a scan, and no scan was given; give its folder too.")
+
+
+def _named(text: str) -> str:
+    """The text of an option that must not be empty: an unset variable of a script would otherwise choose the default."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty; give a name, or leave the option out")
+    return text

@@ -64,3 +64,30 @@ def test_the_error_is_json_too(tmp_path: Path, capsys: pytest.CaptureFixture[str
     captured = capsys.readouterr()
     assert json.loads(captured.out)["exit_code"] == 2
     assert "\x1b" not in captured.err + captured.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["normalize", "SCAN", "a\0b.nrrd"], "holds a zero byte; give a name without it."),
+        (["normalize", "SCAN", "x" * 300 + ".nrrd"], "is a longer name than the system takes"),
+        (["normalize", "SCAN", "out.nrrd", "--series", "3"], "so there is no series to choose with --series 3"),
+        (["quantify", "SCAN", "--out", "out", "--threshold=--"], "--threshold has no value"),
+    ],
+)
+def test_options_that_cannot_be_used_are_refused_before_any_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: list[str], told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "scan.nrrd").write_bytes(b"")
+    assert main([part.replace("SCAN", "scan.nrrd") for part in arguments]) == 2
+    assert told in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["scan.nrrd"]
+
+
+def test_an_empty_kernel_is_no_kernel(capsys: pytest.CaptureFixture[str]) -> None:
+    """An unset variable of a script would otherwise choose the header's."""
+    with pytest.raises(SystemExit) as stopped:
+        main(["normalize", "scan.nrrd", "out.nrrd", "--kernel", ""])
+    assert stopped.value.code == 2
+    assert "--kernel: it is empty; give a name, or leave the option out" in capsys.readouterr().err

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from pydicom.dataset import FileDataset
 
+from ctkernel.cli import main
 from ctkernel.cohort.csv_list import read_list
 from ctkernel.cohort.finding import Finding, dry_run_lines, find_cases
 from KernelNormalizationLib.core.errors import InputError
+from KernelNormalizationLib.core.io.writing import write_volume
 from KernelNormalizationLib.core.simulated_chest import make_sample
-from Testing.cohort.runs import SHAPE, SPACING, run
+from Testing.cohort.runs import SHAPE, SPACING, run, tiny_chest
 from Testing.core.dicomseries import chest_slices, write_series
 
 SLICES = chest_slices(count=30, rows=12, columns=16)
@@ -157,3 +159,13 @@ def test_the_softer_of_two_kernels_without_numbers_is_the_less_noisy_one(tmp_pat
     (case,) = find_cases([tmp_path], SALT).cases
     assert case.partner is not None
     assert (case.scan.series, case.partner.series) == (sharp, soft)
+
+
+@pytest.mark.parametrize("options", [[], ["--gpus", "first"], ["--scheduler", "nowhere"], ["--scheduler", "tcp://"]])
+def test_a_refused_run_leaves_no_folder(tmp_path: Path, options: list[str]) -> None:
+    source, out = tmp_path / "scans", tmp_path / "out"
+    source.mkdir()
+    if options:
+        write_volume(tiny_chest(0), source / "chest.nrrd")
+    assert main(["cohort", str(source), "--out", str(out), *options]) == 2
+    assert not out.exists()

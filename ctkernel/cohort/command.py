@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from typing import Any
 from KernelNormalizationLib.core.errors import RESEARCH_USE, Cancelled, InputError
 from KernelNormalizationLib.core.methods.protocol import DEFAULT_METHOD, METHODS
 from KernelNormalizationLib.core.methods.registry import chosen_method
+from KernelNormalizationLib.core.plain_text import quoted
 from KernelNormalizationLib.core.progress import ProgressReport, ProgressTracker
 
 from ..console import ProgressPrinter, cancellable, print_json, print_lines
@@ -25,6 +27,8 @@ from .output import (
     FAILURES,
     LEFT_OUT,
     alone_in,
+    cohort_record,
+    left_as_it_was,
     open_output,
     output_salt,
     still_running,
@@ -48,6 +52,8 @@ from .tables import (
 
 # What a run prints of what it could not do; failures.csv has all.
 SHOWN_FAILURES = 10
+# A GPU in CUDA_VISIBLE_DEVICES: its number, or the UUID of it or of a part of it.
+_GPU = re.compile(r"\d+|(GPU|MIG)-[\w/-]+", re.ASCII)
 # In a log without news, between two lines.
 LOG_SECONDS = 60.0
 
@@ -88,7 +94,7 @@ def add_cohort(commands: Any, common: argparse.ArgumentParser) -> None:
     workers.add_argument(
         "--memory", type=float, default=MEMORY_GB, metavar="GB", help=f"most memory of a worker (default {MEMORY_GB:g})"
     )
-    workers.add_argument("--gpus", default="", metavar="LIST", help="GPUs that the workers share, such as 0,1,2,3")
+    workers.add_argument("--gpus", metavar="LIST", help="GPUs that the workers share, such as 0,1,2,3")
     for name, what in (("ca", "certificate authority"), ("cert", "client certificate"), ("key", "client key")):
         workers.add_argument(f"--tls-{name}", type=Path, metavar="PEM", help=f"{what} for a tls:// scheduler")
     parser.set_defaults(command=cohort)
@@ -123,14 +129,16 @@ def cohort(options: argparse.Namespace) -> None:
         if options.dry_run:
             _dry_run(options, progress)
             return
+        fresh = cohort_record(options.out) is None
         salt = output_salt(options.out, options.inputs)
         # before the folder is made: it would belong to inputs that cannot be used, such as a misspelt name
         found = find_cases(options.inputs, _finding(options, salt), _looking(progress))
         open_output(options.out, options.inputs, settings, salt)
         with alone_in(options.out):
-            write_left_out(options.out, found.left_out)
-            job = Job(settings, options.out.resolve(), "", retry=options.retry_failed)
-            lanes = _lanes(options, job)
+            with left_as_it_was(options.out, fresh):
+                write_left_out(options.out, found.left_out)
+                job = Job(settings, options.out.resolve(), "", retry=options.retry_failed)
+                lanes = _lanes(options, job)
             if not options.json:
                 print_lines([f"{len(found.cases)} case(s), {len(found.left_out)} left out", *lanes.describe()])
             finished = run_cohort(found, lanes, job, watching(progress, options))
@@ -244,7 +252,7 @@ def _looking(progress: ProgressTracker) -> Callable[[int], None]:
 
 
 def _lanes(options: argparse.Namespace, job: Job) -> Lanes:
-    job = replace(job, gpus=tuple(part for part in options.gpus.split(",") if part.strip()))
+    job = replace(job, gpus=_gpus(options.gpus))
     if options.scheduler is not None:
         from .dask_lanes import Certificates, remote_lanes
 
@@ -254,6 +262,20 @@ def _lanes(options: argparse.Namespace, job: Job) -> Lanes:
     from .dask_lanes import local_lanes
 
     return local_lanes(job, options.workers)
+
+
+def _gpus(text: str | None) -> tuple[str, ...]:
+    """The identifiers of ``--gpus``, in the form of ``CUDA_VISIBLE_DEVICES``; empty if it was not given.
+
+    Raises:
+        InputError: a part is no number and no UUID of a GPU, which CUDA would take for "no GPU" without a word.
+    """
+    if text is None:
+        return ()
+    parts = tuple(part.strip() for part in text.split(","))
+    if not all(_GPU.fullmatch(part) for part in parts):
+        raise InputError(f"--gpus {quoted(text)} names no GPUs; give their numbers, such as 0,1, or their UUIDs.")
+    return parts
 
 
 def _dry_run(options: argparse.Namespace, progress: ProgressTracker) -> None:

@@ -179,7 +179,7 @@ def remote_lanes(job: Job, address: str, certificates: Certificates) -> DaskLane
         raise InputError(f"{address} is no address of a scheduler; give one such as tcp://host:8786 or tls://host:8786.")
     try:
         client = distributed.Client(address, timeout=PATIENCE, security=security)
-    except (OSError, TimeoutError) as error:
+    except (OSError, TimeoutError, ValueError) as error:
         raise InputError(f"No Dask scheduler answers at {address}; start one, or check the address.") from error
     if not client.nthreads():
         logger.warning("The scheduler at %s has no worker yet; waiting for one.", address)

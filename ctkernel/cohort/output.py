@@ -9,11 +9,11 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from KernelNormalizationLib.core.errors import RESEARCH_USE, InputError
+from KernelNormalizationLib.core.errors import RESEARCH_USE, CTKernelError, InputError
 from KernelNormalizationLib.core.io.json_file import read_json
 from KernelNormalizationLib.core.io.whole_sets import require_set_writable
 from KernelNormalizationLib.core.io.writing import atomic_path, write_json
@@ -120,6 +120,25 @@ def alone_in(out: Path) -> Iterator[None]:
         yield
     finally:
         path.unlink(missing_ok=True)
+
+
+@contextmanager
+def left_as_it_was(out: Path, fresh: bool) -> Iterator[None]:
+    """Where a run is refused or stopped before its first case, a folder that :func:`open_output` made is removed again.
+
+    Args:
+        out: output folder.
+        fresh: whether it was made for this run; that of an earlier run is kept.
+    """
+    try:
+        yield
+    except (CTKernelError, OSError):
+        if fresh:
+            for name in (SALT, COHORT_FILE, LEFT_OUT, RUNNING):
+                (out / name).unlink(missing_ok=True)
+            with suppress(OSError):  # something else lies in it by now
+                out.rmdir()
+        raise
 
 
 def _require_no_other(out: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
 import tempfile
 import warnings
@@ -61,6 +62,9 @@ _TAGS = [
     "PixelData",
 ]
 _JPEG_BEGINNINGS = (b"\xff\xd8", b"\xff\x4f")
+# How the remarks on an image's derivation tell of compression with loss: CID 7203 of PS3.16, and words.
+_LOSSY_CODE = ("113040", "DCM")
+_LOSSY_WORD = re.compile(r"\b(lossy|irreversibl[ey])\b", re.IGNORECASE)
 _JPEG_END = b"\xff\xd9"
 # No codec compresses a noisy image more than this many times.
 _PACKED_AT_MOST = 2000
@@ -203,13 +207,28 @@ def compression_ratio(header: pydicom.Dataset, values: HeaderValues, bytes_left:
     syntax = transfer_syntax(header, values.where)
     lossy_now = syntax in LOSSY and flagged != "00"
     if flagged != "01" and not lossy_now:
-        return 1.0
+        return None if flagged != "00" and _derived_with_loss(header, values) else 1.0
     stated = [float(v) for v in _ratios(values)]
     if stated:
         return max(stated)
     rows, columns = size_of(values)
     whole = rows * columns * (values.whole("BitsAllocated") or 16) / 8
     return whole / max(bytes_left, 1) if lossy_now else None
+
+
+def _derived_with_loss(header: pydicom.Dataset, values: HeaderValues) -> bool:
+    """Whether the image's derivation, which programs fill in instead of the flag, tells of a compression with loss."""
+    if _LOSSY_WORD.search(values.text("DerivationDescription") or ""):
+        return True
+    try:
+        codes = [(str(item.get("CodeValue", "")), str(item.get("CodingSchemeDesignator", ""))) for item in _derivations(header)]
+    except UNREADABLE:
+        return False  # a damaged remark is no reason to refuse whole pixels
+    return _LOSSY_CODE in codes
+
+
+def _derivations(header: pydicom.Dataset) -> list[pydicom.Dataset]:
+    return list(header.get("DerivationCodeSequence") or [])
 
 
 def _ratios(values: HeaderValues) -> list[float]:

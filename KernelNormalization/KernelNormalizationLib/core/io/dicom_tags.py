@@ -51,6 +51,7 @@ HEADER_TAGS: list[str | int] = [
     "PatientName",
     "ImageComments",
     "DerivationDescription",
+    "DerivationCodeSequence",
     "ContributingEquipmentSequence",
     # enhanced CT keeps what differs between its frames, and what does not, in these
     "SharedFunctionalGroupsSequence",

@@ -155,10 +155,10 @@ def _yes(fields: Mapping[str, str], name: str, default: bool, *keys: str) -> boo
     if stated is None:
         return default
     word = fields[stated].lower()
-    if word not in ("true", "1", "false", "0"):
+    if word not in ("true", "t", "1", "false", "f", "0"):
         # ITK takes every word with a t for true, other programs do not
         raise InputError(f"{name} states {stated} = {quoted(fields[stated], 40)}; True or False is needed. Save it again.")
-    return word in ("true", "1")
+    return word in ("true", "t", "1")
 
 
 def _dtype(fields: Mapping[str, str], name: str) -> np.dtype[np.generic]:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from ..plain_text import quoted
 from .input_files import open_file, read_exactly, require_length, require_possible_size, unpack_gzip
 from .stored_image import StoredImage, require_origin, require_rotation, require_spacing, require_three_dimensions
 
@@ -149,7 +150,8 @@ def _header(content: bytes, name: str) -> _Header:
                 return header
             if magic == pair:
                 raise InputError(f"{name} is the header of a pair of files (.hdr, .img); save it again as one .nii file.")
-            raise InputError(f"{name} has the magic {magic!r} instead of {single!r}; its header is damaged, save it again.")
+            told, right = (quoted(word.decode("ascii", "replace").rstrip("\0")) for word in (magic, single[:3]))
+            raise InputError(f"{name} has the magic word {told} instead of {right}; its header is damaged, save it again.")
     raise InputError(f"{name} has no NIfTI header; the file is damaged or not the format its name says.")
 
 

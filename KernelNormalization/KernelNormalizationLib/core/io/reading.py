@@ -17,6 +17,7 @@ from .dicom_derived import marked_by_header
 from .dicom_directory import is_directory_file
 from .dicom_series import (
     Series,
+    describe_series,
     find_series,
     listed_series,
     pick_series,
@@ -63,6 +64,11 @@ def read_volume(path: Path | str, series: str | None = None, option: str = "--se
         return _from_dicom(path, series, option)
     require_regular_file(path)
     if path.name.lower().endswith(VOLUME_SUFFIXES):
+        if series is not None:
+            raise InputError(
+                f"{path.name} is one volume, so there is no series to choose with {option} {plain(series)}; leave it out, "
+                "or give the DICOM folder."
+            )
         volume = volume_from_image(read_image_file(path), name=_stem(path))
         require_pictures(volume.hu)
         return volume
@@ -73,7 +79,14 @@ def read_volume(path: Path | str, series: str | None = None, option: str = "--se
         raise InputError(f"{path.name} is neither DICOM nor one of {', '.join(VOLUME_SUFFIXES)}.")
     if is_directory_file(path):
         return _volume_of(pick_series(listed_series(path), series, option))
-    return _from_dicom(path.parent, HeaderValues(header, path.name).text("SeriesInstanceUID"), option)
+    found, uid = find_series(path.parent), HeaderValues(header, path.name).text("SeriesInstanceUID")
+    slices = pick_series(found, uid, option)
+    if series is not None and pick_series(found, series, option) is not slices:
+        raise InputError(
+            f"{plain(path.name)} is of another series ({describe_series(uid or '', slices)}) than {option} {plain(series)} "
+            "names; leave it out, or give the folder."
+        )
+    return _volume_of(slices)
 
 
 def read_dicom_files(files: Sequence[Path], series: str | None = None) -> CTVolume:

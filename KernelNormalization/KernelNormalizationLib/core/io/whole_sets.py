@@ -9,6 +9,7 @@ new files are never mixed.
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import logging
 import os
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..plain_text import quoted
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +38,21 @@ ABANDONED_SECONDS = 24 * 3600.0
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
 
 
+def require_name(path: Path) -> None:
+    """Check that the system takes the name of ``path``, which otherwise shows only when the work is done.
+
+    Raises:
+        InputError: too long, or with a zero byte.
+    """
+    try:
+        os.lstat(path)
+    except ValueError:
+        raise InputError(f"{quoted(path, 120)} holds a zero byte, which no name can have; give another.") from None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise InputError(f"{quoted(path, 120)} is a longer name than the system takes; give a shorter one.") from None
+
+
 def require_set_writable(folder: Path, names: Sequence[str] = ()) -> None:
     """Check, before any work is done, that a set can be written into ``folder``; it need not exist.
 
@@ -46,6 +63,8 @@ def require_set_writable(folder: Path, names: Sequence[str] = ()) -> None:
     Raises:
         InputError: ``folder`` is a file or not writable, or one of ``names`` in it is a folder.
     """
+    for path in (folder, *(folder / name for name in names)):
+        require_name(path)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; give a folder.")
     existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())

@@ -18,7 +18,7 @@ from ..plain_text import quoted
 from ..volume import CTVolume, Geometry
 from .nifti_header import NIFTI_SUFFIXES, check_nifti
 from .reading import KERNEL_KEY, MANUFACTURER_KEY, NOTES_KEY, SYNTHETIC_KEY, SYNTHETIC_NOTE, THICKNESS_KEY, VOLUME_SUFFIXES
-from .whole_sets import current_umask
+from .whole_sets import current_umask, require_name
 
 WRITABLE_SUFFIXES = tuple(s for s in VOLUME_SUFFIXES if s not in (".nhdr", ".mhd"))
 
@@ -36,6 +36,7 @@ def require_writable(path: Path) -> None:
     except UnicodeEncodeError:
         # ITK aborts the program on such names
         raise InputError(f"{quoted(path, 120)} is no name in UTF-8; give the file and its folders another name.") from None
+    require_name(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder; give a file name.")
     if not path.parent.is_dir():

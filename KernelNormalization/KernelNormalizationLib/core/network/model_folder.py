@@ -99,11 +99,18 @@ class Model:
         return domain_of(self.card)
 
     def conformance(self) -> list[ConformanceVector]:
-        """The card's conformance vectors."""
-        return [
+        """The card's conformance vectors.
+
+        Raises:
+            InputError: an image is no table of numbers, or the images of a vector differ in size.
+        """
+        vectors = [
             ConformanceVector(tuple(_image(v[name], name) for name in self.inputs), _image(v["expected"], "expected"))
             for v in self.card["conformance"]
         ]
+        if any(image.shape != vector.expected.shape for vector in vectors for image in vector.images):
+            raise InputError("the images of a conformance vector differ in size")
+        return vectors
 
 
 def input_names(residual: bool) -> tuple[str, ...]:

@@ -1,0 +1,82 @@
+"""What one changed bit in the compressed pixels of a slice does: ``python -m Testing.emphysema.damaged_bits SERIES``.
+
+DICOM has no checksum of pixels. The command compresses the middle slice of a series, changes one bit at random, and reports how
+often the scan is then refused or noted, and what the changes that nobody sees do to the slice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from pydicom.uid import UID, JPEG2000Lossless, JPEGLSLossless, RLELossless
+
+from KernelNormalizationLib.core.errors import InputError
+from KernelNormalizationLib.core.io.dicom_pixels import read_pixels
+from KernelNormalizationLib.core.io.dicom_series import find_series, pick_series
+from KernelNormalizationLib.core.io.slice_checks import odd_slices, require_whole_slices
+
+TRIES, SEED = 60, 7
+# Voxels of the slice that count as lung or air here.
+AIR_HU = -500.0
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("series", type=Path)
+    slices = sorted(pick_series(find_series(parser.parse_args(arguments).series), None), key=lambda item: item.position)
+    middle = len(slices) // 2
+    near = slices[middle - 2 : middle + 3]
+    hu = np.stack([read_pixels(item.path) for item in near])
+    for syntax in (JPEG2000Lossless, JPEGLSLossless, RLELossless):
+        sys.stdout.write(f"{syntax.name}: {_report(near[2].path, hu, syntax)}\n")
+
+
+def _report(path: Path, hu: np.ndarray, syntax: UID) -> str:
+    generator = np.random.default_rng(SEED)
+    dataset = pydicom.dcmread(path)
+    dataset.compress(syntax, generate_instance_uid=False)
+    counts: Counter[str] = Counter()
+    unseen: list[tuple[float, float]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "slice.dcm"
+        dataset.save_as(file)
+        whole = file.read_bytes()
+        start = whole.rfind(b"\xe0\x7f\x10\x00") + 60
+        for _ in range(TRIES):
+            at = int(generator.integers(start, len(whole) - 20))
+            file.write_bytes(whole[:at] + bytes([whole[at] ^ (1 << int(generator.integers(8)))]) + whole[at + 1 :])
+            outcome, change = _outcome(file, hu)
+            counts[outcome] += 1
+            if outcome == "not seen":
+                unseen.append(change)
+    if not unseen:
+        return ", ".join(f"{n} {what}" for what, n in counts.items())
+    most, middle = max(c[0] for c in unseen), float(np.median([c[0] for c in unseen]))
+    worst = f"; not seen: at most {most:.0f} HU in a voxel (median {middle:.0f}), "
+    share = f"{max(c[1] for c in unseen):.3f} points of EI of the slice"
+    return ", ".join(f"{n} {what}" for what, n in counts.items()) + worst + share
+
+
+def _outcome(file: Path, hu: np.ndarray) -> tuple[str, tuple[float, float]]:
+    try:
+        changed = hu.copy()
+        changed[2] = read_pixels(file)
+        require_whole_slices(changed, ["slice"] * len(hu))
+    except InputError:
+        return "refused", (0.0, 0.0)
+    if odd_slices(changed):
+        return "noted", (0.0, 0.0)
+    difference = float(np.abs(changed[2] - hu[2]).max())
+    air = hu[2] < AIR_HU
+    ei = 100.0 * float((changed[2][air] < -950.0).mean() - (hu[2][air] < -950.0).mean())
+    return ("not seen", (difference, abs(ei))) if difference else ("without effect", (0.0, 0.0))
+
+
+if __name__ == "__main__":
+    main()
