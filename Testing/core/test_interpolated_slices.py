@@ -95,6 +95,18 @@ def test_too_few_slices_or_no_tissue_tell_nothing() -> None:
     assert find_interpolation(_along(_tissue(9) - 900.0, _positions(5, 1.4))) is None
 
 
+@pytest.mark.parametrize("share", [0.025, 0.1, 0.3])
+@pytest.mark.parametrize("count", [1, 4, 12])
+def test_a_second_slice_changes_neither_mean_nor_noise_of_the_table(share: float, count: int) -> None:
+    """Its images have weights down to 0.002, less than a cell of the table."""
+    images = Truncation.of_equal_images(count, 0.1)
+    how = Interpolated(share, 0.25)
+    alone, both = LossTable.of(images), LossTable.of(how.of(images))
+    assert both.mean == pytest.approx(alone.mean, abs=0.004)
+    far = alone.t > 4.0
+    assert both.sd[far] == pytest.approx(alone.sd[far] * how.noise_ratio, rel=0.02)
+
+
 @pytest.mark.parametrize("images", [Truncation(), Truncation.of_equal_images(3, 0.24)])
 def test_the_table_of_an_interpolated_slice_agrees_with_drawn_images(images: Truncation) -> None:
     share, between, mean, one = 0.3, 0.25, -980.0, 60.0

@@ -42,7 +42,7 @@ LEAST_GAIN, LEAST_VARIATION = 40.0, 0.06
 TOGETHER, FEWEST, FEWEST_SLOPING = 24, 4, 6
 # Shares and correlations are rounded, so that few tables have to be made. No share is taken for none: an image with the weight
 # 0.025 lifts cut values by some HU, and where it does not, its table restores the same.
-SHARE_STEP, CORRELATION_STEP, LARGEST_CORRELATION = 0.025, 0.02, 0.98
+SHARE_STEP, CORRELATION_STEP, LARGEST_CORRELATION = 0.025, 0.005, 0.98
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Interpolated:
         squares = sum(w * w for w in weights)
         alike = ((truncation.noise_ratio * self.noise_ratio) ** 2 - squares) / (1.0 - squares)
         rounded = round(float(np.clip(alike, 0.0, LARGEST_CORRELATION)) / CORRELATION_STEP) * CORRELATION_STEP
-        return Truncation(truncation.floor_hu, weights, round(rounded, 2))
+        return Truncation(truncation.floor_hu, weights, round(rounded, 3))
 
 
 AS_RECONSTRUCTED = Interpolated()

@@ -29,6 +29,8 @@ U_LIMIT = 6.0
 FINE = 2
 SUM_LIMIT = 14.0
 EDGE_STEP = U_STEP / FINE
+# Images whose weight makes a standard deviation of fewer than two cells are not rounded to cells (18 equal ones still are).
+SMALL_SCALE = 2.0 * EDGE_STEP
 # Nodes of the Gauss-Hermite rule over the noise that all images share: the more of it, the sharper is what remains.
 LEAST_NODES, NODES_PER_CORRELATION = 9, 40
 # Below this probability per cell the moments are numerical dust.
@@ -182,10 +184,28 @@ def _given_shared(
 
 def _contribution(height: Curve, scale: float, step: float, cells: int) -> NDArray[np.complex128]:
     """Spectrum of the distribution of ``scale`` (height + z) where positive, on cells centred at multiples of ``step``."""
+    if scale < SMALL_SCALE:
+        return np.asarray(fft.rfft(_shared_out(height, scale, step, cells), axis=1))
     edges = (np.arange(cells + 1) - 0.5) * step
     edges[0] = 0.0
     cumulated = special.ndtr(edges[None, :] / scale - height[:, None])
     return np.asarray(fft.rfft(np.diff(cumulated, axis=1), axis=1))
+
+
+def _shared_out(height: Curve, scale: float, step: float, cells: int) -> Curve:
+    """The same distribution (rows, cells), each value shared by the two cells about it so that its mean stays.
+
+    Rounded to the nearest cell, the contributions of images of little weight would vanish.
+    """
+    at = np.arange(cells + 1) * step
+    v = at[None, :] / scale - height[:, None]
+    # Twice integrated density: with F the distribution, the integral of F(x) - F(0) from 0 to x.
+    rise = scale * (v * special.ndtr(v) + np.exp(-0.5 * v * v) / np.sqrt(2.0 * np.pi))
+    area = rise - rise[:, :1] - at[None, :] * special.ndtr(-height)[:, None]
+    shared = np.empty((height.size, cells))
+    shared[:, 0] = area[:, 1]
+    shared[:, 1:] = area[:, 2:] - 2.0 * area[:, 1:-1] + area[:, :-2]
+    return shared / step
 
 
 def _rebinned(fine: Curve, columns: int) -> Curve:
