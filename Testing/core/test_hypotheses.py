@@ -81,7 +81,7 @@ def test_the_index_rises_with_the_lift_by_what_the_transfers_of_whole_slices_dif
     assert sample is not None
     with_lift, more, half, without = points(record, "lift")
     shares = []
-    for lift in (1.0, 1.5, 0.5, 0.0):
+    for lift in (1.0, 1.3, 0.5, 0.0):
         base = apply_gain(unclipped, (PIXEL_MM, PIXEL_MM), lambda f, lift=lift: gain_to_b20f(70.0, f, lift=lift))
         shares.append(100.0 * float(np.mean(base[list(sample.numbers)][:, *sample.box][sample.lungs] < EMPHYSEMA_HU)))
     # The lift makes lung beside the chest wall undershoot and passes more noise: both push voxels under the threshold.
@@ -96,7 +96,7 @@ def test_the_record_survives_json_and_names_every_hypothesis() -> None:
     plan = open_plan(chest, Truncation(), {FOUR: -25.0})
     record = hypotheses_record(chest.volume, find_body(chest.volume), transfer_of_b70f(), plan)
     assert json.loads(json.dumps(record)) == record
-    assert [s["lift"] for s in record["open"]["lift"]["shifts"]] == [1.0, 1.5, 0.5, 0.0]
+    assert [s["lift"] for s in record["open"]["lift"]["shifts"]] == [1.0, 1.3, 0.5, 0.0]
     assert [len(s["weights"]) for s in record["open"]["truncation"]["shifts"]] == [1, 4]
     assert len(record["slices"]) <= 8
 
