@@ -63,4 +63,6 @@ def test_the_limits_say_how_far_off_ei_was_outside_the_tested_range() -> None:
         rows = list(csv.DictReader(file))
     error = mean(abs(float(row["EI [%]"]) - float(row["true EI [%]"])) for row in rows)
     missed = sum(row["inside"] == "False" for row in rows)
-    assert f"EI was {error:.0f} points off on average, and the interval missed the true EI in {missed} of {len(rows)}." in README
+    assert (
+        f"EI was {error:.0f} points off on average, and the interval missed the true EI in {missed} of {len(rows)}." in README
+    )

@@ -120,7 +120,7 @@ class Finished:
 def cohort(options: argparse.Namespace) -> None:
     """``ctkernel cohort``."""
     if options.workers < 1:
-        raise InputError(f"--workers {options.workers} cannot work; give 1 or more.")
+        raise InputError(f"--workers {options.workers} is not possible; give 1 or more.")
     if options.series is not None:
         raise InputError("--series means nothing for a cohort; name the series of a scan in the column “series” of a CSV list.")
     require_libraries()

@@ -12,7 +12,7 @@ from .result import build_result
 
 # These two filter every scan, whatever its kernel; the other methods leave an already smooth scan unchanged by themselves.
 CHANGING_METHODS: tuple[Method, ...] = ("bands", "heuristic")
-OVERRIDDEN = "The scan was refused, and the gate was overridden by the user."
+OVERRIDDEN = "The scan was refused, and the refusal was overridden by the user."
 
 
 def normalize_gated(
