@@ -14,7 +14,7 @@ from KernelNormalizationLib.core.methods.protocol import DEFAULT_METHOD, METHODS
 from ..console import cancellable, print_json, print_lines
 
 DESCRIPTION = """Can readers tell normalized images from original ones? The visual assessment of the paper, for any two folders
-of volumes: one image per case is drawn, readers score it from 0 (certain synthetic) to 5 (certain original), blinded."""
+of volumes: one image per case is drawn, readers score it from 0 (certainly synthetic) to 5 (certainly original), blinded."""
 
 
 def add_reader_study(commands: Any, common: argparse.ArgumentParser) -> None:
