@@ -2,9 +2,9 @@
 
 There are three such properties: how far this scanner's kernel differs from the usual kernel of that name (an alternative is
 estimated from the noise); whether the scanner's smooth kernels amplify coarse detail compared with its sharp ones (measured
-on one scanner between B50f, B70f and B10f, B30f; absent on another between B70f and B40f); and how many images were averaged into a
-slice after each had been cut off at the HU floor. Some slices are restored again under each of these hypotheses. The change of
-their share of lung below -950 HU is written to the provenance record.
+on one scanner between B50f, B70f and B10f, B30f; absent on another between B70f and B40f); and how many images were averaged
+into a slice after each had been cut off at the HU floor. Some slices are restored again under each of these hypotheses. The
+change of their share of lung below -950 HU is written to the provenance record.
 """
 
 from __future__ import annotations
