@@ -24,10 +24,9 @@ NOT_FOR = (
     "else that needs the fine detail of the sharp kernel; other body regions."
 )
 LIMITS = (
-    "It has seen no real B20f image of the sharp scans it was made for; its results are of simulated patients and a few "
-    "real scans.",
-    "Kernels of other makers and slices thicker than 1.5 mm are accepted with a warning, not tested by population.",
-    "The 95 % interval of EI is too narrow on scanners unlike those simulated.",
+    "No real B20f image of sharp scans was used to train it; its results are of simulated patients and a few real scans.",
+    "Kernels of other makers and slices thicker than 1.5 mm are accepted with a warning; only single scans were tested.",
+    "The 95 % interval of EI can be too narrow on scanners unlike those simulated.",
     "At EI up to 5 % the place of emphysema is unreliable, on original smooth scans too.",
 )
 

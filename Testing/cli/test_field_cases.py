@@ -78,5 +78,5 @@ def test_labels_of_a_mask_can_be_told(
     assert main([*arguments, "--mask-labels", "right=30,left=40"]) == 0
     assert "30 right lung, 40 left lung" in capsys.readouterr().out
     assert main([*arguments, "--mask-labels", "right=40,left=30"]) == 2
-    assert "other way round" in capsys.readouterr().err
+    assert "are exchanged in the scan" in capsys.readouterr().err
     assert main([*arguments[:2], *arguments[4:], "--mask-labels", "cip"]) == 2

@@ -73,7 +73,7 @@ def test_quantify_shows_the_interval_everywhere(
     assert any(p.known and p.up > p.down for p in left_open)
     expected = ei_interval(ei, (STRATUM,), provenance_of(normalized)["ensemble"]["ei_sd_points"], left_open)
     assert expected is not None
-    assert "what the scan leaves open" in expected.basis
+    assert "scanner properties that one scan does not show" in expected.basis
     assert record["volumes"][1]["ei_interval"]["low"] == pytest.approx(expected.low)
     assert record["volumes"][1]["ei_interval"]["high"] == pytest.approx(expected.high)
     assert "46 simulated patients" in record["volumes"][1]["ei_interval"]["basis"]

@@ -221,7 +221,7 @@ class TestRefusals:
         write_series(tmp_path / "copy", HU[4:6], uid="1.2.3", start=(0.0, 0.0, 5.0), change=one)
         message = refusal(tmp_path)
         assert "Doubled slices at 5.00, 6.25 mm" in message
-        assert "keep one image a position" in message
+        assert "keep one image for each position" in message
 
     def test_uneven_slice_distances(self, tmp_path: Path) -> None:
         def crowded(k: int, ds: FileDataset) -> None:
@@ -281,7 +281,7 @@ class TestRefusals:
         [{"ImagePositionPatient": [1, 2]}, {"ImageOrientationPatient": [1, 0, 0]}, {"ImageOrientationPatient": [0] * 6}],
     )
     def test_a_place_that_is_none(self, tmp_path: Path, values: dict[str, object]) -> None:
-        self.refused(tmp_path, "image0000.dcm", "place no image", change=setting(**values))
+        self.refused(tmp_path, "image0000.dcm", "do not place the image", change=setting(**values))
 
     def test_pixels_that_were_cut_off(self, tmp_path: Path) -> None:
         write_series(tmp_path, HU)

@@ -1,4 +1,4 @@
-"""How far the emphysema index moves under what the scan leaves open of its scanner."""
+"""By how much the emphysema index changes under scanner properties that the scan does not determine."""
 
 from __future__ import annotations
 

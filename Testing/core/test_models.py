@@ -177,7 +177,7 @@ def test_weights_that_are_not_a_network_are_refused_though_their_checksums_fit(f
     for name in (WEIGHTS, ONNX):
         (folder / name).write_bytes(b"not a network")
     rewrite_card(folder, lambda card: card.update(sha256={name: sha256_of(folder / name) for name in (WEIGHTS, ONNX)}))
-    with pytest.raises(ModelError, match="No backend runs this model correctly"):
+    with pytest.raises(ModelError, match="No library here runs this model correctly"):
         choose_backend(load_model(folder), "cpu")
 
 

@@ -42,7 +42,7 @@ def test_a_synthetic_volume_shows_what_was_said_of_its_scan(sample: SamplePair) 
     scan, made = (next(item for item in volume.sheet if item.name == "Verdict") for volume in measured.volumes)
     assert scan.value == "untested"
     assert (made.value, made.status) == ("scan: refuse", "doubt")
-    assert "the user overrode the gate" in made.remark
+    assert "the user overrode the refusal" in made.remark
     assert len(gate_sentences(measured.volumes)) == 1
 
 

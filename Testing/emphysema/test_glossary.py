@@ -50,3 +50,14 @@ def test_the_module_and_the_glossary_name_the_same_sources() -> None:
     assert len(cited) == 2
     for author, year in cited:
         assert f"| {author} {year}" in listed
+
+
+def test_every_row_of_a_table_has_the_cells_of_its_header() -> None:
+    cells = 0
+    for line in GLOSSARY.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("|"):
+            cells = 0
+            continue
+        found = len(re.split(r"(?<!\\)\|", line.strip("|")))
+        cells = cells or found
+        assert found == cells, line[:80]

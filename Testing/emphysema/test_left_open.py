@@ -1,4 +1,4 @@
-"""The interval of a normalized EI covers what the scan leaves open of its scanner."""
+"""The interval of a normalized EI covers properties of the scanner that the scan does not determine."""
 
 from __future__ import annotations
 

@@ -69,11 +69,11 @@ def test_an_empty_mask_is_called_empty(chest: Phantom, labels: str | None) -> No
 
 
 def test_a_named_numbering_that_the_anatomy_contradicts_is_refused(chest: Phantom) -> None:
-    with pytest.raises(InputError, match=r"other way round.*--mask-labels"):
+    with pytest.raises(InputError, match=r"are exchanged in the scan.*--mask-labels"):
         mask_from_labels(chest.volume, numbered(chest, 2, 1), "lungmask")
-    with pytest.raises(InputError, match="other way round"):
+    with pytest.raises(InputError, match="are exchanged in the scan"):
         mask_from_labels(chest.volume, numbered(chest, 7, 9), parse_labels("right=9,left=7"))
-    with pytest.raises(InputError, match="other way round"):
+    with pytest.raises(InputError, match="are exchanged in the scan"):
         mask_from_labels(chest.volume, numbered(chest, 0, 1), "lungmask")
 
 

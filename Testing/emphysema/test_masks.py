@@ -136,7 +136,7 @@ def upper_right_missing(chest) -> np.ndarray:
 SPOILED = {
     "holes": with_hole,
     "solid part": with_liver,
-    "right lung lacks": upper_right_missing,
+    "right lung does not cover": upper_right_missing,
     "Only": lambda chest: numbered(chest, "lungmask") * (np.arange(72) == 40)[:, None, None],
 }
 

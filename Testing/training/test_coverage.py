@@ -76,7 +76,7 @@ def test_the_command_measures_calibrates_counts_and_goes_on_from_what_it_has(
     with (tmp_path / "out" / "coverage.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert all(0.0 <= float(row["low [%]"]) <= float(row["high [%]"]) <= 100.0 for row in rows)
-    assert all("what the scan leaves open" in row["basis"] for row in rows)
+    assert all("scanner properties that one scan does not show" in row["basis"] for row in rows)
     store = tmp_path / "out" / "measured_unseen.json"
     known = json.loads(store.read_text())
     known[0]["score"]["true_ei"] = 99.0

@@ -67,8 +67,9 @@ def test_interval_stands_beside_the_ei_with_its_basis(
     basis = (
         "the error in 46 simulated patients with EI 0 to 100 % that the method was not trained on (mean +0.10, "
         "SD 0.20 points); and from "
-        "what the scan leaves open: how many images the scanner averaged into a slice (-0.10 to +0.60 points), how strongly "
-        "the scanner's smooth kernels lift coarse detail (not tried: the kernel is no sharper than B20f)"
+        "scanner properties that one scan does not show: how many images the scanner averaged into a slice "
+        "(-0.10 to +0.60 points), how strongly "
+        "the scanner's smooth kernels amplify coarse detail (not tried: the kernel is no sharper than B20f)"
     )
     assert sentence == f"95 % interval of the normalized EI: {known.low:.1f} to {known.high:.1f} %, from {basis}."
     panel.ui.copyButton.click()

@@ -48,7 +48,7 @@ def test_right_is_right_whatever_its_number(made: Any, right: int, left: int, ch
 
 
 def test_a_numbering_that_contradicts_the_scan_is_refused_in_the_panels_words(chest: Any) -> None:
-    with pytest.raises(InputError, match=r"the other way round in the scan.*“Mask numbers”") as refused:
+    with pytest.raises(InputError, match=r"are exchanged in the scan.*“Mask numbers”") as refused:
         EmphysemaLogic().quantify(chest, maskNode=SuppliedMask(label_map(chest, 2, 1), "lungmask"))
     assert "--mask-labels" not in str(refused.value)
 

@@ -77,7 +77,7 @@ def change_of_cohort(out: Path) -> tuple[Rows, list[str]]:
     changes = changes_of(dated)
     if not changes:
         patients = len({row["patient"] for row in dated})
-        raise InputError(f"None of {patients} patient(s) has scans of two dates, so there is no change to tell.")
+        raise InputError(f"None of {patients} patient(s) has scans of two dates, so there is no change to report.")
     write_both(out / CHANGE_CSV, out / CHANGE_PARQUET, COLUMNS, [changes])
     return changes, _lines(out, changes)
 
@@ -145,7 +145,7 @@ def _doubts(first: dict[str, Any], later: dict[str, Any], basis: str) -> list[st
     if "look" in (first["lung_mask"], later["lung_mask"]):
         doubts.append("Look at the lung masks.")
     if later["tlv_ml"] < 0.8 * first["tlv_ml"] or later["tlv_ml"] > 1.25 * first["tlv_ml"]:
-        doubts.append("The lung volumes differ by over a fifth: adjustment cannot be trusted so far.")
+        doubts.append("The lung volumes differ by over a fifth: the adjustment is not reliable over so large a difference.")
     return doubts
 
 

@@ -65,10 +65,10 @@ def add_cohort(commands: Any, common: argparse.ArgumentParser) -> None:
         parents=[common],
         help="normalize and measure many scans; can be interrupted and run on a cluster",
         description="Find the chest CT below INPUTS, normalize and measure each, and write tables and a summary page. The same "
-        "command goes on where an interrupted run stopped, and redoes only what another model or threshold asks for.",
+        "command continues an interrupted run, and repeats only what a changed model or threshold requires.",
     )
     parser.add_argument("inputs", type=Path, nargs="+", metavar="INPUTS", help="folders, scans, or CSV lists (docs/cohort.md)")
-    parser.add_argument("--out", type=Path, required=True, help="folder for results, or that of the run to go on with")
+    parser.add_argument("--out", type=Path, required=True, help="folder for results, or that of the run to continue")
     parser.add_argument("--dry-run", action="store_true", help="say what would run and what is left out, and write nothing")
     parser.add_argument("--method", choices=METHODS, help=f"how to normalize (default: {DEFAULT_METHOD}; with --model: unet)")
     parser.add_argument("--model", help="model name or folder, for unet")
@@ -120,7 +120,7 @@ class Finished:
 def cohort(options: argparse.Namespace) -> None:
     """``ctkernel cohort``."""
     if options.workers < 1:
-        raise InputError(f"--workers {options.workers} cannot work; give 1 or more.")
+        raise InputError(f"--workers {options.workers} is not possible; give 1 or more.")
     if options.series is not None:
         raise InputError("--series means nothing for a cohort; name the series of a scan in the column “series” of a CSV list.")
     require_libraries()

@@ -45,7 +45,7 @@ def output_salt(out: Path, inputs: Sequence[Path]) -> bytes:
     record = cohort_record(out)
     if record is None:
         if out.is_dir() and any(out.iterdir()):
-            raise InputError(f"{out} holds files that are no cohort's; give a new folder, nothing is overwritten.")
+            raise InputError(f"{out} holds files that do not belong to a cohort; give a new folder, nothing is overwritten.")
     elif record.get("inputs") != _given(inputs):
         earlier = ", ".join(record.get("inputs") or ["unknown inputs"])
         raise InputError(f"{out} holds the cohort of {earlier}; give another folder, or the same inputs to go on.")

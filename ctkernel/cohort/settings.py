@@ -59,7 +59,7 @@ class CohortSettings:
         chosen_method(self.method, self.model)
         MeasurementSettings(self.threshold_hu, self.thirds_by)
         if not 0.5 <= self.memory_gb <= 1000.0:
-            raise InputError(f"--memory {self.memory_gb:g} is no memory of a worker; give GB from 0.5 to 1000.")
+            raise InputError(f"--memory {self.memory_gb:g} is not a possible memory for a worker; give GB from 0.5 to 1000.")
         if self.method != "unet":
             create_normalizer(self.method)
             return self

@@ -107,7 +107,7 @@ def open_audit(study: Study) -> Iterator[AuditTrail]:
             raise InputError(f"{path.parent} is being used by another ctkernel; stop that one first (Ctrl+C).")
         content = file.read(LARGEST_BYTES + 1)
         if len(content) > LARGEST_BYTES:
-            raise InputError(f"{path} is larger than {LARGEST_BYTES >> 20} MB, which no study's is; copy it again.")
+            raise InputError(f"{path} is larger than {LARGEST_BYTES >> 20} MB, too large for a file of a study; copy it again.")
         events, whole = read_events(content, path)
         if events[0].get("record") != record_hash(study):
             raise InputError(

@@ -14,7 +14,8 @@ from KernelNormalizationLib.core.methods.protocol import DEFAULT_METHOD, METHODS
 from ..console import cancellable, print_json, print_lines
 
 DESCRIPTION = """Can readers tell normalized images from original ones? The visual assessment of the paper, for any two folders
-of volumes: one image per case is drawn, readers score it from 0 (certain synthetic) to 5 (certain original), blinded."""
+of volumes: one image per case is chosen at random, and blinded readers score it from 0 (certainly synthetic) to 5 (certainly
+original)."""
 
 
 def add_reader_study(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -33,14 +34,14 @@ def _add_prepare(steps: Any, common: argparse.ArgumentParser) -> None:
     parser = steps.add_parser(
         "prepare",
         parents=[common],
-        help="draw one image per case and seal the labels",
-        description="Draw one image per case, store it so that only the image itself can tell what it is, and seal the labels.",
+        help="choose one image per case at random and seal the labels",
+        description="Choose one image per case at random, store it so that only the image shows its kind, and seal the labels.",
     )
     parser.add_argument("originals", type=Path, help="folder of soft-kernel volumes: one file or DICOM folder per case")
     parser.add_argument("normalized", type=Path, help="folder of the normalized sharp scans of the same cases, same names")
     parser.add_argument("--out", type=Path, required=True, help="new folder for the study")
     parser.add_argument("--reader", action="append", metavar="NAME", help="code name of a reader, once for each (default: two)")
-    parser.add_argument("--seed", type=int, help="of the draw (default: random); it is sealed with the labels")
+    parser.add_argument("--seed", type=int, help="seed of the random choice (default: random); it is sealed with the labels")
     parser.add_argument("--seal", type=Path, help="new file for the labels, outside the study (default: OUT.seal.json)")
     parser.set_defaults(command=prepare)
 
@@ -51,7 +52,7 @@ def _add_run(steps: Any, common: argparse.ArgumentParser) -> None:
         parents=[common],
         help="open the reading page on this computer",
         description="Serve the reading page on this computer until Ctrl+C. Every reader has an address of its own. "
-        "After closing the browser, or stopping this command, a reader goes on where the scores end.",
+        "After closing the browser, or stopping this command, a reader continues at the first case without a score.",
     )
     parser.add_argument("study", type=Path, help="folder that prepare made")
     parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1 (default: any free one)")
@@ -83,7 +84,9 @@ def _add_example(steps: Any, common: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="new folder")
     parser.add_argument("--cases", type=int, default=DEFAULT_CASES, help=f"how many chests (default {DEFAULT_CASES})")
-    parser.add_argument("--method", choices=METHODS, default=DEFAULT_METHOD, help=f"that normalizes (default {DEFAULT_METHOD})")
+    parser.add_argument(
+        "--method", choices=METHODS, default=DEFAULT_METHOD, help=f"method that normalizes (default {DEFAULT_METHOD})"
+    )
     parser.set_defaults(command=example)
 
 

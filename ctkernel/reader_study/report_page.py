@@ -150,11 +150,11 @@ def _plan(summary: StudySummary) -> list[str]:
 
 def _methods() -> list[str]:
     return [
-        "Of each case either the original soft-kernel reconstruction or the normalized sharp one was drawn by a coin (drawn "
-        "again until a quarter of the cases was in each group). Both were rounded to whole HU, cut to -1024 to 3071 HU and "
-        "stored without names, header or compression. Each reader saw all images in an order of its own, scrolled and windowed "
-        "freely, could go back and change a score, and learned nothing of the truth.",
-        "What the images themselves show is not hidden: a floor of HU, a field of view or noise that only one group has can be "
+        "Of each case either the original soft-kernel reconstruction or the normalized sharp one was chosen at random (again "
+        "until at least a quarter of the cases was in each group). Both were rounded to whole HU, limited to -1024 to 3071 HU "
+        "and stored without names, header or compression. Each reader saw all images in an order of its own, scrolled and "
+        "windowed freely, could go back and change a score, and was not told which image was original.",
+        "What the images themselves show is not hidden: an HU floor, a field of view or noise that only one group has can be "
         "seen.",
         "The intervals hold for these readers and for other cases of this kind, not for other readers, scanners or methods.",
     ]

@@ -11,14 +11,14 @@ from KernelNormalizationLib.core.errors import InputError
 Group = Literal["original", "normalized"]
 GROUPS: tuple[Group, ...] = get_args(Group)
 
-# Visual assessment of the paper, section 2.3: 0 (certain synthetic) to 5 (certain original), without a middle.
+# Visual assessment of the paper, section 2.3: 0 (certainly synthetic) to 5 (certainly original), without a middle.
 SCORE_WORDS = (
-    "certain synthetic",
+    "certainly synthetic",
     "probably synthetic",
     "rather synthetic",
     "rather original",
     "probably original",
-    "certain original",
+    "certainly original",
 )
 SCORES = range(len(SCORE_WORDS))
 # From this score on the reader takes the image for an original.

@@ -221,7 +221,7 @@ def require_at_most(path: Path, voxels: int) -> None:
     announced = math.prod(reader.GetSize())
     if announced > voxels:
         raise InputError(
-            f"The file announces {announced:.3g} voxels; at most {voxels:.2g} can be sent. Give its path on this computer."
+            f"The header states {announced:.3g} voxels; at most {voxels:.2g} can be sent. Give its path on this computer."
         )
 
 

@@ -52,7 +52,7 @@ def add_verify(commands: Any, common: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="PATH",
-        help="the scan (DICOM folder or file) if it does not lie beside the record; twice for a measured pair",
+        help="the scan (DICOM folder or file) if it is not beside the record; twice for a measured pair",
     )
     parser.add_argument("--model", type=Path, help="folder of the model, if it is not an installed one")
     parser.add_argument(

@@ -83,7 +83,9 @@ def compare_exported(image: Path, again: CTVolume, same: bool, limit_hu: float, 
 
 def _compare_objects(segmentation: Path, report: Path, again: CTVolume, same: bool, found: Verification) -> None:
     if not same:
-        found.note("SEG and SR", "Not compared: masks and numbers can be told only where every voxel was made again exactly.")
+        found.note(
+            "SEG and SR", "Not compared: masks and numbers can be compared only if every voxel was computed again exactly."
+        )
         return
     try:
         require_highdicom()

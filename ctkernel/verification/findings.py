@@ -70,7 +70,7 @@ def check_seal(record: Mapping[str, Any], found: Verification) -> None:
     """Add whether the record is as it was written."""
     broken = seal_is_broken(record)
     if broken is None:
-        found.note("record", f"Whether the record was changed cannot be told: it holds no hash of itself; {OLDER}.")
+        found.note("record", f"Whether the record was changed is not known: it holds no hash of itself; {OLDER}.")
     else:
         texts = ("The record is as it was written.", "The record was changed after it was written.")
         found.check("record", not broken, texts)
@@ -80,7 +80,7 @@ def check_files(manifest: Mapping[str, Any], folder: Path, found: Verification) 
     """Add whether each file of the set is there and as it was written."""
     files: Mapping[str, str] = manifest.get("files") or {}
     if not files:
-        found.note("files", f"Whether the files beside the record were changed cannot be told: there are no hashes; {OLDER}.")
+        found.note("files", f"Whether the files beside the record were changed is not known: there are no hashes; {OLDER}.")
     for name, expected in files.items():
         file = folder / Path(name).name
         if not file.is_file():

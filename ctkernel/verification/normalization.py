@@ -125,7 +125,7 @@ def _written_volume(record: Mapping[str, Any], folder: Path, found: Verification
         return None
     volume, expected = read_volume(file), recorded_voxels(record)
     if expected is None:
-        found.note("volume", f"Whether {plain(name)} was changed cannot be told: there is no hash of it; {OLDER}.")
+        found.note("volume", f"Whether {plain(name)} was changed is not known: there is no hash of it; {OLDER}.")
     elif voxels_sha256(volume.hu) != expected:
         found.differs("volume", f"{plain(name)} was changed or replaced after it was written: its voxels have another hash.")
     elif output.get("file_sha256") not in (None, sha256_of(file)):

@@ -74,7 +74,7 @@ def _kernel(volume: CTVolume, name: KernelName, sharpness: Sharpness | None, dom
     elif number is None:
         reasons.append(f"Kernel {kernel} is not of the {made_for} family that the method was made for; {by_noise}.")
     elif name.family != domain.family:
-        reasons.append(f"Kernel {kernel} has the name of a {made_for} kernel, but the scan is of another kind; {by_noise}.")
+        reasons.append(f"Kernel {kernel} has a name like a {made_for} kernel, but is not one; {by_noise}.")
     elif not low <= number <= high:
         tested = f"{domain.family}{low:.0f} to {domain.family}{high:.0f}"
         reasons.append(f"Kernel {kernel} is outside the range that the method was made for ({tested}).")
@@ -95,7 +95,7 @@ def _reconstruction(name: KernelName, domain: Domain) -> list[str]:
     if made is None or made in domain.reconstructions:
         return []
     shown = f" ({name.algorithm})" if name.algorithm else ""
-    noise = "whose noise is not that of a linear kernel"
+    noise = "whose noise differs from that of filtered back projection"
     return [f"The reconstruction is {made}{shown}, {noise}."]
 
 

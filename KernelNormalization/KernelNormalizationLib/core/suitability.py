@@ -194,7 +194,7 @@ def _refusals(volume: CTVolume, seen: _Seen) -> tuple[str, ...]:
         )
     if seen.lung_median < EMPTY_LUNG_HU and seen.lost_share <= FLOOR_SHARE_LIMIT:
         return (
-            f"What looks like lungs holds air (median {seen.lung_median:.0f} HU), not lung tissue; this is not a chest CT.",
+            f"What looks like lungs is only air (median {seen.lung_median:.0f} HU), not lung tissue; this is not a chest CT.",
         )
     if lies_smooth(volume, seen.sharpness):
         return (

@@ -61,7 +61,7 @@ async function openCase(number) {
   element("reader").textContent = state.reader;
   element("progress").max = state.total;
   element("progress").value = state.next;
-  element("message").textContent = facts.score < 0 ? "" : "This case has a score; another one replaces it.";
+  element("message").textContent = facts.score < 0 ? "" : "This case already has a score; a new one replaces it.";
   element("back").disabled = number === 0;
   element("save").disabled = facts.score < 0;
   element("view").focus({ preventScroll: true });

@@ -16,9 +16,9 @@ from KernelNormalizationLib.core.methods.protocol import HYPOTHESES_KEY
 
 # What is open, in words for the reader of a report.
 WORDS = {
-    "kernel": "how the scanner makes the kernel of its name, by its noise",
+    "kernel": "the scanner's own form of the kernel, as its noise shows it",
     "truncation": "how many images the scanner averaged into a slice",
-    "lift": "how strongly the scanner's smooth kernels lift coarse detail",
+    "lift": "how strongly the scanner's smooth kernels amplify coarse detail",
 }
 # A hypothesis counts as exp(-difference of chi2 / 4) against the best, as where the restoration chooses among them: the bins
 # err together, so that the chi2 says less than it would of independent ones.

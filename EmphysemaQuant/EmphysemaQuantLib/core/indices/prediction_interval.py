@@ -24,7 +24,9 @@ CONFIDENCE = 0.95
 # A standard deviation of fewer patients is itself unknown by a factor of two.
 MINIMUM_PATIENTS = 5
 # Said of records made before the hypotheses were written down.
-NOT_RECORDED = "what the scan leaves open was not recorded, so the interval holds for scanners like those of these patients"
+NOT_RECORDED = (
+    "which scanner properties the scan does not show was not recorded, so the interval holds for scanners like these patients'"
+)
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,8 @@ def ei_interval(
         basis.append(f"ensemble spread {ensemble_sd_points:.2f} points")
     tried = [p for p in left_open if p.known]
     if left_open:
-        basis.append(f"and from what the scan leaves open: {', '.join(p.basis for p in [*tried, *_untried(left_open)])}")
+        each = ", ".join(p.basis for p in [*tried, *_untried(left_open)])
+        basis.append(f"and from scanner properties that one scan does not show: {each}")
     below, above = open_variances(tried)
     low, high = centre - quantile * math.sqrt(variance + below), centre + quantile * math.sqrt(variance + above)
     return EIInterval(_percentage(low), _percentage(high), "; ".join(basis))

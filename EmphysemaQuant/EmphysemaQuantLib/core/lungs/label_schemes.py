@@ -174,7 +174,7 @@ def detect_scheme(volume: CTVolume, labels: NDArray[np.integer]) -> Scheme:
     if len(fitting) == 1:
         return fitting[0]
     raise InputError(
-        f"The label map holds the numbers {_shortened(present)}, which in their places "
+        f"The label map holds the numbers {_shortened(present)}, and the positions of their voxels "
         f"{'fit several tools (' + ', '.join(fitting) + ')' if fitting else 'fit no known tool'}; say which with "
         f"{OPTION} and one of: {', '.join(SCHEMES)}, or the numbers themselves, such as right=1,left=2."
     )

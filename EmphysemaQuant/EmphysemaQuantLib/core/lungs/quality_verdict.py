@@ -114,7 +114,7 @@ def judge(facts: MaskFacts) -> MaskQuality:
     """The verdict for these measurements, with a sentence for every finding."""
     total = facts.right_ml + facts.left_ml
     if total < FAILED_VOLUME_ML:
-        reason = f"Only {total:.0f} mL of lung were found; the lungs are not in it, or filled with fluid or consolidated."
+        reason = f"Only {total:.0f} mL of lung were found: no lungs in the scan, or lungs filled with fluid or consolidated."
         return MaskQuality("failed", (reason,))
     reasons = [*_volume_reasons(facts, total), *_gap_reasons(facts), *_silhouette_reasons(facts)]
     reasons += [*_cut_reasons(facts), *_content_reasons(facts)]
@@ -153,7 +153,7 @@ def _silhouette_reasons(facts: MaskFacts) -> list[str]:
     if min(facts.right_ml, facts.left_ml) < 0.05 * (facts.right_ml + facts.left_ml):
         return []
     return [
-        f"Seen from the side, the {side} lung lacks {gap:.0f} cm² of what the other covers: consolidation, effusion, "
+        f"In the side view the {side} lung does not cover {gap:.0f} cm² that the other covers: consolidation, effusion, "
         "collapse or surgery, left out of the mask."
         for side, gap in zip(("right", "left"), facts.silhouette_gap_cm2, strict=True)
         if gap > SILHOUETTE_GAP_CM2

@@ -63,7 +63,7 @@ def mask_from_labels(volume: CTVolume, labels: NDArray[np.integer], scheme: Sche
     places = places_of(volume, labels)
     if not in_place(numbering, places):
         raise InputError(
-            f"Read with {name}, right and left, or upper and lower lobes, lie the other way round in the scan; give the right "
+            f"Read with {name}, right and left, or upper and lower lobes, are exchanged in the scan; give the correct "
             f"numbers with {OPTION}, or check that mask and scan belong together. {_whereabouts(places)}"
         )
     airways = np.isin(labels, numbering.airways)
@@ -79,7 +79,7 @@ def _binary(volume: CTVolume, labels: NDArray[np.integer]) -> LungMask:
     midline = midline_mm(volume) / frame.spacing[2]
     sides = frame.backward(part_binary(frame.forward(volume.filled()), lungs, frame.spacing, midline))
     numbers = ", ".join(str(int(n)) for n in np.unique(labels) if n)
-    note = f"Mask labels: {numbers} is lung; right and left were told by position."
+    note = f"Mask labels: {numbers} is lung; right and left were determined by position."
     return LungMask(sides, np.zeros(labels.shape, dtype=bool), judge_supplied(volume, sides), notes=(note,))
 
 
@@ -101,13 +101,13 @@ def _with_unread(quality: MaskQuality, numbering: Numbering, places: Mapping[int
     if not lung:
         return quality
     shown = ", ".join(f"{n} ({place.ml:.0f} mL)" for n, place in sorted(lung.items()))
-    reason = f"The mask's numbers {shown} lie on air or lung and were not used."
+    reason = f"The mask's numbers {shown} cover air or lung in the scan and were not used."
     return MaskQuality("failed" if quality.verdict == "failed" else "look", (*quality.reasons, reason))
 
 
 def _whereabouts(places: Mapping[int, Place]) -> str:
     sides = (f"{n} lies {abs(p.left_mm):.0f} mm {'left' if p.left_mm > 0 else 'right'}" for n, p in sorted(places.items()))
-    return f"From the middle of the body, {', '.join(list(sides)[:8])}."
+    return f"Distances from the middle of the body: {', '.join(list(sides)[:8])}."
 
 
 def _mapped(labels: NDArray[np.integer], mapping: Mapping[int, int]) -> LabelArray:

@@ -77,7 +77,7 @@ def predicted_tlv_ml(patient: Patient) -> float:
     if predicted < SMALLEST_PREDICTED_ML:
         raise InputError(
             f"For {patient.height_cm:g} cm and {patient.weight_kg:g} kg the formula predicts {predicted:.0f} mL, which is "
-            "no lung volume: it does not hold for this build. Leave sex, height and weight out."
+            "not a possible lung volume: it does not apply to this build. Leave sex, height and weight out."
         )
     return predicted
 
@@ -135,7 +135,7 @@ def gate_item(suitability: Suitability | None, record: Mapping[str, Any]) -> She
     gate = record.get("gate")
     overridden = isinstance(gate, Mapping) and bool(gate.get("overridden"))
     if overridden:
-        return SheetItem(GATE, f"scan: {verdict}", "doubt", "The scan was refused, and the user overrode the gate.")
+        return SheetItem(GATE, f"scan: {verdict}", "doubt", "The scan was refused, and the user overrode the refusal.")
     return SheetItem(GATE, f"scan: {verdict}", "ok" if verdict == "in domain" else _GATE_STATUS.get(verdict, "doubt"))
 
 
@@ -201,7 +201,7 @@ def _slices(volume: CTVolume) -> list[SheetItem]:
     items = []
     shown = thickness if thickness is not None else distance
     if shown > THICK_SLICE_MM:
-        remark = f"Over {THICK_SLICE_MM:g} mm partial volume lowers noise and EI; compare equal thickness only."
+        remark = f"Slices over {THICK_SLICE_MM:g} mm: partial volume lowers noise and EI; compare equal thickness only."
         items.append(SheetItem("Slice thickness", f"{shown:g} mm", "doubt", remark))
     else:
         items.append(SheetItem("Slice thickness", f"{shown:g} mm"))
@@ -217,7 +217,7 @@ def _slices(volume: CTVolume) -> list[SheetItem]:
 def _contrast(volume: CTVolume) -> SheetItem:
     agent = volume.acquisition.contrast_agent
     if agent:
-        return SheetItem("Contrast agent", agent, "note", "Contrast raises lung density; EI is slightly too low.")
+        return SheetItem("Contrast agent", agent, "note", "Contrast medium raises lung density; EI is slightly too low.")
     return SheetItem("Contrast agent", "not stated")
 
 

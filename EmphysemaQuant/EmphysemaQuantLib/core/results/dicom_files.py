@@ -135,7 +135,7 @@ def _images_of(volume: VolumeMeasurement, files: Sequence[Path]) -> tuple[list[D
     """The header of each slice, and of the multi-frame file whose frames they are, if they are."""
     images = [with_empty_fields(header) for header in matched_headers(volume.ct, files)]
     if is_synthetic_header(images[0]) and not volume.synthetic:
-        raise InputError(f"The files of {volume.name} are synthetic and the volume is not said to be; load the series again.")
+        raise InputError(f"The files of {volume.name} are marked as synthetic and the volume is not; load the series again.")
     if volume.synthetic or "ReferencedFrameNumber" not in images[0]:
         return images, None
     if len(files) > 1:

@@ -156,7 +156,7 @@ def _check_place(values: HeaderValues) -> None:
         )
     if not np.allclose(_products(axes), np.eye(2), atol=1e-3):
         raise InputError(
-            f"{where} has position {list(corner)} and orientation {list(axes)}, which place no image; "
+            f"{where} has position {list(corner)} and orientation {list(axes)}, which do not place the image; "
             "export the series with its geometry."
         )
     spacing = values.numbers("PixelSpacing", 2)
@@ -170,7 +170,7 @@ def _placed(values: HeaderValues, keyword: str, count: int) -> tuple[float, ...]
         return values.numbers(keyword, count)
     except InputError:
         raise InputError(
-            f"{values.where} states {values.shown(keyword)}, {count} numbers of which place no image; "
+            f"{values.where} states {values.shown(keyword)}, {count} numbers of which do not place the image; "
             "export the series with its geometry."
         ) from None
 
@@ -270,7 +270,9 @@ def check_positions(ordered: Sequence[SeriesImage]) -> None:
     gaps = np.diff(positions)
     doubled = list(dict.fromkeys(f"{p:.2f}" for p, g in zip(positions[1:], gaps, strict=True) if g < 1e-3))
     if doubled:
-        raise InputError(f"Doubled slices at {', '.join(doubled[:8])} mm along the slice axis; keep one image a position.")
+        raise InputError(
+            f"Doubled slices at {', '.join(doubled[:8])} mm along the slice axis; keep one image for each position."
+        )
     _check_change_of_step(ordered, gaps)
     step = float(np.median(gaps))
     # a few distances of all kinds are no regular series with images missing
@@ -287,8 +289,8 @@ def check_positions(ordered: Sequence[SeriesImage]) -> None:
         )
     if np.abs(gaps / step - 1.0).max() > SPACING_TOLERANCE:
         raise InputError(
-            f"Slice distances run from {gaps.min():.2f} to {gaps.max():.2f} mm; one volume needs one distance. Export the "
-            "whole series again, or choose an even one; resampling takes noise away and lowers the emphysema index."
+            f"The distances between slices vary from {gaps.min():.2f} to {gaps.max():.2f} mm; one volume needs one distance. "
+            "Export the whole series again, or choose an even one; resampling takes noise away and lowers the emphysema index."
         )
     _check_straight(ordered, positions)
 

@@ -266,7 +266,9 @@ def _notes(ordered: Series) -> tuple[str, ...]:
     acquisitions = {number for item in ordered if (number := _number(item.values, "AcquisitionNumber")) is not None}
     if 2 <= len(acquisitions) < len(ordered) // 2:
         shown = ", ".join(sorted(acquisitions)[:4])
-        notes.append(f"The series joins {len(acquisitions)} acquisitions (numbers {shown}); the breath held may differ.")
+        notes.append(
+            f"The series joins {len(acquisitions)} acquisitions (numbers {shown}); the patient may have breathed in between."
+        )
     return tuple(notes)
 
 

@@ -26,7 +26,7 @@ def read_json(path: Path) -> Any:
     with open_file(path) as file:
         content = file.read(_LARGEST + 1)
     if len(content) > _LARGEST:
-        raise InputError(f"{path} is larger than {_LARGEST >> 20} MB, which no such file is; copy it again.")
+        raise InputError(f"{path} is larger than {_LARGEST >> 20} MB, too large for such a file; copy it again.")
     try:
         return json.loads(content.decode("utf-8"), parse_constant=_refuse)
     except RecursionError:

@@ -97,7 +97,7 @@ def _header(file: IO[bytes], name: str) -> tuple[dict[str, str], int]:
         fields[key.strip()] = value.strip()
         if key.strip() == "ElementDataFile":
             return fields, file.tell()
-    raise InputError(f"{name} has no whole MetaImage header; the file is damaged or not the format its name says.")
+    raise InputError(f"{name} has no complete MetaImage header; the file is damaged or not the format its name says.")
 
 
 def _require_plain_image(fields: Mapping[str, str], name: str) -> None:

@@ -23,7 +23,7 @@ Item = TypeVar("Item")
 STAGE = "Restoration and network"
 # Restored together before the network sees them; bounds memory and the time between two looks at the cancel button.
 CHUNK_SLICES = 16
-# Truncated voxels within this distance open the network's gate; the same as ``unet.GATE_REACH``, which would import torch.
+# The network corrects only voxels within this distance of truncated ones. ``unet.GATE_REACH``, whose import loads torch.
 REACH_PIXELS = 6
 # Air around the body is restored without the network. The mask of the body is exact to a block of 2 mm; inside its border the
 # network's correction starts at zero and increases gradually, so that no edge becomes visible.

@@ -4,10 +4,10 @@ After Gallardo-Estrella et al. 2013 and 2016 (known to us from their abstracts):
 of 1, 2, 4, 8 and 16 pixels, energy = standard deviation of a band inside the lungs, each band scaled to the reference
 kernel's mean energy, low-pass left alone, repeated until all are within 5 %. Ours are:
 
-- energies are compared relative to the 4 to 8 pixel band, which kernels leave alone (simulated sharp to smooth: 0.99 +- 0.04),
-  so that the reference holds for other doses and slice thicknesses than its own; coarser bands are left alone too;
-- around the coarse lung region the image is set to the lungs' mean before energies are read, else the chest wall's edge
-  fills the low bands;
+- energies are compared relative to the 4 to 8 pixel band, which kernels do not change (simulated sharp to smooth 0.99 +- 0.04),
+  so that the reference also applies to other doses and slice thicknesses; coarser bands are not changed either;
+- around the coarse lung region the image is set to the lungs' mean before energies are measured; otherwise the edge of the
+  chest wall would dominate the low bands;
 - no band is amplified over all passes: a sharp kernel never has less energy than the smooth one of the same data.
 """
 

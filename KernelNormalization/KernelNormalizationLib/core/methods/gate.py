@@ -1,4 +1,4 @@
-"""The gate before a normalization: a refused scan goes no further unless the user overrides that, on record."""
+"""The gate before a normalization: a refused scan is not normalized unless the user overrides the refusal, on record."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from .result import build_result
 
 # These two filter every scan, whatever its kernel; the other methods leave an already smooth scan unchanged by themselves.
 CHANGING_METHODS: tuple[Method, ...] = ("bands", "heuristic")
-OVERRIDDEN = "The scan was refused, and the gate was overridden by the user."
+OVERRIDDEN = "The scan was refused, and the refusal was overridden by the user."
 
 
 def normalize_gated(
     normalizer: Normalizer, volume: CTVolume, progress: Progress, override: bool = False
 ) -> NormalizationResult:
-    """Normalize ``volume`` if the gate lets it pass, and record what the gate said.
+    """Normalize ``volume`` if the gate does not refuse it, and record the verdict of the gate.
 
     Args:
         normalizer: the method.
         volume: the scan.
-        progress: told of the steps, asked for cancellation between them.
-        override: whether the user wants a refused scan normalized all the same, and a smooth one filtered.
+        progress: receives the steps; cancellation is checked between them.
+        override: whether the user wants a refused scan to be normalized anyway, and a smooth one to be filtered.
 
     Raises:
         InputError: the scan is refused, or cannot be processed.

@@ -1,10 +1,10 @@
-"""How far the emphysema index could move under what one sharp scan cannot tell of its scanner.
+"""By how much the emphysema index would change under properties of the scanner that one sharp scan does not determine.
 
-Three things stay open. How this scanner makes the kernel that its tag names; for that its noise speaks. Whether the
-scanner's smooth kernels lift coarse detail against its sharp ones (measured of one scanner between B50f, B70f and B10f,
-B30f; absent in another between B70f and B40f), and how many images were averaged into a slice after each had been cut off
-at the HU floor. Some slices are restored again under each of these hypotheses; what their share of lung below -950 HU
-changes by is written beside the volume.
+There are three such properties: how far this scanner's kernel differs from the usual kernel of that name (an alternative is
+estimated from the noise); whether the scanner's smooth kernels amplify coarse detail compared with its sharp ones (measured
+on one scanner between B50f, B70f and B10f, B30f; absent on another between B70f and B40f); and how many images were averaged
+into a slice after each had been cut off at the HU floor. Some slices are restored again under each of these hypotheses. The
+change of their share of lung below -950 HU is written to the provenance record.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ EMPHYSEMA_HU = -950.0
 # Shares of the measured low-frequency lift; the transfer by family number has all of it. It was measured on one scanner;
 # others may have more as well as less, up to 1.3 in the simulated scanners outside the training range.
 CHOSEN_LIFT, OTHER_LIFTS = 1.0, (1.3, 0.5, 0.0)
-# Where a transfer is compared with that of its kernel number, lp/cm, which records round to 0.1; so much they may differ.
+# Frequencies (lp/cm) at which a transfer is compared with that of its kernel number (records round the number to 0.1), and the
+# largest difference allowed.
 COMPARED_LP_PER_CM, SAME_GAIN = np.linspace(0.0, 7.0, 29), 0.01
 # The gain by the scan's own noise never amplifies more than that of a published kernel, either.
 LARGEST_RATIO = 1.5
@@ -50,9 +51,9 @@ MINIMUM_LUNG_VOXELS = 2000
 # The coarse lungs leave out a rim of a third of the lung, where a wrong gain does most: beside the chest wall the index of
 # simulated scans moves up to six times as much as in the middle. They are grown back to where the slice, smoothed, is lung.
 RIM_PIXELS, RIM_SIGMA, RIM_HU = 12, 2.0, -500.0
-# Where the histogram tells nothing, any number of images that scanners were found to average (1 to 6), and one step more.
+# Used where the histogram gives no answer: numbers of images that scanners were found to average (1 to 6), and one step more.
 ANY_IMAGES, TYPICAL_CORRELATION = (1, 2, 4, 8), 0.24
-# A dozen hardly correlated images leave nothing at the floor, so that a scan which tells nothing may just be one of these.
+# The average of a dozen hardly correlated images has no voxels at the floor, so a scan without an answer may be such a scan.
 MANY_IMAGES, MANY_CORRELATION = 12, 0.1
 
 
@@ -118,7 +119,7 @@ def hypotheses_record(
     plan: RestorationPlan | None,
     sharpness: Sharpness | None = None,
 ) -> dict[str, Any]:
-    """What the emphysema index would change by under each hypothesis that the scan leaves open.
+    """By how much the emphysema index would change under each hypothesis that the scan does not exclude.
 
     Args:
         volume: the scan.
@@ -205,7 +206,7 @@ def _family_number(transfer: SourceTransfer) -> float:
     """Number of the Siemens kernel whose transfer was taken.
 
     Raises:
-        InputError: it was not taken by a number, so that the measured lift is not in it, or not to tell from the rest.
+        InputError: the transfer was not chosen by a kernel number, so that the lift is not part of it or cannot be separated.
     """
     number = transfer.record.get("source_kernel_number")
     if not isinstance(number, int | float):
@@ -245,7 +246,7 @@ def _chi2_of(plan: RestorationPlan) -> float | None:
 
 
 def extremes(plan: RestorationPlan) -> list[dict[str, Any]]:
-    """Of the truncations that the scan leaves open, without the chosen one, those that restore least and most.
+    """Of the truncations that the scan does not exclude, without the chosen one, those that restore least and most.
 
     Raises:
         InputError: the truncation was given.

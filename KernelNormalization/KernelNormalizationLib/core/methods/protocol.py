@@ -23,9 +23,9 @@ METHOD_TEXTS: dict[Method, str] = {
     "heuristic": "median and Gaussian filter",
 }
 TARGET_KERNEL = "B20f"
-# Key of the provenance record: how the emphysema index would move under what the scan leaves open of its scanner.
+# Key of the provenance record: how the emphysema index would change under properties the scan does not determine.
 HYPOTHESES_KEY = "ei_hypotheses"
-# Key of the provenance record: what the gate said of the scan, and whether the user overrode it.
+# Key of the provenance record: the verdict of the gate, and whether the user overrode it.
 GATE_KEY = "gate"
 # Key of the provenance record, and the version of restoration and choice of the gain: raise it whenever they compute something
 # else. Errors of the index were measured with one version and count for no other.

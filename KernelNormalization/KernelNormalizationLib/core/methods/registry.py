@@ -42,7 +42,7 @@ def create_normalizer(method: Method, *, model: str | Path | None = None, device
 
 
 def chosen_method(method: Method | None, model: str | Path | None) -> Method:
-    """The method asked for; else the network where a ``model`` is named, and the product's default where nothing is.
+    """The method that was given; else ``unet`` if a ``model`` is named, and the default method if not.
 
     Raises:
         InputError: a model for a method that would silently ignore it.

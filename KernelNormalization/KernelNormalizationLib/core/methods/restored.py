@@ -27,7 +27,7 @@ from .protocol import HYPOTHESES_KEY, RESTORATION, RESTORATION_KEY, UNCHANGED_KE
 
 
 def restored_linear_transfer(volume: CTVolume, scan: Suitability, progress: Progress) -> tuple[FloatArray, dict[str, Any]]:
-    """The linear transfer of the volume with what truncation took put back: the network's base without the network.
+    """The linear transfer of the volume after the HU lost by truncation were put back: the input of the network, without it.
 
     Returns:
         float32 (k, j, i), HU, and the source kernel.
@@ -48,7 +48,7 @@ class Restoration:
 
     Attributes:
         of: gives the base and what was lost of some slices.
-        plan: how they were truncated and what that rests on; ``None`` if they were not.
+        plan: how they were truncated, with the evidence for it; ``None`` if they were not.
     """
 
     of: Restore
@@ -57,7 +57,7 @@ class Restoration:
     def told(
         self, volume: CTVolume, region: BodyRegion | None, transfer: SourceTransfer, sharpness: Sharpness | None = None
     ) -> dict[str, Any]:
-        """For provenance: the plan, and how the index would move under what the scan leaves open."""
+        """For provenance: the plan, and how the index would change under what the scan does not determine."""
         record = {} if self.plan is None else self.plan.as_record()
         left_open = hypotheses_record(volume, region, transfer, self.plan, sharpness)
         return {RESTORATION_KEY: RESTORATION, **record, HYPOTHESES_KEY: left_open}

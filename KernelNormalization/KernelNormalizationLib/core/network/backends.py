@@ -115,7 +115,7 @@ def _cpu_choice(model: Model, why: str) -> Choice:
             failures.append(f"{name}: {error}")
     if not failures:
         raise ModelError("No library to run the network is installed; install openvino, onnxruntime or torch.")
-    raise ModelError("No backend runs this model correctly. " + " ".join(failures))
+    raise ModelError("No library here runs this model correctly. " + " ".join(failures))
 
 
 def _checked(make: Callable[[], Backend], model: Model) -> Backend:

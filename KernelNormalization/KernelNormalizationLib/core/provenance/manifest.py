@@ -166,7 +166,7 @@ def require_unchanged(record: Mapping[str, Any], name: str) -> None:
     """
     if seal_is_broken(record):
         raise InputError(
-            f"{name} was changed after it was written: its content does not give the hash that it holds. Take the record as it "
+            f"{name} was changed after it was written: its content does not fit the hash stored in it. Take the record as it "
             "was written, or make the file and its record again."
         )
 

@@ -35,8 +35,8 @@ AIR_CORRELATIONS = (0.0, 0.12, 0.24, 0.36, 0.48, 0.6)
 # For the best fits, correlations between the listed ones are tried too. With 12 images, r = 0 and r = 0.12 differ by half in
 # the noise of one image; with two images by 6 %, so that no refinement is needed.
 AIR_REFINED, AIR_BEST, FEWEST_REFINED = (0.06, 0.03), 4, 3
-# Where no voxel at the floor is lifted by a second slice, its share is small, and the histogram tells it better than the noise
-# does, whose error is up to SHARE_ERROR. A few hypotheses from one image to many do for that.
+# A small share of a second slice is determined better by the histogram than by the noise, which gives the share with an error
+# of up to SHARE_ERROR. A few hypotheses, from one image to many, are enough.
 SMALL_SHARES, SHARE_ERROR = (0.0, 0.025, 0.05, 0.075, 0.1, 0.125, 0.15), 0.051
 FEW_WEIGHTS, FEW_CORRELATIONS = ((1.0,), (0.8, 0.2), *((1.0 / n,) * n for n in (2, 4, 8, 12))), (0.1, 0.3)
 

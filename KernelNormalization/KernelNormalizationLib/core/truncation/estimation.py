@@ -140,7 +140,7 @@ def estimate_plan(
 
 
 def _least_interpolated(slices: Sequence[Kind]) -> list[Kind]:
-    """Those that tell most of the truncation; a single kind of slice also needs but one table for every hypothesis."""
+    """The slices that show the truncation best; a single kind of slice also needs but one table for every hypothesis."""
     least = min((s.how.share for s in slices), default=0.0)
     return [s for s in slices if s.how.share == least]
 
@@ -243,7 +243,7 @@ def _fit_one(samples: Sequence[Sample], truncation: Truncation, share: float, pr
         samples: slices.
         truncation: the hypothesis.
         share: of all noise in its high band.
-        prior: what the hypothesis is held to.
+        prior: what is expected of the hypothesis before the histogram is used.
         factor: by which the noise is scaled to begin with.
     """
     found = np.zeros(len(EDGES_HU))

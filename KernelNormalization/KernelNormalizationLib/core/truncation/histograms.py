@@ -1,4 +1,4 @@
-"""Hypotheses on a truncation against the histogram of what is stored close above the HU floor."""
+"""Compares hypotheses on the truncation with the histogram of the values stored close above the HU floor."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import numpy as np
 from ..arrays import BoolArray, FloatArray
 from .model import AT_FLOOR_HU
 
-# A floor collects the noise's lower tail: more voxels than each of the next HU values hold (2 to 400 times on clipped series;
+# The noise's lower tail is stored at the floor: more voxels than at each of the next HU values (2 to 400 times if clipped;
 # where clipped images were averaged 7 to 8 times), or at least a pile of voxels in the lowest 11 HU (2e-2 and more of the
 # volume), where an untruncated tail thins out (1e-6).
 FLOOR_SPIKE, EDGE_SHARE = 2.0, 1e-4
@@ -52,7 +52,7 @@ def floor_mask(hu: FloatArray, floor: HUFloor) -> BoolArray:
     """Voxels (k, j, i) stored at the floor; all false when there is no floor."""
     if floor.kind == "none":
         return np.zeros(hu.shape, dtype=bool)
-    mask: BoolArray = hu == np.float32(floor.value)  # below it lies padding only
+    mask: BoolArray = hu == np.float32(floor.value)  # only padding is below it
     return mask
 
 

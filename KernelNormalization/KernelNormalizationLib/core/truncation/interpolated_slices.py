@@ -1,8 +1,8 @@
 """Slices that were interpolated between two others after truncation, as when a 0.7 mm series is resampled to 1 mm.
 
 A slice in the middle between two others is the mean of twice as many truncated images as one that lies on another, and the
-variance of its noise is smaller by up to half. Along the series the shares repeat, and so does the noise: from the noise of
-homogeneous soft tissue, slice by slice, and its correlation between neighbours, the interpolation is read.
+variance of its noise is smaller by up to half. Along the series the shares repeat, and so does the noise. The interpolation is
+estimated from the noise of homogeneous soft tissue in every slice and from the correlation of this noise between neighbours.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ STEP, PHASE, CORRELATION = 0.01, 0.05, 0.06
 STEPS, PHASES = np.arange(0.1, 2.5, STEP), np.arange(0.0, 1.0, PHASE)
 CORRELATIONS = np.array([0.0, 0.12, 0.2, 0.26, 0.32, 0.42])
 FINER = np.linspace(-0.8, 0.8, 9)
-# Most tools that resample keep the first slice. It is taken for kept if that costs no more than this of chi2 (2 SD).
+# Most tools that resample keep the first slice. This is assumed here if it raises chi2 by no more than this (2 SD).
 ANCHORED = 4.0
-# Interpolation is believed if it takes so much off chi2, and at least half of it, and its noise varies by so much (SD of the
-# logarithm of the variance).
+# Interpolation is accepted if it lowers chi2 by this much and by at least half, and if the noise that it predicts varies by
+# this much (SD of the logarithm of the variance).
 LEAST_GAIN, LEAST_VARIATION = 40.0, 0.06
 # Fitted together: the noise follows the body, but in so many slices its logarithm is nearly straight.
 TOGETHER, FEWEST, FEWEST_SLOPING = 24, 4, 6
-# Shares and correlations are rounded, so that few tables have to be made. No share is taken for none: an image with the weight
-# 0.025 lifts cut values by some HU, and where it does not, its table restores the same.
+# Shares and correlations are rounded, so that few tables have to be made. A small share is never rounded to none: an image with
+# the weight 0.025 raises truncated values by some HU, and where it does not, its table restores the same.
 SHARE_STEP, CORRELATION_STEP, LARGEST_CORRELATION = 0.025, 0.005, 0.98
 
 

@@ -44,8 +44,8 @@ OUTLIER = 5.0
 DETAIL = 3.0
 # Regularization of the inverse filter from the smooth base to the sharp kernel: detail with a gain below 0.14 is not restored.
 BACK_EPSILON = 0.02
-# Noise is read where anatomy is weak: from 5 lp/cm on (section 9 of the notes on two real B70f pairs), or from 0.65 of the
-# highest frequency that large pixels hold.
+# Noise is measured where anatomy is weak: from 5 lp/cm on (two real B70f pairs), or, with large pixels, from 0.65 of the
+# highest frequency that the pixels can represent.
 NOISE_BAND_LP_PER_CM, NOISE_BAND_SHARE = 5.0, 0.65
 
 BASE, NOISE_BAND, BACK = 0, 1, 2
@@ -261,8 +261,8 @@ def free_air(start: LocalState, outside: BoolArray, plan: RestorationPlan) -> Bo
 def loss_in_air(image: FloatArray, air: BoolArray, truncation: Truncation) -> FloatArray:
     """Expected loss (HU, at most 0) in air, whose mean is known.
 
-    The mean of the stored values tells the noise: averaging images does not change it, so it depends on the mean and the
-    noise of one image alone.
+    The noise follows from the mean of the stored values: averaging images does not change this mean, so it depends only on the
+    mean and the noise of one image.
 
     Args:
         image: (rows, columns), HU, as stored.
@@ -306,7 +306,7 @@ def _before_truncation(
 
 
 def _without_outliers(noise: FloatArray, region: BoolArray, limit: float = OUTLIER) -> FloatArray:
-    """Square of ``noise`` (rows, columns), held below ``limit`` times its robust SD in ``region``."""
+    """Square of ``noise`` (rows, columns), limited to ``limit`` times its robust SD in ``region``."""
     some = np.abs(noise[::2, ::2][region[::2, ::2]])
     highest = limit * 1.4826 * float(np.median(some)) if some.size else np.inf
     squared: FloatArray = np.minimum(np.abs(noise), np.float32(highest)) ** 2

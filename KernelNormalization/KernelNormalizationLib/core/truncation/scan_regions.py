@@ -21,7 +21,7 @@ from .restoration import BASE, NOISE_BAND, LocalState, Restorer
 TYPICAL_NOISE_SHARE = 1.25
 TISSUE_HU, FLAT_HU, MINIMUM_TISSUE = (0.0, 80.0), 12.0, 500
 BODY_HU, LUNG_HU = -300.0, -500.0
-# Air around the body is stored the denser the stronger the noise that was cut: -975 HU in most scans, up to -850 HU where
+# The stronger the truncated noise, the denser air around the body is stored: -975 HU in most scans, up to -850 HU where
 # several images of severe noise were averaged. Its local means then lie from 25 HU below to 25 HU above their most frequent
 # value (24 simulated scanners); the foam of the table lies 45 HU and more above it. No air was seen stored above -830 HU.
 AIR_LIMIT_HU, AIR_WIDTH_HU, DENSEST_AIR_HU = -930.0, 25.0, -830.0
@@ -33,7 +33,7 @@ SLICES, MARGIN_PIXELS = 4, 24
 
 @dataclass(frozen=True)
 class Sample:
-    """A slice, cut to its lungs, regions in it, the noise (HU) that the rays let expect, (rows, columns); how it was made."""
+    """A slice cropped to its lungs; regions in it; the noise (HU) expected from the rays, (rows, columns); how it was made."""
 
     image: FloatArray
     lungs: BoolArray

@@ -1,4 +1,4 @@
-"""How much of what the lungs' band of high frequencies holds is noise, and how much texture: the rays tell the noise."""
+"""How much of the lungs' high-frequency band is noise and how much is texture, with the noise expected from the rays."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROUNDS = 2
 
 
 def noise_apart(samples: Sequence[Sample], air: Truncation, share: float) -> float:
-    """SD of the lungs' noise by their rays over that of noise and texture, which their band of frequencies tells.
+    """SD of the lungs' noise, expected from the rays, over that of noise and texture, measured in the high-frequency band.
 
     Of slices that were interpolated: in those before.
 
@@ -39,7 +39,7 @@ def noise_apart(samples: Sequence[Sample], air: Truncation, share: float) -> flo
 
 
 def _noise_and_told(samples: Sequence[Sample], air: Truncation, apart: float, share: float) -> tuple[float, float]:
-    """Sums of squares in the lungs: of the noise that the rays let expect, and of noise and texture, which their band tells."""
+    """Sums of squares in the lungs: of the noise expected from the rays, and of noise and texture, measured in the band."""
     lungs, factor = with_texture(air, apart)
 
     def sums(sample: Sample) -> tuple[float, float]:
