@@ -20,8 +20,8 @@ from .model import Truncation
 KAPPA = 0.5
 # In a slice interpolated between two, vessels of one are averaged with truncated values of the other, the more so the fewer
 # images each averages. On 15 simulated patients (0.7 mm to 1 mm) with one, two and four images, restored over lost was 0.76,
-# 0.94 and 0.93 with half of the texture, 0.82, 0.98 and 1.09 with three quarters, and 0.89, 1.02 and 1.20 with all: hence a half
-# plus a half over N.
+# 0.94 and 0.93 with half of the texture, 0.82, 0.98 and 1.09 with three quarters, and 0.89, 1.02 and 1.20 with all: hence half
+# of it, plus another half over the number of images.
 KAPPA_INTERPOLATED = 0.5
 # Correlations are rounded, so that few tables have to be made.
 CORRELATION_STEP = 0.02
