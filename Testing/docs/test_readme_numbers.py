@@ -64,5 +64,5 @@ def test_the_limits_say_how_far_off_ei_was_outside_the_tested_range() -> None:
     error = mean(abs(float(row["EI [%]"]) - float(row["true EI [%]"])) for row in rows)
     missed = sum(row["inside"] == "False" for row in rows)
     assert (
-        f"EI was {error:.0f} points off on average, and the interval missed the true EI in {missed} of {len(rows)}." in README
+        f"EI was {error:.1f} points off on average, and the interval missed the true EI in {missed} of {len(rows)}." in README
     )
