@@ -270,8 +270,8 @@ def place_in(path: Path, which: str) -> int:
 @pytest.mark.parametrize(
     ("which", "subject", "words"),
     [
-        (None, "", "The 24 exported images hold the voxels made again, rounded to 1 HU."),
-        ("ct/ct_0012.dcm", "images", "1 voxel(s) of the exported images are not those made again"),
+        (None, "", "The 24 exported images contain the voxels computed again, rounded to 1 HU."),
+        ("ct/ct_0012.dcm", "images", "1 voxel(s) of the exported images are not those computed again"),
         ("segmentation.dcm", "SR", "number(s) of the report do not follow from segmentation and volume"),
         ("report.dcm", "SR", "1 number(s) of the report do not follow from segmentation and volume"),
     ],

@@ -105,7 +105,7 @@ def test_a_changed_voxel_of_the_result_is_told_with_its_size(copy: Path, capsys:
     assert said.startswith("NOT reproduced")
     assert "smooth.nrrd was changed or replaced after it was written" in said
     # what a new run gives is what the record says, so the record is right and the file is wrong
-    assert "Made again, every voxel is the same to the last bit" in said
+    assert "Computed again, every voxel is the same to the last bit" in said
 
 
 def test_a_volume_written_anew_with_the_same_voxels_is_still_the_same(copy: Path, capsys: Capture) -> None:

@@ -63,7 +63,7 @@ def compare_exported(image: Path, again: CTVolume, same: bool, limit_hu: float, 
         found.differs("images", f"The exported series cannot be read any more: {error}")
         return
     if series.shape != again.shape or not series.geometry.matches(again.geometry, 0.01):
-        found.differs("images", "The exported images have another number, shape or place than the volume made again.")
+        found.differs("images", "The number, shape or position of the exported images differs from the volume computed again.")
         return
     header = pydicom.dcmread(image, stop_before_pixels=True)
     encoding = Encoding(float(header.RescaleSlope), float(header.RescaleIntercept), bool(header.PixelRepresentation), 16, True)
@@ -71,9 +71,9 @@ def compare_exported(image: Path, again: CTVolume, same: bool, limit_hu: float, 
     allowed = 0.0 if same else 0.5 * encoding.slope + limit_hu
     changed = int(np.count_nonzero(off > allowed))
     texts = (
-        f"The {series.shape[0]} exported images hold the voxels made again, rounded to {encoding.slope:g} HU.",
-        f"{changed} voxel(s) of the exported images are not those made again, by up to {float(off.max()):.3g} HU: the images "
-        "were changed after the export.",
+        f"The {series.shape[0]} exported images contain the voxels computed again, rounded to {encoding.slope:g} HU.",
+        f"{changed} voxel(s) of the exported images are not those computed again, by up to {float(off.max()):.3g} HU: the "
+        "images were changed after the export.",
     )
     found.check("images", changed == 0, texts)
     objects = image.parent.parent / SEGMENTATION, image.parent.parent / REPORT
@@ -116,7 +116,7 @@ def _compare_objects(segmentation: Path, report: Path, again: CTVolume, same: bo
         if (region, code) in measured and not _equal(told, measured[region, code])
     ]
     texts = (
-        "The report's numbers are those of the segmented lungs in the volume made again.",
+        "The report's numbers are those of the segmented lungs in the volume computed again.",
         f"{len(places) + len(contradicting)} number(s) of the report do not follow from segmentation and volume: "
         f"{'; '.join([*contradicting, *places][:3])}.",
     )

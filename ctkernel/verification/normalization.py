@@ -169,20 +169,22 @@ def _compare_voxels(
     limit, why = tolerance_hu(record, again.record)
     found.numbers.update(tolerance_hu=limit, tolerance_because=why)
     if written is not None and (written.shape != again.volume.shape or not written.geometry.matches(again.volume.geometry)):
-        found.differs("voxels", "The volume's file has another shape, or lies in another place, than the volume made again.")
+        found.differs(
+            "voxels", "The volume's file has another shape, or lies in another place, than the volume computed again."
+        )
         return
     if recorded_voxels(record) == recorded_voxels(again.record):
         found.numbers.update(largest_difference_hu=0.0, mean_difference_hu=0.0)
-        found.agrees("voxels", "Made again, every voxel is the same to the last bit.")
+        found.agrees("voxels", "Computed again, every voxel is the same to the last bit.")
         return
     if written is None:
-        found.differs("voxels", "Made again, the voxels have another hash; how far they are off needs the volume's file.")
+        found.differs("voxels", "Computed again, the voxels have another hash; how far they are off needs the volume's file.")
         return
     off = np.abs(again.volume.hu - written.hu)
     largest, mean = float(off.max()), float(off.mean(dtype=np.float64))
     found.numbers.update(largest_difference_hu=largest, mean_difference_hu=mean)
     text = (
-        f"Made again, voxels differ by at most {largest:.3g} HU, {mean:.2g} HU in the mean; allowed are {limit:g} and "
+        f"Computed again, the voxels differ by at most {largest:.3g} HU, {mean:.2g} HU in the mean; allowed are {limit:g} and "
         f"{MEAN_SHARE * limit:g} HU ({why})."
     )
     found.check("voxels", largest <= limit and mean <= MEAN_SHARE * limit, (text, text))
@@ -194,7 +196,7 @@ def _compare_parameters(record: Mapping[str, Any], again: Mapping[str, Any], fou
     ei_then, ei_now = ((told.get(HYPOTHESES_KEY) or {}).get("ei_percent") for told in (record, again))
     if ei_now is not None and ei_then is not None:
         found.numbers.update(ei_percent_recorded=ei_then, ei_percent_again=ei_now)
-        text = f"EI on the sampled slices: {ei_then:.2f} % on record, {ei_now:.2f} % made again."
+        text = f"EI on the sampled slices: {ei_then:.2f} % on record, {ei_now:.2f} % computed again."
         found.check("EI", abs(ei_then - ei_now) <= PARAMETERS_WITHIN[1], (text, text))
     places = list(differing(then, now, PARAMETERS_WITHIN))
     more = f" and {len(places) - 3} more" if len(places) > 3 else ""

@@ -16,7 +16,7 @@ from KernelNormalizationLib.core.methods.protocol import HYPOTHESES_KEY
 
 # What is open, in words for the reader of a report.
 WORDS = {
-    "kernel": "the scanner's own form of the kernel, as its noise shows it",
+    "kernel": "the scanner's own form of the kernel, as estimated from its noise",
     "truncation": "how many images the scanner averaged into a slice",
     "lift": "how strongly the scanner's smooth kernels amplify coarse detail",
 }

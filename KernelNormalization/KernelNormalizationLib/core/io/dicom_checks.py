@@ -284,8 +284,8 @@ def check_positions(ordered: Sequence[SeriesImage]) -> None:
     missing = [f"{p + step:.2f}" for p, g in zip(positions, gaps, strict=False) if g > (1.0 + SPACING_TOLERANCE) * step]
     if missing:
         raise InputError(
-            f"Missing slices after {step:.2f} mm steps, first at {', '.join(missing[:8])} mm along the slice axis; "
-            "export the whole series again."
+            f"Missing slices: the usual distance is {step:.2f} mm, but no slice is at {', '.join(missing[:8])} mm along the "
+            "slice axis; export the whole series again."
         )
     if np.abs(gaps / step - 1.0).max() > SPACING_TOLERANCE:
         raise InputError(
