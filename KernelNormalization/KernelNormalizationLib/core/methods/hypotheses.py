@@ -255,8 +255,7 @@ def extremes(plan: RestorationPlan) -> list[dict[str, Any]]:
     if found is None:
         raise InputError("the truncation was given, not read from the scan")
     chosen = plan.lungs.as_record()
-    # What fits badly rules nothing out, either.
-    if not found or plan.evidence.get("lungs", {}).get("from") == "default":
+    if not found:
         share = {"noise_share": plan.noise_share, "chi2": None}
         floor_hu = plan.lungs.floor_hu
         any_other = [Truncation.of_equal_images(n, TYPICAL_CORRELATION, floor_hu).as_record() for n in ANY_IMAGES]
