@@ -14,8 +14,9 @@ from .padding import HIGHEST_STORED_HU
 
 # A slice of one value at or below this may be padding or air at the ends of a volume; anything above is no part of a scan.
 EMPTY_HU = -900.0
-# An intercept that was lost on the way is 0 instead of -1024 or so; smaller differences between slices occur in valid series.
-LOST_INTERCEPT_HU = 900.0
+# An intercept that was lost on the way is 0 instead of -1024 or so, a damaged one any number. Smaller differences than these do
+# not show; larger ones are right where the HU of the two slices fit together.
+LOST_INTERCEPT_HU = 50.0
 # Neighbouring slices whose HU differ by this many times what their stored values differ by are scaled wrongly.
 JUMP_FACTOR = 2.0
 # A row of one value shows nothing where this share of the same row is tissue in the slices before and after it. Rows are lost
@@ -199,7 +200,7 @@ def require_one_kernel(hu: FloatArray, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def require_fitting_rescale(hu: FloatArray, rescales: Sequence[tuple[float, float]], names: Sequence[str]) -> None:
-    """Refuse neighbouring slices of which one has lost its intercept, so that their stored values continue each other.
+    """Refuse neighbouring slices of which one has lost its intercept: their stored values continue each other, their HU do not.
 
     Args:
         hu: (k, j, i), HU, after the rescale.
