@@ -124,7 +124,9 @@ def _cut_ends(hu: FloatArray) -> list[tuple[str, int, int]]:
     """The first and last slice with an image, if it ends within the body: which, its number, and its rows without an image."""
     blank, tissue = _rows(hu)
     pictures = np.flatnonzero(~blank.all(axis=1))
-    found = []
+    found: list[tuple[str, int, int]] = []
+    if not pictures.size:  # images of one column
+        return found
     for which, k, beside in (("first", pictures[0], pictures[0] + 1), ("last", pictures[-1], pictures[-1] - 1)):
         if not 0 <= beside < len(hu):
             continue

@@ -16,8 +16,8 @@ from ..imaging.fine_noise import fine_noise
 from .radial_filter import in_threads
 
 # Side of the blocks that tell what is soft tissue, pixels, and least number of 2 x 2 pixels of it, for fine noise and for
-# that of half the resolution.
-BLOCK_PIXELS, LEAST_FINE, LEAST_COARSE = 4, 200, 50
+# that of half the resolution. Smaller images hold none.
+BLOCK_PIXELS, LEAST_FINE, LEAST_COARSE, SMALLEST_SIDE = 4, 200, 50, 16
 # Variance (HU^2) that is added to both, so that images without noise have no colour; smooth chests have 3 to 12 HU.
 NO_NOISE_HU2 = 2.0**2
 # So many slices of a long series are looked at: every third, fifth and so on, which meets both kinds where they alternate.
@@ -62,6 +62,8 @@ def find_mixture(hu: FloatArray) -> Mixture | None:
     Args:
         hu: (k, j, i), HU, in the plane of reconstruction, padding as air.
     """
+    if min(hu.shape[1:]) < SMALLEST_SIDE:
+        return None
     looked_at = np.arange(0, len(hu), 1 + 2 * (len(hu) // (2 * LOOKED_AT)))
     found = np.array(list(in_threads(_level_and_colour, (hu[k] for k in looked_at))))
     there = np.isfinite(found).all(axis=1)
