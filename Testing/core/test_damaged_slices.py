@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+import SimpleITK as sitk
 from core.dicomseries import chest_slices, write_series
 
 from KernelNormalizationLib.core.errors import InputError
@@ -106,3 +107,66 @@ class TestSeriesOfOneFile:
         path.write_bytes(b"")
         with pytest.raises(InputError, match="is one volume, so there is no series to choose with --series 3"):
             read_volume(path, "3")
+
+
+def volume_file(path: Path, hu: np.ndarray) -> Path:
+    image = sitk.GetImageFromArray(hu)
+    image.SetSpacing((0.7, 0.7, 1.25))
+    sitk.WriteImage(image, str(path))
+    return path
+
+
+class TestVolumeFiles:
+    @pytest.mark.parametrize("suffix", [".nrrd", ".nii.gz", ".mha"])
+    @pytest.mark.parametrize("fill", [0, -1024])
+    @pytest.mark.parametrize("rows", [slice(48, 96), slice(0, 48), slice(40, 44)])
+    def test_a_slice_that_is_blank_in_part_is_named(self, tmp_path: Path, suffix: str, fill: int, rows: slice) -> None:
+        hu = chest()
+        hu[5, rows] = fill
+        assert refusal(volume_file(tmp_path / f"scan{suffix}", hu)).startswith("slice 6 of 10 shows nothing in ")
+
+    def test_what_was_lost_lies_together_in_the_stored_order(self, tmp_path: Path) -> None:
+        stored = np.ascontiguousarray(chest().transpose(1, 0, 2))  # coronal: rows are slices
+        stored[48, 3:7] = 0
+        image = sitk.GetImageFromArray(stored)
+        image.SetSpacing((0.7, 1.25, 0.7))
+        image.SetDirection((1, 0, 0, 0, 0, 1, 0, 1, 0))
+        sitk.WriteImage(image, str(tmp_path / "scan.nrrd"))
+        assert refusal(tmp_path / "scan.nrrd").startswith("slice 49 of 96 shows nothing in 4 of 10 rows")
+
+    @pytest.mark.parametrize("kind", ["DICOM", "NRRD"])
+    @pytest.mark.parametrize("after", [0, 2])
+    def test_a_copy_that_broke_off_within_a_slice_is_told(self, tmp_path: Path, kind: str, after: int) -> None:
+        hu = chest()
+        last = len(hu) - 1 - after
+        hu[last, 50:], hu[last + 1 :] = -1024, -1024
+        if kind == "DICOM":
+            write_series(tmp_path, hu)
+        path = tmp_path if kind == "DICOM" else volume_file(tmp_path / "scan.nrrd", hu)
+        (note,) = read_volume(path).acquisition.reading_notes
+        name = f"image{last:04d}.dcm" if kind == "DICOM" else f"slice {last + 1} of 10"
+        assert note.startswith(f"“{name}”, the last with an image, shows nothing in ")
+
+    def test_padding_and_air_at_the_ends_are_no_damage(self, tmp_path: Path) -> None:
+        hu = chest()
+        turned = hu.copy()
+        for k in range(3):  # a volume that was turned about its left-right axis
+            turned[k, : 70 - 30 * k] = -2000
+        hu[-2:] = -1024
+        for voxels in (turned, hu):
+            assert read_volume(volume_file(tmp_path / "scan.nrrd", voxels)).acquisition.reading_notes == ()
+
+    def test_a_block_that_fits_no_neighbour_is_told(self, tmp_path: Path) -> None:
+        hu = chest()
+        hu[6, 30:70, 20:60] = hu[6, 30:70, 20:60][::-1, ::-1] + 400
+        (note,) = read_volume(volume_file(tmp_path / "scan.nii", hu)).acquisition.reading_notes
+        assert note.startswith("1 slice(s) differ from the slices before and after them")
+        assert "slice 7 of 10" in note
+
+    def test_slices_far_apart_are_not_compared(self, tmp_path: Path) -> None:
+        hu = chest()
+        hu[6, 30:70, 20:60] = hu[6, 30:70, 20:60][::-1, ::-1] + 400  # as anatomy changes over a centimetre
+        image = sitk.GetImageFromArray(hu)
+        image.SetSpacing((0.7, 0.7, 10.0))
+        sitk.WriteImage(image, str(tmp_path / "scan.nrrd"))
+        assert read_volume(tmp_path / "scan.nrrd").acquisition.reading_notes == ()

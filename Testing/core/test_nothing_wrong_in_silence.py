@@ -173,6 +173,10 @@ class TestDicom:
         path.write_bytes(path.read_bytes()[:left])
         assert path.name in refusal(tmp_path)
 
+    @pytest.mark.parametrize(("rows", "columns"), [(1, 16), (3, 16), (12, 1)])
+    def test_images_of_a_few_pixels(self, tmp_path: Path, rows: int, columns: int) -> None:
+        assert f"{rows} x {columns} pixels" in refusal(series(tmp_path, hu=HU[:, :rows, :columns]))
+
     def test_one_damaged_file_given_alone_is_called_so(self, tmp_path: Path) -> None:
         path = series(tmp_path) / "image0004.dcm"
         path.write_bytes(path.read_bytes()[:400])

@@ -46,9 +46,10 @@ def test_a_negative_slope_and_a_slope_that_only_python_reads_are_refused(tmp_pat
     assert "RescaleSlope (0028,1053) = “1_0”" in refusal(underscore)
 
 
-def test_a_rescale_of_another_slice_is_found_by_the_neighbours(tmp_path: Path) -> None:
-    message = refusal(series(tmp_path, only(5, lambda ds: setattr(ds, "RescaleIntercept", "0"))))
-    assert "states the rescale intercept -1024, the next slice image0005.dcm 0" in message
+@pytest.mark.parametrize("intercept", ["0", "-1824", "-624"])
+def test_a_rescale_of_another_slice_is_found_by_the_neighbours(tmp_path: Path, intercept: str) -> None:
+    message = refusal(series(tmp_path, only(5, lambda ds: setattr(ds, "RescaleIntercept", intercept))))
+    assert f"states the rescale intercept -1024, the next slice image0005.dcm {intercept}" in message
 
 
 def test_a_rescale_that_differs_between_slices_is_right_where_the_values_fit(tmp_path: Path) -> None:

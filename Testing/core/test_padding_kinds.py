@@ -91,6 +91,24 @@ def test_padding_that_was_read_as_unsigned_is_outside_and_comes_back_as_it_was()
         assert made.hu[~outside].max() < 3000.0
 
 
+@pytest.mark.parametrize("beside", [np.s_[:, :, :6], np.s_[:, -3:], np.s_[:, :, [0, 1, -2, -1]]])
+def test_columns_or_rows_of_it_are_outside_too(beside: tuple[slice, ...]) -> None:
+    chest = make_chest()
+    hu = chest.volume.hu.copy()
+    hu[beside] = 62512.0
+    volume = read(chest, hu)
+    assert volume.padding_value == 62512.0
+    assert np.array_equal(volume.padding_mask, hu == 62512.0)
+    assert volume.filled().max() < 3000.0
+
+
+def test_a_block_of_it_in_the_body_is_not() -> None:
+    chest = make_chest()
+    hu = chest.volume.hu.copy()
+    hu[:, 60:70, 60:70] = 62512.0
+    assert detect_padding(hu) is None
+
+
 def test_metal_at_the_end_of_the_extended_scale_is_not_padding() -> None:
     chest = make_chest()
     hu = chest.volume.hu.copy()

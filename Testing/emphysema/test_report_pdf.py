@@ -17,7 +17,7 @@ from EmphysemaQuantLib.core.lungs.quality_verdict import MaskQuality
 from EmphysemaQuantLib.core.results.acquisition_sheet import Patient
 from EmphysemaQuantLib.core.results.measurement import MeasurementSettings, measure
 from EmphysemaQuantLib.report.html import page
-from EmphysemaQuantLib.report.pdf import _fitted, why_no_pdf, write_pdf
+from EmphysemaQuantLib.report.pdf import _fitted, _printed, why_no_pdf, write_pdf
 from EmphysemaQuantLib.report.writing import write_report
 from KernelNormalizationLib.core.errors import RESEARCH_USE, InputError
 from KernelNormalizationLib.core.volume import Acquisition
@@ -76,6 +76,18 @@ def test_words_from_outside_are_printed_as_they_are(pair: Pair, tmp_path: Path) 
         assert words in text, words
     write_pdf(html, tmp_path / "page.pdf")
     assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_characters_without_a_font_are_no_empty_boxes_and_the_page_says_so() -> None:
+    use = f'<div class="use">{RESEARCH_USE}</div>'
+    unheard = "\U000f1234"  # for private use: no font for text has it
+    content, printed = _printed(f"<title>x</title><p>Acme {unheard}{unheard} CT</p>{use}")
+    assert content.startswith(b"%PDF")
+    assert "Acme ?? CT" in printed
+    assert "Characters for which this computer has no font (1) are printed as “?”" in printed
+    assert printed.endswith(use)
+    plain = f"<title>x</title><p>Acme CT</p>{use}"
+    assert _printed(plain)[1] == plain
 
 
 def test_nothing_but_embedded_pictures_is_read(tmp_path: Path) -> None:

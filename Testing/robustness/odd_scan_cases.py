@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
+import SimpleITK as sitk
 from pydicom.dataset import FileDataset
+from scipy import ndimage
 
 from .case import Case, Maker, Refuse
 from .dicom_cases import Change, _case, _one
@@ -105,6 +107,29 @@ def slices_of_one_value(rng: Generator, folder: Path) -> Case:
     return _volume_case("zeros at the end", path, Refuse())
 
 
+def blank_rows(rng: Generator, folder: Path) -> Case:
+    path, hu = _stored(rng, folder, str(rng.choice((".nrrd", ".nii", ".mha"))))
+    image = sitk.ReadImage(str(path))
+    voxels = sitk.GetArrayFromImage(image)
+    voxels[int(rng.integers(1, len(hu) - 1)), : int(rng.integers(2, 5))] = rng.choice([0, -1024])
+    damaged = sitk.GetImageFromArray(voxels)
+    damaged.CopyInformation(image)
+    sitk.WriteImage(damaged, str(path))
+    return _volume_case("blank rows", path, Refuse())
+
+
+def kernels_without_a_name(rng: Generator, folder: Path) -> Case:
+    """Half of the slices, or every second one, smooth; no tag tells of a kernel."""
+    hu = np.full((12, 96, 96), -1000.0)
+    hu[:, 16:-16, 8:-8] = 40.0
+    hu += rng.normal(0.0, float(rng.uniform(40.0, 120.0)), hu.shape)
+    k = np.arange(len(hu))
+    smooth = k % 2 == 1 if rng.integers(2) else k >= int(rng.integers(3, 10))
+    hu[smooth] = ndimage.gaussian_filter(hu[smooth], (0.0, 1.2, 1.2))
+    stored = np.clip(np.rint(hu), -1024, 3000).astype(np.int16)
+    return _case("kernels mixed, untold", rng, folder, Refuse(), lambda _, ds: delattr(ds, "ConvolutionKernel"), hu=stored)
+
+
 DICOM_MAKERS: tuple[Maker, ...] = (
     without_preamble,
     number_beyond_reason,
@@ -114,5 +139,6 @@ DICOM_MAKERS: tuple[Maker, ...] = (
     never_transferred,
     other_origin,
     uneven_distances,
+    kernels_without_a_name,
 )
-VOLUME_MAKERS: tuple[Maker, ...] = (metaimage_of_another_kind, slices_of_one_value)
+VOLUME_MAKERS: tuple[Maker, ...] = (metaimage_of_another_kind, slices_of_one_value, blank_rows)

@@ -15,6 +15,9 @@ from KernelNormalizationLib.core.errors import InputError
 # Text under 6 pt is not readable on paper: what does not fit at the last size continues on a second page.
 SIZES = ((8.0, 94, 38), (7.6, 92, 36), (7.2, 88, 34), (6.8, 82, 32), (6.4, 72, 28), (6.0, 56, 25))
 
+# Written on the page, with the number of different characters.
+NO_FONT = "Characters for which this computer has no font ({count}) are printed as “?”; the web page of the report shows them."
+
 INSTALL = "Print the web page from a browser, or install WeasyPrint with its system library Pango"
 INSTALL_PAGE = "https://doc.courtbouillon.org/weasyprint/stable/first_steps.html"
 
@@ -32,7 +35,7 @@ def why_no_pdf() -> str | None:
 
 
 def write_pdf(page: str, path: Path) -> None:
-    """Print the page of :func:`.html.page`.
+    """Print the page of :func:`.html.page`; characters that no font of this computer has become “?”, and the page says so.
 
     Args:
         page: HTML with every picture embedded.
@@ -42,7 +45,42 @@ def write_pdf(page: str, path: Path) -> None:
         InputError: WeasyPrint or Pango is not installed.
         OSError: the file cannot be written.
     """
-    path.write_bytes(_fitted(page).write_pdf())
+    path.write_bytes(_printed(page)[0])
+
+
+def _printed(page: str) -> tuple[bytes, str]:
+    """The PDF, and the page as it was printed."""
+    content, missing = _content_and_missing(page)
+    if not missing:
+        return content, page
+    for character in missing:
+        page = page.replace(character, "?")
+    note = f'<p class="small">{NO_FONT.format(count=len(missing))}</p>'
+    # above the line on research use, which stays the last
+    before, mark, rest = page.rpartition('<div class="use">')
+    page = f"{before}{note}{mark}{rest}" if mark else f"{page}{note}"
+    return _content_and_missing(page)[0], page
+
+
+def _content_and_missing(page: str) -> tuple[bytes, set[str]]:
+    """The PDF, and the characters that it shows as empty boxes, because no font has them."""
+    document, missing = _fitted(page), set[str]()
+
+    def collect(record: logging.LogRecord) -> bool:
+        # WeasyPrint tells of each with the character and its number
+        if "notdef" in str(record.msg) and isinstance(record.args, tuple) and record.args:
+            missing.add(str(record.args[0]))
+        return record.levelno >= logging.ERROR
+
+    log = logging.getLogger("weasyprint")
+    level = log.level
+    log.addFilter(collect)
+    log.setLevel(logging.WARNING)
+    try:
+        return document.write_pdf(), missing
+    finally:
+        log.setLevel(level)
+        log.removeFilter(collect)
 
 
 def _fitted(page: str) -> Any:

@@ -92,7 +92,7 @@ def read_input(folder: Path) -> CTVolume:
     hu: FloatArray = np.load(folder / INPUT_ARRAY, allow_pickle=False).astype(np.float32)
     place, known = facts["geometry"], facts["acquisition"]
     geometry = Geometry(tuple(place["spacing"]), tuple(place["origin"]), tuple(map(tuple, place["direction"])))
-    acquisition = Acquisition(**{**known, "image_type": tuple(known["image_type"])})
+    acquisition = Acquisition(**{**known, **{name: tuple(known[name]) for name in ("image_type", "reading_notes")}})
     return CTVolume(hu, geometry, acquisition, detect_padding(hu), facts["name"])
 
 

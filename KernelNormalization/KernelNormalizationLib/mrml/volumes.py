@@ -20,6 +20,7 @@ from ..core.imaging.appearance import LUNG_WINDOW_CENTRE_HU, LUNG_WINDOW_WIDTH_H
 from ..core.io.dicom_reconstruction import RECONSTRUCTION_OWNERS, RECONSTRUCTION_TAGS, reconstruction_text
 from ..core.io.dicom_tags import ENHANCED_CT
 from ..core.io.padding import detect_padding
+from ..core.io.volume_checks import with_checked_slices
 from ..core.methods.protocol import TARGET_KERNEL, UNCHANGED_KEY, NormalizationResult, synthetic_name
 from ..core.provenance.manifest import require_known_schema, require_unchanged, sealed
 from ..core.volume import Acquisition, CTVolume, Geometry
@@ -177,7 +178,7 @@ def deferredVolume(node: Any, readTag: TagReader | None = None) -> Callable[[], 
 
     def volume() -> CTVolume:
         hu = voxels.astype(np.float32)
-        return CTVolume(hu, geometry, acquisition, detect_padding(hu), name, synthetic)
+        return with_checked_slices(CTVolume(hu, geometry, acquisition, detect_padding(hu), name, synthetic))
 
     return volume
 

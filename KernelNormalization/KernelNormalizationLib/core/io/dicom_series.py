@@ -26,7 +26,13 @@ from .dicom_slice import Series as Series
 from .dicom_slice import read_header as read_header
 from .dicom_tags import RECONSTRUCTION_NUMBERS
 from .dicom_values import HeaderValues
-from .slice_checks import odd_slices, require_fitting_rescale, require_pictures, require_whole_slices
+from .slice_checks import (
+    notes_on_slices,
+    require_fitting_rescale,
+    require_one_kernel,
+    require_pictures,
+    require_whole_slices,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -201,15 +207,11 @@ def read_series(slices: Series) -> tuple[sitk.Image, Acquisition, float | None]:
     names = [item.values.where.rstrip(",") for item in ordered]
     require_pictures(voxels, names)
     require_whole_slices(voxels, names)
-    odd = odd_slices(voxels)
-    if odd:
-        worst, by = max(odd, key=lambda item: item[1])
-        notes += (
-            f"{len(odd)} slice(s) differ from the slices before and after them by up to {by:.0f} HU in one region, most "
-            f"{quoted(ordered[worst].path.name)}; look whether they are damaged.",
-        )
     require_fitting_rescale(voxels, [rescale_of(item.values) for item in ordered], names)
-    return _placed(voxels, ordered), acquisition_of(ordered[0].header, notes), _declared_padding(ordered[0].values)
+    image = _placed(voxels, ordered)
+    notes += notes_on_slices(voxels, names, image.GetSpacing()[2])
+    notes += require_one_kernel(voxels, names)
+    return image, acquisition_of(ordered[0].header, notes), _declared_padding(ordered[0].values)
 
 
 def _check_bytes_left(item: DicomSlice, pixels: int) -> None:

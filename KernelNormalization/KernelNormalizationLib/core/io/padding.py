@@ -16,6 +16,8 @@ SPIKE_REACH_HU = 24
 SAME_HU = 0.5
 # A negative number read as unsigned 16 bit lies above this; the extended HU scale ends at 30,710.
 HIGHEST_STORED_HU = 31000.0
+# Columns or rows of padding beside the image fill a face of the volume, but for a few damaged voxels.
+WHOLE_FACE = 0.98
 # Padding this close to air cannot be distinguished from noise where it is interpolated.
 BLENDED_BELOW_HU = -1300.0
 LOWEST_HU = -100000.0
@@ -36,7 +38,8 @@ def detect_padding(hu: FloatArray, declared: float | None = None) -> float | Non
         declared: padding value of the header (HU); trusted if it lies below -1024 and occurs.
 
     A value at or above -1024 is never padding: there it cannot be distinguished from truncated air. A value above
-    31,000 HU, beyond any scanner's range, in the corners of the volume is negative padding that was read as unsigned.
+    31,000 HU, beyond any scanner's range, in the corners or on a face of the volume is negative padding that was read as
+    unsigned.
     """
     if declared is not None and declared < LOWEST_STORED_HU and bool(np.any(hu == np.float32(declared))):
         return declared
@@ -115,12 +118,17 @@ def _lowest_image_hu(hu: FloatArray, level: float) -> float:
 
 
 def _wrapped_padding(hu: FloatArray) -> float | None:
-    """A value beyond the HU scale that fills most corners of the volume, as -2000 read as 63,536 does; else ``None``."""
-    corners = hu[np.ix_(*[[0, -1]] * hu.ndim)].reshape(-1)
-    value = np.median(corners)
-    if value <= HIGHEST_STORED_HU or 2 * np.count_nonzero(corners == value) <= corners.size:
+    """A value beyond the HU scale that fills most corners of the volume or one of its faces, as -2000 read as 63,536 does; else
+    ``None``."""
+    if hu.max() <= HIGHEST_STORED_HU:
         return None
-    return float(value) if np.count_nonzero(hu == value) >= PADDING_SHARE * hu.size else None
+    corners = hu[np.ix_(*[[0, -1]] * hu.ndim)].reshape(-1)
+    faces = (hu.take(end, axis).reshape(-1) for axis in range(hu.ndim) for end in (0, -1))
+    for place, least in ((corners, 0.5), *((face, WHOLE_FACE) for face in faces)):
+        value = np.median(place)
+        if value > HIGHEST_STORED_HU and np.count_nonzero(place == value) > least * place.size:
+            return float(value) if np.count_nonzero(hu == value) >= PADDING_SHARE * hu.size else None
+    return None
 
 
 def _neighbours(mask: BoolArray) -> BoolArray:

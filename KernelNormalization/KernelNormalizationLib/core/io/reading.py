@@ -28,7 +28,7 @@ from .dicom_series import (
 from .dicom_values import HeaderValues
 from .input_files import require_regular_file
 from .padding import detect_padding
-from .slice_checks import require_pictures
+from .volume_checks import with_checked_slices
 from .volume_file import VOLUME_SUFFIXES as VOLUME_SUFFIXES
 from .volume_file import read_image_file
 
@@ -69,9 +69,7 @@ def read_volume(path: Path | str, series: str | None = None, option: str = "--se
                 f"{path.name} is one volume, so there is no series to choose with {option} {plain(series)}; leave it out, "
                 "or give the DICOM folder."
             )
-        volume = volume_from_image(read_image_file(path), name=_stem(path))
-        require_pictures(volume.hu)
-        return volume
+        return with_checked_slices(volume_from_image(read_image_file(path), name=_stem(path)))
     header = read_header(path)
     if header is None and has_dicom_mark(path):
         raise InputError(f"{plain(path.name)} is a DICOM file that is cut off or damaged; copy the series again.")

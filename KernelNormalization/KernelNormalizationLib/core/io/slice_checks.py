@@ -1,4 +1,4 @@
-"""Checks of slices against their neighbours: images that hold nothing, and a rescale that belongs to another slice."""
+"""Checks of slices against their neighbours: images that hold nothing or only a part, or belong to another scan."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..arrays import FloatArray
+from ..arrays import LOWEST_STORED_HU, BoolArray, FloatArray
 from ..errors import InputError
+from ..kernels.mixed_kernels import find_mixture
+from ..plain_text import quoted
 from .padding import HIGHEST_STORED_HU
 
 # A slice of one value at or below this may be padding or air at the ends of a volume; anything above is no part of a scan.
 EMPTY_HU = -900.0
-# An intercept that was lost on the way is 0 instead of -1024 or so; smaller differences between slices occur in valid series.
-LOST_INTERCEPT_HU = 900.0
+# An intercept that was lost on the way is 0 instead of -1024 or so, a damaged one any number. Smaller differences than these do
+# not show; larger ones are right where the HU of the two slices fit together.
+LOST_INTERCEPT_HU = 50.0
 # Neighbouring slices whose HU differ by this many times what their stored values differ by are scaled wrongly.
 JUMP_FACTOR = 2.0
 # A row of one value shows nothing where this share of the same row is tissue in the slices before and after it. Rows are lost
@@ -26,6 +29,9 @@ AIR_TO_BONE_HU = 1024.0
 # A region (so many pixels a side, every second pixel taken) that differs from both neighbours by this many times what these
 # differ from each other, and by more than so many HU: 1.6 times at most in a sharp chest of 3 mm (B70f), noise included.
 REGION_SIDE, ODD_FACTOR, ODD_HU = 16, 3.0, 30.0
+# With more between slices, mm, neighbours differ that much by themselves: of real chests with 3 and 5 mm none was odd, with
+# every second of their slices left out four were.
+COMPARABLE_STEP_MM = 5.0
 
 
 def require_pictures(hu: FloatArray, names: Sequence[str] | None = None) -> None:
@@ -61,14 +67,13 @@ def require_whole_slices(hu: FloatArray, names: Sequence[str]) -> None:
     """Refuse slices of which a part is blank or was misread, while the slices before and after them show something there.
 
     Args:
-        hu: (k, j, i), HU.
-        names: of the slices' files.
+        hu: (k, j, i), HU, as stored.
+        names: of the slices.
 
     Raises:
         InputError: such slices; the message names the first.
     """
-    blank = np.stack([(image == image[:, :1]).all(axis=1) for image in hu])
-    tissue = np.stack([(image > TISSUE_HU).mean(axis=1) > TISSUE_SHARE for image in hu])
+    blank, tissue = _rows(hu)
     low, high = POSSIBLE_HU
     beyond = [(image < low) | (image > high) if image.min() < low or image.max() > high else None for image in hu]
     for k in range(1, len(hu) - 1):
@@ -89,6 +94,55 @@ def require_whole_slices(hu: FloatArray, names: Sequence[str]) -> None:
                 f"{names[k]} holds {np.count_nonzero(misread)} pixel(s) that no CT has, such as {value:g} HU, where the slices "
                 "before and after it show usual ones; its pixels are damaged. Export the series again."
             )
+
+
+def notes_on_slices(hu: FloatArray, names: Sequence[str], step_mm: float) -> tuple[str, ...]:
+    """What the user should look at: slices that fit no neighbour, and a scan that ends within a slice.
+
+    Args:
+        hu: (k, j, i), HU, as stored.
+        names: of the slices.
+        step_mm: between slices.
+    """
+    notes = []
+    odd = odd_slices(hu) if step_mm <= COMPARABLE_STEP_MM else []
+    if odd:
+        worst, by = max(odd, key=lambda item: item[1])
+        notes.append(
+            f"{len(odd)} slice(s) differ from the slices before and after them by up to {by:.0f} HU in one region, most "
+            f"{quoted(names[worst])}; look whether they are damaged."
+        )
+    notes += [
+        f"{quoted(names[k])}, the {which} with an image, shows nothing in {rows} of {hu.shape[1]} rows, where the slice beside "
+        "it shows the body; look whether the scan was copied completely."
+        for which, k, rows in _cut_ends(hu)
+    ]
+    return tuple(notes)
+
+
+def _cut_ends(hu: FloatArray) -> list[tuple[str, int, int]]:
+    """The first and last slice with an image, if it ends within the body: which, its number, and its rows without an image."""
+    blank, tissue = _rows(hu)
+    pictures = np.flatnonzero(~blank.all(axis=1))
+    found: list[tuple[str, int, int]] = []
+    if not pictures.size:  # images of one column
+        return found
+    for which, k, beside in (("first", pictures[0], pictures[0] + 1), ("last", pictures[-1], pictures[-1] - 1)):
+        if not 0 <= beside < len(hu):
+            continue
+        # below -1024 HU it is padding, which a volume that was turned has there
+        lost = blank[k] & (hu[k, :, 0] >= LOWEST_STORED_HU) & tissue[beside] & ~blank[beside]
+        # the rest of a copied file ends at a row that still shows the body; a body that ends by itself does so in air
+        at_its_end = (lost[1:] & tissue[k][:-1] & ~blank[k][:-1]).any() or (lost[:-1] & tissue[k][1:] & ~blank[k][1:]).any()
+        if at_its_end and np.count_nonzero(lost) >= BLANK_ROWS:
+            found.append((which, int(k), int(np.count_nonzero(lost))))
+    return found
+
+
+def _rows(hu: FloatArray) -> tuple[BoolArray, BoolArray]:
+    """Rows of a single value, and rows that show the body, (k, j)."""
+    blank = np.stack([(image == image[:, :1]).all(axis=1) for image in hu])
+    return blank, np.stack([(image > TISSUE_HU).mean(axis=1) > TISSUE_SHARE for image in hu])
 
 
 def odd_slices(hu: FloatArray) -> list[tuple[int, float]]:
@@ -117,8 +171,38 @@ def _by_region(difference: FloatArray) -> FloatArray:
     return np.asarray(sums / np.outer(np.diff(rows), np.diff(columns)), dtype=np.float32)
 
 
+def require_one_kernel(hu: FloatArray, names: Sequence[str]) -> tuple[str, ...]:
+    """What is to be said of the kernels of the slices, whatever the header tells: nothing, as a rule.
+
+    Args:
+        hu: (k, j, i), HU, in the plane of reconstruction.
+        names: of the slices.
+
+    Returns:
+        A note for the user if two kernels may be mixed.
+
+    Raises:
+        InputError: they are.
+    """
+    found = find_mixture(hu)
+    if found is None:
+        return ()
+    place = f"between {quoted(names[found.before])} and {quoted(names[found.after])}"
+    sharp, smooth = found.noise_hu
+    if found.is_certain:
+        raise InputError(
+            f"The slices are of two kernels, whatever the header says: with a step {place}, the fine noise is {sharp:.1f} HU "
+            f"in some and {smooth:.1f} HU in others, and of another sharpness. One EI of both would be wrong. Export the "
+            "slices of each kernel as a series of their own."
+        )
+    return (
+        f"Strength and sharpness of the noise change at once {place} (fine noise of some slices {sharp:.1f} HU, of others "
+        f"{smooth:.1f} HU), as where slices of two kernels are mixed; EI would then be that of neither.",
+    )
+
+
 def require_fitting_rescale(hu: FloatArray, rescales: Sequence[tuple[float, float]], names: Sequence[str]) -> None:
-    """Refuse neighbouring slices of which one has lost its intercept, so that their stored values continue each other.
+    """Refuse neighbouring slices of which one has lost its intercept: their stored values continue each other, their HU do not.
 
     Args:
         hu: (k, j, i), HU, after the rescale.

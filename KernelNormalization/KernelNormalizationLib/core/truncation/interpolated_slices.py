@@ -13,18 +13,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from ..arrays import BoolArray, FloatArray
+from ..arrays import FloatArray
+from ..imaging.fine_noise import fine_noise
 from ..kernels.radial_filter import in_threads
 from .model import Truncation
 
 Curve = NDArray[np.float64]
 
-# Soft tissue: where the mean of 24 x 24 pixels lies in this range, HU; strong noise leaves it there.
-TISSUE_HU, BLOCK_PIXELS, LEAST_TISSUE = (-50.0, 150.0), 8, 500
-# Edges stand out of the noise by more than this many standard deviations.
-OUTLIER = 4.0
+# Fewer 2 x 2 pixels of soft tissue tell nothing of a slice's noise.
+LEAST_TISSUE = 500
 # Errors of a slice's noise variance (relative) and of the correlation between neighbours: on 24 simulated patients, half of
 # them interpolated, 0.01 to 0.04 and 0.01 to 0.03.
 VARIANCE_ERROR, CORRELATION_ERROR = 0.03, 0.03
@@ -205,7 +203,7 @@ def _noise(hu: FloatArray) -> tuple[Curve, Curve, NDArray[np.intp]]:
         Logarithm of its variance (slices,), correlation with the next slice (slices - 1,), and which slice each is: its own
         number, or that of the first of which it is an exact copy. Copies tell nothing, NaN.
     """
-    seen = list(in_threads(_fine_noise, hu))
+    seen = list(in_threads(fine_noise, hu))
     variances = [np.mean(noise[tissue] ** 2) if np.count_nonzero(tissue) >= LEAST_TISSUE else np.nan for noise, tissue in seen]
     alike = []
     for (one, there), (other, here) in pairwise(seen):
@@ -220,18 +218,3 @@ def _noise(hu: FloatArray) -> tuple[Curve, Curve, NDArray[np.intp]]:
     log_variance[copied] = np.nan
     together[copied[1:] | copied[:-1]] = np.nan
     return log_variance, together, origin
-
-
-def _fine_noise(image: FloatArray) -> tuple[FloatArray, BoolArray]:
-    """Diagonal differences of 2 x 2 pixels of a slice (rows, columns), where anatomy is weak, and where soft tissue is."""
-    rows, columns = (n - n % BLOCK_PIXELS for n in image.shape)
-    image = image[:rows, :columns]
-    noise = 0.5 * (image[::2, ::2] - image[::2, 1::2] - image[1::2, ::2] + image[1::2, 1::2])
-    blocks = image.reshape(rows // BLOCK_PIXELS, BLOCK_PIXELS, columns // BLOCK_PIXELS, BLOCK_PIXELS).mean(axis=(1, 3))
-    mean = ndimage.uniform_filter(blocks, 3)
-    half = BLOCK_PIXELS // 2
-    tissue = np.repeat(np.repeat((mean > TISSUE_HU[0]) & (mean < TISSUE_HU[1]), half, axis=0), half, axis=1)
-    if tissue.any():
-        limit = np.float32(OUTLIER * 1.4826 * np.median(np.abs(noise[tissue])))
-        noise = np.clip(noise, -limit, limit)
-    return noise, tissue

@@ -1,0 +1,199 @@
+"""Header fields of another type than they must have, and files that break in the ways pydicom knows: each is named."""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from core.test_nothing_wrong_in_silence import HU, edited, only, patched, raw, refusal, series, volume_file
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import FileDataset
+from pydicom.tag import Tag
+from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
+
+from KernelNormalizationLib.core.io.reading import read_volume
+
+Damage = Callable[[Path], None]
+SYSTEM_WORDS = ("itk", "Errno", "NoneType", "object is not", "has no attribute", "could not convert", "codec", "Traceback")
+
+
+def stored_as(keyword: str, vr: str, content: bytes) -> Callable[[FileDataset], None]:
+    """Store a tag with the bytes of another type."""
+
+    def edit(ds: FileDataset) -> None:
+        ds[Tag(keyword)] = RawDataElement(Tag(keyword), vr, len(content), content, 0, False, True)
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("keyword", "vr", "content"),
+    [
+        ("Columns", "US", struct.pack("<2H", 16, 16)),
+        ("Columns", "US", b""),
+        ("Rows", "FD", struct.pack("<d", 12.5)),
+        ("SamplesPerPixel", "LO", b"abc "),
+        ("BitsAllocated", "US", struct.pack("<H", 12)),
+        ("PixelRepresentation", "US", struct.pack("<H", 7)),
+        ("NumberOfFrames", "IS", b"x "),
+        ("ImagePositionPatient", "LO", b"HEAD"),
+        ("ImageOrientationPatient", "LO", b"AXIAL "),
+        ("PixelSpacing", "DS", b"0.7 "),
+    ],
+)
+def test_a_field_of_another_type_is_refused_with_its_name(tmp_path: Path, keyword: str, vr: str, content: bytes) -> None:
+    message = refusal(series(tmp_path, only(4, stored_as(keyword, vr, content))))
+    assert keyword in message
+    assert "image0004.dcm" in message
+
+
+@pytest.mark.parametrize(
+    ("keyword", "vr", "content"),
+    [
+        ("KVP", "SQ", b""),
+        ("SliceThickness", "FD", struct.pack("<d", np.nan)),
+        ("PixelPaddingValue", "US", struct.pack("<2H", 1, 2)),
+        ("ConvolutionKernel", "FD", struct.pack("<d", 70.0)),
+    ],
+)
+def test_one_that_is_not_needed_changes_no_voxel(tmp_path: Path, keyword: str, vr: str, content: bytes) -> None:
+    def change(_: int, ds: FileDataset) -> None:
+        if vr == "SQ":
+            ds.add_new(Tag(keyword), "SQ", [])
+        else:
+            stored_as(keyword, vr, content)(ds)
+
+    volume = read_volume(series(tmp_path, change))
+    np.testing.assert_array_equal(volume.hu, HU)
+    assert volume.padding_value is None
+    assert volume.acquisition.slice_thickness_mm == (None if keyword == "SliceThickness" else 1.5)
+
+
+def test_an_unknown_transfer_syntax_is_named(tmp_path: Path) -> None:
+    path = series(tmp_path) / "image0002.dcm"
+    ds = pydicom.dcmread(path)
+    ds.file_meta.TransferSyntaxUID = "1.2.3.4.5"
+    path.unlink()
+    pydicom.dcmwrite(path, ds, implicit_vr=False, little_endian=True, force_encoding=True)
+    message = refusal(tmp_path)
+    assert "image0002.dcm" in message
+    assert "1.2.3.4.5" in message
+
+
+def deflated(path: Path) -> None:
+    ds = pydicom.dcmread(path)
+    ds.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    ds.save_as(path)
+    path.write_bytes(path.read_bytes()[:-60])
+
+
+def run_length_encoded(path: Path) -> None:
+    ds = pydicom.dcmread(path)
+    ds.compress(RLELossless)
+    ds.save_as(path)
+    path.write_bytes(path.read_bytes()[:-60])
+
+
+def nested(path: Path) -> None:
+    """An element before the pixels that holds a sequence in a sequence, 3,000 deep."""
+    content = path.read_bytes()
+    place = content.index(b"\xe0\x7f\x10\x00")
+    one = b"\x40\x00\x75\x02SQ\0\0\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff"
+    path.write_bytes(content[:place] + 3000 * one + content[place:])
+
+
+def odd_length(path: Path) -> None:
+    """Rows in three bytes."""
+    content = path.read_bytes()
+    place = content.index(b"\x28\x00\x10\x00US")
+    path.write_bytes(content[: place + 6] + b"\x03\x00\x0c\x00\x00" + content[place + 10 :])
+
+
+def no_number(path: Path) -> None:
+    ds = pydicom.dcmread(path)
+    raw(ds, "RescaleSlope", "\x00\xff")
+    ds.save_as(path)
+
+
+@pytest.mark.parametrize("damage", [deflated, run_length_encoded, nested, odd_length, no_number])
+def test_however_a_file_breaks_it_is_named(tmp_path: Path, damage: Damage) -> None:
+    path = series(tmp_path) / "image0009.dcm"  # the last slice: no gap tells of it
+    damage(path)
+    message = refusal(tmp_path)
+    assert "image0009.dcm" in message
+    assert not any(word in message for word in SYSTEM_WORDS)
+
+
+def test_pixels_that_an_item_delimiter_fills_up_are_refused(tmp_path: Path) -> None:
+    delimiter = b"\xfe\xff\x0d\xe0\x00\x00\x00\x00"
+
+    def edit(ds: FileDataset) -> None:
+        ds.PixelData = ds.PixelData[: -len(delimiter)] + delimiter
+
+    message = refusal(series(tmp_path, only(4, edit)))
+    assert "image0004.dcm" in message
+
+
+def test_a_sheared_nrrd_is_refused(tmp_path: Path) -> None:
+    path = volume_file(tmp_path / "a.nrrd")
+    assert "right angles" in refusal(edited(path, "(0,0.69999999999999996,0)", "(0.4,0.7,0)"))
+
+
+@pytest.mark.parametrize("suffix", [".nrrd", ".nii", ".mha"])
+def test_an_infinite_spacing_is_called_so(tmp_path: Path, suffix: str) -> None:
+    path = volume_file(tmp_path / f"a{suffix}")
+    if suffix == ".nii":
+        patched(path, 80, "f", np.inf)
+    elif suffix == ".mha":
+        edited(path, "ElementSpacing = 0.59999999999999998", "ElementSpacing = inf")
+    else:
+        edited(path, "(0,0,1.25)", "(0,0,inf)")
+    message = refusal(path)
+    assert "inf" in message
+    assert "zero" not in message
+
+
+@pytest.mark.parametrize("suffix", [".nrrd", ".nii", ".nii.gz", ".mha"])
+def test_a_refusal_speaks_plainly_and_no_library_warns(tmp_path: Path, suffix: str) -> None:
+    voxels = HU.astype(np.float32)
+    voxels[3, 4, 5], voxels[4, 4, 4] = np.inf, 3e38
+    whole = volume_file(tmp_path / f"whole{suffix}")
+    cut = tmp_path / f"cut{suffix}"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    junk = tmp_path / f"junk{suffix}"
+    junk.write_bytes(bytes(range(256)) * 8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for path in (volume_file(tmp_path / f"a{suffix}", voxels), cut, junk):
+            message = refusal(path)
+            assert not any(word in message for word in SYSTEM_WORDS), message
+
+
+PEAK = """
+import resource, sys
+from KernelNormalizationLib.core.errors import InputError
+from KernelNormalizationLib.core.io.reading import read_volume
+try:
+    read_volume(sys.argv[1])
+except InputError as error:
+    sys.stderr.write(str(error))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is counted in kB on Linux")
+def test_promised_gigabytes_are_not_taken(tmp_path: Path) -> None:
+    path = tmp_path / "a.nrrd"
+    header = "NRRD0004\ntype: float\ndimension: 3\nspace: left-posterior-superior\nsizes: 1024 1024 1000\n"
+    header += "space directions: (1,0,0) (0,1,0) (0,0,1)\nspace origin: (0,0,0)\nendian: little\nencoding: raw\n\n"
+    path.write_bytes(header.encode() + bytes(1000))
+    run = subprocess.run([sys.executable, "-c", PEAK, str(path)], capture_output=True, text=True, check=True)
+    assert "1000 bytes of" in run.stderr
+    assert int(run.stdout) < 1_000_000  # 4 GB are promised
