@@ -40,7 +40,7 @@ LABEL = "ours"
 
 
 @dataclass(frozen=True)
-class Measured:
+class NormalizedPatient:
     """A patient and what the product says of the index.
 
     Attributes:
@@ -135,7 +135,7 @@ def run(args: argparse.Namespace) -> None:
     sys.stdout.write(text + "\n")
 
 
-def count(measured: Sequence[Measured], strata: Sequence[ErrorStratum]) -> list[Counted]:
+def count(measured: Sequence[NormalizedPatient], strata: Sequence[ErrorStratum]) -> list[Counted]:
     """Both intervals of every patient.
 
     Raises:
@@ -200,16 +200,16 @@ def _normalizer(model: Path | None, device: Device) -> Normalizer:
     return create_normalizer("restored") if model is None else create_normalizer("unet", model=str(model), device=device)
 
 
-def _measure_all(folders: Sequence[Path], normalizer: Normalizer, args: argparse.Namespace) -> list[Measured]:
+def _measure_all(folders: Sequence[Path], normalizer: Normalizer, args: argparse.Namespace) -> list[NormalizedPatient]:
     return [m for folder in folders for m in _measure_folder(folder, normalizer, args)]
 
 
-def _measure_folder(folder: Path, normalizer: Normalizer, args: argparse.Namespace) -> list[Measured]:
+def _measure_folder(folder: Path, normalizer: Normalizer, args: argparse.Namespace) -> list[NormalizedPatient]:
     store = args.out / f"measured_{folder.name}.json"
-    known: dict[str, Measured] = {}
+    known: dict[str, NormalizedPatient] = {}
     if args.resume and store.is_file():
         entries = json.loads(store.read_text(encoding="utf-8"))
-        known = {e["score"]["case"]: Measured(Score(**e["score"]), e["hypotheses"]) for e in entries}
+        known = {e["score"]["case"]: NormalizedPatient(Score(**e["score"]), e["hypotheses"]) for e in entries}
     paths = find_cases(folder)[: args.limit or None]
     for number, path in enumerate(paths, 1):
         if path.stem in known:
@@ -226,7 +226,7 @@ def _measure_folder(folder: Path, normalizer: Normalizer, args: argparse.Namespa
     return [known[path.stem] for path in paths if path.stem in known]
 
 
-def measure(path: Path, normalizer: Normalizer) -> Measured:
+def measure(path: Path, normalizer: Normalizer) -> NormalizedPatient:
     """Normalize a patient file and score it.
 
     Raises:
@@ -234,7 +234,7 @@ def measure(path: Path, normalizer: Normalizer) -> Measured:
     """
     case = load_case(path)
     result = normalizer.normalize(case.sharp, ProgressTracker())
-    return Measured(score(case, LABEL, result.volume.hu), result.record[HYPOTHESES_KEY])
+    return NormalizedPatient(score(case, LABEL, result.volume.hu), result.record[HYPOTHESES_KEY])
 
 
 def _write_csv(counted: Sequence[Counted], path: Path) -> None:

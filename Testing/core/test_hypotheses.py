@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from core.chests import LUNG_HU, Chest, coloured_noise, make_chest
 
+from KernelNormalizationLib.core.arrays import EMPHYSEMA_THRESHOLD_HU
 from KernelNormalizationLib.core.imaging.body import find_body
 from KernelNormalizationLib.core.kernels.mtf import KERNELS, gain_to_b20f
 from KernelNormalizationLib.core.kernels.noise_sharpness import Sharpness
 from KernelNormalizationLib.core.kernels.noise_spectrum import NoiseSpectrum, expected_rings
 from KernelNormalizationLib.core.kernels.radial_filter import apply_gain
 from KernelNormalizationLib.core.kernels.transfer import SourceTransfer, b20f_gain, find_transfer
-from KernelNormalizationLib.core.methods.hypotheses import EMPHYSEMA_HU, LungSample, extremes, hypotheses_record
+from KernelNormalizationLib.core.methods.hypotheses import LungSample, extremes, hypotheses_record
 from KernelNormalizationLib.core.truncation.estimation import Fit, known_plan, not_ruled_out
 from KernelNormalizationLib.core.truncation.model import Truncation
 from KernelNormalizationLib.core.truncation.restoration import RestorationPlan
@@ -66,7 +67,7 @@ def test_more_averaged_images_than_assumed_mean_a_higher_index_of_about_the_true
     record = hypotheses_record(chest.volume, region, transfer_of_b70f(), open_plan(chest, Truncation(), {FOUR: -25.0}))
     shift = points(record, "truncation")[1]
     base = apply_gain(unclipped, (PIXEL_MM, PIXEL_MM), b20f_gain(70.0))
-    truth = 100.0 * float(np.mean(base[chest.lungs] < EMPHYSEMA_HU))
+    truth = 100.0 * float(np.mean(base[chest.lungs] < EMPHYSEMA_THRESHOLD_HU))
     assert shift > 0.0
     assert abs(record["ei_percent"] + shift - truth) < 0.5 * abs(record["ei_percent"] - truth)
 
@@ -83,7 +84,7 @@ def test_the_index_rises_with_the_lift_by_what_the_transfers_of_whole_slices_dif
     shares = []
     for lift in (1.0, 1.3, 0.5, 0.0):
         base = apply_gain(unclipped, (PIXEL_MM, PIXEL_MM), lambda f, lift=lift: gain_to_b20f(70.0, f, lift=lift))
-        shares.append(100.0 * float(np.mean(base[list(sample.numbers)][:, *sample.box][sample.lungs] < EMPHYSEMA_HU)))
+        shares.append(100.0 * float(np.mean(base[list(sample.numbers)][:, *sample.box][sample.lungs] < EMPHYSEMA_THRESHOLD_HU)))
     # The lift makes lung beside the chest wall undershoot and passes more noise: both push voxels under the threshold.
     assert without < half < with_lift == 0.0 < more
     for shift, share in zip((more, half, without), shares[1:], strict=True):

@@ -12,7 +12,7 @@ import pytest
 
 from EmphysemaQuantLib.core.indices.prediction_interval import ErrorStratum
 from KernelNormalizationLib.core.errors import InputError
-from training.coverage import Measured, count, main, report
+from training.coverage import NormalizedPatient, count, main, report
 from training.evaluation.scores import Score
 from training.running.smoke import make_tiny_pairs
 
@@ -21,9 +21,9 @@ HIGH = ErrorStratum(5.0, 100.0, 1.0, 40, 0.0, "simulated patients")
 NOTHING_OPEN: dict[str, Any] = {"open": {}}
 
 
-def measured(true: float, ei: float, hypotheses: dict[str, Any] | None = None) -> Measured:
+def measured(true: float, ei: float, hypotheses: dict[str, Any] | None = None) -> NormalizedPatient:
     score = Score("p", "ours", 9.0, 9.0, 9.0, 0.0, true, ei, abs(ei - true), 0.9, "B80f", 1e5, 0.7, False, False)
-    return Measured(score, NOTHING_OPEN if hypotheses is None else hypotheses)
+    return NormalizedPatient(score, NOTHING_OPEN if hypotheses is None else hypotheses)
 
 
 def open_up(points: float) -> dict[str, Any]:

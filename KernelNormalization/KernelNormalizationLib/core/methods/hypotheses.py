@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ..arrays import BoolArray, FloatArray
+from ..arrays import EMPHYSEMA_THRESHOLD_HU, BoolArray, FloatArray
 from ..errors import InputError
 from ..imaging.body import BodyRegion
 from ..kernels.mtf import KERNELS, MINIMUM_MTF, TARGET_NUMBER, gain_to_b20f, kernel_mtf
@@ -29,8 +29,6 @@ from ..truncation.model import Truncation
 from ..truncation.restoration import RestorationPlan, Restorer
 from ..volume import CTVolume
 
-# Emphysema of the index, HU, strictly below.
-EMPHYSEMA_HU = -950.0
 # Shares of the measured low-frequency lift; the transfer by family number has all of it. It was measured on one scanner;
 # others may have more as well as less, up to 1.3 in the simulated scanners outside the training range.
 CHOSEN_LIFT, OTHER_LIFTS = 1.0, (1.3, 0.5, 0.0)
@@ -94,7 +92,7 @@ class LungSample:
     def index_with(self, restorer: Restorer, plan: RestorationPlan) -> float:
         """Share (%) of the lungs below -950 HU after restoration by ``plan`` and transfer."""
         below = sum(
-            int(np.count_nonzero(restorer.restore(image, plan.of_slice(k)).base[lungs] < EMPHYSEMA_HU))
+            int(np.count_nonzero(restorer.restore(image, plan.of_slice(k)).base[lungs] < EMPHYSEMA_THRESHOLD_HU))
             for k, image, lungs in zip(self.numbers, self.images, self.lungs, strict=True)
         )
         return 100.0 * below / int(np.count_nonzero(self.lungs))
@@ -271,7 +269,9 @@ def extremes(plan: RestorationPlan) -> list[dict[str, Any]]:
 def _index_without(sample: LungSample, restorer: Restorer) -> float:
     """Share (%) of the lungs below -950 HU after the transfer alone."""
     bases = (restorer.start(image).base for image in sample.images)
-    below = sum(int(np.count_nonzero(base[lungs] < EMPHYSEMA_HU)) for base, lungs in zip(bases, sample.lungs, strict=True))
+    below = sum(
+        int(np.count_nonzero(base[lungs] < EMPHYSEMA_THRESHOLD_HU)) for base, lungs in zip(bases, sample.lungs, strict=True)
+    )
     return 100.0 * below / int(np.count_nonzero(sample.lungs))
 
 
