@@ -51,6 +51,7 @@ def chest(app: Any) -> Any:
     hu = np.full(SHAPE, 40, np.int16)
     hu[RIGHT], hu[LEFT] = -860, -860
     hu[HOLE] = -980
+    hu[:, 0, 0] = 41  # a slice of a single value is refused as one that was never copied
     node = slicer.util.addVolumeFromArray(hu, ijkToRAS=np.diag([-2.0, -2.0, 4.0, 1.0]), name="Chest")
     node.CreateDefaultDisplayNodes()
     node.GetDisplayNode().SetAutoWindowLevel(0)
