@@ -64,7 +64,7 @@ def test_the_normalized_volume_is_compared_where_there_is_one() -> None:
 
 def test_a_lung_volume_that_differs_by_a_fifth_is_a_doubt_and_one_date_is_no_change() -> None:
     later = row("b", date="2021-01-01", tlv_ml=3900.0)
-    assert "adjustment cannot be trusted" in changes_of([row("a"), later])[0]["doubts"]
+    assert "adjustment is not reliable" in changes_of([row("a"), later])[0]["doubts"]
     assert changes_of([row("a"), row("b")]) == []
 
 
