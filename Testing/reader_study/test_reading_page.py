@@ -271,7 +271,7 @@ def test_two_browsers_of_one_reader_and_free_scrolling_and_windowing(prepared: P
         newer.keyboard.press("Enter")
         wait_for_case(newer, 1)
         newer.keyboard.press("b")
-        newer.get_by_text("another one replaces it").wait_for()
+        newer.get_by_text("a new one replaces it").wait_for()
         expect(newer.get_by_label("rather synthetic")).to_be_checked()
         expect(newer.locator(".use")).to_contain_text("Research use only")
     with open_audit(prepared.study) as audit:
