@@ -8,9 +8,8 @@ import numpy as np
 
 from KernelNormalizationLib.core.arrays import FloatArray
 from KernelNormalizationLib.core.kernels.radial_filter import Gain, apply_gain
-from KernelNormalizationLib.core.truncation.estimation import estimate_plan, known_plan
+from KernelNormalizationLib.core.truncation.estimation import estimate_series, known_plan
 from KernelNormalizationLib.core.truncation.hu_floor import HUFloor
-from KernelNormalizationLib.core.truncation.interpolated_slices import find_interpolation
 from KernelNormalizationLib.core.truncation.model import Truncation
 from KernelNormalizationLib.core.truncation.restoration import restore_slices
 from KernelNormalizationLib.core.truncation.scan_regions import outer_air
@@ -30,9 +29,7 @@ def base_image(hu: FloatArray, pixel_mm: float, gain: Gain, floor: HUFloor) -> t
     """
     if floor.kind == "none":
         return apply_gain(hu, (pixel_mm, pixel_mm), gain), np.zeros(hu.shape, np.float32)
-    found = find_interpolation(hu)
-    plan = estimate_plan(hu, (pixel_mm, pixel_mm), gain, floor.value, slices=found.slices if found else ())
-    plan = replace(plan, interpolation=found)
+    plan = estimate_series(hu, (pixel_mm, pixel_mm), gain, floor.value)
     outside = np.stack([outer_air(image) for image in hu])
     return restore_slices(hu, (pixel_mm, pixel_mm), gain, plan, outside)
 

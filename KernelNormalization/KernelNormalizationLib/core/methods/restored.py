@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,8 @@ from ..kernels.radial_filter import Gain, apply_gain, in_threads
 from ..kernels.transfer import SourceTransfer, find_transfer
 from ..progress import Progress
 from ..suitability import Suitability
-from ..truncation.estimation import estimate_plan, examined_slices
+from ..truncation.estimation import estimate_series
 from ..truncation.hu_floor import HUFloor
-from ..truncation.interpolated_slices import find_interpolation
 from ..truncation.restoration import RestorationPlan, Restorer
 from ..truncation.scan_regions import BODY_MARGIN_PIXELS
 from ..volume import CTVolume
@@ -76,12 +75,8 @@ def restoration(volume: CTVolume, region: BodyRegion | None, floor: HUFloor, gai
     if floor.kind == "none":
         return Restoration(lambda part: (apply_gain(hu[part], pixel_mm, gain), np.zeros_like(hu[part])))
     with_lung = region.lungs.any(axis=(1, 2)) if region is not None else np.zeros(len(hu), bool)
-    places = np.flatnonzero(with_lung) if with_lung.any() else np.arange(len(hu))
-    examined = places[examined_slices(places.size)]
-    found = find_interpolation(hu)
-    slices = [found.slices[k] for k in examined] if found else ()
-    plan = estimate_plan(hu[examined], pixel_mm, gain, floor.value, volume.acquisition.is_siemens, slices)
-    plan = replace(plan, interpolation=found)
+    places = np.flatnonzero(with_lung) if with_lung.any() else None
+    plan = estimate_series(hu, pixel_mm, gain, floor.value, volume.acquisition.is_siemens, places)
     restorer = Restorer((hu.shape[1], hu.shape[2]), pixel_mm, gain)
 
     def one(k: int) -> tuple[FloatArray, FloatArray]:

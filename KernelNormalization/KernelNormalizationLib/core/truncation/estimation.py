@@ -11,7 +11,7 @@ The scale of the noise is fitted too, because lung texture adds to it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -34,7 +34,7 @@ from .histograms import (
     misfit_of,
     predicted_counts,
 )
-from .interpolated_slices import AS_RECONSTRUCTED, Interpolated
+from .interpolated_slices import AS_RECONSTRUCTED, Interpolated, find_interpolation
 from .lung_texture import with_texture
 from .model import Truncation
 from .restoration import RestorationPlan, Restorer
@@ -92,6 +92,32 @@ class Prior:
         # A single image has no correlation with others.
         together = apart / CORRELATION_SPREAD[int(apart > 0.0)] if min(truncation.images, self.centre.images) > 1 else 0.0
         return float((images**2 + together**2) / self.looseness**2)
+
+
+def estimate_series(
+    hu: FloatArray,
+    pixel_mm: tuple[float, float],
+    gain: Gain,
+    floor_hu: float,
+    siemens: bool | None = None,
+    places: NDArray[np.intp] | None = None,
+) -> RestorationPlan:
+    """Estimate how a series was truncated, and whether its slices were interpolated afterwards.
+
+    Args:
+        hu: (k, j, i), HU, neighbouring slices as stored, padding as air.
+        pixel_mm: (row, column) spacing, mm.
+        gain: in-plane gain to the smooth kernel against frequency in lp/cm.
+        floor_hu: value of the floor.
+        siemens: as in :func:`estimate_plan`.
+        places: numbers of the slices that tell most, such as those with lung; all if absent.
+    """
+    chosen = np.arange(len(hu)) if places is None else places
+    examined = chosen[examined_slices(chosen.size)]
+    found = find_interpolation(hu)
+    slices = [found.slices[k] for k in examined] if found else ()
+    plan = estimate_plan(hu[examined], pixel_mm, gain, floor_hu, siemens, slices)
+    return replace(plan, interpolation=found)
 
 
 def estimate_plan(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from ..kernels.radial_filter import in_threads
 from .model import Truncation
 
 Curve = NDArray[np.float64]
+Mixed = TypeVar("Mixed", float, Curve)
 
 # Fewer 2 x 2 pixels of soft tissue tell nothing of a slice's noise.
 LEAST_TISSUE = 500
@@ -58,7 +59,7 @@ class Interpolated:
     @property
     def noise_ratio(self) -> float:
         """Noise SD relative to that of one of the two."""
-        return float(np.sqrt(1.0 - 2.0 * self.share * (1.0 - self.share) * (1.0 - self.correlation)))
+        return float(np.sqrt(_variance(self.share, self.correlation)))
 
     def of(self, truncation: Truncation) -> Truncation:
         """The truncation of the interpolated slice from that of the two: images of both, each with its slice's share.
@@ -72,6 +73,11 @@ class Interpolated:
         alike = ((truncation.noise_ratio * self.noise_ratio) ** 2 - squares) / (1.0 - squares)
         rounded = round(float(np.clip(alike, 0.0, LARGEST_CORRELATION)) / CORRELATION_STEP) * CORRELATION_STEP
         return Truncation(truncation.floor_hu, weights, round(rounded, 3))
+
+
+def _variance(share: Mixed, correlation: float) -> Mixed:
+    """Noise variance of the mean of two slices, weights ``share`` and 1 - ``share``, relative to that of one of them."""
+    return 1.0 - 2.0 * share * (1.0 - share) * (1.0 - correlation)
 
 
 AS_RECONSTRUCTED = Interpolated()
@@ -109,10 +115,14 @@ def find_interpolation(hu: FloatArray) -> SliceInterpolation | None:
     count = len(hu)
     size = min(count, TOGETHER)
     middle = (count - size) // 2
-    known = _fit(*_noise(hu[middle : middle + size])[:2], STEPS, first=middle == 0) if size >= FEWEST else None
+    if size < FEWEST:
+        return None
+    log_variance, together, origin = _noise(hu[middle : middle + size])
+    known = _fit(log_variance, together, STEPS, first=middle == 0)
     if known is None:
         return None
-    log_variance, together, origin = _noise(hu)
+    if count > size:
+        log_variance, together, origin = _noise(hu)
     shares = [known.share(k - middle) for k in range(count)]
     near = known.step + STEP * np.arange(-3.0, 4.0)
     for start in (*range(0, count - size, size), count - size) if count > size else ():
@@ -150,10 +160,12 @@ def _fit(log_variance: Curve, together: Curve, steps: Curve, *, first: bool) -> 
     without, least = coarse.chi2
     if without - least < LEAST_GAIN or least > 0.5 * without:
         return None
-    finer = coarse.step + FINER * STEP, np.clip(coarse.correlation + FINER * CORRELATION, 0.0, 0.5)
-    best = _best(log_variance, together, (finer[0], coarse.phase + FINER * PHASE, finer[1]))
-    from_first = _best(log_variance, together, (finer[0], np.zeros(1), finer[1]))
-    return from_first if first and from_first.chi2[1] <= best.chi2[1] + ANCHORED else best
+    near, alike = coarse.step + FINER * STEP, np.clip(coarse.correlation + FINER * CORRELATION, 0.0, 0.5)
+    best = _best(log_variance, together, (near, coarse.phase + FINER * PHASE, alike))
+    if not first:
+        return best
+    from_first = _best(log_variance, together, (near, np.zeros(1), alike))
+    return from_first if from_first.chi2[1] <= best.chi2[1] + ANCHORED else best
 
 
 def _best(log_variance: Curve, together: Curve, tried: tuple[Curve, Curve, Curve]) -> _Fit:
@@ -185,7 +197,7 @@ def _expected(place: Curve, correlation: float) -> tuple[Curve, Curve]:
     """Noise variance of slices at ``place`` (..., slices) among native ones; correlation of neighbours (..., slices - 1)."""
     low = np.floor(place)
     f = place - low
-    variance = 1.0 - 2.0 * f * (1.0 - f) * (1.0 - correlation)
+    variance = _variance(f, correlation)
     a, b, apart = f[..., :-1], f[..., 1:], np.diff(low, axis=-1)
     same = (1.0 - a) * (1.0 - b) + a * b
     # With neighbours one native slice apart, the first's second is the second's first.

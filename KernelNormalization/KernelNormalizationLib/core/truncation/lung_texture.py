@@ -54,6 +54,8 @@ def interpolated_lungs(lungs: Truncation, apart: float, how: Interpolated) -> tu
     Returns:
         The truncation, and the factor relative to that of the slices before.
     """
+    if how.share == 0.0:
+        return lungs, 1.0
     return how.of(lungs), _factor(apart, KAPPA + KAPPA_INTERPOLATED / lungs.images) / _factor(apart)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..arrays import BoolArray, FloatArray
 from ..kernels.radial_filter import Gain
-from .interpolated_slices import Interpolated, SliceInterpolation
+from .interpolated_slices import SliceInterpolation
 from .local_means import LocalMeans
 from .loss_table import LossTable
 from .lung_texture import interpolated_lungs
@@ -75,12 +75,7 @@ class RestorationPlan:
         """The plan for slice ``k`` of the series."""
         if self.interpolation is None:
             return self
-        return self.of_interpolated(self.interpolation.slices[k])
-
-    def of_interpolated(self, how: Interpolated) -> RestorationPlan:
-        """The plan for a slice that was interpolated so."""
-        if how.share == 0.0:
-            return replace(self, interpolation=None)
+        how = self.interpolation.slices[k]
         lungs, factor = interpolated_lungs(self.lungs, self.apart, how)
         return replace(self, lungs=lungs, air=how.of(self.air), noise_share=self.noise_share * factor, interpolation=None)
 

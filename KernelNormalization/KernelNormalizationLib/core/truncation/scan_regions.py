@@ -44,7 +44,7 @@ class Sample:
 
     def lungs_before(self, lungs: Truncation, apart: float) -> tuple[Truncation, float]:
         """The slice's truncation from that of slices before an interpolation, and the factor on its noise."""
-        return interpolated_lungs(lungs, apart, self.how) if self.how.share > 0.0 else (lungs, 1.0)
+        return interpolated_lungs(lungs, apart, self.how)
 
 
 @dataclass(frozen=True)
