@@ -24,7 +24,7 @@ from KernelNormalizationLib.core.kernels.mtf import LIFT_FREQUENCY, gain_to_b20f
 from KernelNormalizationLib.core.kernels.radial_filter import Gain, apply_gain
 from KernelNormalizationLib.core.truncation.loss_table import LossTable
 from KernelNormalizationLib.core.truncation.model import Truncation
-from KernelNormalizationLib.core.truncation.restoration import AIR_HU
+from KernelNormalizationLib.core.truncation.restoration import AIR_HU, noise_of_air
 
 from .evaluation.cases import find_cases, load_case
 
@@ -44,7 +44,7 @@ FEWEST_VOXELS = 60
 # Clothes make air denser. Skin is bare where the mean over these distances (mm) is off by no more than this from air; the lift
 # is worth 10 HU there.
 BARE_MM, BARE_HU = (4.0, 9.0), 20.0
-NOISES_HU, HEIGHTS_HU = np.geomspace(1.0, 500.0, 400), np.linspace(-80.0, 400.0, 1921)
+HEIGHTS_HU = np.linspace(-80.0, 400.0, 1921)
 
 
 @dataclass(frozen=True)
@@ -194,9 +194,7 @@ def _stretch(image: FloatArray, dip: Curve, distance: Curve, far_mm: tuple[float
     far = (distance >= far_mm[0]) & (distance < far_mm[1])
     if np.count_nonzero(far) < FEWEST_VOXELS:
         return None
-    height = AIR_HU - LOWEST_STORED_HU
-    above = [float(_above(np.array([height]), s)[0]) for s in NOISES_HU]
-    noise = float(np.interp(float(image[far].mean()) - LOWEST_STORED_HU, above, NOISES_HU))
+    noise = float(noise_of_air(image[far].mean(keepdims=True), Truncation())[0])
     inside = distance >= 0.0
     voxels = np.histogram(distance[inside], BINS_MM)[0].astype(np.float64)
     stored, raised = (

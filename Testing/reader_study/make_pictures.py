@@ -23,13 +23,10 @@ from reader_study.simulated_readers import (  # noqa: E402
     serving,
     wait_for_case,
 )
-from reader_study.studies import PAPER_CASES, Prepared, make_folders, prepare  # noqa: E402
+from reader_study.studies import PAPER_CASES, PAPER_RIGHT, PAPER_SEED, Prepared, make_folders, prepare  # noqa: E402
 
 from Testing.web.chromium import chromium, open_window, wait_drawn  # noqa: E402
 
-# Draws 16 originals and 20 normalized images, as the paper had.
-SEED_OF_PAPER = 6
-RIGHT = {"radiologist": 27, "scientist": 21}
 EXAMPLE_CASES = 6
 
 
@@ -60,9 +57,9 @@ def page_of_a_reader(work: Path, target: Path) -> None:
 def scores_of_two_readers(work: Path, target: Path) -> None:
     """Both readers score every case in a browser; the report's figure of their scores."""
     work.mkdir()
-    prepared: Prepared = prepare(make_folders(work, PAPER_CASES), work, SEED_OF_PAPER)
+    prepared: Prepared = prepare(make_folders(work, PAPER_CASES), work, PAPER_SEED)
     with serving(prepared.study.folder) as addresses, chromium() as browser:
-        for number, (reader, right) in enumerate(RIGHT.items()):
+        for number, (reader, right) in enumerate(PAPER_RIGHT.items()):
             scores = scores_of_skill(prepared, reader, right, seed=number)
             read_cases(open_window(browser, {"width": 800, "height": 600}), addresses[reader], scores, 0, PAPER_CASES, Seen())
     run("report", str(prepared.study.folder), "--out", str(work / "report"))

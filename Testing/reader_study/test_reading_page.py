@@ -23,7 +23,7 @@ from reader_study.simulated_readers import (
     serving,
     wait_for_case,
 )
-from reader_study.studies import PAPER_CASES, Prepared, make_folders, prepare
+from reader_study.studies import PAPER_CASES, PAPER_RIGHT, PAPER_SEED, Prepared, make_folders, prepare
 
 from ctkernel.reader_study.audit import open_audit
 from Testing.web.chromium import PATIENCE_SECONDS, chromium, open_window
@@ -32,11 +32,7 @@ pytestmark = pytest.mark.slow
 
 expect = pytest.importorskip("playwright.sync_api").expect
 
-# The paper's readers: 58 % and 75 % of 36.
-RIGHT = {"radiologist": 27, "scientist": 21}
 STOPPED_AT = 17
-# Draws 16 originals and 20 normalized images, as the paper had.
-SEED = 6
 ROUNDS = 4
 VIEWPORT = {"width": 800, "height": 600}
 
@@ -55,10 +51,10 @@ class Finished:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     root = tmp_path_factory.mktemp("paper")
-    prepared = prepare(make_folders(root, PAPER_CASES), root, seed=SEED)
-    seen = {reader: Seen() for reader in RIGHT}
+    prepared = prepare(make_folders(root, PAPER_CASES), root, seed=PAPER_SEED)
+    seen = {reader: Seen() for reader in PAPER_RIGHT}
     receipts: dict[str, str] = {}
-    scores = {reader: scores_of_skill(prepared, reader, right, seed=n) for n, (reader, right) in enumerate(RIGHT.items())}
+    scores = {reader: scores_of_skill(prepared, reader, right, seed=n) for n, (reader, right) in enumerate(PAPER_RIGHT.items())}
     with chromium() as browser:
         with serving(prepared.study.folder) as links:
             page = open_window(browser, VIEWPORT)
@@ -130,12 +126,12 @@ def test_the_skills_of_both_readers_come_back_as_the_paper_s_table(finished: Fin
     found = json.loads((report / "statistics.json").read_text())
     assert found["cases"] == {"original": 16, "normalized": 20}
     for entry in found["readers"]:
-        assert entry["correct"]["hits"] == RIGHT[entry["reader"]]
+        assert entry["correct"]["hits"] == PAPER_RIGHT[entry["reader"]]
         assert entry["certain"] == 0
         assert [g["group"] for g in entry["groups"]] == ["original", "normalized"]
         assert entry["groups"][0]["mean"] > entry["groups"][1]["mean"]
     # the scores that were pressed, computed once more from them alone
-    for n, (reader, right) in enumerate(RIGHT.items()):
+    for n, (reader, right) in enumerate(PAPER_RIGHT.items()):
         scores = np.array(scores_of_skill(finished.prepared, reader, right, seed=n))
         truth = np.array([finished.prepared.seal.groups[c.identifier] for c in finished.prepared.study.reading_order(reader)])
         entry = next(e for e in found["readers"] if e["reader"] == reader)
@@ -216,8 +212,8 @@ def test_the_tables_hold_every_score_and_the_use_line(finished: Finished, report
     rows = list(csv.reader((report / "scores.csv").open()))
     assert len(rows) == 2 * PAPER_CASES + 2
     assert rows[-1] == ["Research use only. Not for diagnosis."]
-    right = {reader: sum(row[0] == reader and row[5] == "1" for row in rows) for reader in RIGHT}
-    assert right == RIGHT
+    right = {reader: sum(row[0] == reader and row[5] == "1" for row in rows) for reader in PAPER_RIGHT}
+    assert right == PAPER_RIGHT
     names = {row[1] for row in csv.reader((report / "statistics.csv").open()) if len(row) > 1}
     assert {
         "mean score of original",

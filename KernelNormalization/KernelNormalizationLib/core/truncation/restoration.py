@@ -281,12 +281,17 @@ def loss_in_air(image: FloatArray, air: BoolArray, truncation: Truncation) -> Fl
 
 def air_noise(image: FloatArray, air: BoolArray, truncation: Truncation) -> FloatArray:
     """Noise SD (HU) of one of the averaged images in air of known mean, float32 (rows, columns)."""
-    table = LossTable.of(truncation)
     local = LocalMeans(air)
-    above = np.maximum(local.mean(image, NOISE_SIGMA) - truncation.floor_hu, 0.0)
+    return local.up(noise_of_air(local.mean(image, NOISE_SIGMA), truncation))
+
+
+def noise_of_air(stored: FloatArray, truncation: Truncation) -> FloatArray:
+    """Noise SD (HU) of one of the averaged images, float32 (...), from the mean HU of stored air, (...)."""
+    table = LossTable.of(truncation)
     # Mean above the floor grows with the noise of one image, whatever the height of air above (or below) the floor.
     expected = AIR_NOISES_HU * np.interp((AIR_HU - truncation.floor_hu) / AIR_NOISES_HU, table.t, table.mean)
-    return local.up(np.interp(above, expected, AIR_NOISES_HU).astype(np.float32))
+    noise = np.interp(np.maximum(stored - truncation.floor_hu, 0.0), expected, AIR_NOISES_HU)
+    return np.asarray(noise, np.float32)
 
 
 def _before_truncation(
