@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("--shape", type=int, nargs=3, default=(300, 512, 512), metavar=("K", "J", "I"))
     parser.add_argument("--method", default="unet")
     parser.add_argument("--workers", type=int, nargs="+", default=(1, 2))
+    parser.add_argument("--gpus", metavar="LIST", help="GPUs that the workers share, as in ctkernel cohort")
     options = parser.parse_args()
     k, j, i = options.shape
     with tempfile.TemporaryDirectory() as name:
@@ -42,15 +43,17 @@ def main() -> None:
         write_volume(make_sample(1, (k, j, i), (300.0 / k, 358.4 / j, 358.4 / i)).sharp, first)
         for number in range(1, options.scans):
             os.link(first, folder / "in" / f"scan{number}.nrrd")
-        rates = {n: rate(folder, n, options.method) for n in options.workers}
-    if 1 in rates and 2 in rates:
-        write(f"  1 -> 2 workers {rates[2] / rates[1]:.2f} x")
+        chosen = ["--method", options.method, *(["--gpus", options.gpus] if options.gpus else [])]
+        rates = {n: rate(folder, n, chosen) for n in options.workers}
+    fewest, *others = sorted(rates)
+    for workers in others:
+        write(f"  {fewest} -> {workers} workers {rates[workers] / rates[fewest]:.2f} x")
 
 
-def rate(folder: Path, workers: int, method: str) -> float:
+def rate(folder: Path, workers: int, chosen: list[str]) -> float:
     """Scans an hour, from the start of the run to its end; prints what a worker took."""
     out = folder / f"out{workers}"
-    command = [sys.executable, "-m", "ctkernel", "cohort", str(folder / "in"), "--out", str(out), "--method", method]
+    command = [sys.executable, "-m", "ctkernel", "cohort", str(folder / "in"), "--out", str(out), *chosen]
     load, started = os.getloadavg()[0], time.perf_counter()
     subprocess.run([*command, "--workers", str(workers)], check=True, capture_output=True)
     seconds = time.perf_counter() - started
