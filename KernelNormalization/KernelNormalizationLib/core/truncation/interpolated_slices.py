@@ -25,7 +25,7 @@ Mixed = TypeVar("Mixed", float, Curve)
 # Fewer 2 x 2 pixels of soft tissue tell nothing of a slice's noise.
 LEAST_TISSUE = 500
 # Errors of a slice's noise variance (relative) and of the correlation between neighbours: on 24 simulated patients, half of
-# them interpolated, 0.01 to 0.04 and 0.01 to 0.03.
+# them interpolated, 0.01 to 0.04 and 0.01 to 0.03. Larger where so few pixels are read that their number limits it.
 VARIANCE_ERROR, CORRELATION_ERROR = 0.03, 0.03
 # Native slices per stored slice, and noise correlation of neighbouring native slices: 0 of thick ones, 0.24 measured of thin.
 STEP, PHASE, CORRELATION = 0.01, 0.05, 0.06
@@ -117,20 +117,51 @@ def find_interpolation(hu: FloatArray) -> SliceInterpolation | None:
     middle = (count - size) // 2
     if size < FEWEST:
         return None
-    log_variance, together, origin = _noise(hu[middle : middle + size])
-    known = _fit(log_variance, together, STEPS, first=middle == 0)
+    noise = _noise(hu[middle : middle + size])
+    known = _fit(noise, STEPS, first=middle == 0)
     if known is None:
         return None
     if count > size:
-        log_variance, together, origin = _noise(hu)
+        noise = _noise(hu)
     shares = [known.share(k - middle) for k in range(count)]
     near = known.step + STEP * np.arange(-3.0, 4.0)
     for start in (*range(0, count - size, size), count - size) if count > size else ():
-        own = _fit(log_variance[start : start + size], together[start : start + size - 1], near, first=start == 0)
+        own = _fit(noise.part(start, size), near, first=start == 0)
         if own is not None:
             shares[start:] = [own.share(k - start) for k in range(start, count)]
-    slices = tuple(Interpolated(shares[k], known.correlation) for k in origin)
+    slices = tuple(Interpolated(shares[k], known.correlation) for k in noise.origin)
     return SliceInterpolation(slices, known.step, known.chi2)
+
+
+@dataclass(frozen=True)
+class _Noise:
+    """The noise of soft tissue, slice by slice.
+
+    Attributes:
+        log_variance: (slices,), logarithm of its variance; NaN where it is not known.
+        variance_error: (slices,), its standard error.
+        together: (slices - 1,), correlation with the next slice; NaN where it is not known.
+        together_error: (slices - 1,), its standard error.
+        origin: (slices,), which slice each is: its own number, or that of the first of which it is an exact copy. Copies tell
+            nothing, NaN.
+    """
+
+    log_variance: Curve
+    variance_error: Curve
+    together: Curve
+    together_error: Curve
+    origin: NDArray[np.intp]
+
+    def part(self, start: int, size: int) -> _Noise:
+        """That of ``size`` slices from ``start``."""
+        one, between = slice(start, start + size), slice(start, start + size - 1)
+        return _Noise(
+            self.log_variance[one],
+            self.variance_error[one],
+            self.together[between],
+            self.together_error[between],
+            self.origin[one],
+        )
 
 
 @dataclass(frozen=True)
@@ -145,48 +176,50 @@ class _Fit:
         return round(max(round(min(within, 1.0 - within) / SHARE_STEP), 1) * SHARE_STEP, 3)
 
 
-def _fit(log_variance: Curve, together: Curve, steps: Curve, *, first: bool) -> _Fit | None:
+def _fit(noise: _Noise, steps: Curve, *, first: bool) -> _Fit | None:
     """The best interpolation with one of ``steps``; ``None`` if the noise does not ask for one.
 
     Args:
-        log_variance: (slices,), NaN where it is not known.
-        together: (slices - 1,), correlation between neighbours; NaN where it is not known.
+        noise: of the slices.
         steps: native slices per stored slice that are tried.
         first: whether these are the first slices of the series.
     """
-    if np.count_nonzero(np.isfinite(log_variance)) < FEWEST:
+    if np.count_nonzero(np.isfinite(noise.log_variance)) < FEWEST:
         return None
-    coarse = _best(log_variance, together, (steps, PHASES, CORRELATIONS))
+    coarse = _best(noise, (steps, PHASES, CORRELATIONS))
     without, least = coarse.chi2
     if without - least < LEAST_GAIN or least > 0.5 * without:
         return None
     near, alike = coarse.step + FINER * STEP, np.clip(coarse.correlation + FINER * CORRELATION, 0.0, 0.5)
-    best = _best(log_variance, together, (near, coarse.phase + FINER * PHASE, alike))
+    best = _best(noise, (near, coarse.phase + FINER * PHASE, alike))
     if not first:
         return best
-    from_first = _best(log_variance, together, (near, np.zeros(1), alike))
+    from_first = _best(noise, (near, np.zeros(1), alike))
     return from_first if from_first.chi2[1] <= best.chi2[1] + ANCHORED else best
 
 
-def _best(log_variance: Curve, together: Curve, tried: tuple[Curve, Curve, Curve]) -> _Fit:
+def _best(noise: _Noise, tried: tuple[Curve, Curve, Curve]) -> _Fit:
     """The best of all combinations of steps, phases and correlations of neighbouring native slices."""
-    seen, pairs = np.isfinite(log_variance), np.isfinite(together)
-    number = np.arange(len(log_variance))
+    seen, pairs = np.isfinite(noise.log_variance), np.isfinite(noise.together)
+    error, together_error, together = noise.variance_error[seen], noise.together_error[pairs], noise.together[pairs]
+    number = np.arange(len(noise.log_variance))
     trend = np.vander(number[seen] - number.mean(), 2 if np.count_nonzero(seen) >= FEWEST_SLOPING else 1)
-    apart = np.eye(len(trend)) - trend @ np.linalg.pinv(trend)
-    found = apart @ log_variance[seen]
-    spread = together[pairs] - together[pairs].mean() if pairs.any() else together[pairs]
-    without = float(np.sum((found / VARIANCE_ERROR) ** 2) + np.sum((spread / CORRELATION_ERROR) ** 2))
+    # Weighted by their errors, so that slices with little tissue do not bend the straight line.
+    weighted = trend / error[:, None]
+    apart = np.diag(1.0 / error) - weighted @ np.linalg.pinv(weighted) / error
+    found = apart @ noise.log_variance[seen]
+    spread = together - np.average(together, weights=together_error**-2) if pairs.any() else together
+    without = float(np.sum(found**2) + np.sum((spread / together_error) ** 2))
     best = _Fit(1.0, 0.0, 0.0, (without, np.inf))
     steps, phases, correlations = tried
     place = phases[:, None] + steps[:, None, None] * number
     for correlation in correlations:
         variance, alike = _expected(place, float(correlation))
-        shown = np.log(variance[..., seen]) @ apart
-        chi2 = np.sum(((found - shown) / VARIANCE_ERROR) ** 2, axis=-1)
-        chi2 += np.sum(((together - alike)[..., pairs] / CORRELATION_ERROR) ** 2, axis=-1)
+        shown = np.log(variance[..., seen]) @ apart.T
+        chi2 = np.sum((found - shown) ** 2, axis=-1)
+        chi2 += np.sum(((together - alike[..., pairs]) / together_error) ** 2, axis=-1)
         # The turns of a spiral change the noise of thin slices too, but less.
-        chi2[shown.std(axis=-1) < LEAST_VARIATION] = np.inf
+        chi2[(shown * error).std(axis=-1) < LEAST_VARIATION] = np.inf
         s, p = np.unravel_index(int(np.argmin(chi2)), chi2.shape)
         if chi2[s, p] < best.chi2[1]:
             best = _Fit(float(steps[s]), float(phases[p]), float(correlation), (without, float(chi2[s, p])))
@@ -208,25 +241,26 @@ def _expected(place: Curve, correlation: float) -> tuple[Curve, Curve]:
     return variance, covariance / np.sqrt(variance[..., :-1] * variance[..., 1:])
 
 
-def _noise(hu: FloatArray) -> tuple[Curve, Curve, NDArray[np.intp]]:
-    """The noise of soft tissue, slice by slice.
-
-    Returns:
-        Logarithm of its variance (slices,), correlation with the next slice (slices - 1,), and which slice each is: its own
-        number, or that of the first of which it is an exact copy. Copies tell nothing, NaN.
-    """
+def _noise(hu: FloatArray) -> _Noise:
+    """The noise of soft tissue in slices (k, j, i), HU."""
     seen = list(in_threads(fine_noise, hu))
-    variances = [np.mean(noise[tissue] ** 2) if np.count_nonzero(tissue) >= LEAST_TISSUE else np.nan for noise, tissue in seen]
-    alike = []
+    counts = np.array([np.count_nonzero(tissue) for _, tissue in seen])
+    enough = counts >= LEAST_TISSUE
+    variances = [np.mean(noise[tissue] ** 2) if known else np.nan for (noise, tissue), known in zip(seen, enough, strict=True)]
+    log_variance = np.log(np.array(variances, np.float64))
+    alike, common = [], []
     for (one, there), (other, here) in pairwise(seen):
         both = there & here
         x, y = one[both], other[both]
-        enough = x.size >= LEAST_TISSUE
-        alike.append(float(np.mean(x * y) / np.sqrt(np.mean(x * x) * np.mean(y * y))) if enough else np.nan)
-    log_variance, together = np.log(np.array(variances, np.float64)), np.array(alike, np.float64)
+        alike.append(float(np.mean(x * y) / np.sqrt(np.mean(x * x) * np.mean(y * y))) if x.size >= LEAST_TISSUE else np.nan)
+        common.append(x.size)
+    together = np.array(alike, np.float64)
     _, first, which = np.unique(log_variance, return_index=True, return_inverse=True, equal_nan=False)
     origin = first[which]
     copied = origin != np.arange(len(hu))
     log_variance[copied] = np.nan
     together[copied[1:] | copied[:-1]] = np.nan
-    return log_variance, together, origin
+    # Standard errors of the variance and the correlation of n independent normal deviates: sqrt(2 / n) and 1 / sqrt(n).
+    by_count = np.sqrt(2.0 / np.maximum(counts, 1)), 1.0 / np.sqrt(np.maximum(common, 1))
+    variance_error, together_error = np.maximum(VARIANCE_ERROR, by_count[0]), np.maximum(CORRELATION_ERROR, by_count[1])
+    return _Noise(log_variance, variance_error, together, together_error, origin)
