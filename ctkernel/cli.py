@@ -73,10 +73,10 @@ def main(arguments: list[str] | None = None) -> int:
     if not options.verbose:
         warnings.simplefilter("ignore")  # warnings of libraries; those that concern the user are logged as messages
     command: Command = options.command
-    return run_command(lambda: command(_without_zeros(options)), options.json)
+    return run_command(lambda: command(_checked(options)), options.json)
 
 
-def _without_zeros(options: argparse.Namespace) -> argparse.Namespace:
+def _checked(options: argparse.Namespace) -> argparse.Namespace:
     """The options as they are.
 
     Raises:
