@@ -15,6 +15,7 @@ from EmphysemaQuantLib.core.lungs.segmentation import segment_lungs
 from KernelNormalizationLib.core.io.file_conversion import create_normalizer
 from KernelNormalizationLib.core.io.reading import read_volume
 from KernelNormalizationLib.core.io.writing import atomic_path
+from KernelNormalizationLib.core.methods.protocol import DEFAULT_METHOD
 
 from .checking.kernel_noise import GAIN_CHECK, NoiseCurve, gains_of_real_pairs, smooth_spectra, tag_and_no_tag
 from .checking.outcomes import Outcome
@@ -61,7 +62,7 @@ def _checked(real: Path, pairs: Path | None, limit: int) -> list[Outcome]:
     if (real / CHEST).is_dir():
         chest = read_volume(real / CHEST)
         scans.append(Scan("real B70f", chest, segment_lungs(chest).mask))
-    methods = {"linear": create_normalizer("linear")}
+    methods = {DEFAULT_METHOD: create_normalizer(DEFAULT_METHOD)}
     outcomes = []
     for found in (*tag_and_no_tag(methods, scans), *gains_of_real_pairs(real)):
         if isinstance(found, Outcome):

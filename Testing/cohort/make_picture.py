@@ -21,7 +21,7 @@ from KernelNormalizationLib.core.simulated_chest import make_sample  # noqa: E40
 from Testing.web.chromium import chromium, open_window, wait_drawn  # noqa: E402
 
 CASES = 12
-SHAPE, SPACING = (40, 192, 192), (6.5, 1.73, 1.73)
+SHAPE, SPACING = (52, 384, 384), (5.0, 0.865, 0.865)
 SIZE = {"width": 1280, "height": 1000}
 FOOT_PIXELS = 44
 
