@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -73,16 +74,20 @@ def main(arguments: list[str] | None = None) -> int:
     if not options.verbose:
         warnings.simplefilter("ignore")  # warnings of libraries; those that concern the user are logged as messages
     command: Command = options.command
-    return run_command(lambda: command(_checked(options)), options.json)
+    given = sys.argv[1:] if arguments is None else arguments
+    return run_command(lambda: command(_usable(options, given)), options.json)
 
 
-def _checked(options: argparse.Namespace) -> argparse.Namespace:
+def _usable(options: argparse.Namespace, given: list[str]) -> argparse.Namespace:
     """The options as they are.
 
     Raises:
-        InputError: one holds a zero byte, which no path or name can have, and which would stop the work at its very end; or
-            one was given as ``--name=--``, of which argparse makes an empty list.
+        InputError: one is empty, which as a path would be the current folder; one holds a zero byte, which no path or name can
+            have, and which would stop the work at its very end; or one was given as ``--name=--``, of which argparse makes an
+            empty list.
     """
+    if any(not argument.strip() or (argument.startswith("--") and argument.endswith("=")) for argument in given):
+        raise InputError("One of the arguments is empty; a variable in the command may hold nothing. Give a path or a value.")
     for name, value in vars(options).items():
         if value == [] and name != "input":
             raise InputError(f"--{name.replace('_', '-')} has no value; give one, or leave it out.")

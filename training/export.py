@@ -23,6 +23,7 @@ from KernelNormalizationLib.core.kernels.radial_filter import apply_gain
 from KernelNormalizationLib.core.kernels.transfer import b20f_gain
 from KernelNormalizationLib.core.methods.protocol import RESTORATION, RESTORATION_KEY
 from KernelNormalizationLib.core.network.model_domain import DOMAIN_KEY, Domain
+from KernelNormalizationLib.core.network.model_files import with_own_hash
 from KernelNormalizationLib.core.network.model_folder import CARD, CARD_FORMAT, ONNX, WEIGHTS, load_model, sha256_of
 from KernelNormalizationLib.core.network.unet import UNet
 
@@ -108,7 +109,7 @@ def _write_model(run: Path, folder: Path, description: dict[str, Any]) -> None:
         "sha256": {name: sha256_of(folder / name) for name in (WEIGHTS, ONNX)},
         "conformance": [conformance_vector(network, seed) for seed in (1, 2)],
     }
-    (folder / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    (folder / CARD).write_text(json.dumps(with_own_hash(card), indent=1) + "\n", encoding="utf-8")
     load_model(folder)
 
 

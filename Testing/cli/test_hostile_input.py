@@ -73,6 +73,8 @@ def test_the_error_is_json_too(tmp_path: Path, capsys: pytest.CaptureFixture[str
         (["normalize", "SCAN", "x" * 300 + ".nrrd"], "is a longer name than the system takes"),
         (["normalize", "SCAN", "out.nrrd", "--series", "3"], "so there is no series to choose with --series 3"),
         (["quantify", "SCAN", "--out", "out", "--threshold=--"], "--threshold has no value"),
+        (["quantify", "", "--out", "out"], "One of the arguments is empty"),
+        (["quantify", "SCAN", "--out", "out", "--mask="], "One of the arguments is empty"),
     ],
 )
 def test_options_that_cannot_be_used_are_refused_before_any_work(

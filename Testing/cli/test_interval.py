@@ -14,6 +14,7 @@ from ctkernel.cli import main
 from EmphysemaQuantLib.core.indices import prediction_interval
 from EmphysemaQuantLib.core.indices.left_open import read_left_open
 from EmphysemaQuantLib.core.indices.prediction_interval import ErrorStratum, ei_interval
+from KernelNormalizationLib.core.network.model_files import with_own_hash
 from KernelNormalizationLib.core.network.model_folder import CARD
 
 STRATUM = ErrorStratum(0.0, 100.0, 0.8, 46, 0.2, "simulated patients")
@@ -28,7 +29,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_model(folder / "members" / "b", residual=False)
     card = json.loads((folder / CARD).read_text())
     card["ei_error_strata"] = [vars(STRATUM)]
-    (folder / CARD).write_text(json.dumps(card))
+    (folder / CARD).write_text(json.dumps(with_own_hash(card)))
     return folder
 
 

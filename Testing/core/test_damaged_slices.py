@@ -36,6 +36,17 @@ def test_rows_that_were_not_copied_are_named(tmp_path: Path, rows: slice) -> Non
     assert refusal(tmp_path).startswith("image0005.dcm shows nothing in ")
 
 
+def test_a_link_that_leads_nowhere_is_a_missing_slice_if_it_is_named_like_one(tmp_path: Path) -> None:
+    hu = chest_slices()
+    write_series(tmp_path, hu)
+    (tmp_path / "latest").symlink_to(tmp_path / "gone")
+    np.testing.assert_array_equal(read_volume(tmp_path).hu, hu)
+    last = sorted(tmp_path.glob("*.dcm"))[-1]
+    last.unlink()
+    last.symlink_to(tmp_path / "not mounted" / last.name)
+    assert refusal(tmp_path).startswith(f"“{last.name}” is named like the others and is no DICOM file")
+
+
 def test_a_pixel_that_no_ct_stores_is_named(tmp_path: Path) -> None:
     hu = chest_slices()
 

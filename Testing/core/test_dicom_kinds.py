@@ -59,6 +59,8 @@ def by_pydicom(syntax: str, needs: str | None = None) -> Edit:
 LOSSLESS = {
     "JPEG lossless, first order": by_dcmtk("dcmcjpeg", "+e1"),
     "JPEG lossless, process 14": by_dcmtk("dcmcjpeg", "+el"),
+    "JPEG lossless, plane of three": by_dcmtk("dcmcjpeg", "+el", "+sv", "4"),
+    "JPEG lossless, mean of two": by_dcmtk("dcmcjpeg", "+el", "+sv", "7"),
     "JPEG-LS": by_dcmtk("dcmcjpls", "+el"),
     "JPEG 2000": by_pydicom(JPEG2000Lossless, "openjpeg"),
     "RLE": by_dcmtk("dcmcrle"),

@@ -15,6 +15,7 @@ from core.conftest import make_model
 from KernelNormalizationLib.core.errors import InputError, ModelError
 from KernelNormalizationLib.core.methods.registry import create_normalizer
 from KernelNormalizationLib.core.network.backends import available_cpu_backends, choose_backend
+from KernelNormalizationLib.core.network.model_files import CARD_HASH, with_own_hash
 from KernelNormalizationLib.core.network.model_folder import (
     CARD,
     DEFAULT,
@@ -38,10 +39,11 @@ def folder(model_folder: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(model_folder, tmp_path / "copy"))
 
 
-def rewrite_card(folder: Path, edit: Edit) -> None:
+def rewrite_card(folder: Path, edit: Edit, exported: bool = True) -> None:
+    """Change the card; ``exported`` also writes the hash of its entries again, as an export would."""
     card = json.loads((folder / CARD).read_text())
     edit(card)
-    (folder / CARD).write_text(json.dumps(card))
+    (folder / CARD).write_text(json.dumps(with_own_hash(card) if exported else card))
 
 
 def test_a_whole_folder_is_read(model_folder: Path) -> None:
@@ -88,6 +90,70 @@ def test_a_missing_file_is_named(folder: Path, name: str) -> None:
     (folder / name).unlink()
     with pytest.raises(ModelError, match=f"{name} is missing; copy"):
         load_model(folder)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda card: card.update(id="another"),
+        lambda card: card["architecture"].update(features=[4, 8, 8, 32]),
+        lambda card: card["architecture"].update(type="Transformer"),
+        lambda card: card["domain"].update(makers=["GE"]),
+        lambda card: card.update(licence=None),
+        lambda card: card.update(ei_error_strata=[]),
+        lambda card: card.pop("domain"),
+        lambda card: card["sha256"].update({CARD: "0" * 64}),
+    ],
+)
+def test_a_card_changed_after_the_export_is_refused(folder: Path, edit: Edit) -> None:
+    rewrite_card(folder, edit, exported=False)
+    with pytest.raises(ModelError, match=r"card\.json was damaged or changed after its model was exported"):
+        load_model(folder)
+
+
+def test_a_card_laid_out_in_another_way_is_the_same_card(folder: Path) -> None:
+    card = json.loads((folder / CARD).read_text())
+    (folder / CARD).write_text(json.dumps(dict(reversed(card.items())), indent=7))
+    assert load_model(folder).sha256 == card["sha256"][WEIGHTS]
+
+
+def test_a_card_of_an_older_export_states_no_hash_of_itself_and_is_read(folder: Path) -> None:
+    rewrite_card(folder, lambda card: card.pop(CARD_HASH), exported=False)
+    assert load_model(folder).id == "tiny-residual"
+
+
+def test_every_file_that_the_card_names_is_verified(folder: Path) -> None:
+    (folder / "calibration.txt").write_text("1 2 3")
+    rewrite_card(folder, lambda card: card["sha256"].update({"calibration.txt": sha256_of(folder / "calibration.txt")}))
+    assert load_model(folder).id == "tiny-residual"
+    (folder / "calibration.txt").write_text("1 2 4")
+    with pytest.raises(ModelError, match=r"calibration\.txt has SHA-256 .* damaged or changed"):
+        load_model(folder)
+    (folder / "calibration.txt").unlink()
+    with pytest.raises(ModelError, match=r"calibration\.txt is missing; copy"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("name", ["../secret.txt", "/etc/hostname"])
+def test_a_card_that_names_files_elsewhere_is_refused(folder: Path, name: str) -> None:
+    rewrite_card(folder, lambda card: card["sha256"].update({name: "0" * 64}))
+    with pytest.raises(ModelError, match="outside its folder"):
+        load_model(folder)
+
+
+def test_weights_that_no_card_names_are_refused_and_other_files_left_alone(folder: Path) -> None:
+    for name in (".DS_Store", "README.md", "Thumbs.db"):
+        (folder / name).write_bytes(b"\0")
+    (folder / "members").mkdir()
+    assert load_model(folder).id == "tiny-residual"
+    (folder / "model.onnx.data").write_bytes(b"\0")
+    with pytest.raises(ModelError, match=r"holds model\.onnx\.data, which its card does not name"):
+        load_model(folder)
+
+
+def test_the_supplied_cards_state_their_own_hash() -> None:
+    for name in list_models():
+        assert CARD_HASH in load_model(name).card
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,11 @@ often the scan is then refused or noted, and what the changes that nobody sees d
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +23,8 @@ from KernelNormalizationLib.core.io.dicom_pixels import read_pixels
 from KernelNormalizationLib.core.io.dicom_series import find_series, pick_series
 from KernelNormalizationLib.core.io.slice_checks import odd_slices, require_whole_slices
 
-TRIES, SEED = 60, 7
+TRIES, SEED = 200, 7
+Encode = Callable[[Path, Path], None]
 # Voxels of the slice that count as lung or air here.
 AIR_HU = -500.0
 
@@ -33,19 +36,42 @@ def main(arguments: list[str] | None = None) -> None:
     middle = len(slices) // 2
     near = slices[middle - 2 : middle + 3]
     hu = np.stack([read_pixels(item.path) for item in near])
-    for syntax in (JPEG2000Lossless, JPEGLSLossless, RLELossless):
-        sys.stdout.write(f"{syntax.name}: {_report(near[2].path, hu, syntax)}\n")
+    for name, encode in ENCODERS.items():
+        sys.stdout.write(f"{name}: {_report(near[2].path, hu, encode)}\n")
 
 
-def _report(path: Path, hu: np.ndarray, syntax: UID) -> str:
+def _by_pydicom(syntax: UID) -> Encode:
+    def encode(source: Path, target: Path) -> None:
+        dataset = pydicom.dcmread(source)
+        dataset.compress(syntax, generate_instance_uid=False)
+        dataset.save_as(target)
+
+    return encode
+
+
+def _by_dcmtk(*options: str) -> Encode:
+    def encode(source: Path, target: Path) -> None:
+        subprocess.run(["dcmcjpeg", *options, str(source), str(target)], check=True, capture_output=True)
+
+    return encode
+
+
+ENCODERS = {
+    "JPEG lossless": _by_dcmtk("+e1"),
+    "JPEG lossless, process 14, predictor 6": _by_dcmtk("+el"),
+    "JPEG 2000": _by_pydicom(JPEG2000Lossless),
+    "JPEG-LS": _by_pydicom(JPEGLSLossless),
+    "RLE": _by_pydicom(RLELossless),
+}
+
+
+def _report(path: Path, hu: np.ndarray, encode: Encode) -> str:
     generator = np.random.default_rng(SEED)
-    dataset = pydicom.dcmread(path)
-    dataset.compress(syntax, generate_instance_uid=False)
     counts: Counter[str] = Counter()
     unseen: list[tuple[float, float]] = []
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "slice.dcm"
-        dataset.save_as(file)
+        encode(path, file)
         whole = file.read_bytes()
         start = whole.rfind(b"\xe0\x7f\x10\x00") + 60
         for _ in range(TRIES):

@@ -15,6 +15,7 @@ from EmphysemaQuantLib.core.indices.prediction_interval import (
 )
 from KernelNormalizationLib.core.errors import InputError, ModelError
 from KernelNormalizationLib.core.methods.protocol import RESTORATION
+from KernelNormalizationLib.core.network.model_files import with_own_hash
 from KernelNormalizationLib.core.network.model_folder import CARD
 
 LOW, HIGH = ErrorStratum(0, 5, 0.4, 30), ErrorStratum(5, 100, 1.5, 12, 0.5, "simulated patients")
@@ -117,6 +118,17 @@ def test_the_method_without_a_network_has_errors_of_its_own():
     assert found is not None
     assert found.low < 2.0 < found.high
     assert interval_of_normalized(2.0, record | {"restoration": "restored-1"}) is None
+
+
+def test_errors_changed_after_the_export_give_no_interval(models):
+    path = models / "unet-x" / CARD
+    card = with_own_hash(json.loads(path.read_text()))
+    path.write_text(json.dumps(card))
+    assert interval_of_normalized(2.0, RECORD, models=models) is not None
+    card["ei_error_strata"][0]["error_sd_points"] = 0.04
+    path.write_text(json.dumps(card))
+    with pytest.raises(ModelError, match="changed after its model was exported"):
+        interval_of_normalized(2.0, RECORD, models=models)
 
 
 def test_errors_hold_for_the_restoration_they_were_measured_with_only(models):

@@ -101,6 +101,21 @@ def test_a_mask_of_one_number_is_parted_by_side(chest):
     assert dice(mask.labels == 2, chest.left) > 0.999
 
 
+def test_a_number_of_a_single_voxel_is_not_overlooked(chest):
+    labels = numbered(chest, "lungmask")
+    k, j, i = np.argwhere(chest.lungs & (np.indices(chest.lungs.shape) % 2).all(axis=0))[0]
+    labels[k, j, i] = 77
+    with pytest.raises(InputError, match=r"77.*fit no known tool"):
+        mask_from_labels(chest.volume, labels)
+
+
+def test_a_mask_of_one_voxel_is_refused_in_words(chest):
+    labels = np.zeros(chest.lungs.shape, np.uint8)
+    labels[tuple(np.argwhere(chest.lungs & (np.indices(chest.lungs.shape) % 2).all(axis=0))[0])] = 2
+    with pytest.raises(InputError, match="numbers 2"):
+        mask_from_labels(chest.volume, labels)
+
+
 def test_unknown_numbers_are_refused_and_the_choices_named(chest):
     labels = np.where(chest.lungs, 77, 0)
     with pytest.raises(InputError, match=r"77.*totalsegmentator"):

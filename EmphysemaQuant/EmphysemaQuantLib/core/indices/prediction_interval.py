@@ -12,6 +12,7 @@ from typing import Any
 
 from KernelNormalizationLib.core.errors import InputError, ModelError
 from KernelNormalizationLib.core.methods.protocol import ERRORS_PATH, RESTORATION_KEY
+from KernelNormalizationLib.core.network.model_files import verify_card
 from KernelNormalizationLib.core.network.model_folder import CARD, models_folder
 
 from .emphysema_mask import EMPHYSEMA_THRESHOLD_HU
@@ -157,7 +158,7 @@ def interval_of_normalized(
         ``None`` when nothing is known of the error: no model, no errors in its card, another threshold.
 
     Raises:
-        ModelError: the card's errors are damaged.
+        ModelError: the card or its errors are damaged.
         InputError: the index is no percentage, or what the record says to be open is damaged.
     """
     if threshold_hu != EMPHYSEMA_THRESHOLD_HU:
@@ -215,6 +216,7 @@ def _strata_of(provenance: Mapping[str, Any], models: Path) -> tuple[ErrorStratu
     card = _read_errors(path)
     if weights not in _mapping(card.get("sha256")).values():
         return ()
+    verify_card(dict(card), path)
     same = RESTORATION_KEY not in card or card[RESTORATION_KEY] == provenance.get(RESTORATION_KEY)
     return read_strata(card) if same else ()
 

@@ -117,14 +117,16 @@ class Place:
 
 
 def places_of(volume: CTVolume, labels: NDArray[np.integer]) -> dict[int, Place]:
-    """Position and density of each number except 0, measured on every second voxel.
+    """Position and density of each number except 0, measured on every second voxel if that leaves no number out.
 
     Args:
         volume: the CT.
-        labels: integer (k, j, i) in the volume's stored order.
+        labels: integer (k, j, i) in the volume's stored order, with at least one number that is not 0.
     """
     frame = Canonical.of(volume.geometry)
-    numbers, hu = frame.forward(labels)[::2, ::2, ::2], frame.forward(volume.filled())[::2, ::2, ::2]
+    whole = frame.forward(labels)
+    step = 2 if np.array_equal(np.unique(whole[::2, ::2, ::2]), np.unique(whole)) else 1
+    numbers, hu = whole[::step, ::step, ::step], frame.forward(volume.filled())[::step, ::step, ::step]
     middle = midline_mm(volume)
     k, _, i = np.nonzero(numbers)
     values = numbers[numbers != 0]
@@ -134,10 +136,10 @@ def places_of(volume: CTVolume, labels: NDArray[np.integer]) -> dict[int, Place]
     places = {}
     for number, where in zip(found, np.split(order, starts[1:]), strict=True):
         places[int(number)] = Place(
-            ml=8.0 * where.size * volume.geometry.voxel_volume_ml,
+            ml=step**3 * where.size * volume.geometry.voxel_volume_ml,
             hu=float(np.median(under[where])),
-            left_mm=2.0 * float(i[where].mean()) * frame.spacing[2] - middle,
-            up_mm=2.0 * float(k[where].mean()) * frame.spacing[0],
+            left_mm=step * float(i[where].mean()) * frame.spacing[2] - middle,
+            up_mm=step * float(k[where].mean()) * frame.spacing[0],
         )
     return places
 

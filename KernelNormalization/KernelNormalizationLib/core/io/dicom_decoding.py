@@ -9,10 +9,12 @@ from collections.abc import Iterator
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
+from pydicom.encaps import get_frame
 from pydicom.pixels import get_decoder
 from pydicom.uid import UID, JPEGLSLossless, JPEGLSNearLossless, RLELossless
 
 from ..errors import InputError
+from .compressed_streams import require_whole_stream
 from .dicom_checks import size_of
 from .dicom_values import UNREADABLE, HeaderValues
 
@@ -70,7 +72,7 @@ def decoded_frames(
     """
     size, signed = size_of(values), values.whole("PixelRepresentation") == 1
     plugin = decoder_for(syntax, values.where)
-    overlaid = OVERLAY in dataset and dataset[OVERLAY].value not in (None, 0)
+    overlaid = has_overlay(dataset)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -78,12 +80,35 @@ def decoded_frames(
             for number, (stored, _) in zip(numbers, found, strict=True):
                 if stored.shape != size:
                     raise InputError(f"{values.where} holds {stored.shape} pixels instead of {size}; copy the series again.")
+                require_whole_stream(_stream_of(dataset, values, number), syntax, [stored.astype(np.int64)], values.where)
                 yield number, bits_in_use(stored.astype(np.int64), values, signed, overlaid).astype(np.float64)
     except (*UNREADABLE, RuntimeError) as error:
         raise InputError(
             f"{values.where} holds compressed pixels that are cut off, damaged or cannot be decoded; copy the series again, or "
             "export it uncompressed."
         ) from error
+
+
+def has_overlay(dataset: pydicom.Dataset) -> bool:
+    """Whether an overlay lies in the free bits of the pixels."""
+    return OVERLAY in dataset and dataset[OVERLAY].value not in (None, 0)
+
+
+def as_encoded(stored: NDArray[np.int64], values: HeaderValues) -> list[NDArray[np.int64]]:
+    """The samples that an encoder may have had for ``stored`` (j, i): the pixels, or without their sign in the free bits."""
+    allocated = values.whole("BitsAllocated") or 16
+    bits = values.whole("BitsStored") or allocated
+    high = values.whole("HighBit")
+    free_below = max((bits - 1 if high is None else high) + 1 - bits, 0)
+    return [stored << free_below, (stored & ((1 << bits) - 1)) << free_below]
+
+
+def _stream_of(dataset: pydicom.Dataset, values: HeaderValues, number: int) -> bytes:
+    """The compressed bytes of the frame ``number``, from 0."""
+    tables = ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")
+    offsets = tuple(dataset[name].value for name in tables) if all(name in dataset for name in tables) else None
+    frames = values.whole("NumberOfFrames") or 1
+    return bytes(get_frame(dataset["PixelData"].value, number, extended_offsets=offsets, number_of_frames=frames))
 
 
 def decoder_for(syntax: UID, where: str) -> str:

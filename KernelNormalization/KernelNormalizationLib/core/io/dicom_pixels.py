@@ -27,9 +27,10 @@ from pydicom.uid import (
 from ..arrays import FloatArray
 from ..errors import InputError
 from ..plain_text import quoted
+from .compressed_streams import require_whole_stream
 from .dicom_beginning import read_dataset
 from .dicom_checks import rescale_of, size_of
-from .dicom_decoding import HIGH_THROUGHPUT, OVERLAY, bits_in_use, decoded_frames
+from .dicom_decoding import HIGH_THROUGHPUT, OVERLAY, as_encoded, bits_in_use, decoded_frames, has_overlay
 from .dicom_values import UNREADABLE, HeaderValues
 
 NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
@@ -99,7 +100,7 @@ def read_pixels(path: Path) -> FloatArray:
     elif syntax == RLELossless or syntax in HIGH_THROUGHPUT:
         ((_, stored),) = decoded_frames(dataset, values, syntax, [0])
     else:
-        return _decoded(dataset, values, path)
+        return _decoded(dataset, values, path, (slope, intercept))
     return (stored * slope + intercept).astype(np.float32)
 
 
@@ -148,7 +149,7 @@ def native_pixels(
             f"{expected}; it is cut off or damaged, copy the series again."
         )
     kind = f"{'>' if syntax == ExplicitVRBigEndian else '<'}{'i' if signed else 'u'}{allocated // 8}"
-    overlaid = OVERLAY in dataset and dataset[OVERLAY].value not in (None, 0)
+    overlaid = has_overlay(dataset)
 
     def frame(number: int) -> NDArray[np.float64]:
         stored = np.frombuffer(content, kind, pixels, number * pixels * allocated // 8)
@@ -157,9 +158,9 @@ def native_pixels(
     return frame
 
 
-def _decoded(dataset: pydicom.Dataset, values: HeaderValues, path: Path) -> FloatArray:
+def _decoded(dataset: pydicom.Dataset, values: HeaderValues, path: Path, rescale: tuple[float, float]) -> FloatArray:
     """Compressed pixels through GDCM, which applies the (checked) rescale itself."""
-    _check_packed(dataset, values)
+    stream = _check_packed(dataset, values)
     if values.text("PhotometricInterpretation") == "MONOCHROME1":
         raise InputError(f"{values.where} is compressed and MONOCHROME1; export the series uncompressed.")
     rows, columns = size_of(values)
@@ -170,6 +171,9 @@ def _decoded(dataset: pydicom.Dataset, values: HeaderValues, path: Path) -> Floa
     if image.GetNumberOfComponentsPerPixel() != 1 or image.GetSize()[:2] != (columns, rows):
         raise InputError(f"{values.where} decodes to {image.GetSize()[:2]} pixels instead of {(columns, rows)}; copy it again.")
     hu: FloatArray = sitk.GetArrayFromImage(image).reshape(rows, columns).astype(np.float32)
+    if not has_overlay(dataset):
+        stored = np.rint((hu.astype(np.float64) - rescale[1]) / rescale[0]).astype(np.int64)
+        require_whole_stream(stream, transfer_syntax(dataset, values.where), as_encoded(stored, values), values.where)
     return hu
 
 
@@ -185,8 +189,8 @@ def _through_gdcm(path: Path) -> sitk.Image:
     return sitk.ReadImage(str(path), imageIO="GDCMImageIO")
 
 
-def _check_packed(dataset: pydicom.Dataset, values: HeaderValues) -> None:
-    """Check that the compressed stream is complete from its first to its last marker."""
+def _check_packed(dataset: pydicom.Dataset, values: HeaderValues) -> bytes:
+    """The compressed stream, which is complete from its first to its last marker."""
     rows, columns = size_of(values)
     try:
         content = io.BytesIO(dataset["PixelData"].value)
@@ -199,6 +203,7 @@ def _check_packed(dataset: pydicom.Dataset, values: HeaderValues) -> None:
     whole = stream.startswith(_JPEG_BEGINNINGS) and stream.rstrip(b"\0").endswith(_JPEG_END)
     if not whole or len(stream) * _PACKED_AT_MOST < rows * columns:
         raise InputError(f"{values.where} holds compressed pixels that are cut off or damaged; copy the series again.")
+    return stream
 
 
 def compression_ratio(header: pydicom.Dataset, values: HeaderValues, bytes_left: int) -> float | None:

@@ -86,7 +86,8 @@ def _series_of(paths: Iterable[Path], absent: Mapping[str, Iterable[Path]], wher
     strays: list[Path] = []
     faulty: Series = []
     for path in paths:
-        items = read_images(path)
+        # a link that leads nowhere counts by its name alone
+        items = read_images(path) if path.is_file() else None
         if items is None:
             strays.append(path)
         elif items[0].fault is not None:
@@ -108,8 +109,9 @@ def _series_of(paths: Iterable[Path], absent: Mapping[str, Iterable[Path]], wher
 
 
 def _files_below(folder: Path) -> list[Path]:
+    """Everything below ``folder`` except folders."""
     try:
-        return sorted(path for path in folder.rglob("*") if path.is_file())
+        return sorted(path for path in folder.rglob("*") if not path.is_dir())
     except OSError as error:
         raise InputError(f"{folder} cannot be listed ({error.strerror}); check the drive and your permission.") from error
 

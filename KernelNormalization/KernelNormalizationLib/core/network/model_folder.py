@@ -17,6 +17,7 @@ from ..kernels.calibrated_transfer import OwnTransfer
 from ..plain_text import plain, quoted
 from ..provenance.hashes import sha256_of as sha256_of
 from .model_domain import Domain, domain_of
+from .model_files import verify_card, verify_files
 
 CARD, WEIGHTS, ONNX = "card.json", "model.safetensors", "model.onnx"
 # Since format 2, an input of the network is how many HU each voxel lost to truncation; in format 1 it was the HU floor.
@@ -152,9 +153,13 @@ def default_model(folder: Path | None = None) -> str:
 def shipped_domain() -> Domain:
     """Scans that the default model was made for; if no model is installed, the defaults of :class:`.Domain`."""
     try:
-        card = read_json(models_folder() / default_model() / CARD)
-        return domain_of(card) if isinstance(card, dict) else Domain()
-    except (ModelError, InputError, OSError):  # a missing model is reported when it is needed
+        path = models_folder() / default_model() / CARD
+        card = read_json(path)
+        if not isinstance(card, dict):
+            return Domain()
+        verify_card(card, path)
+        return domain_of(card)
+    except (ModelError, InputError, OSError):  # a missing or damaged model is reported when it is needed
         return Domain()
 
 
@@ -177,7 +182,7 @@ def load_model(identifier_or_folder: str | Path | None = None) -> Model:
 
     Raises:
         InputError: there is no such model.
-        ModelError: there is no default model, the card is incomplete, or the files do not match the card.
+        ModelError: there is no default model, the card is incomplete or was changed, or a file that it names does not match it.
     """
     folder = _resolve(identifier_or_folder)
     try:
@@ -200,7 +205,6 @@ def load_model(identifier_or_folder: str | Path | None = None) -> Model:
     _require_kinds(card, folder / CARD)
     model = Model(folder, card)
     try:
-        hashes = {name: card["sha256"].get(name) for name in (WEIGHTS, ONNX)}
         vectors, _ = model.conformance(), (model.label, model.transfer, model.domain)
     except (KeyError, TypeError, ValueError, AttributeError, InputError) as error:
         problem = plain(error) if isinstance(error, InputError | ValueError) else "an entry is of another kind than it must be"
@@ -211,8 +215,8 @@ def load_model(identifier_or_folder: str | Path | None = None) -> Model:
         raise ModelError(
             f"{folder / CARD} has no conformance vector, so nothing shows that the model computes correctly; export it again."
         )
-    for name, expected in hashes.items():
-        _verify(folder / name, expected)
+    verify_card(card, folder / CARD)
+    verify_files(folder, card["sha256"], (WEIGHTS, ONNX))
     return model
 
 
@@ -244,14 +248,6 @@ def _resolve(identifier_or_folder: str | Path | None) -> Path:
     if given.name == str(identifier_or_folder) and bundled.is_dir():
         return bundled
     raise InputError(f"There is no model {plain(identifier_or_folder)}; installed are: {', '.join(list_models()) or 'none'}.")
-
-
-def _verify(path: Path, expected: str | None) -> None:
-    if not path.is_file():
-        raise ModelError(f"{path} is missing; copy the model folder again.")
-    actual = sha256_of(path)
-    if actual != expected:
-        raise ModelError(f"{path} has SHA-256 {actual}, its card says {expected}; the file was damaged or changed.")
 
 
 def _image(rows: list[str], name: str) -> FloatArray:
