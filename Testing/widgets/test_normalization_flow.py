@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -190,3 +191,18 @@ def test_a_long_verdict_is_shown_in_full_in_a_narrow_module_column(make_panel: P
     assert label.minimumHeight < 40, "a short text takes no more room than it needs"
     column.takeWidget()
     KEPT.append(column)
+
+
+def test_hundreds_of_megabytes_of_a_run_are_not_removed_while_the_window_waits(make_panel: PanelMaker, chest: Any) -> None:
+    where, folders = [], []
+
+    class Recording(running(QUICK)):  # type: ignore[misc]
+        def cleanUp(self) -> None:
+            where.append(threading.current_thread())
+            folders.append(self.folder)
+            super().cleanUp()
+
+    assert "Done" in press_and_wait(make_panel(Recording))
+    assert where
+    assert threading.main_thread() not in where
+    assert not folders[0].exists()

@@ -216,6 +216,8 @@ class ReviewPanel(ModulePanel):
             self.onShowSideBySide()
             return
         volume = self.chosen("volume")
+        if volume is None:  # the module was left, or the scene closed, in the meantime
+            return
         if self.review.active:
             self.review.restore()
         for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):

@@ -12,7 +12,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from KernelNormalizationLib.background.thread_job import BackgroundJob
-from KernelNormalizationLib.core.errors import Cancelled, CTKernelError
+from KernelNormalizationLib.core.errors import Cancelled, CTKernelError, InputError
 from KernelNormalizationLib.core.progress import Progress, ProgressReport
 from KernelNormalizationLib.mrml import provenance
 from KernelNormalizationLib.ui.dependencies import Declined, DependencyError, installPackages
@@ -25,7 +25,7 @@ from ..mrml.numbered_masks import SuppliedMask
 from ..mrml.segments import EMPHYSEMA, VOLUME_REFERENCE_ROLE
 from .headline import Headline, legend, previewLegend
 from .parameters import EmphysemaParameters, LabelChoice, OverlayChoice
-from .report_saving import SUFFIXES, writeBeside, writtenWithoutPdf
+from .report_saving import SUFFIXES, reportPath, writeBeside, writtenWithoutPdf
 from .review_panel import ReviewPanel, singleShotTimer
 from .saved_results import savedHeadline, savedSummary
 from .shortcuts import Shortcuts, isModuleOpen
@@ -305,7 +305,7 @@ class EmphysemaPanel(ReviewPanel):
         self.ui.tableView.resizeColumnsToContents()
         self.setStatus(_("Done. The lungs can be edited in the Segment Editor."))
         self.update()
-        self.showMeasured()
+        qt.QTimer.singleShot(0, self.showMeasured)  # an event of its own: making views takes a while
 
     # ---- export
 
@@ -328,20 +328,20 @@ class EmphysemaPanel(ReviewPanel):
             self.saveReport(str(path))
 
     def saveReport(self, path: str) -> None:
-        """Write the report: ``.html`` or ``.pdf`` for web page and PDF, ``.csv`` for CSV, any other suffix for text."""
-        if Path(path).suffix.lower() in SUFFIXES:
-            self._saveDrawnReport(Path(path))
-            return
+        """Write the report: ``.csv`` for CSV, ``.txt`` for text, any other name for web page and PDF."""
         summary = self._summary
-        if summary is None:
-            return
-        text = summary.csv if path.lower().endswith(".csv") else summary.text
         try:
-            Path(path).write_text(text, encoding="utf-8")
-        except OSError as error:
+            file = reportPath(path)
+            if file.suffix.lower() in SUFFIXES:
+                self._saveDrawnReport(file)
+                return
+            if summary is None:
+                return
+            file.write_text(summary.csv if file.suffix.lower() == ".csv" else summary.text, encoding="utf-8")
+        except (InputError, OSError) as error:
             self.setStatus(_("The report was not written: {error}").format(error=error), error=True)
             return
-        self.setStatus(_("Report written to {name}.").format(name=Path(path).name))
+        self.setStatus(_("Report written to {name}.").format(name=file.name))
 
     def _saveDrawnReport(self, path: Path) -> None:
         if self.result is None:

@@ -387,7 +387,7 @@ class NormalizationPanel(ModulePanel):
             self.setStatus(_("The difference could not be computed: {error}").format(error=error), error=True)
         elif self._pair() == (sharp, synthetic):
             addDifference(voxels, sharp, synthetic)
-            self.onShowSideBySide()
+            qt.QTimer.singleShot(0, self.onShowSideBySide)  # an event of its own: making views takes a while
 
     def onLayoutOption(self, _checked: bool) -> None:
         """Difference or coronal views are switched on or off: update the layout if it is on screen."""
