@@ -114,8 +114,11 @@ def test_difference_has_a_title_and_a_colour_legend_in_hu(review: ReviewLayout, 
     assert titles(3)[2] == "Difference (HU)"
     assert colors(3)[2] == DIFFERENCE_COLOR
     legend = slicer.modules.colors.logic().GetColorLegendDisplayNode(difference)
-    assert (legend.GetTitleText(), legend.GetLabelFormat() % -150.0) == ("Change (HU)", "-150")
+    assert (legend.GetTitleText(), legend.GetLabelFormat() % -150.0) == ("HU", "-150")
     assert legend.GetVisibility()
+    for text in (legend.GetTitleTextProperty(), legend.GetLabelTextProperty()):
+        assert (text.GetColor(), text.GetBackgroundColor()) == ((1.0,) * 3, (0.0,) * 3), "on the white of 0 HU as on black"
+        assert text.GetBackgroundOpacity() > 0.5
     shown = difference.GetDisplayNode()
     assert (shown.GetWindowLevelMin(), shown.GetWindowLevelMax()) == (-DIFFERENCE_HU, DIFFERENCE_HU)
 

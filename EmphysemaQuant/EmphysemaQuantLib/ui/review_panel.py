@@ -13,6 +13,7 @@ from slicer.i18n import tr as _
 
 from KernelNormalizationLib.core.arrays import BoolArray
 from KernelNormalizationLib.ui.module_panel import ModulePanel
+from KernelNormalizationLib.ui.view_position import ViewPosition
 
 from ..logic import sliceOfMost
 from ..mrml.segments import (
@@ -75,8 +76,7 @@ class ReviewPanel(ModulePanel):
     def _viewsChanged(self) -> None:
         """A slice view shows another volume: every result follows its own volume, also while another module is open."""
         followVolumes()
-        if self.preview.shown:
-            self.preview.show()
+        self.preview.redraw()
 
     def showSegmentation(self) -> None:
         """Draw the chosen result as the user wants it."""
@@ -94,6 +94,7 @@ class ReviewPanel(ModulePanel):
         if node.GetAttribute(OVERLAY_ATTRIBUTE) != wanted:
             node.SetAttribute(OVERLAY_ATTRIBUTE, wanted)
         drawInViews(node, parameters.showOverlay)
+        self.preview.useOverlay(parameters.showOverlay)
         self._show3D(node)
 
     def hideOtherResults(self) -> None:
@@ -208,6 +209,7 @@ class ReviewPanel(ModulePanel):
             return
         left, right = inReadingOrder(*pair)
         self.review.show(*((right, left) if self._swapped else (left, right)))
+        self.preview.redraw()  # the views were emptied, also those that show the same volume again
         self.fitViewsSoon()
 
     def showMeasured(self) -> None:
@@ -222,16 +224,16 @@ class ReviewPanel(ModulePanel):
             self.review.restore()
         for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
             if composite.GetBackgroundVolumeID() != volume.GetID():
-                hadVolume = composite.GetBackgroundVolumeID() is not None
+                wasEmpty = composite.GetBackgroundVolumeID() is None
                 composite.SetForegroundVolumeID(None)
                 composite.SetBackgroundVolumeID(volume.GetID())
-                if not hadVolume:
-                    self._fitView(composite.GetLayoutName())
+                self._bringIntoView(volume, composite.GetLayoutName(), wasEmpty)
 
-    def _fitView(self, layoutName: str) -> None:
+    def _bringIntoView(self, volume: Any, layoutName: str, wasEmpty: bool) -> None:
+        """Show the whole slice where the view was empty, or looks at a place that another scan has and this one has not."""
         sliceNode = slicer.mrmlScene.GetNodeByID(f"vtkMRMLSliceNode{layoutName}")
         sliceLogic = slicer.app.applicationLogic().GetSliceLogic(sliceNode) if sliceNode is not None else None
-        if sliceLogic is not None:
+        if sliceLogic is not None and (wasEmpty or not ViewPosition.of(sliceNode).isIn(volume)):
             sliceLogic.FitSliceToAll()
 
     def onSwap(self) -> None:

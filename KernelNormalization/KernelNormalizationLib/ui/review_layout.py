@@ -13,7 +13,7 @@ from ..core.imaging.appearance import DIFFERENCE_HU
 from ..mrml.color_tables import Color, colorTable
 from ..mrml.volumes import addVolumeNode, voxelImage
 from .view_position import ViewPosition, shownPosition
-from .view_texts import ViewTexts
+from .view_texts import BACKDROP_OPACITY, ViewTexts
 from .view_titles import DIFFERENCE_ATTRIBUTE, LONGEST_TITLE, ViewTitles
 
 VIEW_GROUP = 5600
@@ -275,15 +275,18 @@ def _addColorLegend(difference: Any) -> None:
     if former is not None:
         slicer.mrmlScene.RemoveNode(former)
     legend = colors.AddDefaultColorLegendDisplayNode(difference)
-    legend.SetTitleText("Change (HU)")
+    legend.SetTitleText("HU")
     legend.SetLabelFormat("%+.0f")
     legend.SetUseColorNamesForLabels(False)
     legend.SetNumberOfLabels(5)
     legend.SetMaxNumberOfColors(256)
-    legend.SetSize(0.1, 0.3)
-    legend.SetPosition(0.98, 0.04)
+    legend.SetSize(0.12, 0.34)  # below the letter of the patient side
+    legend.SetPosition(0.95, 0.08)
     for text in (legend.GetTitleTextProperty(), legend.GetLabelTextProperty()):
-        text.SetColor(0.0, 0.0, 0.0)  # black on the white of unchanged HU
+        # readable on unchanged HU, which are white, and beside the image, where the view is black
+        text.SetColor(1.0, 1.0, 1.0)
+        text.SetBackgroundColor(0.0, 0.0, 0.0)
+        text.SetBackgroundOpacity(BACKDROP_OPACITY)
         text.SetFontSize(14)
         text.ShadowOff()
         text.BoldOn()

@@ -8,6 +8,7 @@ import slicer
 import vtk
 
 from ..core.imaging.appearance import ORIGINAL, RGB, SYNTHETIC
+from ..core.methods.protocol import name_beside_kind
 from ..core.plain_text import shortened
 from ..mrml import provenance
 
@@ -34,7 +35,7 @@ def titleOf(volumeNode: Any | None, longest: int = LONGEST_TITLE[2]) -> str:
     kind = "Original"
     if provenance.isSynthetic(volumeNode):
         kind = "Synthetic"
-        name = name.replace("(synthetic)", "").replace("(synthetic, ", "(").strip()  # the method in brackets stays
+        name = name_beside_kind(name)
     room = longest - len(f"{kind}: ")
     return f"{kind}: {shortened(name, room)}" if room >= min(len(name), SHORTEST_NAME) else kind
 

@@ -320,8 +320,7 @@ class NormalizationPanel(ModulePanel):
             logging.getLogger(__name__).error("Background process failed with code %s:\n%s", code, lines)
             self.setStatus(describeFailure(code, lines), error=True)
         else:
-            text = " ".join(part for part in (self._truncation, provenance.RESEARCH_USE_TEXT) if part)
-            self.setStatus(_("Done. {text}").format(text=text))
+            self.setStatus(" ".join(part for part in (_("Done."), self._truncation) if part))
             self.onShowSideBySide()
 
     # ---- models
