@@ -206,6 +206,27 @@ def test_a_scan_that_lies_elsewhere_is_brought_into_view(panel: EmphysemaPanel, 
 
 
 @pytest.mark.slow
+def test_a_volume_that_is_chosen_again_has_its_own_result(panel: EmphysemaPanel, chest: Any, partner: Any) -> None:
+    compute(panel)
+    first, figures, details = panel._parameters.segmentation, panel.ui.indexLabel.text, panel.ui.detailsLabel.text
+    other = addVolumeNode(slicer.util.arrayFromVolume(chest), chest, "Other")
+    panel._parameters.volume = other
+    assert panel.ui.indexLabel.text == ""
+    compute(panel)
+    second = panel._parameters.segmentation
+    assert "ΔEI" not in panel.ui.indexLabel.text
+    panel._parameters.volume = chest
+    assert (panel._parameters.segmentation, panel._parameters.comparedVolume) == (first, partner)
+    assert (panel.ui.indexLabel.text, panel.ui.detailsLabel.text) == (figures, details)
+    assert first.GetDisplayNode().GetVisibility()
+    assert not second.GetDisplayNode().GetVisibility()
+    assert not panel.export.running
+    assert not panel.ui.exportFolderButton.enabled, "the arrays in memory are those of the other volume"
+    compute(panel)
+    assert panel._parameters.segmentation is first, "no second set of nodes for the same volume"
+
+
+@pytest.mark.slow
 def test_slider_works_after_loading_a_scene(panel: EmphysemaPanel, chest: Any, partner: Any, tmp_path: Path) -> None:
     compute(panel)
     save_and_load(panel, str(tmp_path / "scene.mrb"))
