@@ -28,7 +28,6 @@ from ..mrml.segments import (
     SegmentStyle,
     deferredUnion,
     rasOf,
-    readMask,
     segmentIds,
 )
 from ..mrml.surfaces import Surfaces, deferredSurfaces, hideSurfaces, showSurfaces
@@ -144,15 +143,15 @@ class ReviewPanel(ModulePanel):
             return None
         return float(table.GetAttribute(THRESHOLD_ATTRIBUTE))
 
-    def beginPreview(self, lungs: BoolArray | None = None) -> None:
-        """Copy the lungs for the preview; ``lungs`` are those just measured, else the segments are read."""
+    def beginPreview(self, lungs: Callable[[], BoolArray] | None = None) -> None:
+        """Copy the lungs for the preview; ``lungs`` gives those just measured, in a thread, else the segments are read."""
         node = self.chosen("segmentation")
         roles = (VOLUME_REFERENCE_ROLE, COMPARED_REFERENCE_ROLE)
         volumes = [volume for role in roles if (volume := node.GetNodeReference(role)) is not None]
         ids = [segmentId for style in (RIGHT, LEFT) for segmentId in segmentIds(node, style.role)]
         if volumes:
             read = deferredUnion(node, ids, volumes[0])
-            self.preview.begin(read if lungs is None else lambda: lungs, volumes)
+            self.preview.begin(lungs or read, volumes)
 
     def _showPreview(self) -> None:
         measured = self._measuredThreshold()
@@ -253,11 +252,11 @@ class ReviewPanel(ModulePanel):
 
     def onJumpToLargestDifference(self) -> None:
         """Go to the axial slice where most emphysema voxels differ."""
-        changed = self._voxels(REMOVED) | self._voxels(ADDED)
-        self._jump(changed, _("The two volumes do not differ in emphysema."))
+        self._jump(self._voxels(REMOVED, ADDED), _("The two volumes do not differ in emphysema."))
 
-    def _voxels(self, style: SegmentStyle) -> BoolArray:
-        return readMask(self._parameters.segmentation, str(self.segmentOf(style)), self._parameters.volume)
+    def _voxels(self, *styles: SegmentStyle) -> BoolArray:
+        ids = [str(self.segmentOf(style)) for style in styles]
+        return deferredUnion(self._parameters.segmentation, ids, self._parameters.volume)()
 
     def _jump(self, mask: BoolArray, nothing: str) -> None:
         index = sliceOfMost(mask)

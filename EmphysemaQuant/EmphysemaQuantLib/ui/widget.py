@@ -312,7 +312,7 @@ class EmphysemaPanel(ReviewPanel):
         outputs.table.SetAttribute(HEADLINE, parameters.headline)
         parameters.parameterNode.EndModify(wasModified)
         self.hideOtherResults()
-        self.beginPreview(result.lung_mask.mask)
+        self.beginPreview(lambda: result.lung_mask.mask)
         self.ui.tableView.resizeColumnsToContents()
         self.setStatus(_("Done. The lungs can be edited in the Segment Editor."))
         self.update()
