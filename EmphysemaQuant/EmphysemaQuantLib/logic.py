@@ -35,10 +35,11 @@ from .mrml.segments import (
 )
 from .mrml.surfaces import surfaceNodes
 from .mrml.table_and_plot_nodes import ownedNodes, writeHistogram, writeIndices
-from .mrml.view_overlay import drawSegments
+from .mrml.view_overlay import drawSegments, results
 
 Quantify = Callable[..., Measurement]
 _NODE_GONE = "A measured volume, or the scan that it was made from, is no longer in the scene. Load the scan and compute again."
+TABLE_REFERENCE_ROLE, CHART_REFERENCE_ROLE = "EmphysemaQuantTable", "EmphysemaQuantChart"
 # Needed by the report for figures and page; Slicer has neither.
 REPORT_PACKAGES = ("matplotlib", "Jinja2")
 
@@ -160,6 +161,15 @@ class EmphysemaLogic:
         nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
         return next((n for n in reversed(nodes) if provenance.inputOf(n) is volumeNode), None)
 
+    @staticmethod
+    def resultOf(volumeNode: Any) -> OutputNodes:
+        """Where the newest measurement of ``volumeNode`` is shown, hidden or not; empty if it was never measured."""
+        measured = [node for node in results() if node.GetNodeReference(VOLUME_REFERENCE_ROLE) is volumeNode]
+        if volumeNode is None or not measured:
+            return OutputNodes()
+        newest = measured[-1]
+        return OutputNodes(newest, *(newest.GetNodeReference(role) for role in (TABLE_REFERENCE_ROLE, CHART_REFERENCE_ROLE)))
+
     def preferredVolume(self) -> Any | None:
         """The volume a user most likely wants measured: the newest original that has a partner, else the newest CT."""
         nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
@@ -275,6 +285,8 @@ class EmphysemaLogic:
             writeIndices(shown.table, result)
             shown.table.SetNodeReferenceID(VOLUME_REFERENCE_ROLE, volumeNode.GetID())
             writeHistogram(shown.chart, result)
+            for role, node in ((TABLE_REFERENCE_ROLE, shown.table), (CHART_REFERENCE_ROLE, shown.chart)):
+                shown.segmentation.SetNodeReferenceID(role, node.GetID())
             for node in (shown.segmentation, shown.table):
                 node.SetAttribute(provenance.RECORD, json.dumps(sealed(measured.manifest), sort_keys=True))
         except Exception:

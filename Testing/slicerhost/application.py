@@ -64,8 +64,8 @@ class SliceView:
         self.annotation.GetTextProperty().ShadowOn()
         self.renderer = vtk.vtkRenderer()
         self.destroyed = False  # as when the application quits; the VTK objects above live on with who holds them
-        self._window = vtk.vtkRenderWindow()
-        self._window.SetOffScreenRendering(1)
+        # The class that Slicer's views have; unlike vtkRenderWindow it asks for no OpenGL context of its own (20 ms each).
+        self._window = vtk.vtkGenericOpenGLRenderWindow()
         self._window.AddRenderer(self.renderer)
         self.renders_scheduled = 0
 

@@ -92,4 +92,5 @@ def compute(panel: EmphysemaPanel) -> str:
     panel.enter()
     panel.ui.computeButton.click()
     waitUntil(lambda: panel._job is None, "the measurement")
+    slicer.app.processEvents()  # the measured volumes come into the views one event later
     return panel.ui.statusLabel.text

@@ -19,6 +19,7 @@ from EmphysemaQuantLib.ui.parameters import OverlayChoice
 from KernelNormalizationLib.mrml.volumes import addVolumeNode
 from KernelNormalizationLib.selftest.base import waitUntil
 from KernelNormalizationLib.ui.review_layout import compositeNode, viewName
+from KernelNormalizationLib.ui.view_position import ViewPosition
 from slicerhost.pictures import SlicePicture
 from slicerhost.strict import unwrapped
 
@@ -168,6 +169,64 @@ def test_each_view_previews_its_own_volume(panel: EmphysemaPanel, chest: Any, pa
 
 
 @pytest.mark.slow
+def test_preview_stays_when_the_views_are_filled_again_and_goes_with_the_overlay(
+    panel: EmphysemaPanel, chest: Any, partner: Any
+) -> None:
+    compute(panel)
+    panel.ui.thresholdSlider.value = -940.0
+    waitUntil(lambda: panel.preview.shown, "the preview")
+    shown = compositeNode(viewName(0, 0)).GetForegroundVolumeID()
+    assert shown is not None
+    panel.ui.sideBySideButton.click()
+    assert compositeNode(viewName(0, 0)).GetForegroundVolumeID() == shown, "the panel still says “Preview at -940 HU”"
+    panel.onToggleOverlay()
+    assert compositeNode(viewName(0, 0)).GetForegroundVolumeID() is None
+    panel.ui.swapButton.click()
+    assert compositeNode(viewName(0, 0)).GetForegroundVolumeID() is None
+    panel.onToggleOverlay()
+    assert compositeNode(viewName(1, 0)).GetForegroundVolumeID() == shown
+
+
+def test_a_scan_that_lies_elsewhere_is_brought_into_view(panel: EmphysemaPanel, chest: Any) -> None:
+    slicer.util.setSliceViewerLayers(background=chest, fit=True)
+    red = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceNodeRed")
+    red.JumpSliceByCentering(*rasOf(chest, (20.0, 20.0, 5.0)))
+    other = addVolumeNode(slicer.util.arrayFromVolume(chest), chest, "Other patient")
+    other.SetOrigin(300.0, 200.0, -900.0)
+    panel.enter()
+    panel._parameters.volume = other
+    compute(panel)
+    assert ViewPosition.of(red).isIn(other)
+    red.JumpSliceByCentering(*rasOf(other, (20.0, 20.0, 5.0)))
+    there = red.GetSliceOffset()
+    same = addVolumeNode(slicer.util.arrayFromVolume(chest), other, "Same place")
+    panel._parameters.volume = same
+    compute(panel)
+    assert red.GetSliceOffset() == pytest.approx(there), "a place that the next volume has too is kept"
+
+
+@pytest.mark.slow
+def test_a_volume_that_is_chosen_again_has_its_own_result(panel: EmphysemaPanel, chest: Any, partner: Any) -> None:
+    compute(panel)
+    first, figures, details = panel._parameters.segmentation, panel.ui.indexLabel.text, panel.ui.detailsLabel.text
+    other = addVolumeNode(slicer.util.arrayFromVolume(chest), chest, "Other")
+    panel._parameters.volume = other
+    assert panel.ui.indexLabel.text == ""
+    compute(panel)
+    second = panel._parameters.segmentation
+    assert "ΔEI" not in panel.ui.indexLabel.text
+    panel._parameters.volume = chest
+    assert (panel._parameters.segmentation, panel._parameters.comparedVolume) == (first, partner)
+    assert (panel.ui.indexLabel.text, panel.ui.detailsLabel.text) == (figures, details)
+    assert first.GetDisplayNode().GetVisibility()
+    assert not second.GetDisplayNode().GetVisibility()
+    assert not panel.export.running
+    assert not panel.ui.exportFolderButton.enabled, "the arrays in memory are those of the other volume"
+    compute(panel)
+    assert panel._parameters.segmentation is first, "no second set of nodes for the same volume"
+
+
+@pytest.mark.slow
 def test_slider_works_after_loading_a_scene(panel: EmphysemaPanel, chest: Any, partner: Any, tmp_path: Path) -> None:
     compute(panel)
     save_and_load(panel, str(tmp_path / "scene.mrb"))
@@ -246,7 +305,10 @@ def test_everything_fits_a_small_screen_with_the_advanced_choices_collapsed(
     widget.show()
     app.qapplication.processEvents()
     # Slicer's title bar, menu, tool bar, help section, data probe (collapsed) and status bar take about 200 of 768 pixels.
-    assert widget.layout().totalHeightForWidth(width) <= 568
+    for choice in range(panel.ui.overlayComboBox.count):
+        panel.ui.overlayComboBox.currentIndex = choice
+        app.qapplication.processEvents()
+        assert widget.layout().totalHeightForWidth(width) <= 568, "with every legend"
     assert widget.minimumSizeHint().width() <= width
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -155,16 +156,32 @@ def test_transformed_volume_is_refused_before_anything_starts(make_panel: PanelM
     assert panel.ui.normalizeButton.enabled
 
 
+# What the panel says of a real scan (Siemens B70f), and of its floor.
+REAL_SCAN = ScanCard(
+    "kernel B70f (very sharp, filtered back-projection) · SIEMENS · 3 mm slices every 3 mm, pixels 0.564 mm · 0.2 % of lung at "
+    "the HU floor · noise as sharp as B72f",
+    "in domain",
+    ("The slices are 3.0 mm thick; the usual limits of EI are for thin ones (up to 1.5 mm).",),
+)
+REAL_FLOOR = (
+    "The scanner cut off values below -1024 HU in 4 images that were then averaged (read from the scan). What was lost in lung "
+    "and air was estimated and put back."
+)
+
+
 def test_a_finished_run_fits_a_small_screen_with_the_network_collapsed(make_panel: PanelMaker, chest: Any, app: Any) -> None:
     panel = make_panel()
-    press_and_wait(panel)
+    waitUntil(lambda: panel.ui.cardLabel.text != "", "the card")
+    panel.showCard(REAL_SCAN)
+    panel._onResult = lambda *_: setattr(panel, "_truncation", REAL_FLOOR)
+    assert press_and_wait(panel) == f"Done. {REAL_FLOOR}"
     assert panel.ui.networkCollapsibleButton.collapsed
     widget = unwrapped(panel.widget)
     widget.resize(460, 768)
     widget.show()
     for _ in range(5):
         app.qapplication.processEvents()
-    # Slicer itself takes about 170 of 768 pixels, and some 30 more for a longer verdict must be left.
+    # Slicer itself takes about 170 of 768 pixels, and some 30 more for the data probe must be left.
     assert widget.layout().totalHeightForWidth(460) <= 568
 
 
@@ -190,3 +207,18 @@ def test_a_long_verdict_is_shown_in_full_in_a_narrow_module_column(make_panel: P
     assert label.minimumHeight < 40, "a short text takes no more room than it needs"
     column.takeWidget()
     KEPT.append(column)
+
+
+def test_hundreds_of_megabytes_of_a_run_are_not_removed_while_the_window_waits(make_panel: PanelMaker, chest: Any) -> None:
+    where, folders = [], []
+
+    class Recording(running(QUICK)):  # type: ignore[misc]
+        def cleanUp(self) -> None:
+            where.append(threading.current_thread())
+            folders.append(self.folder)
+            super().cleanUp()
+
+    assert "Done" in press_and_wait(make_panel(Recording))
+    assert where
+    assert threading.main_thread() not in where
+    assert not folders[0].exists()

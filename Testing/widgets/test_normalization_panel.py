@@ -330,7 +330,7 @@ def test_difference_is_synthetic_minus_sharp_and_hidden_from_selectors(make_pane
     panel = make_panel()
     press_and_wait(panel)
     panel.ui.differenceCheckBox.checked = True
-    waitUntil(lambda: panel.review.active and not panel._subtracting, "the difference")
+    waitUntil(lambda: slicer.app.layoutManager().layout == LAYOUT_IDS[3, 1], "the difference")
     shown = slicer.mrmlScene.GetNodeByID(compositeNode(viewName(2, 0)).GetBackgroundVolumeID())
     assert (slicer.util.arrayFromVolume(shown) == 100.0).all()
     assert (panel.ui.inputSelector.nodeCount(), panel.ui.resultSelector.nodeCount()) == (1, 1)

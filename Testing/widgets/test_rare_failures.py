@@ -56,7 +56,7 @@ def test_a_lung_that_was_erased_is_said(panel: EmphysemaPanel, chest: Any) -> No
     (left,) = segmentIds(segmentation, "leftLung")
     writeMask(segmentation, left, chest, np.zeros_like(readMask(segmentation, left, chest)))
     compute(panel)
-    assert "Lung mask: failed." in panel.ui.indexLabel.text, "toy lungs are no lungs"
+    assert "Lung mask: failed, do not use." in panel.ui.indexLabel.text, "toy lungs are no lungs"
     assert "Lung mask: failed, do not use. The left lung is empty. Only" in panel.ui.detailsLabel.text
     assert [entry.region for entry in panel.result.volume.indices] == ["whole", "right"]
 

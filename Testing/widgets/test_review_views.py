@@ -92,7 +92,20 @@ def test_title_follows_a_volume_put_there_by_the_user(review: ReviewLayout, scan
 def test_long_names_keep_both_ends(review: ReviewLayout, scan: Any) -> None:
     scan.SetName("5: Thorax native 1.0 mm, inspiration, kernel B70f")
     review.show(scan, scan)
-    assert titles()[0] == "Original: 5: Thorax nativ…n, kernel B70f"
+    assert titles()[0] == "Original: 5: Thorax na…kernel B70f"
+
+
+def test_titles_leave_room_for_all_views_beside_the_panel(review: ReviewLayout, scan: Any, partner: Any) -> None:
+    for node in (scan, partner):
+        node.SetName(f"5: Thorax native 1.0 mm, inspiration, {node.GetName()}")
+    review.show(scan, partner)
+    assert max(map(len, titles())) <= 34
+    review.show(scan, partner, addDifference(voxelDifference(scan, partner)(), scan, partner))
+    assert titles(3) == ["Original", "Synthetic", "Difference (HU)"]
+    again = ReviewLayout()  # as after loading a scene
+    again.resume()
+    assert titles(3) == ["Original", "Synthetic", "Difference (HU)"]
+    again.restore()
 
 
 def test_difference_has_a_title_and_a_colour_legend_in_hu(review: ReviewLayout, scan: Any, partner: Any) -> None:
@@ -101,8 +114,11 @@ def test_difference_has_a_title_and_a_colour_legend_in_hu(review: ReviewLayout, 
     assert titles(3)[2] == "Difference (HU)"
     assert colors(3)[2] == DIFFERENCE_COLOR
     legend = slicer.modules.colors.logic().GetColorLegendDisplayNode(difference)
-    assert (legend.GetTitleText(), legend.GetLabelFormat() % -150.0) == ("Change (HU)", "-150")
+    assert (legend.GetTitleText(), legend.GetLabelFormat() % -150.0) == ("HU", "-150")
     assert legend.GetVisibility()
+    for text in (legend.GetTitleTextProperty(), legend.GetLabelTextProperty()):
+        assert (text.GetColor(), text.GetBackgroundColor()) == ((1.0,) * 3, (0.0,) * 3), "on the white of 0 HU as on black"
+        assert text.GetBackgroundOpacity() > 0.5
     shown = difference.GetDisplayNode()
     assert (shown.GetWindowLevelMin(), shown.GetWindowLevelMax()) == (-DIFFERENCE_HU, DIFFERENCE_HU)
 
@@ -145,6 +161,21 @@ def test_slice_centre_and_zoom_stay_from_layout_to_layout(review: ReviewLayout, 
     review.fit()
     for column in range(3):
         assert_looks(viewName(column, 0), other, 25.0)
+
+
+def test_views_that_get_their_size_late_keep_the_place_and_others_stay_as_they_are(
+    review: ReviewLayout, scan: Any, partner: Any, app: Any
+) -> None:
+    spot, moved = (-100.0, -30.0, 45.0), (-60.0, -50.0, 30.0)
+    slicer.util.setSliceViewerLayers(background=scan)
+    look(view("Red"), spot, 40.0)
+    review.show(scan, partner)
+    review.fit()
+    app.layout_manager.slice_logic("LeftAxial").ResizeSliceNode(613, 347)
+    look(view("RightAxial"), moved, 25.0)
+    review.fitResized()
+    assert_looks("LeftAxial", spot, 40.0)
+    assert_looks("RightAxial", moved, 25.0)
 
 
 def test_views_that_showed_nothing_are_not_copied(review: ReviewLayout, scan: Any, partner: Any) -> None:

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from KernelNormalizationLib.core.methods.protocol import name_beside_kind
 from KernelNormalizationLib.core.plain_text import for_html, shortened
 from KernelNormalizationLib.mrml.provenance import RESEARCH_USE_TEXT, isSynthetic
 
 from ..core.indices.emphysema_mask import EMPHYSEMA_THRESHOLD_HU
 from ..core.results.measurement import Measurement, VolumeMeasurement
 from ..core.results.wording import (
+    VERDICT_WORDS,
     airways_sentence,
     gate_sentences,
     interval_sentence,
@@ -117,7 +119,8 @@ def legend(segmentation: Any, headline: Headline, change: bool) -> str:
     """Legend of the views, HTML: colour, name and mL of each segment."""
     pair = bool(segmentIds(segmentation, COMPARED.role))
     if change and pair:
-        lines = [_entry(segmentation, style, _name(segmentation, style), headline) for style in CHANGE]
+        removed, *others = (_entry(segmentation, style, _name(segmentation, style), headline) for style in CHANGE)
+        lines = [removed, " &nbsp; ".join(filter(None, others))]
     else:
         owners = [_entry(segmentation, style, name, headline) for style, name in _owners(segmentation)]
         lines = [("Emphysema: " if pair else "") + " &nbsp; ".join(owners)]
@@ -141,7 +144,7 @@ def _owners(segmentation: Any) -> list[tuple[SegmentStyle, str]]:
     styles = {volume.GetID(): EMPHYSEMA, compared.GetID(): COMPARED}
     ordered = nodesInReadingOrder(volume, compared)
     kinds = ["synthetic" if isSynthetic(node) else "original" for node in ordered]
-    names = kinds if kinds[0] != kinds[1] else [shortened(node.GetName(), 16) for node in ordered]
+    names = kinds if kinds[0] != kinds[1] else [shortened(node.GetName(), 14) for node in ordered]
     return [(styles[node.GetID()], name) for node, name in zip(ordered, names, strict=True)]
 
 
@@ -168,12 +171,13 @@ def _lines(volumes: Sequence[ShownVolume], thresholdHu: float, verdict: str) -> 
     if thresholdHu != EMPHYSEMA_THRESHOLD_HU:
         lines.append(f"<b>Threshold {thresholdHu:g} HU</b>")
     if verdict != "ok":
-        lines.append(f"<b>Lung mask: {for_html(verdict)}.</b> Read Details before using the numbers.")
+        words = for_html(VERDICT_WORDS.get(verdict, verdict))
+        lines.append(f"<b>Lung mask: {words}.</b> Read Details first.")
     return "<br>".join(lines)
 
 
 def _large(volume: ShownVolume) -> str:
-    name = volume.name.replace("(synthetic)", "").strip() if volume.synthetic else volume.name
+    name = name_beside_kind(volume.name) if volume.synthetic else volume.name
     kind = "Synthetic" if volume.synthetic else "Original"
     interval = f"({interval_words(volume.interval)}) " if volume.interval is not None else ""
     figure = f'<span style="font-size:x-large; font-weight:bold">EI {volume.whole.ei_percent:.1f} %</span>'
@@ -183,13 +187,13 @@ def _large(volume: ShownVolume) -> str:
 
 def _table(volumes: Sequence[ShownVolume]) -> str:
     titles = "".join(f"<td align='right'><b>{name}</b> ({unit})</td>" for name, unit, _ in FIGURES.values())
-    rows = [f"<tr><td></td>{titles}</tr>"]
+    rows = [f"<tr><td style='white-space:nowrap'>{_columns(volumes)}</td>{titles}</tr>"]
     for entries in zip(*(volume.indices for volume in volumes), strict=True):
         if entries[0].region in REGIONS:
-            cells = "".join(f"<td align='right'>{_cell(entries, field)}</td>" for field in FIGURES)
+            cells = "".join(f"<td align='right' style='white-space:nowrap'>{_cell(entries, field)}</td>" for field in FIGURES)
             rows.append(f"<tr><td>{REGIONS[entries[0].region].replace(' ', '&nbsp;')}</td>{cells}</tr>")
     table = f"<table cellspacing='0' cellpadding='1' width='100%'>{''.join(rows)}</table>"
-    return f'<div style="font-size:small">{_columns(volumes)}{table}</div>'
+    return f'<div style="font-size:small">{table}</div>'
 
 
 def _columns(volumes: Sequence[ShownVolume]) -> str:
@@ -197,7 +201,7 @@ def _columns(volumes: Sequence[ShownVolume]) -> str:
         return ""
     if volumes[1].synthetic and not volumes[0].synthetic:
         return "scan | normalized"
-    return "first line above | second line"
+    return "first | second"
 
 
 def _cell(entries: Sequence[RegionIndices], field: str) -> str:

@@ -10,7 +10,23 @@ from typing import Any
 from KernelNormalizationLib.core.errors import InputError
 
 SUFFIXES = (".html", ".pdf")
+PLAIN_SUFFIXES = (".txt", ".csv")
 Write = Callable[[Any, Path], dict[str, Path]]
+
+
+def reportPath(typed: str) -> Path:
+    """Where to write, from what the user typed: a name without a suffix is that of a web page, as the dialog offers first.
+
+    Raises:
+        InputError: the dialog could not ask whether to replace the file, since the suffix was not typed.
+    """
+    path = Path(typed)
+    if path.suffix.lower() in (*SUFFIXES, *PLAIN_SUFFIXES):
+        return path
+    page = path.with_name(f"{path.name}.html")
+    if page.exists():
+        raise InputError(f"{page.name} exists already. Choose it in the list of files to replace it, or type another name.")
+    return page
 
 
 def writeBeside(write: Write, result: Any, path: Path) -> tuple[Path, ...]:

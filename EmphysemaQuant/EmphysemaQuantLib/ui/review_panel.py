@@ -13,6 +13,7 @@ from slicer.i18n import tr as _
 
 from KernelNormalizationLib.core.arrays import BoolArray
 from KernelNormalizationLib.ui.module_panel import ModulePanel
+from KernelNormalizationLib.ui.view_position import ViewPosition
 
 from ..logic import sliceOfMost
 from ..mrml.segments import (
@@ -27,7 +28,6 @@ from ..mrml.segments import (
     SegmentStyle,
     deferredUnion,
     rasOf,
-    readMask,
     segmentIds,
 )
 from ..mrml.surfaces import Surfaces, deferredSurfaces, hideSurfaces, showSurfaces
@@ -75,8 +75,7 @@ class ReviewPanel(ModulePanel):
     def _viewsChanged(self) -> None:
         """A slice view shows another volume: every result follows its own volume, also while another module is open."""
         followVolumes()
-        if self.preview.shown:
-            self.preview.show()
+        self.preview.redraw()
 
     def showSegmentation(self) -> None:
         """Draw the chosen result as the user wants it."""
@@ -94,6 +93,7 @@ class ReviewPanel(ModulePanel):
         if node.GetAttribute(OVERLAY_ATTRIBUTE) != wanted:
             node.SetAttribute(OVERLAY_ATTRIBUTE, wanted)
         drawInViews(node, parameters.showOverlay)
+        self.preview.useOverlay(parameters.showOverlay)
         self._show3D(node)
 
     def hideOtherResults(self) -> None:
@@ -143,15 +143,15 @@ class ReviewPanel(ModulePanel):
             return None
         return float(table.GetAttribute(THRESHOLD_ATTRIBUTE))
 
-    def beginPreview(self, lungs: BoolArray | None = None) -> None:
-        """Copy the lungs for the preview; ``lungs`` are those just measured, else the segments are read."""
+    def beginPreview(self, lungs: Callable[[], BoolArray] | None = None) -> None:
+        """Copy the lungs for the preview; ``lungs`` gives those just measured, in a thread, else the segments are read."""
         node = self.chosen("segmentation")
         roles = (VOLUME_REFERENCE_ROLE, COMPARED_REFERENCE_ROLE)
         volumes = [volume for role in roles if (volume := node.GetNodeReference(role)) is not None]
         ids = [segmentId for style in (RIGHT, LEFT) for segmentId in segmentIds(node, style.role)]
         if volumes:
             read = deferredUnion(node, ids, volumes[0])
-            self.preview.begin(read if lungs is None else lambda: lungs, volumes)
+            self.preview.begin(lungs or read, volumes)
 
     def _showPreview(self) -> None:
         measured = self._measuredThreshold()
@@ -208,6 +208,7 @@ class ReviewPanel(ModulePanel):
             return
         left, right = inReadingOrder(*pair)
         self.review.show(*((right, left) if self._swapped else (left, right)))
+        self.preview.redraw()  # the views were emptied, also those that show the same volume again
         self.fitViewsSoon()
 
     def showMeasured(self) -> None:
@@ -216,20 +217,22 @@ class ReviewPanel(ModulePanel):
             self.onShowSideBySide()
             return
         volume = self.chosen("volume")
+        if volume is None:  # the module was left, or the scene closed, in the meantime
+            return
         if self.review.active:
             self.review.restore()
         for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
             if composite.GetBackgroundVolumeID() != volume.GetID():
-                hadVolume = composite.GetBackgroundVolumeID() is not None
+                wasEmpty = composite.GetBackgroundVolumeID() is None
                 composite.SetForegroundVolumeID(None)
                 composite.SetBackgroundVolumeID(volume.GetID())
-                if not hadVolume:
-                    self._fitView(composite.GetLayoutName())
+                self._bringIntoView(volume, composite.GetLayoutName(), wasEmpty)
 
-    def _fitView(self, layoutName: str) -> None:
+    def _bringIntoView(self, volume: Any, layoutName: str, wasEmpty: bool) -> None:
+        """Show the whole slice where the view was empty, or looks at a place that another scan has and this one has not."""
         sliceNode = slicer.mrmlScene.GetNodeByID(f"vtkMRMLSliceNode{layoutName}")
         sliceLogic = slicer.app.applicationLogic().GetSliceLogic(sliceNode) if sliceNode is not None else None
-        if sliceLogic is not None:
+        if sliceLogic is not None and (wasEmpty or not ViewPosition.of(sliceNode).isIn(volume)):
             sliceLogic.FitSliceToAll()
 
     def onSwap(self) -> None:
@@ -249,11 +252,11 @@ class ReviewPanel(ModulePanel):
 
     def onJumpToLargestDifference(self) -> None:
         """Go to the axial slice where most emphysema voxels differ."""
-        changed = self._voxels(REMOVED) | self._voxels(ADDED)
-        self._jump(changed, _("The two volumes do not differ in emphysema."))
+        self._jump(self._voxels(REMOVED, ADDED), _("The two volumes do not differ in emphysema."))
 
-    def _voxels(self, style: SegmentStyle) -> BoolArray:
-        return readMask(self._parameters.segmentation, str(self.segmentOf(style)), self._parameters.volume)
+    def _voxels(self, *styles: SegmentStyle) -> BoolArray:
+        ids = [str(self.segmentOf(style)) for style in styles]
+        return deferredUnion(self._parameters.segmentation, ids, self._parameters.volume)()
 
     def _jump(self, mask: BoolArray, nothing: str) -> None:
         index = sliceOfMost(mask)

@@ -38,7 +38,7 @@ class ThresholdPreviews:
     def __init__(self, mail: Mailbox, onBuilt: Callable[[], None]) -> None:
         self._mail, self._onBuilt = mail, onBuilt
         self._previews: list[ThresholdPreview] = []
-        self._wanted = False
+        self._wanted, self._overlay = False, True
 
     @property
     def ready(self) -> bool:
@@ -57,7 +57,7 @@ class ThresholdPreviews:
 
     @property
     def shown(self) -> bool:
-        """Whether the slice views show it."""
+        """Whether the slice views show it, or would if the overlay were not switched off."""
         return self._wanted
 
     def begin(self, lungs: Callable[[], BoolArray], volumeNodes: list[Any]) -> None:
@@ -86,8 +86,21 @@ class ThresholdPreviews:
     def show(self) -> None:
         """Show every preview over its own volume, in all views that show it."""
         self._wanted = True
-        for preview in self._previews:
-            preview.show()
+        self.redraw()
+
+    def redraw(self) -> None:
+        """Show it in the views as they are now; other volumes may have come into them."""
+        for preview in self._previews if self._wanted else []:
+            if self._overlay:
+                preview.show()
+            else:
+                preview.hide()
+
+    def useOverlay(self, overlay: bool) -> None:
+        """Follow the panel's choice to see the images with or without what is drawn over them."""
+        if overlay != self._overlay:
+            self._overlay = overlay
+            self.redraw()
 
     def hide(self) -> None:
         """Restore the previous foreground of every slice view."""

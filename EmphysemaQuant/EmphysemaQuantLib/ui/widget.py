@@ -12,7 +12,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from KernelNormalizationLib.background.thread_job import BackgroundJob
-from KernelNormalizationLib.core.errors import Cancelled, CTKernelError
+from KernelNormalizationLib.core.errors import Cancelled, CTKernelError, InputError
 from KernelNormalizationLib.core.progress import Progress, ProgressReport
 from KernelNormalizationLib.mrml import provenance
 from KernelNormalizationLib.ui.dependencies import Declined, DependencyError, installPackages
@@ -22,10 +22,10 @@ from KernelNormalizationLib.ui.module_panel import ParameterLogic
 from ..core.results.measurement import Measurement
 from ..logic import Measured, OutputNodes
 from ..mrml.numbered_masks import SuppliedMask
-from ..mrml.segments import EMPHYSEMA, VOLUME_REFERENCE_ROLE
+from ..mrml.segments import COMPARED_REFERENCE_ROLE, EMPHYSEMA, VOLUME_REFERENCE_ROLE
 from .headline import Headline, legend, previewLegend
 from .parameters import EmphysemaParameters, LabelChoice, OverlayChoice
-from .report_saving import SUFFIXES, writeBeside, writtenWithoutPdf
+from .report_saving import SUFFIXES, reportPath, writeBeside, writtenWithoutPdf
 from .review_panel import ReviewPanel, singleShotTimer
 from .saved_results import savedHeadline, savedSummary
 from .shortcuts import Shortcuts, isModuleOpen
@@ -34,6 +34,8 @@ from .summary import Summary
 MODULE_NAME = "EmphysemaQuant"
 CANCELLED_TEXT = _("Cancelled; nothing was measured.")
 CANCELLED_MILLISECONDS = 4000
+# Attributes of the table with what the panel says of it, for when its volume is chosen again.
+SUMMARY, HEADLINE = "EmphysemaQuant.Summary", "EmphysemaQuant.Headline"
 
 
 class Logic(ParameterLogic, ExportLogic, Protocol):
@@ -44,6 +46,7 @@ class Logic(ParameterLogic, ExportLogic, Protocol):
     ) -> Callable[[Progress], Measured]: ...
     def show(self, measured: Measured, volumeNode: Any, outputs: OutputNodes) -> OutputNodes: ...
     def partnerOf(self, volumeNode: Any) -> Any | None: ...
+    def resultOf(self, volumeNode: Any) -> OutputNodes: ...
     def preferredVolume(self) -> Any | None: ...
     def missingForReport(self) -> list[str]: ...
     def writeReport(self, result: Measurement, folder: Path) -> dict[str, Path]: ...
@@ -177,7 +180,7 @@ class EmphysemaPanel(ReviewPanel):
             self.ui.legendLabel.text = legend(node, headline, parameters.overlay is OverlayChoice.change)
 
     def _followVolume(self) -> None:
-        """When another volume is chosen, suggest its partner and keep the results of the previous one."""
+        """When another volume is chosen, show its own result if it has one, or suggest its partner."""
         parameters, volume = self._parameters, self.chosen("volume")
         volumeId = _idOf(volume)
         comparedId = _idOf(self.chosen("comparedVolume"))
@@ -193,14 +196,20 @@ class EmphysemaPanel(ReviewPanel):
         if foreign:
             self.result = None
             self.setStatus("")
-            parameters.summary = parameters.headline = ""
+            former = self.logic.resultOf(volume)
             if self.chosen("maskSegmentation") is shown:
-                parameters.maskSegmentation, parameters.maskLabels = None, LabelChoice.automatic
+                parameters.maskSegmentation, parameters.maskLabels = former.segmentation, LabelChoice.automatic
             if left:
-                parameters.comparedVolume = None
-            parameters.segmentation = parameters.table = parameters.chart = None
+                parameters.comparedVolume = _comparedIn(former.segmentation)
+            self._point(former)
+            parameters.summary, parameters.headline = (_attribute(former.table, name) for name in (SUMMARY, HEADLINE))
+            self.hideOtherResults()
         self._offered = set()
         self._offerPartner()
+
+    def _point(self, outputs: OutputNodes) -> None:
+        parameters = self._parameters
+        parameters.segmentation, parameters.table, parameters.chart = outputs.segmentation, outputs.table, outputs.chart
 
     def _offerPartner(self) -> None:
         """Compare with a synthetic volume made in the meantime, unless another is chosen or it was offered before."""
@@ -294,18 +303,20 @@ class EmphysemaPanel(ReviewPanel):
             return
         self.result, self._measured, self._meshed = result, measured, None
         wasModified = parameters.parameterNode.StartModify()
-        parameters.segmentation, parameters.table, parameters.chart = outputs.segmentation, outputs.table, outputs.chart
+        self._point(outputs)
         # The new lungs are the ones to edit and to use in the next measurement.
         parameters.maskSegmentation, parameters.maskLabels = outputs.segmentation, LabelChoice.automatic
         parameters.summary = Summary.of(result).asLine()
         parameters.headline = Headline.of(result).asLine()
+        outputs.table.SetAttribute(SUMMARY, parameters.summary)
+        outputs.table.SetAttribute(HEADLINE, parameters.headline)
         parameters.parameterNode.EndModify(wasModified)
         self.hideOtherResults()
-        self.beginPreview(result.lung_mask.mask)
+        self.beginPreview(lambda: result.lung_mask.mask)
         self.ui.tableView.resizeColumnsToContents()
         self.setStatus(_("Done. The lungs can be edited in the Segment Editor."))
         self.update()
-        self.showMeasured()
+        qt.QTimer.singleShot(0, self.showMeasured)  # an event of its own: making views takes a while
 
     # ---- export
 
@@ -328,20 +339,20 @@ class EmphysemaPanel(ReviewPanel):
             self.saveReport(str(path))
 
     def saveReport(self, path: str) -> None:
-        """Write the report: ``.html`` or ``.pdf`` for web page and PDF, ``.csv`` for CSV, any other suffix for text."""
-        if Path(path).suffix.lower() in SUFFIXES:
-            self._saveDrawnReport(Path(path))
-            return
+        """Write the report: ``.csv`` for CSV, ``.txt`` for text, any other name for web page and PDF."""
         summary = self._summary
-        if summary is None:
-            return
-        text = summary.csv if path.lower().endswith(".csv") else summary.text
         try:
-            Path(path).write_text(text, encoding="utf-8")
-        except OSError as error:
+            file = reportPath(path)
+            if file.suffix.lower() in SUFFIXES:
+                self._saveDrawnReport(file)
+                return
+            if summary is None:
+                return
+            file.write_text(summary.csv if file.suffix.lower() == ".csv" else summary.text, encoding="utf-8")
+        except (InputError, OSError) as error:
             self.setStatus(_("The report was not written: {error}").format(error=error), error=True)
             return
-        self.setStatus(_("Report written to {name}.").format(name=Path(path).name))
+        self.setStatus(_("Report written to {name}.").format(name=file.name))
 
     def _saveDrawnReport(self, path: Path) -> None:
         if self.result is None:
@@ -367,6 +378,14 @@ class EmphysemaPanel(ReviewPanel):
             self.setStatus(" ".join(part for part in (written, writtenWithoutPdf(files, self.logic.whyNoPdf())) if part))
         else:
             self.setStatus(_("The report was not written: {error}").format(error=error), error=True)
+
+
+def _attribute(node: Any | None, name: str) -> str:
+    return str(node.GetAttribute(name) or "") if node is not None else ""
+
+
+def _comparedIn(segmentation: Any | None) -> Any | None:
+    return segmentation.GetNodeReference(COMPARED_REFERENCE_ROLE) if segmentation is not None else None
 
 
 def _idOf(node: Any | None) -> str | None:

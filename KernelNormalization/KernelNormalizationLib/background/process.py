@@ -150,8 +150,13 @@ class BackgroundProcess:
         if self._ended or self._process is not None or self._loading:
             return
         self._ended = True
+        # Hundreds of MB: a thread removes them, and adding the result and showing it become two events.
+        self._mail.wait(self.run.cleanUp, self._cleaned)
+
+    def _cleaned(self, _nothing: None, error: Exception | None) -> None:
+        if error is not None:
+            logger.error("The files of the run could not be removed", exc_info=error)
         self._mail.close()
-        self.run.cleanUp()
         logger.info("Background process ended with code %s", self._exitCode)
         self._onEnd(int(self._exitCode or 0), "\n".join(self._lines))
 

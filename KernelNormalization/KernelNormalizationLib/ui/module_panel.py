@@ -13,6 +13,7 @@ from .review_layout import ReviewLayout
 
 PARAMETER_PROPERTY = "SlicerParameterName"
 PASSING_MILLISECONDS = 8000
+RESIZED_MILLISECONDS = 200  # after a change of layout, Slicer's window has its final sizes
 
 
 class ParameterLogic(Protocol):
@@ -211,8 +212,9 @@ class ModulePanel:
             setattr(self._parameters, name, node)
 
     def fitViewsSoon(self) -> None:
-        """Fit the review's views; new views know their size only after the next event loop iteration."""
+        """Fit the review's views; new views know their size in the next event loop iteration, or shortly after."""
         qt.QTimer.singleShot(0, self.review.fit)
+        qt.QTimer.singleShot(RESIZED_MILLISECONDS, self.review.fitResized)
 
 
 def hideNodes(selector: Any, nodeIds: list[str]) -> None:

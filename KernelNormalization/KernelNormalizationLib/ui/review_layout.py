@@ -13,8 +13,8 @@ from ..core.imaging.appearance import DIFFERENCE_HU
 from ..mrml.color_tables import Color, colorTable
 from ..mrml.volumes import addVolumeNode, voxelImage
 from .view_position import ViewPosition, shownPosition
-from .view_texts import ViewTexts
-from .view_titles import DIFFERENCE_ATTRIBUTE, ViewTitles
+from .view_texts import BACKDROP_OPACITY, ViewTexts
+from .view_titles import DIFFERENCE_ATTRIBUTE, LONGEST_TITLE, ViewTitles
 
 VIEW_GROUP = 5600
 LAYOUT_IDS = {(2, 1): 5601, (3, 1): 5602, (2, 2): 5603, (3, 2): 5604}
@@ -70,6 +70,7 @@ class ReviewLayout:
         self._windowLink: WindowLink | None = None
         self._titles = ViewTitles()
         self._positions: dict[int, ViewPosition] = {}  # of each row
+        self._sizes: dict[str, tuple[int, ...]] = {}  # pixels of each view when it was fitted
         self._texts = ViewTexts()
 
     @property
@@ -96,8 +97,7 @@ class ReviewLayout:
         self._fill([left, right, difference][:columns], rows)
         if difference is not None:
             _addColorLegend(difference)
-        self._titles.follow(_allViewNames())
-        self._texts.show(_allViewNames())
+        self._label(columns)
         self.unlinkWindows()
         self._windowLink = WindowLink(left.GetDisplayNode(), right.GetDisplayNode())
         return True
@@ -105,8 +105,12 @@ class ReviewLayout:
     def resume(self) -> None:
         """Update titles and texts from now on if this layout is already on screen, as after loading a scene."""
         if self.active:
-            self._titles.follow(_allViewNames())
-            self._texts.show(_allViewNames())
+            shown = slicer.app.layoutManager().layout
+            self._label(next(columns for (columns, _rows), layoutId in LAYOUT_IDS.items() if layoutId == shown))
+
+    def _label(self, columns: int) -> None:
+        self._titles.follow(_allViewNames(), LONGEST_TITLE[columns])
+        self._texts.show(_allViewNames())
 
     def showOther(self, switch: Callable[[], None]) -> None:
         """Let ``switch`` show another layout, such as one with a plot; the user's layout can be restored from it too."""
@@ -142,15 +146,25 @@ class ReviewLayout:
 
     def fit(self) -> None:
         """Show the position of the previous views, or fit the volumes if nothing was shown before."""
+        self._fitOnly(_allViewNames())
+
+    def fitResized(self) -> None:
+        """Fit the views that were laid out after :meth:`fit`; those that kept their size are left as the user has them now."""
+        nodes = {name: slicer.mrmlScene.GetNodeByID(f"vtkMRMLSliceNode{name}") for name in self._sizes}
+        resized = [name for name, node in nodes.items() if node is not None and _sizeOf(node) != self._sizes[name]]
+        self._fitOnly(resized)
+
+    def _fitOnly(self, names: list[str]) -> None:
         logic = slicer.app.applicationLogic()
-        for row in range(len(ROWS)):
-            for column in range(len(COLUMNS)):
-                sliceNode = slicer.mrmlScene.GetNodeByID(f"vtkMRMLSliceNode{viewName(column, row)}")
-                sliceLogic = logic.GetSliceLogic(sliceNode) if sliceNode is not None and self.active else None
-                if sliceLogic is not None:
-                    sliceLogic.FitSliceToAll()
-                    if row in self._positions:
-                        self._positions[row].applyTo(sliceNode)
+        for name in names if self.active else []:
+            sliceNode = slicer.mrmlScene.GetNodeByID(f"vtkMRMLSliceNode{name}")
+            sliceLogic = logic.GetSliceLogic(sliceNode) if sliceNode is not None else None
+            if sliceLogic is not None:
+                sliceLogic.FitSliceToAll()
+                self._sizes[name] = _sizeOf(sliceNode)
+                row = next(row for row, plane in enumerate(ROWS) if name.endswith(plane))
+                if row in self._positions:
+                    self._positions[row].applyTo(sliceNode)
 
     def _fill(self, volumes: list[Any], rows: int) -> None:
         shown = {viewName(column, row): volume for row in range(rows) for column, volume in enumerate(volumes)}
@@ -201,6 +215,10 @@ class WindowLink:
                 node.SetAutoWindowLevel(0)
                 node.SetWindowLevel(caller.GetWindow(), caller.GetLevel())
                 node.EndModify(wasModified)
+
+
+def _sizeOf(sliceNode: Any) -> tuple[int, ...]:
+    return tuple(sliceNode.GetDimensions()[:2])
 
 
 def _allViewNames() -> list[str]:
@@ -257,15 +275,18 @@ def _addColorLegend(difference: Any) -> None:
     if former is not None:
         slicer.mrmlScene.RemoveNode(former)
     legend = colors.AddDefaultColorLegendDisplayNode(difference)
-    legend.SetTitleText("Change (HU)")
+    legend.SetTitleText("HU")
     legend.SetLabelFormat("%+.0f")
     legend.SetUseColorNamesForLabels(False)
     legend.SetNumberOfLabels(5)
     legend.SetMaxNumberOfColors(256)
-    legend.SetSize(0.1, 0.3)
-    legend.SetPosition(0.98, 0.04)
+    legend.SetSize(0.12, 0.34)  # below the letter of the patient side
+    legend.SetPosition(0.95, 0.08)
     for text in (legend.GetTitleTextProperty(), legend.GetLabelTextProperty()):
-        text.SetColor(0.0, 0.0, 0.0)  # black on the white of unchanged HU
+        # readable on unchanged HU, which are white, and beside the image, where the view is black
+        text.SetColor(1.0, 1.0, 1.0)
+        text.SetBackgroundColor(0.0, 0.0, 0.0)
+        text.SetBackgroundOpacity(BACKDROP_OPACITY)
         text.SetFontSize(14)
         text.ShadowOff()
         text.BoldOn()

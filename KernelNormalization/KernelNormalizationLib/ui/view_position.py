@@ -28,6 +28,12 @@ class ViewPosition:
         x, y, z, _one = sliceNode.GetSliceToRAS().MultiplyPoint([*origin, 1.0])
         return cls((x, y, z), min(sliceNode.GetFieldOfView()[:2]))
 
+    def isIn(self, volumeNode: Any) -> bool:
+        """Whether the middle of the view lies inside ``volumeNode``."""
+        bounds = [0.0] * 6
+        volumeNode.GetRASBounds(bounds)
+        return all(bounds[2 * axis] <= self.center[axis] <= bounds[2 * axis + 1] for axis in range(3))
+
     def applyTo(self, sliceNode: Any) -> None:
         """Move ``sliceNode`` to this position; its orientation is kept."""
         width, height = (max(1, size) for size in sliceNode.GetDimensions()[:2])
@@ -53,7 +59,7 @@ def shownPosition(orientation: str, volumeNode: Any, preferred: str = "") -> Vie
     nodes.sort(key=lambda node: node.GetLayoutName() != preferred)
     for node in nodes:
         position = ViewPosition.of(node)
-        if _showsVolume(node) and _inside(volumeNode, position.center):
+        if _showsVolume(node) and position.isIn(volumeNode):
             return position
     return None
 
@@ -63,9 +69,3 @@ def _showsVolume(sliceNode: Any) -> bool:
     name = sliceNode.GetLayoutName()
     shown = next((node.GetBackgroundVolumeID() for node in composites if node.GetLayoutName() == name), None)
     return slicer.mrmlScene.GetNodeByID(shown or "") is not None
-
-
-def _inside(volumeNode: Any, ras: tuple[float, float, float]) -> bool:
-    bounds = [0.0] * 6
-    volumeNode.GetRASBounds(bounds)
-    return all(bounds[2 * axis] <= ras[axis] <= bounds[2 * axis + 1] for axis in range(3))

@@ -320,8 +320,7 @@ class NormalizationPanel(ModulePanel):
             logging.getLogger(__name__).error("Background process failed with code %s:\n%s", code, lines)
             self.setStatus(describeFailure(code, lines), error=True)
         else:
-            text = " ".join(part for part in (self._truncation, provenance.RESEARCH_USE_TEXT) if part)
-            self.setStatus(_("Done. {text}").format(text=text))
+            self.setStatus(" ".join(part for part in (_("Done."), self._truncation) if part))
             self.onShowSideBySide()
 
     # ---- models
@@ -387,7 +386,7 @@ class NormalizationPanel(ModulePanel):
             self.setStatus(_("The difference could not be computed: {error}").format(error=error), error=True)
         elif self._pair() == (sharp, synthetic):
             addDifference(voxels, sharp, synthetic)
-            self.onShowSideBySide()
+            qt.QTimer.singleShot(0, self.onShowSideBySide)  # an event of its own: making views takes a while
 
     def onLayoutOption(self, _checked: bool) -> None:
         """Difference or coronal views are switched on or off: update the layout if it is on screen."""

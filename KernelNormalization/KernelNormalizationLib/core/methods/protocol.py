@@ -68,3 +68,8 @@ class Normalizer(Protocol):
 def synthetic_name(name: str) -> str:
     """Name of the normalized volume made from the volume called ``name``."""
     return f"{name} {TARGET_KERNEL} (synthetic)"
+
+
+def name_beside_kind(name: str) -> str:
+    """A synthetic volume's name for places that say “Synthetic” themselves; the method in brackets stays."""
+    return name.replace("(synthetic)", "").replace("(synthetic, ", "(").strip()
