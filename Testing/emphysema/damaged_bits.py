@@ -21,23 +21,40 @@ from KernelNormalizationLib.core.io.dicom_pixels import read_pixels
 from KernelNormalizationLib.core.io.dicom_series import find_series, pick_series
 from KernelNormalizationLib.core.io.slice_checks import odd_slices, require_whole_slices
 
+from .lossy import TABLE, write_table
+
 TRIES, SEED = 60, 7
+SYNTAXES = {"JPEG 2000": JPEG2000Lossless, "JPEG-LS": JPEGLSLossless, "RLE": RLELossless}
+COLUMNS = (
+    "refused",
+    "noted",
+    "read, no voxel changed",
+    "read with changed voxels",
+    "of these: largest change of one voxel (median)",
+    "of these: largest change of the EI of that slice",
+)
 # Voxels of the slice that count as lung or air here.
 AIR_HU = -500.0
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """Try every compression on one series, and keep the table with ``--out``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("series", type=Path)
-    slices = sorted(pick_series(find_series(parser.parse_args(arguments).series), None), key=lambda item: item.position)
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help=f"folder for {TABLE}, which the documents show")
+    options = parser.parse_args(arguments)
+    slices = sorted(pick_series(find_series(options.series), None), key=lambda item: item.position)
     middle = len(slices) // 2
     near = slices[middle - 2 : middle + 3]
     hu = np.stack([read_pixels(item.path) for item in near])
-    for syntax in (JPEG2000Lossless, JPEGLSLossless, RLELossless):
-        sys.stdout.write(f"{syntax.name}: {_report(near[2].path, hu, syntax)}\n")
+    lines = ["| compression | " + " | ".join(COLUMNS) + " |", "|" + " --- |" * (1 + len(COLUMNS))]
+    lines += [_row(name, near[2].path, hu, syntax) for name, syntax in SYNTAXES.items()]
+    sys.stdout.write("\n".join(lines) + "\n")
+    if options.out:
+        write_table(options.out / TABLE, lines, "python -m Testing.emphysema.damaged_bits SERIES")
 
 
-def _report(path: Path, hu: np.ndarray, syntax: UID) -> str:
+def _row(name: str, path: Path, hu: np.ndarray, syntax: UID) -> str:
     generator = np.random.default_rng(SEED)
     dataset = pydicom.dcmread(path)
     dataset.compress(syntax, generate_instance_uid=False)
@@ -55,12 +72,13 @@ def _report(path: Path, hu: np.ndarray, syntax: UID) -> str:
             counts[outcome] += 1
             if outcome == "not seen":
                 unseen.append(change)
-    if not unseen:
-        return ", ".join(f"{n} {what}" for what, n in counts.items())
-    most, middle = max(c[0] for c in unseen), float(np.median([c[0] for c in unseen]))
-    worst = f"; not seen: at most {most:.0f} HU in a voxel (median {middle:.0f}), "
-    share = f"{max(c[1] for c in unseen):.3f} points of EI of the slice"
-    return ", ".join(f"{n} {what}" for what, n in counts.items()) + worst + share
+    cells = [str(counts[outcome]) for outcome in ("refused", "noted", "without effect", "not seen")]
+    if unseen:
+        hus = [change[0] for change in unseen]
+        cells += [f"{max(hus):.0f} HU ({np.median(hus):.0f} HU)", f"{max(change[1] for change in unseen):.2f} points"]
+    else:
+        cells += ["-", "-"]
+    return f"| {name} | {' | '.join(cells)} |"
 
 
 def _outcome(file: Path, hu: np.ndarray) -> tuple[str, tuple[float, float]]:
