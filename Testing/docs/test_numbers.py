@@ -60,7 +60,7 @@ def test_statistics_are_of_all_patients_or_of_those_above_5_percent() -> None:
 def test_the_sentence_about_the_network_follows_the_numbers() -> None:
     base = [1.0, 1.1, 1.2, 1.3, 1.4, 1.5]
     worse, better = [v + 0.3 + 0.01 * n for n, v in enumerate(base)], [v - 0.3 - 0.01 * n for n, v in enumerate(base)]
-    assert "does not earn its place" in network_verdict(evaluation(restored=base, unet=worse))
+    assert "makes the index worse" in network_verdict(evaluation(restored=base, unet=worse))
     assert "improves the index" in network_verdict(evaluation(restored=base, unet=better))
     assert "neither for better nor for worse" in network_verdict(evaluation(restored=base, unet=base[::-1]))
 
