@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from . import code_tables, results
+from . import code_tables, results, results_tables
 from .results import RESULTS, Evaluation, ResultError
 
 _MACRO = re.compile(r"\{\{\s*([^{}]+?)\s*\}\}")
@@ -24,6 +24,8 @@ class Macros:
     ``checks kept``, ``checks total``, ``checks failed``: of ``training/results/checks/checks.json``.
     ``json FILE KEY.KEY… [FORMAT]``: any value of a file below ``training/results``; ``card KEY.KEY… [FORMAT]``: of the shipped
     model's card. FORMAT is a number of decimals.
+    ``part FILE N``: the N-th table of a Markdown file below ``training/results``; ``part FILE made``: how that file was made.
+    ``outside WHAT``: of ``training/results/outside/coverage.csv`` (names in ``results_tables.outside_range``).
     ``noted KEY``: a number of a command that scores no patients, from ``training/results/measured/*.json``, or written down by
     hand in ``training/results/noted.json``; ``noted_table``: all of them.
     ``kernels``, ``presets``: tables of constants of the code.
@@ -40,6 +42,8 @@ class Macros:
             "checks": self._checks,
             "json": self._json,
             "card": lambda key, decimals="": _shown(_at(self.card, key, "card.json"), decimals),
+            "part": self._part,
+            "outside": self._outside,
             "noted": self._noted,
             "noted_table": self._noted_table,
             "kernels": code_tables.kernels,
@@ -108,6 +112,19 @@ class Macros:
 
     def _json(self, file: str, key: str, decimals: str = "") -> str:
         return _shown(_at(results.read_json(self.root / RESULTS / file), key, file), decimals)
+
+    def _part(self, file: str, which: str) -> str:
+        if which == "made":
+            return results_tables.made_line(self.root, file)
+        if not which.isdigit():
+            raise ResultError(f"“part {file} {which}” asks for no table; give its number, from 1, or “made”.")
+        return results_tables.table_of(self.root, file, int(which))
+
+    def _outside(self, what: str) -> str:
+        found = results_tables.outside_range(self.root)
+        if what not in found:
+            raise ResultError(f"There is no “outside {what}”; choose one of {', '.join(found)}.")
+        return found[what]
 
     def _noted(self, key: str) -> str:
         if key not in self.noted:

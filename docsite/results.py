@@ -185,18 +185,18 @@ def shipped_card(root: Path) -> dict[str, Any]:
 def network_verdict(evaluation: Evaluation) -> str:
     """What the network adds to the method it starts from, in a sentence that follows the numbers."""
     parts = []
-    for measure, words in (("abs_dei", "points of abs. dEI"), ("dice", "of Dice"), ("l1_image", "HU of L1 in the image")):
+    for measure, words in (("abs_dei", "points of abs. dEI"), ("dice", "in Dice"), ("l1_image", "HU of L1 in the image")):
         found = evaluation.difference("unet", "restored", measure)
         digits = 3 if measure == "dice" else 2
         clear = "" if found.p < 0.05 else ", not significant"
         better = "better" if found.gain > 0 else "worse"
-        parts.append(f"{abs(found.gain):.{digits}f} {words} {better} (paired t-test, p {_shown_p(found.p)}{clear})")
+        parts.append(f"{better} by {abs(found.gain):.{digits}f} {words} (paired t-test, p {_shown_p(found.p)}{clear})")
     index = evaluation.difference("unet", "restored", "abs_dei")
     if index.p >= 0.05:
         verdict = "The network changes the index neither for better nor for worse"
     else:
-        verdict = "The network improves the index" if index.gain > 0 else "The network does not earn its place"
-    return f"**{verdict}**: against *restored*, from which it starts, it is {', '.join(parts)}; n = {index.n}."
+        verdict = "The network improves the index" if index.gain > 0 else "The network makes the index worse"
+    return f"**{verdict}.** Compared with *restored*, from which it starts, it is {', '.join(parts)}; n = {index.n}."
 
 
 def _paired_p(gains: Sequence[float]) -> float:

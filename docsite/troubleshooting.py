@@ -126,8 +126,17 @@ def page(table: Table) -> str:
 
 def _row(group: Group) -> str:
     texts = "".join(f"<p>{html.escape(text)}</p>" for text in dict.fromkeys(m.text for m in group.found))
-    cells = (("Message", texts), ("What it means", html.escape(group.means)), ("What to do", html.escape(group.do)))
+    cells = (("Message", texts), ("What it means", _marked(group.means)), ("What to do", _marked(group.do)))
     return "<tr>" + "".join(f'<td data-head="{head}">{cell}</td>' for head, cell in cells) + "</tr>"
+
+
+def _marked(text: str) -> str:
+    """HTML of an explanation, in which `code` and *emphasis* are written as in Markdown."""
+    parts = re.split(r"`([^`]+)`", html.escape(text))
+    plain = [
+        re.sub(r"\*([^*]+)\*", r"<em>\1</em>", part) if n % 2 == 0 else f"<code>{part}</code>" for n, part in enumerate(parts)
+    ]
+    return "".join(plain)
 
 
 def _topic(path: Path) -> Topic:

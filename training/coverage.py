@@ -161,7 +161,7 @@ def report(counted: Sequence[Counted], strata: Sequence[ErrorStratum]) -> list[s
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     lines += [_row(name, group) for name, group in [*groups, ("all", list(counted))] if group]
-    lines += ["", "Errors behind it:", *(f"- {s.basis}" for s in strata)]
+    lines += ["", "Errors behind it:", "", *(f"- {s.basis}" for s in strata)]
     outside = [c for c in counted if not c.inside[0]]
     lines += ["", "Outside: " + (", ".join(_missed(c) for c in outside) or "none")]
     return lines

@@ -60,7 +60,7 @@ def table(simulated: Sequence[Estimate], real: Sequence[Estimate]) -> list[str]:
     slices = [e for e in real if e.true_number == REAL_SLICES_NUMBER]
     if slices:
         lines += [_row(slices, "real B20f slices"), *(_row(part, f"… by {basis}") for basis, part in _by_basis(slices))]
-    lines += ["", "| real scan | header | noise reads | read from |", "|" + " --- |" * 4]
+    lines += ["", "| real scan | header | kernel estimated from the noise | measured by |", "|" + " --- |" * 4]
     lines += [f"| {e.scan} | {e.kernel} | {_shown(e)} | {e.basis} |" for e in real]
     lines += ["", *_headers([*simulated, *real])]
     return lines
@@ -92,7 +92,7 @@ def _headers(estimates: Sequence[Estimate]) -> list[str]:
     return [
         "| header | n | contradicted by the noise |",
         "| --- | --- | --- |",
-        f"| honest | {len(honest)} | {sum(e.doubted for e in honest)} |",
+        f"| true | {len(honest)} | {sum(e.doubted for e in honest)} |",
         f"| {SMOOTH_LIE} on noise of B50f to B80f | {len(sharp)} | {sum(bool(e.lie_caught) for e in sharp)} |",
         f"| {SHARP_LIE} on noise of B10f to B30f | {len(smooth)} | {sum(bool(e.lie_caught) for e in smooth)} |",
     ]

@@ -46,6 +46,7 @@ def test_every_method_writes_a_synthetic_volume_in_the_same_place(method: str, s
     assert "Research use only" in record["use"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("chosen", "method"), [([], "restored"), (["--model", "unet-b20f-20261126"], "unet")])
 def test_without_a_method_the_default_is_taken_or_the_network_that_is_named(
     chosen: list[str], method: str, scan: Path, tmp_path: Path

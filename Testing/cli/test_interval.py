@@ -96,6 +96,7 @@ def test_without_the_models_errors_only_the_spread_is_used(
     assert "was not trained on" not in basis
 
 
+@pytest.mark.slow
 def test_a_damaged_provenance_record_is_refused(
     scan: Path, normalized: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -196,6 +196,7 @@ def test_a_changed_index_a_changed_table_and_a_missing_segmentation_are_each_nam
     assert "emphysema.seg.nrrd is missing" in said
 
 
+@pytest.mark.slow
 def test_a_supplied_mask_comes_from_the_segmentation_beside(made: Path, tmp_path: Path, capsys: Capture) -> None:
     out = tmp_path / "own"
     mask = made / "measured" / "emphysema.seg.nrrd"
@@ -206,6 +207,7 @@ def test_a_supplied_mask_comes_from_the_segmentation_beside(made: Path, tmp_path
     assert "The supplied lung mask is the same to the voxel" in said
 
 
+@pytest.mark.slow
 def test_records_of_earlier_versions_are_verified_as_far_as_they_go(copy: Path, capsys: Capture) -> None:
     def as_it_was(record: dict[str, Any]) -> None:
         for key in ("manifest_version", "record_sha256", "output", "versions", "made_at", "manifest"):
@@ -223,6 +225,7 @@ def test_records_of_earlier_versions_are_verified_as_far_as_they_go(copy: Path, 
     assert "there are no hashes" in said
 
 
+@pytest.mark.slow
 def test_another_model_is_told_before_anything_is_computed(
     scan: Path, tmp_path_factory: pytest.TempPathFactory, capsys: Capture
 ) -> None:
@@ -241,6 +244,7 @@ def test_another_model_is_told_before_anything_is_computed(
     assert "its weights have the same SHA-256" in said
 
 
+@pytest.mark.slow
 def test_a_dicom_scan_is_found_by_its_series_and_no_name_or_path_is_recorded(
     sample: SamplePair, tmp_path: Path, capsys: Capture
 ) -> None:

@@ -132,6 +132,7 @@ def test_a_scheduler_that_is_lost_ends_the_run(tmp_path: Path) -> None:
         worked(cases(3), Lost({"c0", "c1", "c2"}), tmp_path)
 
 
+@pytest.mark.slow
 def test_each_worker_takes_the_gpu_of_its_turn_before_torch_looks_for_one(tmp_path: Path) -> None:
     # a process of its own for each worker, as Dask starts them; the case does not exist, so that nothing else is done
     program = (

@@ -85,6 +85,7 @@ def test_rows_that_were_changed_are_named(copy: Path, capsys: Capture) -> None:
     assert "rows.json was changed after it was written" in said
 
 
+@pytest.mark.slow
 def test_another_threshold_measures_a_kept_volume_again_and_that_is_reproduced_too(copy: Path, capsys: Capture) -> None:
     cohort = copy / "out" / "cohort.json"
     told = json.loads(cohort.read_text())
@@ -95,6 +96,7 @@ def test_another_threshold_measures_a_kept_volume_again_and_that_is_reproduced_t
     assert json.loads((copy / "out/cases/one/measured/metrics.json").read_text())["volumes"][1]["threshold_hu"] == -910.0
 
 
+@pytest.mark.slow
 def test_a_volume_that_was_replaced_is_not_measured_again_but_made_again(copy: Path, pair: SamplePair) -> None:
     """The record beside it describes other voxels, so a new measurement must not take it for the normalized volume."""
     volume = copy / "out/cases/one/normalized/normalized.nrrd"

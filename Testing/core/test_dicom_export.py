@@ -335,6 +335,7 @@ def test_an_independent_validator_finds_no_error(tmp_path: Path, changes: dict[s
         assert dciodvfy_errors(path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parts", [("lung-dx-a0001-philips", "sharp_L"), ("cptac-c3n00247-siemens", "sharp_B70f")])
 def test_real_series_come_back_exactly(parts: tuple[str, ...], tmp_path: Path) -> None:
     folder = REAL.joinpath(*parts)

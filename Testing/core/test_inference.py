@@ -101,6 +101,7 @@ class TestTiles:
         np.testing.assert_allclose(tiled, whole(images), rtol=0.0, atol=SAME_HU)
         assert np.abs(tiled - images[1]).max() > 10.0
 
+    @pytest.mark.slow
     def test_of_a_network_without_gate_are_exact_too(self, direct_model: Model) -> None:
         images = seen(1, 203, 190)[:1]
         run = NetworkRun(create_cpu_backend("torch", direct_model), batch=1)

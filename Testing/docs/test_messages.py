@@ -39,7 +39,8 @@ def explained(folder: Path, *patterns: str) -> Table:
     (folder / "ctkernel").mkdir(exist_ok=True)
     (folder / "ctkernel" / "reading.py").write_text(CODE, encoding="utf-8")
     listed = ", ".join(f'"{pattern}"' for pattern in patterns)
-    topic = f'title = "Reading"\nabout = "First."\n[[group]]\nmessages = [{listed}]\nmeans = "Too <few>."\ndo = "Load all."\n'
+    topic = f'title = "Reading"\nabout = "First."\n[[group]]\nmessages = [{listed}]\nmeans = "Too <few>."\n'
+    topic += 'do = "Give `--series *` or choose *All*."\n'
     (folder / "10_reading.toml").write_text(topic, encoding="utf-8")
     return make_table(find_messages(folder), folder)
 
@@ -78,5 +79,6 @@ def test_the_page_has_a_row_with_message_meaning_and_remedy(tmp_path: Path) -> N
     text = page(explained(tmp_path, "*"))
     assert "## Reading" in text
     assert '<td data-head="What it means">Too &lt;few&gt;.</td>' in text
+    assert '<td data-head="What to do">Give <code>--series *</code> or choose <em>All</em>.</td>' in text
     assert "<p>“…” is no CT</p>" in text
     assert text.startswith("# Every message")

@@ -60,7 +60,7 @@ def test_statistics_are_of_all_patients_or_of_those_above_5_percent() -> None:
 def test_the_sentence_about_the_network_follows_the_numbers() -> None:
     base = [1.0, 1.1, 1.2, 1.3, 1.4, 1.5]
     worse, better = [v + 0.3 + 0.01 * n for n, v in enumerate(base)], [v - 0.3 - 0.01 * n for n, v in enumerate(base)]
-    assert "does not earn its place" in network_verdict(evaluation(restored=base, unet=worse))
+    assert "makes the index worse" in network_verdict(evaluation(restored=base, unet=worse))
     assert "improves the index" in network_verdict(evaluation(restored=base, unet=better))
     assert "neither for better nor for worse" in network_verdict(evaluation(restored=base, unet=base[::-1]))
 
@@ -81,6 +81,8 @@ def test_macros_take_their_numbers_from_the_results(tmp_path: Path) -> None:
         ("invent", "no macro “invent”"),
         ("score mine", "wrong arguments"),
         ("json mine/results.json provenance.author", "has no “provenance.author”"),
+        ("part mine/table.md 1", "mine/table.md cannot be read"),
+        ("outside error", "outside/coverage.csv cannot be read"),
     ],
 )
 def test_a_macro_that_finds_nothing_says_what_is_missing(tmp_path: Path, macro: str, said: str) -> None:
@@ -169,3 +171,32 @@ def test_a_number_that_stands_in_two_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "training" / "results" / "noted.json").write_text("{}", encoding="utf-8")
     with pytest.raises(ResultError, match=r"“speed” stands in older\.json and in another"):
         Macros(tmp_path).expand("{{ noted speed }}")
+
+
+def test_a_page_shows_a_table_of_a_results_file_and_how_it_was_made(tmp_path: Path) -> None:
+    folder = tmp_path / "training" / "results" / "mine"
+    folder.mkdir(parents=True)
+    made = "Made by `measure` on today, commit 012abc."
+    text = "Some words.\n\n| a | b |\n| --- | --- |\n| 1 | 2 |\n\n| c |\n| --- |\n| 3 |\n\n" + made
+    (folder / "table.md").write_text(text, encoding="utf-8")
+    macros = Macros(tmp_path)
+    assert macros.expand("{{ part mine/table.md 1 }}") == "| a | b |\n| --- | --- |\n| 1 | 2 |"
+    assert macros.expand("{{ part mine/table.md 2 }}") == "| c |\n| --- |\n| 3 |"
+    assert macros.expand("{{ part mine/table.md made }}") == made
+    with pytest.raises(ResultError, match="has 2 tables, and none of number 3"):
+        macros.expand("{{ part mine/table.md 3 }}")
+
+
+def test_intervals_outside_the_training_range_are_counted_from_their_rows(tmp_path: Path) -> None:
+    folder = tmp_path / "training" / "results" / "outside"
+    folder.mkdir(parents=True)
+    rows = [
+        "case,true EI [%],EI [%],low [%],high [%],inside,basis",
+        'a,2.0,3.0,1.0,5.0,True,"how strongly the kernels lift coarse detail (-1.50 to +0.20 points), more"',
+        'b,9.0,12.0,10.0,14.0,False,"how strongly the kernels lift coarse detail (-2.50 to +0.10 points)"',
+        'c,1.0,1.0,0.0,3.0,True,"nothing is open"',
+    ]
+    (folder / "coverage.csv").write_text("\n".join(rows), encoding="utf-8")
+    asked = "{{ outside scanners }} {{ outside held }} {{ outside error }} {{ outside error_median }} {{ outside width }}"
+    assert Macros(tmp_path).expand(asked) == "3 2 1.3 1.0 3.7"
+    assert Macros(tmp_path).expand("{{ outside lift }} at {{ outside lift_ei }}") == "2.5 at 12"

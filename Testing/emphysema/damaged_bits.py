@@ -23,21 +23,37 @@ from KernelNormalizationLib.core.io.dicom_pixels import read_pixels
 from KernelNormalizationLib.core.io.dicom_series import find_series, pick_series
 from KernelNormalizationLib.core.io.slice_checks import odd_slices, require_whole_slices
 
+from .lossy import TABLE, write_table
+
 TRIES, SEED = 200, 7
 Encode = Callable[[Path, Path], None]
+COLUMNS = (
+    "refused",
+    "noted",
+    "read, no voxel changed",
+    "read with changed voxels",
+    "of these: largest change of one voxel (median)",
+    "of these: largest change of the EI of that slice",
+)
 # Voxels of the slice that count as lung or air here.
 AIR_HU = -500.0
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """Try every compression on one series, and keep the table with ``--out``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("series", type=Path)
-    slices = sorted(pick_series(find_series(parser.parse_args(arguments).series), None), key=lambda item: item.position)
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help=f"folder for {TABLE}, which the documents show")
+    options = parser.parse_args(arguments)
+    slices = sorted(pick_series(find_series(options.series), None), key=lambda item: item.position)
     middle = len(slices) // 2
     near = slices[middle - 2 : middle + 3]
     hu = np.stack([read_pixels(item.path) for item in near])
-    for name, encode in ENCODERS.items():
-        sys.stdout.write(f"{name}: {_report(near[2].path, hu, encode)}\n")
+    lines = ["| compression | " + " | ".join(COLUMNS) + " |", "|" + " --- |" * (1 + len(COLUMNS))]
+    lines += [_row(name, near[2].path, hu, encode) for name, encode in ENCODERS.items()]
+    sys.stdout.write("\n".join(lines) + "\n")
+    if options.out:
+        write_table(options.out / TABLE, lines, "python -m Testing.emphysema.damaged_bits SERIES")
 
 
 def _by_pydicom(syntax: UID) -> Encode:
@@ -65,7 +81,7 @@ ENCODERS = {
 }
 
 
-def _report(path: Path, hu: np.ndarray, encode: Encode) -> str:
+def _row(name: str, path: Path, hu: np.ndarray, encode: Encode) -> str:
     generator = np.random.default_rng(SEED)
     counts: Counter[str] = Counter()
     unseen: list[tuple[float, float]] = []
@@ -81,12 +97,13 @@ def _report(path: Path, hu: np.ndarray, encode: Encode) -> str:
             counts[outcome] += 1
             if outcome == "not seen":
                 unseen.append(change)
-    if not unseen:
-        return ", ".join(f"{n} {what}" for what, n in counts.items())
-    most, middle = max(c[0] for c in unseen), float(np.median([c[0] for c in unseen]))
-    worst = f"; not seen: at most {most:.0f} HU in a voxel (median {middle:.0f}), "
-    share = f"{max(c[1] for c in unseen):.3f} points of EI of the slice"
-    return ", ".join(f"{n} {what}" for what, n in counts.items()) + worst + share
+    cells = [str(counts[outcome]) for outcome in ("refused", "noted", "without effect", "not seen")]
+    if unseen:
+        hus = [change[0] for change in unseen]
+        cells += [f"{max(hus):.0f} HU ({np.median(hus):.0f} HU)", f"{max(change[1] for change in unseen):.2f} points"]
+    else:
+        cells += ["-", "-"]
+    return f"| {name} | {' | '.join(cells)} |"
 
 
 def _outcome(file: Path, hu: np.ndarray) -> tuple[str, tuple[float, float]]:

@@ -87,6 +87,7 @@ def test_padding_around_the_image_changes_nothing(
     assert_same(panel, measured(wider, around))
 
 
+@pytest.mark.slow
 def test_every_index_below_a_threshold_rises_with_it(chest: tuple[CTVolume, LungMask]) -> None:
     panels = [measured(*chest, t) for t in (-970.0, -950.0, -930.0)]
     for lower, higher in pairwise(panels):

@@ -341,7 +341,7 @@ def test_no_curve_has_a_volumes_name(logic: EmphysemaLogic, chest: Any, syntheti
 def test_lungs_on_another_grid_are_put_on_the_volumes(logic: EmphysemaLogic, chest: Any) -> None:
     _, outputs = logic.quantify(chest)
     chest.SetOrigin(2.0, 0.0, 0.0)  # moved by two voxels to the right
-    mask = segments.lungMaskFromSegmentation(outputs.segmentation, chest)
+    mask = segments.deferredLungMask(outputs.segmentation, chest)()
     np.testing.assert_array_equal(mask.labels[:, :, 2:], np.where(lung_boxes()[0], 1, lung_boxes()[1] * 2)[:, :, :-2])
 
 
@@ -362,7 +362,7 @@ def test_outputs_survive_saving_and_reloading_the_scene(logic: EmphysemaLogic, c
     (volume,) = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
     (segmentation,) = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
     assert segmentation.GetName() == name
-    mask = segments.lungMaskFromSegmentation(segmentation, volume)
+    mask = segments.deferredLungMask(segmentation, volume)()
     np.testing.assert_array_equal(mask.labels == 1, lung_boxes()[0])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise, product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from KernelNormalizationLib.core.errors import InputError
 # Hanley and McNeil, Radiology 143 (1982) 29-36, table I: 109 CT images of the head, one reader, five ratings from definitely
 # normal to definitely abnormal. Stata's manual (roctab) gives for them the area 0.8932, DeLong's standard error 0.0307 and the
 # interval 0.83295 to 0.95339.
+PAGE = " ".join((Path(__file__).parents[2] / "docs" / "reader-study.md").read_text(encoding="utf-8").split())
 HANLEY_NORMAL, HANLEY_ABNORMAL = (33, 6, 6, 11, 2), (3, 2, 2, 11, 33)
 
 
@@ -45,6 +47,7 @@ def test_delong_interval_covers_as_often_as_it_says() -> None:
         assert found is not None
         inside += found.low <= truth <= found.high
     assert 0.925 < inside / 1500 < 0.97
+    assert f"the 95 % interval contained the true area in {100.0 * inside / 1500:.1f} %." in PAGE
 
 
 def test_paired_difference_agrees_with_drawing_the_cases_again() -> None:
@@ -141,6 +144,10 @@ def test_plan_of_the_paper_s_next_study() -> None:
     assert by_accuracy[0.583].cases > 250
     assert plan.cases_to_exclude is not None
     assert 50 < plan.cases_to_exclude < 110
+    assert f"better than guessing with a power of {100.0 * power_to_detect(36, 0.75):.0f} %;" in PAGE
+    weak = power_to_detect(36, 0.58)
+    assert f"the power is {100.0 * weak:.0f} %, and {cases_to_detect(0.58)} cases would be needed." in PAGE
+    assert f"{plan.cases_to_exclude} cases are enough to exclude 65 %" in PAGE
 
 
 def readings_of(reader: str, original: list[int], normalized: list[int]) -> list[Reading]:

@@ -215,6 +215,7 @@ def test_the_phantoms_own_soft_series_passes_and_a_shift_or_the_raw_scan_does_no
     assert panels[0].reference.shape == stack.smooth.shape
 
 
+@pytest.mark.slow
 @needs_data
 def test_the_pair_of_another_maker_judges_raw_as_bad_and_the_soft_series_as_good() -> None:
     soft = read_volume(DATA / real.PAIR / "soft_B")
@@ -224,6 +225,7 @@ def test_the_pair_of_another_maker_judges_raw_as_bad_and_the_soft_series_as_good
     assert [o.value for o in found if o.method == "soft"] == [0.0, 0.0]
 
 
+@pytest.mark.slow
 @needs_data
 def test_an_unchanged_b70f_chest_fails_on_emphysema_and_noise() -> None:
     found = judged(real.b70f_chest({"raw": Unchanged()}, DATA, lambda panel: None))
@@ -235,6 +237,7 @@ def test_an_unchanged_b70f_chest_fails_on_emphysema_and_noise() -> None:
     assert only(found, "geometry")[0].passed
 
 
+@pytest.mark.slow
 @needs_data
 def test_the_command_writes_a_table_with_its_provenance_and_says_what_it_left_out(tmp_path: Path) -> None:
     folder, out = tmp_path / "real", tmp_path / "out"

@@ -30,7 +30,7 @@ def test_the_table_counts_scans_errors_and_lies(estimates: list[Estimate]) -> No
     text = "\n".join(table(estimates, []))
     errors = np.array([e.error for e in estimates], float)
     assert f"| all B kernels | 3 | 3 |  | {errors.mean():+.1f} | {errors.std():.1f} |" in text
-    assert "| honest | 3 | 0 |" in text
+    assert "| true | 3 | 0 |" in text
     assert "| B20f on noise of B50f to B80f | 2 | 2 |" in text
     assert "| B70f on noise of B10f to B30f | 1 | 1 |" in text
 

@@ -61,6 +61,7 @@ def test_the_gain_between_two_images_is_the_one_that_made_the_second(scan: Scan)
     np.testing.assert_allclose(measured, gain(frequency), atol=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not REAL.is_dir(), reason="real scans are not here")
 def test_gains_read_from_the_noise_of_real_pairs_agree_with_the_measured_ones() -> None:
     outcomes = [found for found in gains_of_real_pairs(REAL) if isinstance(found, Outcome)]

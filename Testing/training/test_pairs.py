@@ -147,6 +147,7 @@ def test_pairs_found_in_an_archive_can_be_trained_on_with_the_same_command(tmp_p
     assert load_trained(tmp_path / "run").config.residual
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not PHILIPS.exists(), reason="development data absent")
 def test_the_real_pair_is_found_stored_and_its_figures_are_the_known_ones(tmp_path: Path) -> None:
     assert main([str(PHILIPS), "--out", str(tmp_path)]) == 0

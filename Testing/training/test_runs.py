@@ -136,12 +136,14 @@ def test_the_weights_kept_are_the_best_in_validation_by_both_errors(pairs: Path,
     )
 
 
+@pytest.mark.slow
 def test_a_patient_trained_on_cannot_choose_the_weights(pairs: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"sim0000\.npz would be trained on and choose the weights"):
         train(config_for(pairs, validation=(str(pairs),)), tmp_path)
     assert crossval.main(["--smoke", "--pairs", str(pairs), "--folds", "3", "--also", str(pairs), "--out", str(tmp_path)]) == 2
 
 
+@pytest.mark.slow
 def test_a_run_without_progress_ends_after_its_patience(pairs: Path, tmp_path: Path) -> None:
     state = train(config_for(pairs, steps=40, learning_rate=0.0, patience=3), tmp_path)
     assert state.step == 2 * (1 + 3)
@@ -153,6 +155,7 @@ def test_a_diverging_run_stops_and_says_what_to_do(pairs: Path, tmp_path: Path) 
         train(config_for(pairs, steps=40, learning_rate=1e36, average=0.0, schedule="constant", validation=()), tmp_path)
 
 
+@pytest.mark.slow
 def test_tensorboard_shows_the_numbers_of_the_tables(pairs: Path, tmp_path: Path) -> None:
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     train(config_for(pairs), tmp_path, rhythm=Rhythm(log=2))
@@ -165,6 +168,7 @@ def test_tensorboard_shows_the_numbers_of_the_tables(pairs: Path, tmp_path: Path
         assert [v for _, v in shown] == pytest.approx([float(row[column]) for row in rows], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_training_runs_in_mixed_precision(pairs: Path, tmp_path: Path) -> None:
     state = train(config_for(pairs), tmp_path, fabric=Fabric(accelerator="cpu", devices=1, precision="bf16-mixed"))
     assert all(p.dtype == torch.float32 and torch.isfinite(p).all() for p in state.network.parameters())
@@ -180,6 +184,7 @@ def test_processes_that_prepare_batches_change_nothing(pairs: Path, tmp_path: Pa
         assert torch.equal(value, helped.average.state_dict()[name]), name
 
 
+@pytest.mark.slow
 def test_processes_unpack_every_patient_of_a_run(tmp_path: Path) -> None:
     make_tiny_pairs(tmp_path, 3)
     config = config_for(tmp_path)
@@ -230,6 +235,7 @@ def test_more_patches_than_fit_and_epochs_over_self_pairs_are_refused(pairs: Pat
         build_epochs(sources, 4, 64, 16, 1, 1)
 
 
+@pytest.mark.slow
 def test_the_papers_network_sees_the_sharp_image_alone_and_all_of_it(pairs: Path, tmp_path: Path) -> None:
     train(config_for(pairs, "paper", learning_rate=1e-2), tmp_path)
     network = load_trained(tmp_path)

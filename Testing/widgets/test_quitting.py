@@ -58,6 +58,7 @@ def test_applications_that_quit_at_random_moments_while_simpleitk_works_end_with
     assert run.stdout.split() == ["0"] * QUITS, run.stdout + run.stderr
 
 
+@pytest.mark.slow
 def test_a_long_simpleitk_step_ends_when_its_thread_is_asked_to_stop() -> None:
     image, asked, ended = slow_image(), threading.Event(), []
 
@@ -110,6 +111,7 @@ def test_cancelling_a_measurement_does_not_wait_for_the_long_step_it_is_in(app: 
     assert isinstance(outcomes[0][1], Cancelled)
 
 
+@pytest.mark.slow
 def test_quitting_asks_all_threads_to_stop_and_waits_for_them(app: Any) -> None:
     image, seen, mail = slow_image(), [], Mailbox()
     mail.compute(lambda: slow_step(image), lambda *_: seen.append("late"))

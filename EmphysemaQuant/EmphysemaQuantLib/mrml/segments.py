@@ -135,17 +135,10 @@ def segmentIds(node: Any, role: str) -> list[str]:
     return [i for i in ids if _tag(segmentation.GetSegment(i), ROLE_TAG) == role]
 
 
-def lungMaskFromSegmentation(node: Any, volumeNode: Any) -> LungMask:
+def deferredLungMask(node: Any, volumeNode: Any) -> Callable[[], LungMask]:
     """The lung mask that the segments of ``node`` describe, on the grid of ``volumeNode``, with the airways if it has them.
 
-    Raises:
-        InputError: no segment is recognizably a right or left lung, or they are empty.
-    """
-    return deferredLungMask(node, volumeNode)()
-
-
-def deferredLungMask(node: Any, volumeNode: Any) -> Callable[[], LungMask]:
-    """Finds the lung segments now; the returned function reads their voxels and may run in a thread.
+    The segments are found now; the returned function reads their voxels and may run in a thread.
 
     Raises:
         InputError: no segment is recognizably a right or left lung; from the function, they are empty.

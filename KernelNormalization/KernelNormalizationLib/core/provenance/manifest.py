@@ -46,14 +46,6 @@ class InputFacts(TypedDict, total=False):
     voxels_sha256: str
 
 
-class OutputFacts(TypedDict, total=False):
-    """The volume that a record describes; ``file`` and ``file_sha256`` are there once it was written."""
-
-    voxels_sha256: str
-    file: str
-    file_sha256: str
-
-
 class Manifest(TypedDict, total=False):
     """Fields that every record has; a normalization's and a measurement's add theirs."""
 
