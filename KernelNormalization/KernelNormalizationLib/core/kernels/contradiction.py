@@ -16,6 +16,8 @@ TAG_TOLERANCE, TAG_TOLERANCE_WITHOUT_SPECTRUM = 15.0, 20.0
 AMBIGUOUS_FROM = 50.0
 # Siemens I70f is B70f with iterative reconstruction, which takes noise away: it may look smoother than its number, not sharper.
 _SAFIRE_OF_B = "I"
+# Kernels whose published noise spectrum is that of another number, which is then expected as well as their own.
+_NOISE_NUMBER = {75: 60.0}
 # Range of B numbers, without tolerance, that noise may have for each sharpness class. Measured: Philips B 28, L 46; published
 # noise of GE soft 39, standard 42, chest 50, lung 79, bone, boneplus and edge 60; Canon FC13 48, FC51 79. The ranges are wide,
 # because most classes rest on the name of the kernel alone.
@@ -70,7 +72,8 @@ def lies_smooth(volume: CTVolume, sharpness: Sharpness | None) -> bool:
 def _expected_numbers(volume: CTVolume, name: KernelName) -> tuple[float, float] | None:
     number = kernel_number(kernel_in_use(volume.acquisition))
     if number is not None:
-        return float(number), float(number)
+        noise = _NOISE_NUMBER.get(number, float(number))
+        return min(noise, float(number)), max(noise, float(number))
     if name.maker == "Siemens" and name.family == _SAFIRE_OF_B and name.number is not None:
         return min(_NUMBERS_OF_CLASS["smooth"][0], float(name.number)), float(name.number)
     return None if name.sharpness is None else _NUMBERS_OF_CLASS[name.sharpness]
