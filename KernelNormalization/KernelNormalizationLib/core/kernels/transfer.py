@@ -158,7 +158,7 @@ def _from_noise(volume: CTVolume, region: BodyRegion | None, sharpness: Sharpnes
     gain = gain_of(free.model.mtf)
     if region is not None and region.lungs.any():
         level = _lung_level(gain, find_band_gain(volume, region)[0])
-        gain, record["lung_level"] = _with_level(gain, level), round(level, 3)
+        gain, record["lung_level"] = with_level(gain, level), round(level, 3)
     return SourceTransfer(gain, "noise spectrum", {**record, **seen})
 
 
@@ -168,7 +168,7 @@ def _lung_level(gain: Gain, lung_gain: Gain) -> float:
     return float(np.clip(np.exp(np.mean(np.log(ratio))), *LEVEL_LIMITS))
 
 
-def _with_level(gain: Gain, level: float) -> Gain:
+def with_level(gain: Gain, level: float) -> Gain:
     """``gain`` times ``level``; the factor fades to 1 towards zero frequency, where the gain must stay 1."""
 
     def levelled(frequency: NDArray[np.float64]) -> NDArray[np.float64]:
