@@ -36,8 +36,10 @@ from ..volume import CTVolume
 CHOSEN_LIFT, OTHER_LIFTS = 1.0, (1.3, 0.5, 0.0)
 # Sources of a transfer that rest on noise or texture alone, and factors on their gains above 1 lp/cm. By noise alone, gains
 # from Siemens B50f and B70f were up to 11 % too low, and that of Philips L 19 % too high (kernels/ge_kernels.py, transfer.py).
-BY_NOISE_ALONE = ("published spectrum", "noise spectrum", "lung spectrum")
-CHOSEN_LEVEL, OTHER_LEVELS = 1.0, (1.15, 0.87)
+# From the texture of the lungs the level is known less well: relative to the coarse bands, that of B20f lungs varies by a third
+# between patients (kernels/lung_spectrum.py).
+OTHER_LEVELS = {"published spectrum": (1.15, 0.87), "noise spectrum": (1.15, 0.87), "lung spectrum": (1.4, 0.7)}
+CHOSEN_LEVEL = 1.0
 # Frequencies (lp/cm) at which a transfer is compared with that of its kernel number (records round the number to 0.1), and the
 # largest difference allowed.
 COMPARED_LP_PER_CM, SAME_GAIN = np.linspace(0.0, 7.0, 29), 0.01
@@ -147,7 +149,7 @@ def hypotheses_record(
     kept = plan or RestorationPlan(Truncation(), Truncation(), 1.0)
     restorer = sample.restorer(transfer.gain)
     chosen = sample.index_with(restorer, kept) if plan else _index_without(sample, restorer)
-    if transfer.origin in BY_NOISE_ALONE:
+    if transfer.origin in OTHER_LEVELS:
         of_transfer = {"level": _attempt(lambda: _of_levels(sample, transfer, plan, chosen))}
     else:
         of_transfer = {
@@ -217,7 +219,7 @@ def _of_levels(
     sample: LungSample, transfer: SourceTransfer, plan: RestorationPlan | None, chosen: float
 ) -> list[dict[str, Any]]:
     shifts = [{"level": CHOSEN_LEVEL, "points": 0.0}]
-    for level in OTHER_LEVELS:
+    for level in OTHER_LEVELS[transfer.origin]:
         restorer = sample.restorer(with_level(transfer.gain, level))
         index = sample.index_with(restorer, plan) if plan else _index_without(sample, restorer)
         shifts.append({"level": level, "points": round(index - chosen, 3)})
