@@ -16,7 +16,7 @@ import numpy as np
 
 from KernelNormalizationLib.core.io.writing import atomic_path
 
-from .checking.kernel_estimates import SHARP_LIE, SMOOTH_LIE, Estimate, real_estimates, simulated_estimates
+from .checking.kernel_estimates import SHARP_LIES, SMOOTH_LIES, Estimate, real_estimates, simulated_estimates
 from .running.command_line import ends_with_code
 
 logger = logging.getLogger("training.kernel_estimate")
@@ -87,15 +87,16 @@ def _shown(estimate: Estimate) -> str:
 def _headers(estimates: Sequence[Estimate]) -> list[str]:
     """Lines on true headers that the noise contradicts (false alarms), and on false headers that it detects."""
     honest = [e for e in estimates if e.sharpness is not None]
-    sharp = [e for e in honest if e.lie_caught is not None and (e.true_number or 0.0) >= 50.0]
-    smooth = [e for e in honest if e.lie_caught is not None and (e.true_number or 0.0) < 50.0]
-    return [
+    lines = [
         "| header | n | contradicted by the noise |",
         "| --- | --- | --- |",
         f"| true | {len(honest)} | {sum(e.doubted for e in honest)} |",
-        f"| {SMOOTH_LIE} on noise of B50f to B80f | {len(sharp)} | {sum(bool(e.lie_caught) for e in sharp)} |",
-        f"| {SHARP_LIE} on noise of B10f to B30f | {len(smooth)} | {sum(bool(e.lie_caught) for e in smooth)} |",
     ]
+    for names, of in ((SMOOTH_LIES, "B50f to B80f"), (SHARP_LIES, "B10f to B31f")):
+        for name in names:
+            tried = [e.lies[name] for e in honest if name in e.lies]
+            lines.append(f"| {name} on noise of {of} | {len(tried)} | {sum(tried)} |")
+    return lines
 
 
 def _write_rows(estimates: Sequence[Estimate], path: Path) -> None:
@@ -113,7 +114,8 @@ def _write_rows(estimates: Sequence[Estimate], path: Path) -> None:
                 "noise_hu",
                 "basis",
                 "doubted",
-                "lie_caught",
+                "lies_tried",
+                "lies_caught",
             )
         )
         for e in estimates:
@@ -122,7 +124,8 @@ def _write_rows(estimates: Sequence[Estimate], path: Path) -> None:
             misfit = "" if s is None or s.family is None else f"{s.family.misfit:.2f}"
             true = "" if e.true_number is None else f"{e.true_number:g}"
             row = (e.scan, e.kernel, true, f"{e.pixel_mm:.3f}", f"{e.slice_mm:g}", number, misfit, noise, e.basis)
-            writer.writerow((*row, int(e.doubted), "" if e.lie_caught is None else int(e.lie_caught)))
+            caught = " ".join(lie for lie, found in e.lies.items() if found)
+            writer.writerow((*row, int(e.doubted), " ".join(e.lies), caught))
 
 
 def _told(estimates: Iterable[Estimate]) -> Iterable[Estimate]:

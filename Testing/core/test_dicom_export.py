@@ -286,6 +286,18 @@ def test_an_enhanced_source_gives_single_images_that_name_their_frames(tmp_path:
         assert dciodvfy_errors(tmp_path / "out" / "ct_0001.dcm") == []
 
 
+def test_a_number_that_a_conversion_to_enhanced_ct_left_empty_stays_empty_in_the_form_of_single_images(tmp_path: Path) -> None:
+    def emptied(ds: pydicom.Dataset) -> None:
+        for group in ds.PerFrameFunctionalGroupsSequence:
+            group.FrameContentSequence[0].FrameAcquisitionNumber = None
+
+    write_enhanced(tmp_path / "in" / "a.dcm", chest_slices(), change=emptied)
+    volume = synthetic_of(read_volume(tmp_path / "in"))
+    export_series(volume, sorted((tmp_path / "in").iterdir()), RECORD, tmp_path / "out")
+    number = pydicom.dcmread(tmp_path / "out" / "ct_0001.dcm")["AcquisitionNumber"]
+    assert (number.VR, number.value) == ("IS", None)
+
+
 def test_highdicom_reads_the_same_volume(tmp_path: Path) -> None:
     hd = pytest.importorskip("highdicom", reason="highdicom (the extra dicom) is not installed")
     volume, _, images = exported(tmp_path / "in", tmp_path / "out")

@@ -66,6 +66,19 @@ class TestHeadersRebuilt:
         found = assess(chest(kernel=kernel, number=number, noise_hu=15.0))
         assert found.verdict == "already smooth"
         assert kernel in found.reasons[0]
+        # what the method was made for does not matter where nothing is normalized
+        assert "the method was made for" not in said(found)
+
+    def test_a_canon_smooth_kernel_is_smooth_already_and_only_what_bears_on_its_index_is_said(self) -> None:
+        facts = {"reconstruction": "AIDR 3D STD", "slice_thickness_mm": 8.0}
+        found = assess(chest(kernel="FC08", number=20.0, noise_hu=15.0, manufacturer="TOSHIBA", facts=facts))
+        assert found.verdict == "already smooth"
+        assert "the method was made for" not in said(found)
+        assert "iterative (AIDR 3D)" in said(found)
+        assert "8.0 mm thick" in said(found)
+
+    def test_an_honest_b75f_is_in_domain_though_its_published_noise_is_that_of_b60f(self) -> None:
+        assert assess(chest(kernel="B75f", number=59.0)).verdict == "in domain"
 
     @pytest.mark.parametrize(("kernel", "number"), [("LUNG", 78.0), ("BONE", 60.0), ("BONEPLUS", 60.0)])
     def test_a_ge_sharp_kernel_is_untested(self, kernel: str, number: float) -> None:

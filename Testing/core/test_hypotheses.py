@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from core.chests import LUNG_HU, Chest, coloured_noise, make_chest
 
+from EmphysemaQuantLib.core.indices.left_open import read_left_open
+from EmphysemaQuantLib.core.indices.prediction_interval import ErrorStratum, ei_interval
 from KernelNormalizationLib.core.arrays import EMPHYSEMA_THRESHOLD_HU
 from KernelNormalizationLib.core.imaging.body import find_body
 from KernelNormalizationLib.core.kernels.mtf import KERNELS, gain_to_b20f
@@ -18,6 +20,7 @@ from KernelNormalizationLib.core.kernels.noise_spectrum import NoiseSpectrum, ex
 from KernelNormalizationLib.core.kernels.radial_filter import apply_gain
 from KernelNormalizationLib.core.kernels.transfer import SourceTransfer, b20f_gain, find_transfer
 from KernelNormalizationLib.core.methods.hypotheses import LungSample, extremes, hypotheses_record
+from KernelNormalizationLib.core.methods.protocol import HYPOTHESES_KEY
 from KernelNormalizationLib.core.truncation.estimation import Fit, known_plan, not_ruled_out
 from KernelNormalizationLib.core.truncation.model import Truncation
 from KernelNormalizationLib.core.truncation.restoration import RestorationPlan
@@ -91,6 +94,22 @@ def test_the_index_rises_with_the_lift_by_what_the_transfers_of_whole_slices_dif
         assert shift == pytest.approx(share - shares[0], abs=0.1)
 
 
+@pytest.mark.parametrize("origin", ["published spectrum", "noise spectrum"])
+def test_of_a_transfer_that_rests_on_noise_alone_the_level_is_open_and_the_index_moves_with_it(origin: Any) -> None:
+    chest, _ = chest_of(Truncation(floor_hu=-2000.0), -905.0)
+    other = replace(transfer_of_b70f(), origin=origin, record={"source_kernel": "GE lung"})
+    record = hypotheses_record(chest.volume, find_body(chest.volume), other, None)
+    assert set(record["open"]) == {"level", "truncation"}
+    chosen, more, less = points(record, "level")
+    assert less < chosen == 0.0 < more
+    left_open = read_left_open({HYPOTHESES_KEY: record}) or ()
+    widened = ei_interval(record["ei_percent"], (ErrorStratum(0.0, 100.0, 0.1, 40),), None, left_open)
+    assert widened is not None
+    assert widened.low < record["ei_percent"] + less
+    assert widened.high > record["ei_percent"] + more
+    assert "how much coarse detail the kernel passes, which noise does not show (-" in widened.basis
+
+
 @pytest.mark.slow
 def test_the_record_survives_json_and_names_every_hypothesis() -> None:
     chest, _ = chest_of(FOUR, -935.0)
@@ -155,10 +174,10 @@ def test_a_poor_fit_leaves_more_open_than_a_good_one() -> None:
 def test_what_cannot_be_computed_says_why() -> None:
     chest, _ = chest_of(FOUR, -900.0)
     region = find_body(chest.volume)
-    other = replace(transfer_of_b70f(), origin="lung spectrum", record={})
+    other = replace(transfer_of_b70f(), origin="model", record={})
     known = known_plan(chest.volume.hu, (PIXEL_MM, PIXEL_MM), other.gain, FOUR)
     reasons = hypotheses_record(chest.volume, region, other, known)["open"]
-    assert "lung spectrum" in reasons["lift"]["reason"]
+    assert "(model)" in reasons["lift"]["reason"]
     own = replace(transfer_of_b70f(), gain=b20f_gain(60.0))
     assert "not that of the kernel number 70" in hypotheses_record(chest.volume, region, own, known)["open"]["lift"]["reason"]
     assert reasons["truncation"]["reason"] == "the truncation was given, not read from the scan"

@@ -114,6 +114,7 @@ class TestHeader:
             ("GEHC_CT_ADVAPP_001", 0x00531043, "ASIR-V 40", ("iterative", "ASiR-V")),
             ("GEHC_CT_ADVAPP_001", 0x00531042, "SS40:Slice", ("iterative", "ASiR")),
             ("GEHC_CT_ADVAPP_001", 0x00531040, "DLIR-M", ("deep learning", "TrueFidelity")),
+            ("GEHC_CT_ADVAPP_001", 0x00531043, "40", ("iterative", "ASiR")),
             ("GEHC_CT_ADVAPP_001", 0x00531043, "0", (None, None)),
             ("SOMEONE ELSE", 0x00531043, "AR40", (None, None)),
         ],
@@ -124,6 +125,22 @@ class TestHeader:
         header.add_new(element, "LO", value)
         found = kernel_name(_stored(header, tmp_path))
         assert (found.reconstruction, found.algorithm) == expected
+
+    @pytest.mark.parametrize(
+        ("value", "expected"),
+        [
+            ("AIDR 3D STD", ("iterative", "AIDR 3D")),
+            ("AiCE LUNG", ("deep learning", "AiCE")),
+            ("ORG", (None, None)),
+            ("QDS+", (None, None)),
+        ],
+    )
+    def test_canon(self, tmp_path: Path, value: str, expected: tuple[str | None, str | None]) -> None:
+        header = _header("FC51", "TOSHIBA")
+        header.add_new(0x70050010, "LO", "TOSHIBA_MEC_CT3")
+        header.add_new(0x7005100B, "SH", value)
+        found = kernel_name(_stored(header, tmp_path))
+        assert (found.sharpness, found.reconstruction, found.algorithm) == ("very sharp", *expected)
 
     @pytest.mark.parametrize(("value", "expected"), [("4", "iterative"), ("None", None)])
     def test_philips(self, tmp_path: Path, value: str, expected: str | None) -> None:

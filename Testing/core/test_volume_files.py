@@ -91,6 +91,13 @@ class TestRefusals:
         path.write_bytes(content[: int(share * len(content))])
         assert f"scan{suffix}" in refusal(path)
 
+    def test_a_metaimage_that_keeps_fields_of_another_format_is_read(self, tmp_path: Path) -> None:
+        image = sitk.GetImageFromArray(HU.astype(np.int16))
+        for name, text in (("0018|1210", "B70f"), ("0008|103e", "THORAX"), ("NRRD_kinds[0]", "domain")):
+            image.SetMetaData(name, text)
+        sitk.WriteImage(image, str(tmp_path / "scan.mha"))
+        np.testing.assert_array_equal(read_volume(tmp_path / "scan.mha").hu, HU)
+
     def test_a_compressed_file_of_several_members_is_whole(self, tmp_path: Path) -> None:
         content = stored(tmp_path / "scan.nii", HU).read_bytes()
         (tmp_path / "two.nii.gz").write_bytes(gzip.compress(content[:900]) + gzip.compress(content[900:]))

@@ -11,6 +11,7 @@ from core.chests import make_chest
 
 from KernelNormalizationLib.core.simulated_chest import make_reconstructions
 from training.checking.kernel_estimates import Estimate, estimate_of
+from training.checking.published_kernels import published_kernels
 from training.kernel_estimate import ROWS, TABLE, main, table
 
 
@@ -22,7 +23,8 @@ def estimates() -> list[Estimate]:
 
 def test_an_honest_header_is_believed_and_a_lie_is_caught(estimates: list[Estimate]) -> None:
     assert [e.doubted for e in estimates] == [False, False, False]
-    assert [e.lie_caught for e in estimates] == [True, True, True]
+    assert [dict(e.lies) for e in estimates[:2]] == [{"B20f": True, "B30f": True}] * 2
+    assert dict(estimates[2].lies) == {"B70f": True, "B50f": True}
     assert max(abs(e.error) for e in estimates if e.error is not None) < 8.0
 
 
@@ -32,7 +34,15 @@ def test_the_table_counts_scans_errors_and_lies(estimates: list[Estimate]) -> No
     assert f"| all B kernels | 3 | 3 |  | {errors.mean():+.1f} | {errors.std():.1f} |" in text
     assert "| true | 3 | 0 |" in text
     assert "| B20f on noise of B50f to B80f | 2 | 2 |" in text
-    assert "| B70f on noise of B10f to B30f | 1 | 1 |" in text
+    assert "| B70f on noise of B10f to B31f | 1 | 1 |" in text
+
+
+def test_every_published_spectrum_becomes_a_kernel_and_each_passes_all_at_zero_frequency() -> None:
+    kernels = published_kernels()
+    assert len(kernels) == 26
+    assert {kernel.tag for kernel in kernels} >= {"B31f", "B75f", "LUNG", "EDGE"}
+    for kernel in kernels:
+        np.testing.assert_allclose(kernel.mtf(np.array([0.0, 0.5, 1.0, 30.0])), [1.0, 1.0, 1.0, 0.0], atol=0.03)
 
 
 def test_the_command_writes_table_and_rows_without_any_scan_at_hand(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,28 +13,25 @@ from KernelNormalizationLib.core.io.dicom_pixels import read_pixels
 from KernelNormalizationLib.core.io.dicom_series import acquisition_of, read_header
 from KernelNormalizationLib.core.io.reading import read_volume
 from KernelNormalizationLib.core.kernels.contradiction import kernel_contradiction
-from KernelNormalizationLib.core.kernels.ge_kernels import ge_kernel_model
-from KernelNormalizationLib.core.kernels.mtf import KERNELS
 from KernelNormalizationLib.core.kernels.noise_sharpness import SMOOTH_NUMBER, Sharpness, estimate_sharpness
 from KernelNormalizationLib.core.simulated_chest import make_reconstructions
 from KernelNormalizationLib.core.volume import MINIMUM_SLICES, Acquisition, CTVolume, Geometry
 
 from ..simulate.floors import to_integers
-from ..simulate.kernel_family import SharpKernel
 from ..simulate.noise import SLICE_CORRELATION, Dose, NoiseChain, attenuation, coarse_grid, reading_noise
 from ..simulate.patient import REFERENCE_PEAK
 from ..simulate.presets import DIVERSE_PIXELS, PAPER_QUANTA
 from ..simulate.procedural import ProceduralChest
 from ..simulate.sampling import Grid, SignalChain
 from ..simulate.truncated import draw_truncation, truncated
+from .published_kernels import PublishedKernel, published_kernels
 from .real import CHEST, PAIR, PHANTOM, read_stack
 from .stability import mirrored_order
 
 # Slices a simulated patient, their thicknesses (mm), and the doses, from a third of the study's to three times it.
-SLICES, THICKNESSES, DOSES = 5, (1.0, 3.0), (0.33, 3.0)
-# Lies: a smooth name on sharp noise, and the reverse.
-SMOOTH_LIE, SHARP_LIE, SHARP_FROM = "B20f", "B70f", 50.0
-GE_KERNELS = ("soft", "standard", "lung", "bone")
+SLICES, THICKNESSES, DOSES = 5, (1.0, 3.0, 5.0), (0.33, 3.0)
+# Lies: smooth names on the noise of B50f and sharper kernels, and sharp names on the noise of kernels up to B32f.
+SMOOTH_LIES, SHARP_LIES, SHARP_FROM = ("B20f", "B30f"), ("B70f", "B50f"), 50.0
 REAL_B20F = "tcga-b20f"
 # Quickly simulated chests: rows and columns, and range of the noise of B10f, HU.
 QUICK_MATRIX, QUICK_NOISE_HU = 448, (4.0, 12.0)
@@ -51,8 +48,7 @@ class Estimate:
         pixel_mm, slice_mm: in-plane spacing and slice thickness, mm.
         sharpness: the measured noise; ``None`` if it could not be measured.
         doubted: whether the noise contradicts the true name (a false alarm).
-        lie_caught: whether the noise contradicts a false name of the other kind (sharp instead of smooth, or the reverse);
-            ``None`` if no false name was tried.
+        lies: for each false name of the other kind (sharp instead of smooth, or the reverse) whether the noise contradicts it.
     """
 
     scan: str
@@ -62,7 +58,7 @@ class Estimate:
     slice_mm: float
     sharpness: Sharpness | None
     doubted: bool
-    lie_caught: bool | None
+    lies: Mapping[str, bool]
 
     @property
     def basis(self) -> str:
@@ -83,10 +79,10 @@ def estimate_of(scan: str, volume: CTVolume, true_number: float | None) -> Estim
     """Estimate the kernel of ``volume``, whose header is right, and test whether its noise contradicts a false name."""
     sharpness = estimate_sharpness(volume)
     facts = volume.acquisition
-    lie = None
-    if true_number is not None and (true_number >= SHARP_FROM or true_number <= SMOOTH_NUMBER):
-        told = replace(facts, kernel=SMOOTH_LIE if true_number >= SHARP_FROM else SHARP_LIE, manufacturer="SIEMENS")
-        lie = kernel_contradiction(replace(volume, acquisition=told), sharpness) is not None
+    lies = {}
+    for name in false_names(true_number):
+        told = replace(facts, kernel=name, manufacturer="SIEMENS")
+        lies[name] = kernel_contradiction(replace(volume, acquisition=told), sharpness) is not None
     return Estimate(
         scan,
         str(facts.kernel),
@@ -95,8 +91,15 @@ def estimate_of(scan: str, volume: CTVolume, true_number: float | None) -> Estim
         facts.slice_thickness_mm or volume.geometry.spacing[0],
         sharpness,
         kernel_contradiction(volume, sharpness) is not None,
-        lie,
+        lies,
     )
+
+
+def false_names(true_number: float | None) -> tuple[str, ...]:
+    """The false names to try on the noise of a Siemens kernel; none for kernels in between and for other makers."""
+    if true_number is None or SMOOTH_NUMBER < true_number < SHARP_FROM:
+        return ()
+    return SMOOTH_LIES if true_number >= SHARP_FROM else SHARP_LIES
 
 
 def simulated_estimates(patients: int, chests: int, seed: int) -> Iterator[Estimate]:
@@ -104,24 +107,22 @@ def simulated_estimates(patients: int, chests: int, seed: int) -> Iterator[Estim
 
     Args:
         patients: number of patients of ``training.simulate``: procedural chests with back-projected sinogram noise and random
-            truncation; one or two minutes of processor time each.
-        chests: number of chests of the product's quick simulation, whose noise has the spectrum of the kernel model; a few
-            seconds each.
+            truncation; three minutes of processor time each.
+        chests: number of chests of the product's quick simulation, whose noise has the published spectrum; a few seconds
+            each.
         seed: seed of the simulation.
     """
-    kernels: list[tuple[str, str, float | None, SharpKernel]] = []
-    kernels += [(f"B{n}f", "SIEMENS", float(n), SharpKernel(f"B{n}f", KERNELS[n])) for n in KERNELS]
-    ge = "GE MEDICAL SYSTEMS"
-    kernels += [(name.upper(), ge, None, SharpKernel(name, ge_kernel_model(name))) for name in GE_KERNELS]
-    transfers = [kernel for *_, kernel in kernels]
+    kernels = published_kernels()
     for index in range(patients + chests):
         rng = np.random.default_rng([seed, index])
         quick = index >= patients
-        images, geometry = _coloured(rng, transfers) if quick else _reconstructed(rng, transfers)
+        images, geometry = _coloured(rng, kernels) if quick else _reconstructed(rng, kernels)
         order = mirrored_order(images[0].shape[0])
-        for (tag, maker, number, _), hu in zip(kernels, images, strict=True):
-            facts = Acquisition(tag, maker, slice_thickness_mm=geometry.spacing[0], modality="CT")
-            yield estimate_of(f"{'quick' if quick else 'sinogram'} {index}", CTVolume(hu[order], geometry, facts), number)
+        for kernel, hu in zip(kernels, images, strict=True):
+            facts = Acquisition(kernel.tag, kernel.maker, slice_thickness_mm=geometry.spacing[0], modality="CT")
+            yield estimate_of(
+                f"{'quick' if quick else 'sinogram'} {index}", CTVolume(hu[order], geometry, facts), kernel.number
+            )
 
 
 def real_estimates(real: Path) -> Iterator[Estimate]:
@@ -144,18 +145,18 @@ def real_estimates(real: Path) -> Iterator[Estimate]:
             )
 
 
-def _coloured(rng: np.random.Generator, kernels: Sequence[SharpKernel]) -> tuple[list[FloatArray], Geometry]:
+def _coloured(rng: np.random.Generator, kernels: Sequence[PublishedKernel]) -> tuple[list[FloatArray], Geometry]:
     """Images (k, j, i) of one quickly simulated chest, HU, one for each kernel."""
     thickness, pixel = float(rng.choice(THICKNESSES)), float(rng.uniform(*DIVERSE_PIXELS))
     spacing = (thickness, pixel, pixel)
     # the first kernel is B10f, whose noise is a tenth of B70f's
     noise_hu = float(np.exp(rng.uniform(*np.log(QUICK_NOISE_HU))))
     shape = (MINIMUM_SLICES, QUICK_MATRIX, QUICK_MATRIX)
-    models = [kernel.model.mtf for kernel in kernels]
+    models = [kernel.mtf for kernel in kernels]
     return make_reconstructions(models, int(rng.integers(2**31)), shape, spacing, noise_hu), Geometry(spacing)
 
 
-def _reconstructed(rng: np.random.Generator, kernels: Sequence[SharpKernel]) -> tuple[list[FloatArray], Geometry]:
+def _reconstructed(rng: np.random.Generator, kernels: Sequence[PublishedKernel]) -> tuple[list[FloatArray], Geometry]:
     """Images (k, j, i) of one patient, HU, one for each kernel, with the same object, dose, truncation and sinogram noise."""
     chest = ProceduralChest(rng)
     thickness, pixel = float(rng.choice(THICKNESSES)), float(rng.uniform(*DIVERSE_PIXELS))

@@ -31,14 +31,30 @@ def outside_domain(
         lost_share: share (0 to 1) of lung voxels stored at the HU floor.
         domain: what the model was made for.
     """
-    reasons = [*_kernel(volume, name, sharpness, domain), *_maker(volume, name, domain), *_reconstruction(name, domain)]
+    kernel = [*_kernel(volume, name, sharpness, domain), *_told(volume), *_maker(volume, name, domain)]
+    return (*kernel, *_whatever_the_kernel(volume, name, lost_share, domain))
+
+
+def worth_knowing_of_smooth(volume: CTVolume, name: KernelName, lost_share: float, domain: Domain) -> tuple[str, ...]:
+    """What :func:`outside_domain` says apart from kernel and maker, which do not matter where nothing is normalized."""
+    return (*_told(volume), *_whatever_the_kernel(volume, name, lost_share, domain))
+
+
+def _whatever_the_kernel(volume: CTVolume, name: KernelName, lost_share: float, domain: Domain) -> list[str]:
     # whatever happened to the files is outside what the method was tested on
-    reasons += [*volume.acquisition.reading_notes, *_geometry(volume, domain)]
+    reasons = [*_reconstruction(name, domain), *volume.acquisition.reading_notes, *_geometry(volume, domain)]
     if lost_share > FLOOR_SHARE_LIMIT:
         reasons.append(
             f"{100 * lost_share:.0f} % of the lung is stored at the HU floor; its true density can only be estimated."
         )
-    return tuple(reasons)
+    return reasons
+
+
+def _told(volume: CTVolume) -> list[str]:
+    facts, kernel = volume.acquisition, kernel_in_use(volume.acquisition)
+    if facts.told_kernel is None or facts.kernel is None or facts.kernel == kernel:
+        return []
+    return [f"The header names the kernel {facts.kernel}; as you asked, it is not used."]
 
 
 def worth_knowing(volume: CTVolume, floor: HUFloor, domain: Domain) -> tuple[str, ...]:
@@ -78,8 +94,6 @@ def _kernel(volume: CTVolume, name: KernelName, sharpness: Sharpness | None, dom
     elif not low <= number <= high:
         tested = f"{domain.family}{low:.0f} to {domain.family}{high:.0f}"
         reasons.append(f"Kernel {kernel} is outside the range that the method was made for ({tested}).")
-    if facts.told_kernel is not None and facts.kernel is not None and facts.kernel != kernel:
-        reasons.append(f"The header names the kernel {facts.kernel}; as you asked, it is not used.")
     return reasons
 
 

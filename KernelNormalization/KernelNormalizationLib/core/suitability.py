@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from .domain_reasons import FLOOR_SHARE_LIMIT, outside_domain, worth_knowing
+from .domain_reasons import FLOOR_SHARE_LIMIT, outside_domain, worth_knowing, worth_knowing_of_smooth
 from .errors import InputError
 from .imaging.body import BodyRegion, find_body
 from .imaging.reconstruction_plane import in_reconstruction_plane
@@ -171,7 +171,6 @@ def _judged(volume: CTVolume, seen: _Seen, name: KernelName, domain: Domain) -> 
     if refusals:
         return REFUSED, refusals
     flat = in_reconstruction_plane(volume).volume
-    outside = outside_domain(flat, name, seen.sharpness, seen.lost_share, domain)
     other = worth_knowing(flat, seen.floor, domain)
     if seen.is_block:
         other += (f"The volume is a short block with {seen.lung_ml:.0f} mL of lung; its indices are not those of the lungs.",)
@@ -179,7 +178,8 @@ def _judged(volume: CTVolume, seen: _Seen, name: KernelName, domain: Domain) -> 
     if smooth is not None:
         contradiction = kernel_contradiction(volume, seen.sharpness)
         first = (smooth,) if contradiction is None else (contradiction, smooth)
-        return "already smooth", (*first, *(reason for reason in outside if reason != contradiction), *other)
+        return "already smooth", (*first, *worth_knowing_of_smooth(flat, name, seen.lost_share, domain), *other)
+    outside = outside_domain(flat, name, seen.sharpness, seen.lost_share, domain)
     return ("untested" if outside else "in domain"), (*outside, *other)
 
 

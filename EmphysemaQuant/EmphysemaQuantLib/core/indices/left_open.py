@@ -19,6 +19,7 @@ WORDS = {
     "kernel": "the scanner's own form of the kernel, as estimated from its noise",
     "truncation": "how many images the scanner averaged into a slice",
     "lift": "how strongly the scanner's smooth kernels amplify coarse detail",
+    "level": "how much coarse detail the kernel passes, which noise does not show",
 }
 # A hypothesis counts as exp(-difference of chi2 / 4) against the best, as where the restoration chooses among them: the bins
 # err together, so that the chi2 says less than it would of independent ones.

@@ -274,9 +274,9 @@ def _copied(source: Dataset) -> Dataset:
 def _in_single_frame_form(element: DataElement) -> DataElement:
     """Integers as text: the frames of an enhanced CT state exposure, tube current and acquisition number in binary."""
     is_text = dictionary_has_tag(element.tag) and dictionary_VR(element.tag) == "IS"
-    if not is_text or element.VR not in ("US", "FD") or element.VM != 1:
+    if not is_text or element.VR not in ("US", "FD") or element.VM > 1:
         return element
-    return DataElement(element.tag, "IS", round(float(element.value)))
+    return DataElement(element.tag, "IS", round(float(element.value)) if element.VM else None)
 
 
 def with_empty_fields(header: Dataset) -> Dataset:

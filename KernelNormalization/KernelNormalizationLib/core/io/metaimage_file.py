@@ -20,7 +20,8 @@ from .input_files import open_file, read_exactly, require_length, require_possib
 from .stored_image import StoredImage, require_origin, require_rotation, require_spacing, require_three_dimensions
 
 _MAXIMUM_HEADER = 1 << 16
-_NAME = re.compile(r"[A-Za-z][\w .:-]*")
+# Other programs keep the tags of DICOM (0008|0060) and fields of NRRD (NRRD_kinds[0]) under their names.
+_NAME = re.compile(r"[A-Za-z][\w .:-]*(\[\d+\])?|[0-9A-Fa-f]{4}\|[0-9A-Fa-f]{4}")
 _TYPES: Mapping[str, str] = {
     "MET_CHAR": "i1",
     "MET_UCHAR": "u1",

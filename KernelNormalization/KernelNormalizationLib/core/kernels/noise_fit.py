@@ -166,13 +166,16 @@ def fit_near(spectrum: NoiseSpectrum, kernel: KernelModel) -> KernelModel:
     return model(found.x)
 
 
-def gain_of_model(model: KernelModel) -> Gain:
+def gain_of(kernel: Transfer) -> Gain:
     """Gain from a kernel to B20f: the ratio of the transfers, sqrt(NPS of B20f / NPS of the kernel), 1 at zero frequency.
 
     Once it has fallen below 1, it does not rise again with frequency; it goes to zero where the kernel passes almost nothing.
+
+    Args:
+        kernel: its transfer as a function of frequency, lp/cm.
     """
     f = _TABLE_LP_PER_CM
-    transfer = model.mtf(f)
+    transfer = kernel(f)
     signal = transfer**2 / (transfer**2 + (SIGNAL_SHARE * transfer.max()) ** 2)
     ratio = np.minimum(KERNELS[TARGET_NUMBER].mtf(f) / np.maximum(transfer, 1e-9) * signal / signal[0], LARGEST_GAIN)
     falling = np.where(np.minimum.accumulate(ratio) < 1.0, np.minimum.accumulate(ratio), ratio)

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from ..imaging.body import BodyRegion, find_body
 from ..volume import Acquisition, CTVolume
 from .calibrated_transfer import OwnTransfer
-from .ge_kernels import ge_kernel, ge_kernel_model
+from .ge_kernels import ge_kernel, ge_transfer
 from .lung_spectrum import find_band_gain
 from .mtf import TARGET_NUMBER, gain_to_b20f, kernel_number
-from .noise_fit import FAMILY_MISFIT, LARGEST_GAIN, fit_free, gain_of_model, misfit_of
+from .noise_fit import FAMILY_MISFIT, LARGEST_GAIN, fit_free, gain_of, misfit_of
 from .noise_sharpness import SMOOTH_NUMBER, Sharpness, estimate_sharpness
 from .radial_filter import Gain
 from .smoothness import smooth_by
@@ -131,14 +131,14 @@ def _published(acquisition: Acquisition, sharpness: Sharpness | None) -> SourceT
     name = ge_kernel(acquisition) if acquisition.told_kernel is None else None
     if name is None:
         return None
-    model = ge_kernel_model(name)
+    kernel = ge_transfer(name)
     record: dict[str, Any] = {"source_kernel_from": "published spectrum", "source_kernel": f"GE {name}"}
     if sharpness is not None and sharpness.spectrum is not None:
-        misfit = misfit_of(sharpness.spectrum, model.mtf)
+        misfit = misfit_of(sharpness.spectrum, kernel)
         if misfit > FAMILY_MISFIT:
             return None
         record["noise_misfit"] = round(misfit, 2)
-    return SourceTransfer(gain_of_model(model), "published spectrum", record)
+    return SourceTransfer(gain_of(kernel), "published spectrum", record)
 
 
 def _from_noise(volume: CTVolume, region: BodyRegion | None, sharpness: Sharpness | None) -> SourceTransfer | None:
@@ -155,10 +155,10 @@ def _from_noise(volume: CTVolume, region: BodyRegion | None, sharpness: Sharpnes
     if not free.is_good:
         return None
     record = {"source_kernel_from": "noise spectrum", "noise_fit": free.as_record(), "noise_misfit": round(free.misfit, 2)}
-    gain = gain_of_model(free.model)
+    gain = gain_of(free.model.mtf)
     if region is not None and region.lungs.any():
         level = _lung_level(gain, find_band_gain(volume, region)[0])
-        gain, record["lung_level"] = _with_level(gain, level), round(level, 3)
+        gain, record["lung_level"] = with_level(gain, level), round(level, 3)
     return SourceTransfer(gain, "noise spectrum", {**record, **seen})
 
 
@@ -168,7 +168,7 @@ def _lung_level(gain: Gain, lung_gain: Gain) -> float:
     return float(np.clip(np.exp(np.mean(np.log(ratio))), *LEVEL_LIMITS))
 
 
-def _with_level(gain: Gain, level: float) -> Gain:
+def with_level(gain: Gain, level: float) -> Gain:
     """``gain`` times ``level``; the factor fades to 1 towards zero frequency, where the gain must stay 1."""
 
     def levelled(frequency: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,10 +1,12 @@
 """By how much the emphysema index would change under properties of the scanner that one sharp scan does not determine.
 
-There are three such properties: how far this scanner's kernel differs from the usual kernel of that name (an alternative is
-estimated from the noise); whether the scanner's smooth kernels amplify coarse detail compared with its sharp ones (measured
-on one scanner between B50f, B70f and B10f, B30f; absent on another between B70f and B40f); and how many images were averaged
-into a slice after each had been cut off at the HU floor. Some slices are restored again under each of these hypotheses. The
-change of their share of lung below -950 HU is written to the provenance record.
+There are three such properties of a Siemens B kernel: how far this scanner's kernel differs from the usual kernel of that name
+(an alternative is estimated from the noise); whether the scanner's smooth kernels amplify coarse detail compared with its sharp
+ones (measured on one scanner between B50f, B70f and B10f, B30f; absent on another between B70f and B40f); and how many images
+were averaged into a slice after each had been cut off at the HU floor. For other kernels, whose transfer rests on noise alone,
+there is a level instead of the first two: noise does not show how much a kernel passes compared with zero frequency. Some
+slices are restored again under each of these hypotheses. The change of their share of lung below -950 HU is written to the
+provenance record.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from ..kernels.mtf import KERNELS, MINIMUM_MTF, TARGET_NUMBER, gain_to_b20f, ker
 from ..kernels.noise_fit import fit_near
 from ..kernels.noise_sharpness import Sharpness
 from ..kernels.radial_filter import Gain
-from ..kernels.transfer import SourceTransfer
+from ..kernels.transfer import SourceTransfer, with_level
 from ..truncation.model import Truncation
 from ..truncation.restoration import RestorationPlan, Restorer
 from ..volume import CTVolume
@@ -32,6 +34,12 @@ from ..volume import CTVolume
 # Shares of the measured low-frequency lift; the transfer by family number has all of it. It was measured on one scanner;
 # others may have more as well as less, up to 1.3 in the simulated scanners outside the training range.
 CHOSEN_LIFT, OTHER_LIFTS = 1.0, (1.3, 0.5, 0.0)
+# Sources of a transfer that rest on noise or texture alone, and factors on their gains above 1 lp/cm. By noise alone, gains
+# from Siemens B50f and B70f were up to 11 % too low, and that of Philips L 19 % too high (kernels/ge_kernels.py, transfer.py).
+# From the texture of the lungs the level is known less well: relative to the coarse bands, that of B20f lungs varies by a third
+# between patients (kernels/lung_spectrum.py).
+OTHER_LEVELS = {"published spectrum": (1.15, 0.87), "noise spectrum": (1.15, 0.87), "lung spectrum": (1.4, 0.7)}
+CHOSEN_LEVEL = 1.0
 # Frequencies (lp/cm) at which a transfer is compared with that of its kernel number (records round the number to 0.1), and the
 # largest difference allowed.
 COMPARED_LP_PER_CM, SAME_GAIN = np.linspace(0.0, 7.0, 29), 0.01
@@ -128,7 +136,8 @@ def hypotheses_record(
 
     Returns:
         JSON-serializable, for the provenance key ``ei_hypotheses``: ``ei_percent`` of the chosen on the sampled slices, and
-        ``open``, an entry for the ``kernel``, one for the ``lift`` and one for the ``truncation``. Each has either
+        ``open``, an entry for the ``kernel``, one for the ``lift`` (or, where the transfer rests on noise alone, one for the
+        ``level``) and one for the ``truncation``. Each has either
         ``shifts`` (hypotheses, the chosen first, with ``points``, percentage points of EI against the chosen, and the
         ``chi2`` of a truncation) or the ``reason`` why there is none.
     """
@@ -140,13 +149,19 @@ def hypotheses_record(
     kept = plan or RestorationPlan(Truncation(), Truncation(), 1.0)
     restorer = sample.restorer(transfer.gain)
     chosen = sample.index_with(restorer, kept) if plan else _index_without(sample, restorer)
+    if transfer.origin in OTHER_LEVELS:
+        of_transfer = {"level": _attempt(lambda: _of_levels(sample, transfer, plan, chosen))}
+    else:
+        of_transfer = {
+            "kernel": _attempt(lambda: _of_kernel(sample, transfer, plan, chosen, sharpness)),
+            "lift": _attempt(lambda: _of_lifts(sample, transfer, plan, chosen)),
+        }
     return {
         "slices": list(sample.numbers),
         "lung_voxels": int(np.count_nonzero(sample.lungs)),
         "ei_percent": round(chosen, 3),
         "open": {
-            "kernel": _attempt(lambda: _of_kernel(sample, transfer, plan, chosen, sharpness)),
-            "lift": _attempt(lambda: _of_lifts(sample, transfer, plan, chosen)),
+            **of_transfer,
             "truncation": _attempt(lambda: _of_truncations(sample, restorer, plan, chosen)),
         },
     }
@@ -197,6 +212,17 @@ def _of_lifts(
         restorer = sample.restorer(_lifted(number, lift))
         index = sample.index_with(restorer, plan) if plan else _index_without(sample, restorer)
         shifts.append({"lift": lift, "points": round(index - chosen, 3)})
+    return shifts
+
+
+def _of_levels(
+    sample: LungSample, transfer: SourceTransfer, plan: RestorationPlan | None, chosen: float
+) -> list[dict[str, Any]]:
+    shifts = [{"level": CHOSEN_LEVEL, "points": 0.0}]
+    for level in OTHER_LEVELS[transfer.origin]:
+        restorer = sample.restorer(with_level(transfer.gain, level))
+        index = sample.index_with(restorer, plan) if plan else _index_without(sample, restorer)
+        shifts.append({"level": level, "points": round(index - chosen, 3)})
     return shifts
 
 
