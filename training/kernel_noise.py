@@ -62,7 +62,7 @@ def _checked(real: Path, pairs: Path | None, limit: int) -> list[Outcome]:
     if (real / CHEST).is_dir():
         chest = read_volume(real / CHEST)
         scans.append(Scan("real B70f", chest, segment_lungs(chest).mask))
-    methods = {DEFAULT_METHOD: create_normalizer(DEFAULT_METHOD)}
+    methods = {str(DEFAULT_METHOD): create_normalizer(DEFAULT_METHOD)}
     outcomes = []
     for found in (*tag_and_no_tag(methods, scans), *gains_of_real_pairs(real)):
         if isinstance(found, Outcome):
