@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -47,7 +46,8 @@ class DicomExport:
         self._buttons = (panel.ui.exportFolderButton, panel.ui.exportDatabaseButton)
         self._texts = [(str(button.text), str(button.toolTip)) for button in self._buttons]
         self._job: BackgroundJob | None = None
-        self._scratch: Path | None = None  # where files wait for the database
+        # Where files wait for the database; Python removes it, after all threads have ended, when the application quits.
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
         panel.ui.exportFolderButton.connect("clicked()", self.onFolder)
         panel.ui.exportDatabaseButton.connect("clicked()", self.onDatabase)
 
@@ -83,8 +83,8 @@ class DicomExport:
     def onDatabase(self) -> None:
         """Export into Slicer's DICOM database."""
         if self._job is None:
-            self._scratch = Path(tempfile.mkdtemp(prefix="ctkernel-dicom-"))
-            self._start(self._scratch / "export", self._intoDatabase)
+            self._scratch = tempfile.TemporaryDirectory(prefix="ctkernel-dicom-", ignore_cleanup_errors=True)
+            self._start(Path(self._scratch.name) / "export", self._intoDatabase)
 
     def stop(self) -> None:
         """End an export at once; nothing of it is kept."""
@@ -130,13 +130,13 @@ class DicomExport:
         self._panel.setStatus(text, error=isError)
 
     def _intoDatabase(self, written: WrittenDicom) -> str:
-        folder = (self._scratch or Path()) / "export"
-        addToDatabase(folder, written.series)
+        if self._scratch is not None:
+            addToDatabase(Path(self._scratch.name) / "export", written.series)
         return _("{told} Added to the DICOM database.").format(told=written.told)
 
     def _forgetScratch(self) -> None:
         if self._scratch is not None:
-            shutil.rmtree(self._scratch, ignore_errors=True)
+            self._scratch.cleanup()
             self._scratch = None
 
 
