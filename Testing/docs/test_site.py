@@ -94,7 +94,7 @@ def test_research_use_stands_on_every_page(site: Path) -> None:
 OUTSIDE = """() => {
   const width = document.documentElement.clientWidth;
   const clips = (box) => ["auto", "scroll", "hidden"].includes(getComputedStyle(box).overflowX);
-  const scrolls = (box) => box && (clips(box) || scrolls(box.parentElement));
+  const scrolls = (box) => !box.matches(".md-content") && (clips(box) || scrolls(box.parentElement));
   const parts = [...document.querySelectorAll(".md-content *")].filter((part) => part.getBoundingClientRect().width);
   const wide = parts.filter((part) => part.getBoundingClientRect().right > width + 1 && !scrolls(part.parentElement));
   return wide.slice(0, 3).map((part) => part.tagName + " " + part.textContent.slice(0, 40));
