@@ -10,6 +10,8 @@ from statistics import mean
 
 import pytest
 
+from Testing.web.chromium import chromium, open_window
+
 ROOT = Path(__file__).resolve().parents[2]
 pytest.importorskip("mkdocs")
 pytest.importorskip("latex2mathml")
@@ -86,3 +88,26 @@ def test_the_reference_shows_every_public_name_of_the_package(site: Path) -> Non
 def test_research_use_stands_on_every_page(site: Path) -> None:
     for page in site.rglob("*.html"):
         assert "Research use only" in text_of(page), page
+
+
+# Not visible without scrolling the page sideways, and not inside a box that scrolls by itself (tables, code, equations).
+OUTSIDE = """() => {
+  const width = document.documentElement.clientWidth;
+  const clips = (box) => ["auto", "scroll", "hidden"].includes(getComputedStyle(box).overflowX);
+  const scrolls = (box) => !box.matches(".md-content") && (clips(box) || scrolls(box.parentElement));
+  const parts = [...document.querySelectorAll(".md-content *")].filter((part) => part.getBoundingClientRect().width);
+  const wide = parts.filter((part) => part.getBoundingClientRect().right > width + 1 && !scrolls(part.parentElement));
+  return wide.slice(0, 3).map((part) => part.tagName + " " + part.textContent.slice(0, 40));
+}"""
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_no_page_is_wider_than_the_window(site: Path, width: int) -> None:
+    with chromium() as browser:
+        page = open_window(browser, {"width": width, "height": 844})
+        wide = {}
+        for path in sorted(site.rglob("*.html")):
+            page.goto(path.as_uri(), wait_until="load")
+            if page.evaluate("document.documentElement.scrollWidth") > width or page.evaluate(OUTSIDE):
+                wide[path.relative_to(site).as_posix()] = page.evaluate(OUTSIDE)
+    assert wide == {}

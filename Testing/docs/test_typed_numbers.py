@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+from docsite import results_tables
 from docsite.macros import Macros
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,3 +68,10 @@ def test_the_decision_on_models_says_how_large_the_shipped_ones_are() -> None:
 
 def test_the_readme_has_at_most_700_words() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) <= 700
+
+
+def test_what_the_worst_damaged_slice_does_to_a_whole_scan_follows_from_the_table() -> None:
+    """EI is a share of all slices, so that one of 99 counts a 99th."""
+    table = results_tables.table_of(ROOT, "damaged_bits/table.md", 1)
+    worst = max(float(points) for points in re.findall(r"([\d.]+) points", table))
+    assert f"In a scan of 99 slices the worst of these changes is {worst / 99:.2f} points of EI." in words("docs/limits.md")
