@@ -228,6 +228,8 @@ class EmphysemaPanel(ReviewPanel):
 
     @property
     def _summary(self) -> Summary | None:
+        if self._parameters is None:
+            return None
         return Summary.fromLine(self._parameters.summary) or savedSummary(self.chosen("table"))
 
     @property
