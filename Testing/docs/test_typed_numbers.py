@@ -74,4 +74,4 @@ def test_what_the_worst_damaged_slice_does_to_a_whole_scan_follows_from_the_tabl
     """EI is a share of all slices, so that one of 99 counts a 99th."""
     table = results_tables.table_of(ROOT, "damaged_bits/table.md", 1)
     worst = max(float(points) for points in re.findall(r"([\d.]+) points", table))
-    assert f"In a scan of 99 slices the worst of these changes is {worst / 99:.2f} points of EI." in words("docs/limits.md")
+    assert f"In a scan of 99 slices the worst of these changes is {worst / 99:.3f} points of EI." in words("docs/limits.md")

@@ -31,7 +31,9 @@ class LeanWidget(KernelNormalizationWidget):
 
 
 @pytest.fixture
-def widget(app: Any) -> Iterator[LeanWidget]:
+def widget(app: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LeanWidget]:
+    # Folders of other programs on this computer are not counted.
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     made = LeanWidget()
     made.setup()
     made.enter()

@@ -111,16 +111,19 @@ def test_crash_leaves_no_node_and_says_what_to_do(make_panel: PanelMaker, chest:
     assert panel.ui.normalizeButton.text == "Normalize"
 
 
-def test_scan_that_cannot_be_stored_is_said_before_anything_starts(make_panel: PanelMaker, chest: Any) -> None:
+def test_scan_that_cannot_be_stored_is_said_before_anything_starts(
+    make_panel: PanelMaker, chest: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
     class FullDisk(NormalizationRun):
         def writeInputs(self) -> None:
             raise OSError(28, "No space left on device")
 
     panel = make_panel(FullDisk)
-    folder_count = len(list(Path(tempfile.gettempdir()).glob("ctkernel-*")))
     assert "could not be started: [Errno 28] No space left on device" in press_and_wait(panel)
     assert synthetic() == []
-    assert len(list(Path(tempfile.gettempdir()).glob("ctkernel-*"))) == folder_count
+    assert list(tmp_path.glob("ctkernel-*")) == []
 
 
 def test_python_that_is_missing_is_said(make_panel: PanelMaker, chest: Any) -> None:
