@@ -165,6 +165,17 @@ class TestLyingTag:
         quiet = assess(chest(kernel="B31f", number=42.0, noise_hu=2.0))
         assert "too little noise to tell" in quiet.reasons[0]
 
+    def test_anatomy_that_is_left_in_the_noise_makes_no_liar_of_b80f_and_hides_no_lie(self) -> None:
+        scan = chest(kernel="B80f", number=80.0, noise_hu=30.0, side=320)
+        anatomy = coloured_noise(15.0, scan.shape, 0.7, 12.0, seed=7)
+        scan = replace(scan, hu=np.maximum(np.rint(scan.hu + anatomy), -1024.0).astype(np.float32))
+        found = assess(scan)
+        assert found.sharpness is not None
+        assert found.sharpness.kernel_number < 60.0
+        assert found.contradiction is None
+        for lie in ("B20f", "B31f"):
+            assert assess(replace(scan, acquisition=replace(scan.acquisition, kernel=lie))).verdict == "refuse", lie
+
     def test_hardly_any_noise_contradicts_nothing(self) -> None:
         assert assess(chest(kernel="B70f", number=20.0, noise_hu=2.0)).verdict == "in domain"
 

@@ -62,6 +62,11 @@ def test_what_no_source_tells_stays_unknown(kernel: str | None, maker: str | Non
     assert found.name == kernel
 
 
+def test_the_strength_on_a_photon_counting_scanner_is_that_of_qir() -> None:
+    facts = Acquisition(kernel="Bl56\\3", manufacturer="Siemens Healthineers", scanner_model="NAEOTOM Alpha")
+    assert kernel_name(facts).in_words() == "Siemens Bl56, sharp, iterative (QIR 3)"
+
+
 def test_the_same_letter_means_another_kernel_at_another_maker() -> None:
     assert kernel_name(Acquisition(kernel="B", manufacturer="Philips")).sharpness == "smooth"
     assert kernel_name(Acquisition(kernel="B", manufacturer="SIEMENS")).sharpness is None

@@ -29,7 +29,7 @@ from .real import CHEST, PAIR, PHANTOM, read_stack
 from .stability import mirrored_order
 
 # Slices a simulated patient, their thicknesses (mm), and the doses, from a third of the study's to three times it.
-SLICES, THICKNESSES, DOSES = 5, (1.0, 3.0, 5.0), (0.33, 3.0)
+SLICES, THICKNESSES, DOSES = 5, (1.0, 3.0), (0.33, 3.0)
 # Lies: smooth names on the noise of B50f and sharper kernels, and sharp names on the noise of kernels up to B32f.
 SMOOTH_LIES, SHARP_LIES, SHARP_FROM = ("B20f", "B30f"), ("B70f", "B50f"), 50.0
 REAL_B20F = "tcga-b20f"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..volume import CTVolume
 from .kernel_names import KernelName, SharpnessClass, kernel_name
 from .mtf import kernel_mtf, kernel_number
-from .noise_fit import FAMILY_MISFIT, misfit_of
+from .noise_fit import misfit_of
 from .noise_sharpness import SMOOTH_NUMBER, Sharpness
 from .told_kernel import kernel_in_use
 
@@ -15,11 +15,11 @@ from .told_kernel import kernel_in_use
 TAG_TOLERANCE, TAG_TOLERANCE_WITHOUT_SPECTRUM = 15.0, 20.0
 # From this number on the autocorrelation of the noise is ambiguous: it estimates simulated B80f as 54.
 AMBIGUOUS_FROM = 50.0
-# A number is not contradicted while its own published spectrum describes the noise, or does so nearly as well as the best: in
-# thick slices with little noise, anatomy that is left makes the noise of B80f look like that of B50f, and that of B30f or B40f
-# like that of B10f. Misfits of the true kernel were up to 1.32 times the best in such simulated scans; of B30f on noise of B50f
-# they were 1.49 times the best, of other lies 1.6 times and more.
-NEARLY_AS_GOOD = 1.4
+# A number is not contradicted while its published spectrum describes the noise (misfit up to 1, the expected error), or does
+# so nearly as well as the best: in thick slices with little noise, anatomy that is left makes the noise of B80f look like that
+# of B50f, and that of B30f or B40f like that of B10f. Misfits of the true kernel were up to 1.32 times the best in such
+# simulated scans; those of B30f on noise of B50f were 1.49 times the best and at least 2.6, of other lies more.
+DESCRIBES, NEARLY_AS_GOOD = 1.0, 1.35
 # Siemens I70f is B70f with iterative reconstruction, which takes noise away: it may look smoother than its number, not sharper.
 _SAFIRE_OF_B = "I"
 # Kernels whose published noise spectrum is that of another number, which is then expected as well as their own.
@@ -64,12 +64,12 @@ def kernel_contradiction(volume: CTVolume, sharpness: Sharpness | None) -> str |
 
 
 def _describes(kernel: str | None, sharpness: Sharpness) -> bool:
-    """Whether the published spectrum of this Siemens B kernel describes the noise, though another does better."""
+    """Whether the published spectrum of this Siemens B kernel describes the noise, or nearly as well as the best."""
     number = kernel_number(kernel)
     if number is None or sharpness.spectrum is None or sharpness.family is None:
         return False
     misfit = misfit_of(sharpness.spectrum, lambda f: kernel_mtf(number, f))
-    return misfit <= max(FAMILY_MISFIT, NEARLY_AS_GOOD * sharpness.family.misfit)
+    return misfit <= max(DESCRIBES, NEARLY_AS_GOOD * sharpness.family.misfit)
 
 
 def lies_smooth(volume: CTVolume, sharpness: Sharpness | None) -> bool:

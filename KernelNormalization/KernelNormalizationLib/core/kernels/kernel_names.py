@@ -17,7 +17,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal, get_args
@@ -45,6 +45,8 @@ CLASS_MEAN_LP_PER_CM: tuple[tuple[float, SharpnessClass], ...] = ((3.6, "smooth"
 # Some archives lose the separator before the strength (Br40d3).
 _SIEMENS = re.compile(r"([A-Z][a-z]?)(\d{2})[a-z]?(\d?)")
 _SIEMENS_ITERATIVE_LETTERS = {"I": "SAFIRE", "J": "SAFIRE", "Q": "SAFIRE"}
+# A second value is the strength of ADMIRE, on the photon-counting scanner (NAEOTOM Alpha) that of QIR.
+_PHOTON_COUNTING = "NAEOTOM"
 _SIEMENS_FILTERED_LETTERS = ("B", "H", "C", "D", "S", "U")
 _CANON = re.compile(r"F[CL]\d{2}")
 # Product names to look for in the kernel, the image type and the reconstruction fields of the header: pattern, product, kind of
@@ -114,6 +116,8 @@ def kernel_name(acquisition: Acquisition) -> KernelName:
     maker = maker_of(acquisition.manufacturer)
     values = [part.strip() for part in (kernel_in_use(acquisition) or "").split("\\") if part.strip()]
     found = _READERS[maker](values) if maker is not None else _read_nameless(values, acquisition.manufacturer)
+    if _PHOTON_COUNTING in (acquisition.scanner_model or "").upper() and found.algorithm is not None:
+        found = replace(found, algorithm=found.algorithm.replace("ADMIRE", "QIR"))
     texts = (
         *(part for part in (acquisition.kernel or "").split("\\")),
         *acquisition.image_type,
