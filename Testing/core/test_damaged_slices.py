@@ -47,6 +47,16 @@ def test_a_link_that_leads_nowhere_is_a_missing_slice_if_it_is_named_like_one(tm
     assert refusal(tmp_path).startswith(f"“{last.name}” is named like the others and is no DICOM file")
 
 
+def test_pixels_of_an_unknown_type_are_damaged(tmp_path: Path) -> None:
+    """One changed bit in the type of the pixel element, which is read last."""
+    write_series(tmp_path, chest_slices())
+    path = sorted(tmp_path.iterdir())[3]
+    content = path.read_bytes()
+    at = content.rindex(b"\xe0\x7f\x10\x00OW") + 4
+    path.write_bytes(content[:at] + b"Ow" + content[at + 2 :])
+    assert refusal(tmp_path).startswith("image0003.dcm is cut off or damaged")
+
+
 def test_a_pixel_that_no_ct_stores_is_named(tmp_path: Path) -> None:
     hu = chest_slices()
 

@@ -107,6 +107,16 @@ def test_frames_of_an_enhanced_file_are_looked_at_too(tmp_path: Path, kind: str)
         read_volume(tmp_path)
 
 
+def test_zeros_within_rle_that_no_encoder_writes_are_refused(tmp_path: Path) -> None:
+    path = slice_file(tmp_path, ENCODERS["RLE"])
+    stream = stream_of(path)
+    low = int.from_bytes(stream[8:12], "little")  # the low bytes: noise, one by one
+    at = next(n for n in range(low, len(stream)) if stream[n] == 0x4F) + 10  # within the 80 pixels of a row
+    put_stream(path, stream[:at] + bytes(30) + stream[at + 30 :])
+    with pytest.raises(InputError, match=DAMAGED):
+        read_volume(tmp_path)
+
+
 def test_rle_padded_to_an_even_length_is_whole(tmp_path: Path) -> None:
     path = slice_file(tmp_path, ENCODERS["RLE"])
     put_stream(path, stream_of(path) + b"\x80\x80")

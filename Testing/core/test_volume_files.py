@@ -203,6 +203,12 @@ class TestVolume:
         with pytest.raises(InputError, match="must be positive"):
             CTVolume(HU, Geometry((spacing[0], spacing[1], spacing[2])))
 
+    def test_must_not_be_longer_than_any_scan(self) -> None:
+        """A decimal point lost from the spacing makes a row of 512 pixels metres long."""
+        with pytest.raises(InputError, match="the scan would be 3123 mm long or wide"):
+            CTVolume(np.full((10, 8, 512), -900.0, np.float32), Geometry((1.0, 0.61, 6.1)))
+        CTVolume(np.full((400, 8, 8), -900.0, np.float32), Geometry((5.0, 0.61, 0.61)))
+
     def test_of_nothing_but_padding_is_refused(self) -> None:
         with pytest.raises(InputError, match="Every voxel is padding"):
             CTVolume(np.full((10, 4, 4), -2048.0, np.float32), GEOMETRY, padding_value=-2048.0)

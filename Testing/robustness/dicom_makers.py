@@ -23,7 +23,18 @@ from .dicom_cases import (
     valid,
     wrong_type,
 )
-from .dicom_pixel_cases import lossy, other_size, packed, packed_and_cut, photometric, pixel_length, syntax
+from .dicom_pixel_cases import (
+    broken_link,
+    lossy,
+    lost_decimal_point,
+    other_size,
+    packed,
+    packed_and_cut,
+    packed_and_damaged,
+    photometric,
+    pixel_length,
+    syntax,
+)
 
 MAKERS: tuple[Maker, ...] = (
     bad_number_needed,
@@ -46,6 +57,9 @@ MAKERS: tuple[Maker, ...] = (
     lossy,
     packed,
     packed_and_cut,
+    packed_and_damaged,
+    broken_link,
+    lost_decimal_point,
     syntax,
     odd_files_beside,
     hostile_text,

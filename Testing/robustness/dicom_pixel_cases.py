@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import pydicom
+from core.dicomseries import chest_slices
 from pydicom.dataset import FileDataset
-from pydicom.encaps import encapsulate
-from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
+from pydicom.encaps import encapsulate, get_frame
+from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
 from .case import Case, Either, Refuse
 from .dicom_cases import Generator, _case, _one, by_hand
@@ -61,6 +63,37 @@ def packed(rng: Generator, folder: Path) -> Case:
             ds.save_as(path)
 
     return _case("RLE" if rle else "deflated", rng, folder, None, post=post)
+
+
+def packed_and_damaged(rng: Generator, folder: Path) -> Case:
+    """Bytes lost within a compressed image whose end is whole."""
+    syntax = JPEG2000Lossless if find_spec("openjpeg") is not None and rng.integers(2) else RLELossless
+
+    def post(paths: list[Path]) -> None:
+        ds = pydicom.dcmread(paths[3])
+        ds.compress(syntax, generate_instance_uid=False)
+        stream = get_frame(ds.PixelData, 0, number_of_frames=1)
+        at = int(len(stream) * rng.uniform(0.5, 0.7))
+        ds.PixelData = encapsulate([stream[:at] + bytes(10) + stream[at + 20 :]])
+        ds.save_as(paths[3])
+
+    return _case(f"bytes lost in {syntax.name}", rng, folder, Refuse(), post=post, hu=chest_slices(9, 48, 64))
+
+
+def broken_link(rng: Generator, folder: Path) -> Case:
+    def post(paths: list[Path]) -> None:
+        path = paths[int(rng.integers(len(paths)))]
+        path.unlink()
+        path.symlink_to(folder / "gone" / path.name)
+
+    return _case("a link that leads nowhere", rng, folder, Refuse(), post=post)
+
+
+def lost_decimal_point(rng: Generator, folder: Path) -> Case:
+    def change(_: int, ds: FileDataset) -> None:
+        ds.PixelSpacing = [70.0, 60.0]
+
+    return _case("spacing without its decimal point", rng, folder, Refuse(), change, hu=chest_slices(9, 48, 64))
 
 
 def packed_and_cut(rng: Generator, folder: Path) -> Case:

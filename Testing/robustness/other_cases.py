@@ -43,8 +43,11 @@ def _model(folder: Path) -> Path:
 def model_card(rng: Generator, folder: Path) -> Case:
     target = _model(folder)
     card = json.loads((target / CARD).read_text())
-    kind = int(rng.integers(0, 6))
-    if kind == 0:
+    kind = int(rng.integers(0, 7))
+    if kind == 6:
+        _change_within(rng, card)
+        text = json.dumps(card)
+    elif kind == 0:
         text = (target / CARD).read_text()[: int(rng.integers(0, 500))]
     elif kind == 1:
         text = str(rng.choice(("3", "null", "[]", '"x"', "NaN", "{}", "[" * 5000 + "]" * 5000, '{"a":' * 5000)))
@@ -63,15 +66,28 @@ def model_card(rng: Generator, folder: Path) -> Case:
     return Case("model card", lambda: load_model(target), Refuse())
 
 
+def _change_within(rng: Generator, card: dict[str, Any]) -> None:
+    """Take out or change one entry of an entry, as an edit by hand does."""
+    part = card[str(rng.choice(["architecture", "domain", "metrics", "sha256", "training"]))]
+    key = str(rng.choice(list(part)))
+    if rng.integers(2):
+        part.pop(key)
+    else:
+        part[key] = "another"
+
+
 def model_files(rng: Generator, folder: Path) -> Case:
     target = _model(folder)
     name = str(rng.choice((CARD, "model.onnx", "model.safetensors")))
     path = target / name
     content = path.read_bytes()
     path.unlink()
-    kind = int(rng.integers(0, 4))
+    kind = int(rng.integers(0, 5))
     if kind == 0:
         path.write_bytes(content[:-10])
+    elif kind == 4:
+        path.write_bytes(content)
+        (target / "model.onnx.data").write_bytes(b"\0")
     elif kind == 1:
         os.mkfifo(path)
     elif kind == 2:

@@ -22,6 +22,8 @@ HU_MAXIMUM = 65535.0
 MEDIAN_SAMPLE = 1_000_000
 # Voxels of a human chest: the smallest field of view over 2048 pixels, and the coarsest survey.
 SPACING_RANGE_MM = (0.02, 100.0)
+# Longest side of a scan: scanners move the table by some 2000 mm at most. A decimal point lost from the spacing exceeds it.
+LONGEST_SIDE_MM = 2500.0
 # Directions rounded to three digits deviate by this much from a rotation; shears and scales deviate by more.
 DIRECTION_TOLERANCE = 5e-3
 
@@ -106,7 +108,7 @@ class CTVolume:
         synthetic: whether these voxels were computed by a normalization.
 
     Raises:
-        InputError: wrong dimension, fewer than 8 slices, NaN or infinity, spacing not positive, or values that are not HU.
+        InputError: wrong dimension, fewer than 8 slices, NaN or infinity, a spacing that no scan has, or values that are no HU.
     """
 
     hu: FloatArray
@@ -119,7 +121,7 @@ class CTVolume:
     def __post_init__(self) -> None:
         _require_volume_shape(self.hu)
         object.__setattr__(self, "hu", np.ascontiguousarray(self.hu, dtype=np.float32))
-        _require_possible_spacing(self.geometry.spacing)
+        _require_possible_spacing(self.geometry.spacing, self.hu.shape)
         _require_placement(self.geometry)
         _require_finite(self.hu)
         _require_hounsfield(self.hu[~self.padding_mask] if self.padding_value is not None else self.hu)
@@ -200,7 +202,7 @@ def _require_volume_shape(hu: NDArray[np.generic]) -> None:
         )
 
 
-def _require_possible_spacing(spacing: tuple[float, float, float]) -> None:
+def _require_possible_spacing(spacing: tuple[float, float, float], shape: tuple[int, ...]) -> None:
     if not all(np.isfinite(s) and s > 0 for s in spacing):
         raise InputError(
             f"The spacing is {spacing} mm (slice, row, column); all three must be positive. "
@@ -211,6 +213,13 @@ def _require_possible_spacing(spacing: tuple[float, float, float]) -> None:
         raise InputError(
             f"The spacing is {' x '.join(f'{s:.3g}' for s in spacing)} mm (slice, row, column); a chest CT has {low:g} to "
             f"{high:g} mm. Perhaps the file states other units; correct its header or export the series again."
+        )
+    longest = max(n * s for n, s in zip(shape, spacing, strict=True))
+    if longest > LONGEST_SIDE_MM:
+        raise InputError(
+            f"The spacing is {' x '.join(f'{s:.3g}' for s in spacing)} mm (slice, row, column), so the scan would be "
+            f"{longest:.0f} mm long or wide; none is longer than {LONGEST_SIDE_MM:g} mm. Correct the file's header or export "
+            "the series again."
         )
 
 

@@ -7,6 +7,7 @@ JPEG-LS is left to its decoder, which finds nearly all changes. ``docs/limits.md
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ Stored = NDArray[np.int64]
 # Bytes that an RLE segment may hold beyond its last pixel: padding to an even length, and headers that stand for nothing
 # (PS3.5, section G.3.1).
 _RLE_FILLER = (0x00, 0x80)
+# So many equal bytes are never written one by one: encoders repeat from two or three on. A block of zeros on the way is.
+_RLE_REPEATED = re.compile(rb"(.)\1{15}", re.DOTALL)
 # Markers of JPEG (ITU-T T.81, table B.1): a frame of the lossless process with Huffman codes, the tables, and the scan.
 _SOF3, _DHT, _DRI, _SOS = 0xC3, 0xC4, 0xDD, 0xDA
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
@@ -69,7 +72,7 @@ def require_whole_stream(stream: bytes, syntax: UID, candidates: list[Stored], w
 
 
 def _rle_fits(stream: bytes, pixels: int) -> bool:
-    """Whether every segment ends with the image's last pixel (PS3.5, section G.3.1)."""
+    """Whether every segment ends with the image's last pixel (PS3.5, section G.3.1) and repeats what can be repeated."""
     if len(stream) < 64:
         return False
     (count,) = struct.unpack("<L", stream[:4])
@@ -85,6 +88,8 @@ def _rle_segment_fits(segment: bytes, pixels: int) -> bool:
     while at < size and made < pixels:
         header = segment[at]
         if header < 0x80:
+            if header >= 15 and _RLE_REPEATED.search(segment, at + 1, at + header + 2):
+                return False
             at += header + 2
             made += header + 1
         else:

@@ -62,6 +62,7 @@ _TAGS = [
     "ExtendedOffsetTableLengths",
     "PixelData",
 ]
+_READ_AS_IT_IS = ("PixelData", "ExtendedOffsetTable", "ExtendedOffsetTableLengths", OVERLAY)
 _JPEG_BEGINNINGS = (b"\xff\xd8", b"\xff\x4f")
 # How the remarks on an image's derivation tell of compression with loss: CID 7203 of PS3.16, and words.
 _LOSSY_CODE = ("113040", "DCM")
@@ -115,6 +116,8 @@ def read_packed(path: Path) -> tuple[pydicom.Dataset, HeaderValues, UID]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             dataset = read_dataset(path, specific_tags=_TAGS)
+            for tag in _READ_AS_IT_IS:
+                dataset.get(tag)  # pydicom reads an element when it is asked for; a changed type of it shows then
     except UNREADABLE as error:
         raise InputError(f"{where} is cut off or damaged; copy the series again.") from error
     if "PixelData" not in dataset:

@@ -109,9 +109,9 @@ def _series_of(paths: Iterable[Path], absent: Mapping[str, Iterable[Path]], wher
 
 
 def _files_below(folder: Path) -> list[Path]:
-    """Everything below ``folder`` except folders."""
+    """Files below ``folder``, and links that lead to nothing."""
     try:
-        return sorted(path for path in folder.rglob("*") if not path.is_dir())
+        return sorted(path for path in folder.rglob("*") if path.is_file() or (path.is_symlink() and not path.exists()))
     except OSError as error:
         raise InputError(f"{folder} cannot be listed ({error.strerror}); check the drive and your permission.") from error
 
