@@ -76,6 +76,17 @@ def test_single_bits_of_jpeg_2000_are_found(tmp_path: Path) -> None:
     assert refused >= 27
 
 
+def test_nothing_is_said_where_most_blocks_are_off_as_by_the_habit_of_an_encoder(tmp_path: Path) -> None:
+    write_series(tmp_path, np.random.default_rng(5).normal(-800.0, 90.0, (3, 512, 512)).astype(np.float32))
+    path = sorted(tmp_path.iterdir())[1]
+    ENCODERS["JPEG 2000"](path)
+    stream = bytearray(stream_of(path))
+    assert damaged_blocks(bytes(stream)) == 0
+    for at in range(4000, len(stream) - 2000, 4000):
+        stream[at] ^= 0x10
+    assert damaged_blocks(bytes(stream)) is None
+
+
 def test_single_bits_of_lossless_jpeg_are_refused_unless_the_code_is_in_step_again(tmp_path: Path) -> None:
     path = slice_file(tmp_path, ENCODERS["JPEG lossless"])
     stream, generator = stream_of(path), np.random.default_rng(4)

@@ -15,7 +15,7 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.uid import JPEG2000, UID, JPEG2000Lossless, RLELossless
+from pydicom.uid import UID, JPEG2000Lossless, RLELossless
 
 from ..errors import InputError
 from .jpeg2000_blocks import damaged_blocks
@@ -59,7 +59,7 @@ def require_whole_stream(stream: bytes, syntax: UID, candidates: list[Stored], w
     rows, columns = candidates[0].shape
     if syntax == RLELossless:
         damaged = not _rle_fits(stream, rows * columns)
-    elif syntax in (JPEG2000Lossless, JPEG2000):
+    elif syntax == JPEG2000Lossless:  # with loss, an encoder cuts the codes off where it likes
         damaged = bool(damaged_blocks(stream))
     else:
         scan = _lossless_scan(stream)
