@@ -12,7 +12,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from KernelNormalizationLib.background.thread_job import BackgroundJob
-from KernelNormalizationLib.core.errors import Cancelled, CTKernelError
+from KernelNormalizationLib.core.errors import Cancelled, CTKernelError, error_in_words
 from KernelNormalizationLib.core.progress import Progress, ProgressReport
 from KernelNormalizationLib.mrml import provenance
 from KernelNormalizationLib.ui.dependencies import Declined, DependencyError, installPackages
@@ -265,7 +265,8 @@ class EmphysemaPanel(ReviewPanel):
             self.setStatus(str(error), error=True)
         elif error is not None:
             logging.getLogger(__name__).error("Quantification failed", exc_info=error)
-            self.setStatus(_("The measurement failed: {error}. See the log.").format(error=error), error=True)
+            words = error_in_words(error).rstrip(".")
+            self.setStatus(_("The measurement failed: {error}. See the log.").format(error=words), error=True)
         elif self._parameters is None and measured is not None:
             self._unseen = (measured, volume)  # shown when the module is opened again
         elif measured is not None:
@@ -339,7 +340,7 @@ class EmphysemaPanel(ReviewPanel):
         try:
             Path(path).write_text(text, encoding="utf-8")
         except OSError as error:
-            self.setStatus(_("The report was not written: {error}").format(error=error), error=True)
+            self.setStatus(_("The report was not written: {error}").format(error=error_in_words(error)), error=True)
             return
         self.setStatus(_("Report written to {name}.").format(name=Path(path).name))
 
@@ -366,7 +367,7 @@ class EmphysemaPanel(ReviewPanel):
             written = _("Report written to {names}.").format(names=" and ".join(file.name for file in files))
             self.setStatus(" ".join(part for part in (written, writtenWithoutPdf(files, self.logic.whyNoPdf())) if part))
         else:
-            self.setStatus(_("The report was not written: {error}").format(error=error), error=True)
+            self.setStatus(_("The report was not written: {error}").format(error=error_in_words(error)), error=True)
 
 
 def _idOf(node: Any | None) -> str | None:
