@@ -198,6 +198,8 @@ def _fits(scheme: Scheme, places: Mapping[int, Place]) -> bool:
         return len(lungs & aerated) >= 2 and aerated <= numbering.known and lungs <= aerated and in_place(numbering, places)
     if not places.keys() <= numbering.known or len(lungs) < 2 or not all(places[n].aerated for n in lungs):
         return False
+    if scheme == "cip-thirds" and not numbering.lungs <= places.keys():
+        return False  # without 9 they are TotalSegmentator's lobes
     lobes = {lobe for n, lobe in (numbering.lobes or {}).items() if n in places}
     if any(lobes & set(of_side) and not {of_side[0], of_side[-1]} <= lobes for of_side in LOBES_OF_SIDE.values()):
         return False  # tools number all lobes of a lung
