@@ -17,7 +17,7 @@ from KernelNormalizationLib.core.errors import (
     InputError,
     LungNotFoundError,
     ModelError,
-    system_error_in_words,
+    error_in_words,
 )
 from KernelNormalizationLib.core.plain_text import for_terminal
 from KernelNormalizationLib.core.progress import ProgressReport, ProgressTracker
@@ -126,16 +126,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _report(error: Exception, kind: str, code: int, as_json: bool) -> int:
-    text = _in_words(error)
+    text = error_in_words(error)
     sys.stderr.write(for_terminal(f"ctkernel: {text}", sys.stderr.encoding) + "\n")
     if as_json:
         print_json({"error": text, "kind": kind, "exit_code": code})
     return code
-
-
-def _in_words(error: Exception) -> str:
-    if isinstance(error, MemoryError):
-        return "The memory of this machine is used up; close other programs, or use a smaller volume."
-    if isinstance(error, OSError):
-        return system_error_in_words(error)
-    return str(error)

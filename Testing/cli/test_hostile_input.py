@@ -15,6 +15,8 @@ from pydicom.dataset import FileDataset
 from ctkernel.cli import main
 from ctkernel.quantification_files import read_provenance
 from KernelNormalizationLib.core.errors import InputError
+from KernelNormalizationLib.core.io.writing import write_volume
+from KernelNormalizationLib.core.simulated_chest import SamplePair
 
 
 @pytest.fixture
@@ -93,3 +95,29 @@ def test_an_empty_kernel_is_no_kernel(capsys: pytest.CaptureFixture[str]) -> Non
         main(["normalize", "scan.nrrd", "out.nrrd", "--kernel", ""])
     assert stopped.value.code == 2
     assert "--kernel: it is empty; give a name, or leave the option out" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no names that are not UTF-8")
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_names_that_are_no_utf8_are_measured_or_refused_and_never_abort(
+    sample: SamplePair, tmp_path: Path, encoding: str
+) -> None:
+    """The command used to abort in a library, or to fail at its last line, after everything was written."""
+    write_volume(sample.sharp, tmp_path / "scan.nrrd")
+    scan = (tmp_path / "scan.nrrd").rename(tmp_path / os.fsdecode(b"\xe4\xff.nrrd"))
+
+    def run(*arguments: str | Path) -> tuple[int, str, str]:
+        command = [sys.executable, "-m", "ctkernel", *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, check=False, env={**os.environ, "PYTHONIOENCODING": encoding})
+        return done.returncode, done.stdout.decode(encoding), done.stderr.decode(encoding)
+
+    out = tmp_path / os.fsdecode(b"out\xff")
+    code, printed, told = run("quantify", scan, "--out", out)
+    assert (code, "Traceback" in told) == (0, False)
+    assert "Files: " in printed
+    assert json.loads((out / "metrics.json").read_text())["volumes"][0]["regions"][0]["ei_percent"] > 0.0
+    code, _, told = run("normalize", scan, tmp_path / os.fsdecode(b"smooth\xff.nrrd"), "--method", "heuristic")
+    assert code == 2
+    assert "is no name in UTF-8; give the file and its folders another name." in told
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([scan.name, out.name])

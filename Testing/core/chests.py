@@ -89,3 +89,8 @@ def make_chest(
     geometry = Geometry((slice_mm, pixel_mm, pixel_mm), (-30.0, -40.5, 12.25))
     volume = CTVolume(hu.astype(np.float32), geometry, acquisition, padding, "Chest B70f")
     return Chest(volume, lungs[None].repeat(slices, axis=0), body[None].repeat(slices, axis=0))
+
+
+def outside_circle(chest: Chest, share: float = 0.8) -> NDArray[np.bool_]:
+    rows, columns = np.mgrid[: chest.volume.shape[1], : chest.volume.shape[2]] - (chest.volume.shape[1] - 1) / 2
+    return np.broadcast_to(np.hypot(rows, columns) > share * chest.volume.shape[1] / 2, chest.volume.shape)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from core.chests import Chest, make_chest
+from core.chests import Chest, make_chest, outside_circle
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -17,11 +17,6 @@ from KernelNormalizationLib.core.truncation.hu_floor import detect_floor
 from KernelNormalizationLib.core.volume import CTVolume
 
 FLOORS = pytest.mark.parametrize("floor", [-1024.0, None], ids=["floor", "no floor"])
-
-
-def outside_circle(chest: Chest, share: float = 0.8) -> NDArray[np.bool_]:
-    rows, columns = np.mgrid[: chest.volume.shape[1], : chest.volume.shape[2]] - (chest.volume.shape[1] - 1) / 2
-    return np.broadcast_to(np.hypot(rows, columns) > share * chest.volume.shape[1] / 2, chest.volume.shape)
 
 
 def read(chest: Chest, hu: NDArray[np.floating], declared: float | None = None) -> CTVolume:

@@ -101,6 +101,12 @@ def test_a_missing_floor_and_another_floor_are_said() -> None:
     assert "The HU floor is -1000" in reasons(assess(chest(floor=-1000.0)))
 
 
+def test_values_cut_off_above_the_threshold_are_refused() -> None:
+    verdict = assess(chest(floor=-940.0))
+    assert verdict.refused
+    assert verdict.reasons[0].startswith("All values below -940 HU were cut off, and with them what emphysema is measured by.")
+
+
 def test_a_lung_lost_at_the_floor_is_said_with_its_share() -> None:
     volume = chest()
     region = find_body(volume)

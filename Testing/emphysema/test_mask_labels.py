@@ -87,6 +87,46 @@ def test_numbers_of_no_known_tool_are_refused_with_the_option_that_helps(chest: 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("numbers", [(1, 2), (2, 1)])
+def test_a_part_of_a_lung_is_not_taken_for_the_other_lung(chest: Phantom, numbers: tuple[int, int]) -> None:
+    """Both lungs with a nodule or lesion of its own number."""
+    both, part = numbers
+    labels = numbered(chest, both, both)
+    columns = np.flatnonzero(chest.left.any(axis=(0, 1)))
+    lateral = np.arange(chest.volume.shape[2]) > np.quantile(columns, 0.9)
+    labels[chest.left & lateral & (np.arange(72) > 36)[:, None, None]] = part
+    with pytest.raises(InputError, match="fit no known tool"):
+        mask_from_labels(chest.volume, labels)
+
+
+@pytest.mark.slow
+def test_the_airways_are_not_taken_for_a_lobe(chest: Phantom) -> None:
+    labels = numbered(chest, 3, 2, 1)
+    with pytest.raises(InputError, match=r"1, 2, 3, and the positions of their voxels fit no known tool"):
+        mask_from_labels(chest.volume, labels)
+    mask = mask_from_labels(chest.volume, labels, parse_labels("right=3,left=2,airways=1"))
+    assert np.array_equal(mask.labels == 2, chest.left)
+    assert np.array_equal(mask.airways, chest.airways)
+
+
+@pytest.mark.slow
+def test_thirds_of_the_chest_imaging_platform_are_lungs_and_no_lobes(chest: Phantom) -> None:
+    third = np.clip((np.arange(72) // 24), 0, 2)[:, None, None]
+    labels = np.where(chest.left, 11 - third, np.where(chest.right, 14 - third, 0))
+    mask = mask_from_labels(chest.volume, labels)
+    assert np.array_equal(mask.labels == 1, chest.right)
+    assert np.array_equal(mask.labels == 2, chest.left)
+    assert mask.lobes is None
+
+
+@pytest.mark.slow
+def test_a_mask_of_everything_but_the_lungs_failed(chest: Phantom) -> None:
+    mask = mask_from_labels(chest.volume, (~chest.lungs).astype(np.uint8))
+    assert mask.quality.verdict == "failed"
+    assert any("more than any lungs hold" in reason for reason in mask.quality.reasons)
+
+
+@pytest.mark.slow
 def test_a_number_that_is_not_used_is_named(chest: Phantom) -> None:
     labels = numbered(chest, 1, 2)
     labels[10:14, 60:80, 100:110] = 6  # tissue

@@ -43,7 +43,9 @@ def numbered(chest, scheme: str) -> np.ndarray:
         for number, lobe in numbering.lobes.items():
             labels[lobes == lobe] = number
     else:
-        labels[chest.right], labels[chest.left] = numbering.right[0], numbering.left[0]
+        for lung, numbers in ((chest.right, numbering.right), (chest.left, numbering.left)):
+            thirds = np.linspace(0, len(numbers), len(labels), endpoint=False).astype(int)  # several numbers from the top
+            labels[lung] = np.broadcast_to(np.array(numbers[::-1])[thirds][:, None, None], lung.shape)[lung]
     return labels
 
 
@@ -57,6 +59,7 @@ PUBLISHED = {
     "totalsegmentator-v1": {13: "LUL", 14: "LLL", 15: "RUL", 16: "RML", 17: "RLL", 43: "airways"},
     "cip": {2: "right", 3: "left"},
     "cip-lobes": {4: "RUL", 5: "RML", 6: "RLL", 7: "LUL", 8: "LLL"},
+    "cip-thirds": {9: "left", 10: "left", 11: "left", 12: "right", 13: "right", 14: "right"},
     "luna16": {3: "left", 4: "right", 5: "airways"},
 }
 LOBES = ("RUL", "RML", "RLL", "LUL", "LLL")

@@ -121,7 +121,7 @@ def test_scan_that_cannot_be_stored_is_said_before_anything_starts(
             raise OSError(28, "No space left on device")
 
     panel = make_panel(FullDisk)
-    assert "could not be started: [Errno 28] No space left on device" in press_and_wait(panel)
+    assert "could not be started: A file: the disk is full; make room and run again. Check" in press_and_wait(panel)
     assert synthetic() == []
     assert list(tmp_path.glob("ctkernel-*")) == []
 

@@ -36,6 +36,7 @@ class LabelChoice(LabelledChoice):
     totalsegmentator_v1 = "totalsegmentator-v1: lobes 13 to 17, trachea 43"
     cip = "cip: 2 right, 3 left"
     cip_lobes = "cip-lobes: lobes 4 to 8"
+    cip_thirds = "cip-thirds: left thirds 9 to 11, right thirds 12 to 14"
     luna16 = "luna16: 4 right, 3 left, 5 trachea"
     binary = "binary: one number, both lungs"
 

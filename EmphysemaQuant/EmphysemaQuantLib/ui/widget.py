@@ -12,7 +12,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from KernelNormalizationLib.background.thread_job import BackgroundJob
-from KernelNormalizationLib.core.errors import Cancelled, CTKernelError, InputError
+from KernelNormalizationLib.core.errors import Cancelled, CTKernelError, InputError, error_in_words
 from KernelNormalizationLib.core.progress import Progress, ProgressReport
 from KernelNormalizationLib.mrml import provenance
 from KernelNormalizationLib.ui.dependencies import Declined, DependencyError, installPackages
@@ -276,7 +276,8 @@ class EmphysemaPanel(ReviewPanel):
             self.setStatus(str(error), error=True)
         elif error is not None:
             logging.getLogger(__name__).error("Quantification failed", exc_info=error)
-            self.setStatus(_("The measurement failed: {error}. See the log.").format(error=error), error=True)
+            words = error_in_words(error).rstrip(".")
+            self.setStatus(_("The measurement failed: {error}. See the log.").format(error=words), error=True)
         elif self._parameters is None and measured is not None:
             self._unseen = (measured, volume)  # shown when the module is opened again
         elif measured is not None:
@@ -352,7 +353,7 @@ class EmphysemaPanel(ReviewPanel):
                 return
             file.write_text(summary.csv if file.suffix.lower() == ".csv" else summary.text, encoding="utf-8")
         except (InputError, OSError) as error:
-            self.setStatus(_("The report was not written: {error}").format(error=error), error=True)
+            self.setStatus(_("The report was not written: {error}").format(error=error_in_words(error)), error=True)
             return
         self.setStatus(_("Report written to {name}.").format(name=file.name))
 
@@ -379,7 +380,7 @@ class EmphysemaPanel(ReviewPanel):
             written = _("Report written to {names}.").format(names=" and ".join(file.name for file in files))
             self.setStatus(" ".join(part for part in (written, writtenWithoutPdf(files, self.logic.whyNoPdf())) if part))
         else:
-            self.setStatus(_("The report was not written: {error}").format(error=error), error=True)
+            self.setStatus(_("The report was not written: {error}").format(error=error_in_words(error)), error=True)
 
 
 def _attribute(node: Any | None, name: str) -> str:

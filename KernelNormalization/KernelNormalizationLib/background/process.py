@@ -11,6 +11,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from ..core.errors import error_in_words
 from .exchange import Event
 from .gui_thread import Mailbox
 from .normalization_run import MODULE_FOLDER, NormalizationRun
@@ -91,7 +92,7 @@ class BackgroundProcess:
             self._mail.wait(self._listen, self._processEnded)
             return
         if error is not None:
-            self._lines.append(str(error))
+            self._lines.append(error_in_words(error))
         self._exitCode = NOT_STARTED
         self._finishIfDone()
 
@@ -128,7 +129,7 @@ class BackgroundProcess:
         self._loading -= 1
         if error is not None:
             logger.error("The result could not be read", exc_info=error)
-            self._lines.append(str(error))
+            self._lines.append(error_in_words(error))
             self._exitCode = RESULT_LOST
         elif not self._cancelled:
             self._onResult(number, *output)
@@ -136,7 +137,7 @@ class BackgroundProcess:
 
     def _processEnded(self, code: int | None, error: Exception | None) -> None:
         if error is not None:
-            self._lines.append(str(error))
+            self._lines.append(error_in_words(error))
         if self._exitCode is None:
             self._exitCode = NOT_STARTED if code is None else code
         self._process = None
@@ -163,7 +164,7 @@ class BackgroundProcess:
 
 def describeFailure(code: int, lines: str) -> str:
     """Message for the user about a run that ended with ``code`` after ``lines`` of other output."""
-    last = (lines.strip().splitlines()[-1:] or [""])[0]
+    last = (lines.strip().splitlines()[-1:] or [""])[0].rstrip(".")
     if code == NOT_STARTED:
         return _("The normalization could not be started: {line}. Check the free space for temporary files.").format(line=last)
     if code == RESULT_LOST:

@@ -39,3 +39,12 @@ def system_error_in_words(error: OSError) -> str:
     if error.errno in (errno.EISDIR, errno.ENOTDIR, errno.EEXIST):
         return f"{name}: a folder stands where a file is meant, or a file where a folder is; move it away or give another name."
     return f"{name}: {error.strerror or error}. Check the disk or network drive, and run again."
+
+
+def error_in_words(error: BaseException | None) -> str:
+    """Any error as a sentence for the user: without numbers and brackets of the operating system, and never empty."""
+    if isinstance(error, MemoryError):
+        return "The memory of this machine is used up; close other programs, or use a smaller volume."
+    if isinstance(error, OSError):
+        return system_error_in_words(error)
+    return str(error) or type(error).__name__

@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from .arrays import EMPHYSEMA_THRESHOLD_HU
 from .domain_reasons import FLOOR_SHARE_LIMIT, outside_domain, worth_knowing, worth_knowing_of_smooth
 from .errors import InputError
 from .imaging.body import BodyRegion, find_body
@@ -195,6 +196,11 @@ def _refusals(volume: CTVolume, seen: _Seen) -> tuple[str, ...]:
     if seen.lung_median < EMPTY_LUNG_HU and seen.lost_share <= FLOOR_SHARE_LIMIT:
         return (
             f"What looks like lungs is only air (median {seen.lung_median:.0f} HU), not lung tissue; this is not a chest CT.",
+        )
+    if seen.floor.kind == "truncated" and seen.floor.value >= EMPHYSEMA_THRESHOLD_HU:
+        return (
+            f"All values below {seen.floor.value:.0f} HU were cut off, and with them what emphysema is measured by. Load the "
+            "scan as the scanner stored it.",
         )
     if lies_smooth(volume, seen.sharpness):
         return (

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .arrays import AIR_HU, BoolArray, FloatArray
 from .errors import InputError
-from .io.padding import padding_mask, surrounding_mask
+from .io.padding import LOWEST_HU, padding_mask, surrounding_mask
 from .notebook import as_html
 
 MINIMUM_SLICES = 8
@@ -246,7 +246,7 @@ def _require_hounsfield(hu: FloatArray) -> None:
     # an odd step, so that samples do not fall on the same columns
     step = (hu.size // MEDIAN_SAMPLE) | 1
     low, high, median = float(hu.min()), float(hu.max()), float(np.median(hu.reshape(-1)[::step]))
-    if high > HU_MAXIMUM or low >= -200.0 or not HU_MEDIAN_RANGE[0] <= median <= HU_MEDIAN_RANGE[1]:
+    if high > HU_MAXIMUM or not LOWEST_HU < low < -200.0 or not HU_MEDIAN_RANGE[0] <= median <= HU_MEDIAN_RANGE[1]:
         raise InputError(
             f"The values run from {low:g} to {high:g} (median {median:g}); these are not Hounsfield units of a chest CT, "
             "in which air is near -1000. Check that the volume is CT (not MR, PET or labels) and that the rescale slope "

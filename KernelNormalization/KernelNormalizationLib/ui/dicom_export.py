@@ -14,7 +14,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..background.thread_job import BackgroundJob
-from ..core.errors import Cancelled, CTKernelError
+from ..core.errors import Cancelled, CTKernelError, error_in_words
 from ..core.io.dicom_written import WrittenDicom
 from ..core.progress import Progress, ProgressReport
 from ..mrml.dicom_database import dicomDatabase
@@ -117,7 +117,7 @@ class DicomExport:
             self._ended(_("No DICOM was written: {error}").format(error=error))
         elif written is None:
             logger.error("DICOM export failed", exc_info=error)
-            self._ended(_("No DICOM was written: {error}. See the log.").format(error=error))
+            self._ended(_("No DICOM was written: {error}. See the log.").format(error=error_in_words(error).rstrip(".")))
         else:
             try:
                 self._ended(finish(written), isError=False)

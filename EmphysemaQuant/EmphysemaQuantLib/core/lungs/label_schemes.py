@@ -26,6 +26,7 @@ Scheme = Literal[
     "totalsegmentator-v1",
     "cip",
     "cip-lobes",
+    "cip-thirds",
     "luna16",
     "binary",
 ]
@@ -43,6 +44,8 @@ BINARY_NUMBERS = (1, 255)
 AERATED_HU = -500.0
 AIRWAYS_ML, AIRWAYS_HU = 200.0, -850.0
 SIDE_MM = 10.0
+# Own choice: the middle four fifths of one lung are up to 90 mm wide in the test chests, of both lungs together 190 mm.
+WIDEST_LUNG_MM = 150.0
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,7 @@ NUMBERINGS: Mapping[Scheme, Numbering] = {
     "totalsegmentator-v1": Numbering(lobes={13: LUL, 14: LLL, 15: RUL, 16: RML, 17: RLL}, airways=(43,)),
     "cip": Numbering(right=(2,), left=(3,)),
     "cip-lobes": Numbering(lobes={4: RUL, 5: RML, 6: RLL, 7: LUL, 8: LLL}),
+    "cip-thirds": Numbering(right=(12, 13, 14), left=(9, 10, 11)),
     "luna16": Numbering(right=(4,), left=(3,), airways=(5,)),
 }
 # Maps of the whole body: numbers beyond the lungs' are other organs.
@@ -103,12 +107,14 @@ class Place:
         hu: median HU.
         left_mm: middle, mm to the patient's left of the body's midline.
         up_mm: middle, mm towards the head.
+        reach_mm: from where to where the middle four fifths of its voxels lie, mm to the patient's left of the midline.
     """
 
     ml: float
     hu: float
     left_mm: float
     up_mm: float
+    reach_mm: tuple[float, float]
 
     @property
     def aerated(self) -> bool:
@@ -135,11 +141,14 @@ def places_of(volume: CTVolume, labels: NDArray[np.integer]) -> dict[int, Place]
     under = hu[numbers != 0]
     places = {}
     for number, where in zip(found, np.split(order, starts[1:]), strict=True):
+        left_mm = step * i[where] * frame.spacing[2] - middle
+        low, high = np.percentile(left_mm, (10, 90))
         places[int(number)] = Place(
             ml=step**3 * where.size * volume.geometry.voxel_volume_ml,
             hu=float(np.median(under[where])),
-            left_mm=step * float(i[where].mean()) * frame.spacing[2] - middle,
+            left_mm=float(left_mm.mean()),
             up_mm=step * float(k[where].mean()) * frame.spacing[0],
+            reach_mm=(float(low), float(high)),
         )
     return places
 
@@ -187,10 +196,15 @@ def _fits(scheme: Scheme, places: Mapping[int, Place]) -> bool:
     lungs = numbering.lungs & places.keys()
     if scheme in WHOLE_BODY:
         # the versions share numbers for different organs, of which only lungs and airways hold air
-        aerated = {n for n in places.keys() & set(range(10, 18)) if places[n].aerated}
+        aerated = {n for n in places.keys() & set(range(9, 18)) if places[n].aerated}
         return len(lungs & aerated) >= 2 and aerated <= numbering.known and lungs <= aerated and in_place(numbering, places)
     if not places.keys() <= numbering.known or len(lungs) < 2 or not all(places[n].aerated for n in lungs):
         return False
+    if scheme == "cip-thirds" and not numbering.lungs <= places.keys():
+        return False  # without 9 they are TotalSegmentator's lobes
+    lobes = {lobe for n, lobe in (numbering.lobes or {}).items() if n in places}
+    if any(lobes & set(of_side) and not {of_side[0], of_side[-1]} <= lobes for of_side in LOBES_OF_SIDE.values()):
+        return False  # tools number all lobes of a lung
     air = [places[n] for n in numbering.airways if n in places]
     return all(p.ml < AIRWAYS_ML and p.hu < AIRWAYS_HU for p in air) and in_place(numbering, places)
 
@@ -207,7 +221,7 @@ def in_place(numbering: Numbering, places: Mapping[int, Place]) -> bool:
             if n in places
         )
     else:
-        apart = left - right > 2 * SIDE_MM
+        apart = left - right > 2 * SIDE_MM and _beside(numbering, places)
     lobes = {lobe: places[n].up_mm for n, lobe in (numbering.lobes or {}).items() if n in places}
     pairs = ((RUL, RLL), (RUL, RML), (LUL, LLL))
     stacked = all(lobes[upper] > lobes[lower] for upper, lower in pairs if upper in lobes and lower in lobes)
@@ -215,6 +229,13 @@ def in_place(numbering: Numbering, places: Mapping[int, Place]) -> bool:
     right_lobes, left_lobes = ([n for n in numbering.of_side(s) if n in places] for s in (RIGHT, LEFT))
     parted = all(places[a].left_mm < places[b].left_mm for a in right_lobes for b in left_lobes)
     return apart and stacked and parted
+
+
+def _beside(numbering: Numbering, places: Mapping[int, Place]) -> bool:
+    """Whether each whole lung lies beside the other: a number on both sides is both lungs, and the other one a part of them."""
+    right, left = ([places[n].reach_mm for n in numbers if n in places] for numbers in (numbering.right, numbering.left))
+    narrow = all(high - low < WIDEST_LUNG_MM for low, high in (*right, *left))
+    return narrow and all(of_right[1] < of_left[0] for of_right in right for of_left in left)
 
 
 def _middle(places: Mapping[int, Place], numbers: Iterable[int]) -> float | None:

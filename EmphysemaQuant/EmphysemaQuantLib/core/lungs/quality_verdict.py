@@ -13,6 +13,8 @@ Verdict = Literal["ok", "look", "failed"]
 VOLUME_RANGE_ML = (1000.0, 10000.0)
 # Less than this is no chest CT of an adult with lungs in the field of view.
 FAILED_VOLUME_ML = 300.0
+# The largest lungs hold some 10 L; far more is another part of the image, as where lungs and surroundings are exchanged.
+FAILED_LARGE_ML = 15000.0
 # Own choice: 1.0 to 1.4 in the test chests; one lobe removed or collapsed leads outside.
 SIDE_RATIO_RANGE = (0.65, 2.0)
 # Own choice: the test chests lie between -880 and -800 HU; severe emphysema is lower, expiration and dense lungs higher.
@@ -115,6 +117,9 @@ def judge(facts: MaskFacts) -> MaskQuality:
     total = facts.right_ml + facts.left_ml
     if total < FAILED_VOLUME_ML:
         reason = f"Only {total:.0f} mL of lung were found: no lungs in the scan, or lungs filled with fluid or consolidated."
+        return MaskQuality("failed", (reason,))
+    if total > FAILED_LARGE_ML:
+        reason = f"The mask covers {total:.0f} mL, more than any lungs hold: it is not, or not only, of the lungs."
         return MaskQuality("failed", (reason,))
     reasons = [*_volume_reasons(facts, total), *_gap_reasons(facts), *_silhouette_reasons(facts)]
     reasons += [*_cut_reasons(facts), *_content_reasons(facts)]

@@ -200,7 +200,7 @@ def measure(
         progress: told of the steps, asked for cancellation between them.
 
     Raises:
-        InputError: not one or two volumes, grids differ, or the mask is empty.
+        InputError: not one or two volumes, grids differ, the mask is empty, or all values below the threshold were cut off.
         LungNotFoundError: no lung for the automatic mask.
         ModelError: the errors in a model's card are damaged.
         Cancelled: the user stopped the run.
@@ -311,6 +311,13 @@ def _measured(volume: CTVolume, kind: Kind, lung_mask: LungMask, settings: Measu
     regions = partition_indices(volume, partitions, threshold, with_whole=True)
     lung_hu = volume.hu[lungs]
     floor = detect_floor(volume.hu, volume.padding_mask)
+    # a lower threshold than the usual one may lie below the lowest value of a whole scan
+    if floor.kind == "truncated" and floor.value >= max(threshold, EMPHYSEMA_THRESHOLD_HU):
+        raise InputError(
+            f"“{volume.name}” holds no values below {floor.value:g} HU: something cut them off there, such as a display window "
+            f"that was stored. The share of lung below {threshold:g} HU cannot be measured in it; load the scan as the scanner "
+            "stored it."
+        )
     emphysema = emphysema_mask(volume.hu, lungs, threshold)
     suitability = _judged(volume)
     return VolumeMeasurement(

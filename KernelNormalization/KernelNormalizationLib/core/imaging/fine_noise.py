@@ -26,10 +26,12 @@ def fine_noise(image: FloatArray, block_pixels: int = BLOCK_PIXELS) -> tuple[Flo
     rows, columns = (n - n % block_pixels for n in image.shape)
     image = image[:rows, :columns]
     noise = 0.5 * (image[::2, ::2] - image[::2, 1::2] - image[1::2, ::2] + image[1::2, 1::2])
-    blocks = image.reshape(rows // block_pixels, block_pixels, columns // block_pixels, block_pixels).mean(axis=(1, 3))
-    mean = ndimage.uniform_filter(blocks, 3)
+    blocks = image.reshape(rows // block_pixels, block_pixels, columns // block_pixels, block_pixels)
+    mean = ndimage.uniform_filter(blocks.mean(axis=(1, 3)), 3)
+    # a block of one value is no tissue but what a program filled in, such as 0 beyond the field of view
+    seen = blocks.max(axis=(1, 3)) > blocks.min(axis=(1, 3))
     half = block_pixels // 2
-    tissue = np.repeat(np.repeat((mean > TISSUE_HU[0]) & (mean < TISSUE_HU[1]), half, axis=0), half, axis=1)
+    tissue = np.repeat(np.repeat((mean > TISSUE_HU[0]) & (mean < TISSUE_HU[1]) & seen, half, axis=0), half, axis=1)
     if tissue.any():
         limit = np.float32(OUTLIER * 1.4826 * np.median(np.abs(noise[tissue])))
         noise = np.clip(noise, -limit, limit)

@@ -15,6 +15,9 @@ from .orientation import Canonical
 # Largest angle between the normal of a slice and the patient's long axis. A gantry tilts by up to 30 degrees; volumes that are
 # rotated further were resampled, and their slices are not the plane in which the kernel acted.
 LARGEST_TILT_DEGREES = 35.0
+# CT is reconstructed on square pixels. Where those of the transverse plane are not square within this share, and those of
+# another plane are, the directions in the file are not those of the scan: programs that lose them write the identity.
+SQUARE = 0.02
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,8 @@ def in_reconstruction_plane(volume: CTVolume) -> Turned:
     returned unchanged.
 
     Raises:
-        InputError: no stored axis lies near the patient's long axis, or the volume has too few transverse slices.
+        InputError: no stored axis lies near the patient's long axis, the volume has too few transverse slices, or its
+            directions contradict its spacing.
     """
     axes = Canonical.of(volume.geometry).axes
     cosine = abs(float(np.asarray(volume.geometry.direction)[2, 2 - axes[0]]))
@@ -61,6 +65,7 @@ def in_reconstruction_plane(volume: CTVolume) -> Turned:
             f"in which CT is reconstructed (up to {LARGEST_TILT_DEGREES:.0f} can be a tilted gantry). Load the transverse "
             "series."
         )
+    require_square_pixels(volume)
     if axes == (0, 1, 2):
         return Turned(volume, axes)
     given = volume.geometry
@@ -69,3 +74,22 @@ def in_reconstruction_plane(volume: CTVolume) -> Turned:
     spacing = (given.spacing[axes[0]], given.spacing[axes[1]], given.spacing[axes[2]])
     geometry = Geometry(spacing, given.origin, tuple((float(a), float(b), float(c)) for a, b, c in columns))
     return Turned(replace(volume, hu=volume.hu.transpose(axes), geometry=geometry), axes)
+
+
+def require_square_pixels(volume: CTVolume) -> None:
+    """Refuse a volume whose directions cannot be those of the scan, since they make its pixels oblong.
+
+    Raises:
+        InputError: the transverse pixels are not square, and those of another plane are.
+    """
+    across, row, column = (volume.geometry.spacing[n] for n in Canonical.of(volume.geometry).axes)
+
+    def differ(one: float, other: float) -> bool:
+        return abs(one - other) > SQUARE * max(one, other)
+
+    if differ(row, column) and (not differ(across, row) or not differ(across, column)):
+        raise InputError(
+            f"By its directions, “{volume.name}” has transverse pixels of {row:.3g} x {column:.3g} mm. CT is reconstructed on "
+            "square pixels, and those of another plane are square: the directions are not those of the scan, so the plane of "
+            "reconstruction is not known, nor right and left. Convert the DICOM series again, keeping its geometry."
+        )

@@ -170,8 +170,8 @@ def _placed(values: HeaderValues, keyword: str, count: int) -> tuple[float, ...]
         return values.numbers(keyword, count)
     except InputError:
         raise InputError(
-            f"{values.where} states {values.shown(keyword)}, {count} numbers of which do not place the image; "
-            "export the series with its geometry."
+            f"{values.where} states {values.shown(keyword)}; {count} finite numbers are needed to place the image. "
+            "Export the series with its geometry."
         ) from None
 
 
@@ -236,7 +236,8 @@ def _require_one(images: Sequence[SeriesImage], found: Sequence[str | None], wha
     for image, value in zip(images, found, strict=True):
         if value is not None:
             groups.setdefault(value, []).append(image.values.where.rstrip(","))
-    if len(groups) < 2:
+    # programs that complete headers write Siemens and SIEMENS
+    if len(groups) < 2 or (not secret and len({value.casefold() for value in groups}) == 1):
         return
     shown = [
         f"{f'patient {n + 1}' if secret else quoted(value, 70)} in {len(names)} image(s) from {quoted(names[0])}"

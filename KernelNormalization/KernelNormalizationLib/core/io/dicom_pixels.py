@@ -210,13 +210,19 @@ def _check_packed(dataset: pydicom.Dataset, values: HeaderValues) -> bytes:
 
 
 def compression_ratio(header: pydicom.Dataset, values: HeaderValues, bytes_left: int) -> float | None:
-    """Ratio of the lossy compression, 1.0 if the image was never compressed with loss, ``None`` if it is not stated."""
+    """Ratio of the lossy compression, 1.0 if the image was never compressed with loss, ``None`` if it is not stated.
+
+    "01" is what the standard asks for; other marks, and a ratio or method without a mark, are trusted as much. A ratio of 1
+    says that there was a loss, and does not say which.
+    """
     flagged = values.text("LossyImageCompression")
-    syntax = transfer_syntax(header, values.where)
-    lossy_now = syntax in LOSSY and flagged != "00"
-    if flagged != "01" and not lossy_now:
-        return None if flagged != "00" and _derived_with_loss(header, values) else 1.0
-    stated = [float(v) for v in _ratios(values)]
+    if flagged == "00":
+        return 1.0
+    lossy_now = transfer_syntax(header, values.where) in LOSSY
+    stated = [ratio for ratio in _ratios(values) if ratio > 1.0]
+    told = flagged is not None or bool(stated) or values.text("LossyImageCompressionMethod") is not None
+    if not told and not lossy_now:
+        return None if _derived_with_loss(header, values) else 1.0
     if stated:
         return max(stated)
     rows, columns = size_of(values)
@@ -240,9 +246,16 @@ def _derivations(header: pydicom.Dataset) -> list[pydicom.Dataset]:
 
 
 def _ratios(values: HeaderValues) -> list[float]:
+    """The ratios that are stated; with a decimal comma too, since leaving one out would hide the loss."""
     for count in (1, 2, 3):
         try:
             return list(values.numbers("LossyImageCompressionRatio", count) or ())
         except InputError:
             continue
-    return []
+    ratios = []
+    for text in values.texts("LossyImageCompressionRatio"):
+        try:
+            ratios.append(float(text.replace(",", ".")))
+        except ValueError:
+            continue
+    return ratios

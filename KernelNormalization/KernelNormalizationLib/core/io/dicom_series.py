@@ -33,6 +33,7 @@ from .slice_checks import (
     require_pictures,
     require_whole_slices,
 )
+from .volume_file import VOLUME_SUFFIXES, is_archive
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +99,7 @@ def _series_of(paths: Iterable[Path], absent: Mapping[str, Iterable[Path]], wher
     if not series:
         shown = faulty[0].fault if len(faulty) == 1 else None
         reason = f" ({shown or f'{len(faulty)} files are damaged, such as {quoted(faulty[0].path.name)}'})" if faulty else ""
-        raise InputError(f"No DICOM image was found in {where}{reason}; give the folder that holds the series' files.")
+        raise InputError(f"No DICOM image was found in {where}{reason}; {_instead(strays)}.")
     for item in faulty:
         for slices in _may_belong(item, series):
             slices.append(item)
@@ -106,6 +107,16 @@ def _series_of(paths: Iterable[Path], absent: Mapping[str, Iterable[Path]], wher
         if uid in series:
             series[uid] += [faulty_file(path, "stands in the DICOMDIR and is not there") for path in gone]
     return dict(series)
+
+
+def _instead(others: Iterable[Path]) -> str:
+    """What to give instead of a folder that holds no DICOM image but ``others``."""
+    for path in others:
+        if is_archive(path.name):
+            return f"{quoted(path.name)} is a packed archive: unpack it, and give the folder in it"
+        if path.name.lower().endswith(VOLUME_SUFFIXES):
+            return f"give the volume file itself, such as {quoted(path.name)}"
+    return "give the folder that holds the series' files"
 
 
 def _files_below(folder: Path) -> list[Path]:

@@ -43,6 +43,7 @@ HEADER_TAGS: list[str | int] = [
     "PixelRepresentation",
     "PhotometricInterpretation",
     "LossyImageCompression",
+    "LossyImageCompressionMethod",
     "LossyImageCompressionRatio",
     "Exposure",
     "XRayTubeCurrent",

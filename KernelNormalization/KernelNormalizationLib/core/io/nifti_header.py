@@ -61,6 +61,7 @@ _FIELDS = {
 }
 _TYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
 _COMPLEX, _COLOURS = (32, 1792, 2048), {128: 3, 2304: 4}
+_GZIP = b"\x1f\x8b"
 _MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 # sform and pixdim are both stored in float32 and rounded by writers; a contradiction is more.
 _SPACING_AGREEMENT, _DIRECTION_AGREEMENT = 0.01, 0.05
@@ -94,7 +95,7 @@ def check_nifti(path: Path) -> None:
     """
     name = path.name
     with open_file(path) as file:
-        compressed = name.lower().endswith(".gz")
+        compressed = _is_packed(file)
         header = _header(_first_bytes(file, compressed, name), name)
         _placement(header, name)
         expected = _start(header, name) + require_possible_size(_sizes(header, name), name) * _dtype(header, name).itemsize
@@ -113,7 +114,7 @@ def read_nifti(path: Path) -> StoredImage:
     """
     name = path.name
     with open_file(path) as file:
-        compressed = name.lower().endswith(".gz")
+        compressed = _is_packed(file)
         header = _header(_first_bytes(file, compressed, name), name)
         sizes = _sizes(header, name)
         count = require_possible_size(sizes, name)
@@ -130,6 +131,13 @@ def read_nifti(path: Path) -> StoredImage:
         voxels = voxels.astype(np.float64) * slope + intercept
     notes = header.text("descrip").partition(b"\0")[0].decode("utf-8", "replace").strip()
     return StoredImage(voxels, spacing, origin, direction, {DESCRIPTION: notes} if notes else {})
+
+
+def _is_packed(file: IO[bytes]) -> bool:
+    """Whether ``file`` begins like gzip; programs give packed and plain files each other's names."""
+    begin = file.read(len(_GZIP))
+    file.seek(0)
+    return begin == _GZIP
 
 
 def _first_bytes(file: IO[bytes], compressed: bool, name: str) -> bytes:

@@ -20,6 +20,7 @@ HIGHEST_STORED_HU = 31000.0
 WHOLE_FACE = 0.98
 # Padding this close to air cannot be distinguished from noise where it is interpolated.
 BLENDED_BELOW_HU = -1300.0
+# Lower than any padding that scanners store (-33,792): what programs write as "no value", such as -1e30.
 LOWEST_HU = -100000.0
 # Of a voxel lower than any image, at least this share is padding; a rim is at most so wide (a cubic filter reaches 2 voxels).
 BLENDED_SHARE, RIM_VOXELS = 0.4, 3
@@ -46,6 +47,9 @@ def detect_padding(hu: FloatArray, declared: float | None = None) -> float | Non
     wrapped = _wrapped_padding(hu)
     if wrapped is not None:
         return wrapped
+    lowest = float(hu.min())
+    if lowest <= LOWEST_HU:
+        return lowest if np.count_nonzero(hu <= LOWEST_HU) >= PADDING_SHARE * hu.size else None
     values, counts = _spikes(hu)
     if not values.size:
         return None
@@ -68,12 +72,12 @@ def padding_mask(hu: FloatArray, value: float) -> BoolArray:
     if value > HIGHEST_STORED_HU:
         high: BoolArray = hu > HIGHEST_STORED_HU
         return high
-    exact: BoolArray = np.abs(hu - np.float32(value)) <= SAME_HU
+    exact: BoolArray = (np.abs(hu - np.float32(value)) <= SAME_HU) | (hu <= LOWEST_HU)
     others, _ = _spikes(hu)
     values = [value, *(float(v) for v in others if abs(v - value) > SAME_HU)]
     for other in values[1:]:
         exact |= np.abs(hu - np.float32(other)) <= SAME_HU
-    far = [v for v in values if v < BLENDED_BELOW_HU]
+    far = [max(v, LOWEST_HU) for v in values if v < BLENDED_BELOW_HU]
     level = LOWEST_STORED_HU + BLENDED_SHARE * (max(far) - LOWEST_STORED_HU) if far else LOWEST_HU
     low = (hu < level) & ~exact
     if not (far and low.any()):

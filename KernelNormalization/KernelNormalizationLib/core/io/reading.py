@@ -30,7 +30,7 @@ from .input_files import require_regular_file
 from .padding import detect_padding
 from .volume_checks import with_checked_slices
 from .volume_file import VOLUME_SUFFIXES as VOLUME_SUFFIXES
-from .volume_file import read_image_file
+from .volume_file import is_archive, read_image_file
 
 # Metadata keys in NRRD and MHA files written by this project, which keep with the volume what the gate asks for.
 KERNEL_KEY = "CTKernelNormalization.kernel"
@@ -73,6 +73,8 @@ def read_volume(path: Path | str, series: str | None = None, option: str = "--se
     header = read_header(path)
     if header is None and has_dicom_mark(path):
         raise InputError(f"{plain(path.name)} is a DICOM file that is cut off or damaged; copy the series again.")
+    if header is None and is_archive(path.name):
+        raise InputError(f"{plain(path.name)} is a packed archive; unpack it, and give the folder or the volume file in it.")
     if header is None:
         raise InputError(f"{path.name} is neither DICOM nor one of {', '.join(VOLUME_SUFFIXES)}.")
     if is_directory_file(path):

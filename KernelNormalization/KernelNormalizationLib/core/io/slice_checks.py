@@ -202,7 +202,7 @@ def require_one_kernel(hu: FloatArray, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def require_fitting_rescale(hu: FloatArray, rescales: Sequence[tuple[float, float]], names: Sequence[str]) -> None:
-    """Refuse neighbouring slices of which one has lost its intercept: their stored values continue each other, their HU do not.
+    """Refuse neighbouring slices of which one states a wrong rescale: their stored values continue each other, their HU do not.
 
     Args:
         hu: (k, j, i), HU, after the rescale.
@@ -214,14 +214,14 @@ def require_fitting_rescale(hu: FloatArray, rescales: Sequence[tuple[float, floa
     """
     for k in range(1, len(hu)):
         (slope, intercept), (before, offset) = rescales[k], rescales[k - 1]
-        if slope != before or abs(intercept - offset) < LOST_INTERCEPT_HU:
+        if slope == before and abs(intercept - offset) < LOST_INTERCEPT_HU:
             continue
-        as_before = hu[k] - intercept + offset
+        as_before = (hu[k] - intercept) * np.float32(before / slope) + offset
         jump = float(np.abs(hu[k] - hu[k - 1]).mean())
         kept = float(np.abs(as_before - hu[k - 1]).mean())
         if jump > JUMP_FACTOR * kept:
             raise InputError(
-                f"{names[k - 1]} states the rescale intercept {offset:g}, the next slice {names[k]} {intercept:g}, and with "
-                f"them the HU of the two differ by {jump:.0f} on average, with one and the same by {kept:.0f}. One of the tags "
-                "is wrong; export the series again."
+                f"{names[k - 1]} states the rescale slope {before:g} and intercept {offset:g}, the next slice {names[k]} "
+                f"{slope:g} and {intercept:g}. With them the HU of the two differ by {jump:.0f} on average, with the same "
+                f"slope and intercept for both only by {kept:.0f}. One of the tags is wrong; export the series again."
             )

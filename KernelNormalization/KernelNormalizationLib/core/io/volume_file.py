@@ -12,6 +12,13 @@ from .nifti_header import NIFTI_SUFFIXES, read_nifti
 from .nrrd_file import read_nrrd
 
 VOLUME_SUFFIXES = (".nrrd", ".nhdr", ".nii", ".nii.gz", ".mha", ".mhd")
+# Endings of files in which others are packed.
+_ARCHIVE_SUFFIXES = (".zip", ".rar", ".7z", ".tar", ".tar.gz", ".tgz", ".gz", ".bz2", ".xz")
+
+
+def is_archive(name: str) -> bool:
+    """Whether a file of this name has others packed in it, and is no volume itself."""
+    return name.lower().endswith(_ARCHIVE_SUFFIXES) and not name.lower().endswith(VOLUME_SUFFIXES)
 
 
 def read_image_file(path: Path) -> sitk.Image:
