@@ -277,11 +277,15 @@ class TestRefusals:
         self.refused(tmp_path, "no position or orientation", change=leaving_out(name))
 
     @pytest.mark.parametrize(
-        "values",
-        [{"ImagePositionPatient": [1, 2]}, {"ImageOrientationPatient": [1, 0, 0]}, {"ImageOrientationPatient": [0] * 6}],
+        ("values", "words"),
+        [
+            ({"ImagePositionPatient": [1, 2]}, "3 finite numbers are needed to place the image"),
+            ({"ImageOrientationPatient": [1, 0, 0]}, "6 finite numbers are needed to place the image"),
+            ({"ImageOrientationPatient": [0] * 6}, "do not place the image"),
+        ],
     )
-    def test_a_place_that_is_none(self, tmp_path: Path, values: dict[str, object]) -> None:
-        self.refused(tmp_path, "image0000.dcm", "do not place the image", change=setting(**values))
+    def test_a_place_that_is_none(self, tmp_path: Path, values: dict[str, object], words: str) -> None:
+        self.refused(tmp_path, "image0000.dcm", words, change=setting(**values))
 
     def test_pixels_that_were_cut_off(self, tmp_path: Path) -> None:
         write_series(tmp_path, HU)

@@ -42,6 +42,14 @@ def nrrd_with(path: Path, spacing: str) -> Path:
     return path
 
 
+@pytest.mark.parametrize("first_line", [b"NRRD0004\x05", b"NRRD0009\n", b"NRRD00\n"])
+def test_a_damaged_first_line_of_a_nrrd_file_is_refused(tmp_path: Path, first_line: bytes) -> None:
+    path = nrrd_with(tmp_path / "a.nrrd", "0.6 0.7 1.25")
+    assert read_volume(path).hu.shape == HU.shape
+    path.write_bytes(path.read_bytes().replace(b"NRRD0004\n", first_line, 1))
+    assert "does not begin like a NRRD file" in refusal(path)
+
+
 class TestReading:
     @pytest.mark.parametrize("suffix", SUFFIXES)
     @pytest.mark.parametrize("kind", [np.int16, np.int32, np.float32, np.float64])

@@ -14,7 +14,7 @@ import pytest
 import SimpleITK as sitk
 from core.chests import make_chest
 from core.dicomseries import chest_slices, write_series
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from KernelNormalizationLib.core.errors import InputError
@@ -44,12 +44,19 @@ def test_voxels_come_back_bit_exactly_in_the_same_place(tmp_path: Path, suffix: 
     np.testing.assert_allclose(again.geometry.ijk_to_lps @ corners, GEOMETRY.ijk_to_lps @ corners, atol=tolerance)
 
 
+def _alike(one: float, other: float) -> bool:
+    return abs(one - other) <= 0.02 * max(one, other)
+
+
 @given(
     spacing=st.tuples(*[st.floats(0.05, 12.0)] * 3),
     origin=st.tuples(*[st.floats(-2000.0, 2000.0)] * 3),
     flips=st.tuples(*[st.sampled_from([-1.0, 1.0])] * 3),
 )
 def test_any_geometry_survives_nrrd(tmp_path_factory: pytest.TempPathFactory, spacing, origin, flips) -> None:  # type: ignore[no-untyped-def]
+    # Oblong transverse pixels that are square in another plane are refused: such directions are not those of the scan.
+    across, row, column = spacing
+    assume(_alike(row, column) or not (_alike(across, row) or _alike(across, column)))
     direction = tuple(tuple(float(v) for v in row) for row in np.diag(flips))
     geometry = Geometry(spacing, origin, direction)
     path = tmp_path_factory.mktemp("geometry") / "a.nrrd"

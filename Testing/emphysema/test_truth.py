@@ -197,7 +197,7 @@ def test_a_good_mask_is_ok():
     ("change", "word"),
     [
         ({"right_ml": 500.0, "left_ml": 400.0}, "900 mL"),
-        ({"right_ml": 9000.0, "left_ml": 8000.0}, "17000 mL"),
+        ({"right_ml": 6500.0, "left_ml": 5500.0}, "12000 mL"),
         ({"left_ml": 1200.0}, "2.50 times"),
         ({"left_ml": 10.0}, "left lung"),
         ({"top_cut_cm2": 30.0}, "uppermost"),
@@ -223,6 +223,12 @@ def test_every_doubt_about_a_mask_is_named(change, word):
     assert quality.verdict == "look"
     assert len(quality.reasons) == 1
     assert word in quality.reasons[0]
+
+
+def test_more_than_any_lungs_hold_is_a_failure():
+    quality = judge(replace(GOOD, right_ml=9000.0, left_ml=8000.0))
+    assert quality.verdict == "failed"
+    assert "17000 mL" in quality.reasons[0]
 
 
 def test_hardly_any_lung_is_a_failure():

@@ -6,6 +6,7 @@ Format: Teem's "Definition of NRRD File Format" (NRRD0001 to NRRD0005).
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from ..plain_text import quoted
 from .input_files import open_file, read_exactly, require_possible_size, unpack_bzip2, unpack_gzip
 from .stored_image import StoredImage, require_origin, require_rotation, require_spacing, require_three_dimensions
 
+_MAGIC = re.compile(rb"NRRD000[1-5]\r?\n")
 _MAXIMUM_HEADER = 1 << 20
 _TYPES: Mapping[str, str] = {
     name: code
@@ -183,7 +185,7 @@ def parse_header(file: IO[bytes], name: str) -> NrrdHeader:
         InputError: it is none, has no end or a line that is no field.
     """
     start = file.read(_MAXIMUM_HEADER)
-    if not start.startswith(b"NRRD000"):
+    if not _MAGIC.match(start):
         raise InputError(f"{name} does not begin like a NRRD file; it is damaged or not the format its name says.")
     ends = [start.find(mark) + len(mark) for mark in (b"\n\n", b"\r\n\r\n") if mark in start]
     end = min(ends, default=len(start))

@@ -80,7 +80,10 @@ def _texts(value: Any) -> tuple[str, ...]:
 
 
 def _range(value: Any) -> Range:
-    low, high = (float(end) for end in value)
+    try:
+        low, high = (float(end) for end in value)
+    except ValueError:
+        raise ValueError(f"{value!r} is no range") from None
     if not low <= high:
         raise ValueError(f"{value!r} is no range")
     return low, high
