@@ -11,18 +11,12 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from core.dicomseries import chest_slices, write_series
+from core.refusals import refusal
 
 from ctkernel.cli import main
-from KernelNormalizationLib.core.errors import InputError, error_in_words
-from KernelNormalizationLib.core.io.reading import read_volume
+from KernelNormalizationLib.core.errors import error_in_words
 
 HU = chest_slices(10, 24, 32)  # 1,536 bytes an image
-
-
-def refusal(path: Path) -> str:
-    with pytest.raises(InputError) as caught:
-        read_volume(path)
-    return str(caught.value)
 
 
 def stored(path: Path) -> Path:

@@ -9,6 +9,7 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 from core.dicomseries import chest_slices, write_series
+from core.refusals import refusal
 
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.io.reading import read_volume
@@ -20,12 +21,6 @@ def chest() -> np.ndarray:
     noise = np.random.default_rng(4).normal(0.0, 40.0, (10, 96, 96))
     image = make_sample(2, (10, 96, 96), (20.0, 3.5, 3.5)).sharp.hu[5]
     return np.clip(np.rint(image + noise), -1024, 3000).astype(np.int16)
-
-
-def refusal(folder: Path) -> str:
-    with pytest.raises(InputError) as caught:
-        read_volume(folder)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize("rows", [slice(48, 96), slice(40, 44)])

@@ -13,23 +13,17 @@ import pydicom
 import pytest
 from core.dicomseries import chest_slices, write_series
 from core.enhancedct import item, write_enhanced
+from core.refusals import refusal
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import UID, JPEG2000Lossless, JPEGLSLossless
 
-from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.io import dicom_decoding
 from KernelNormalizationLib.core.io.dicom_series import find_series
 from KernelNormalizationLib.core.io.reading import read_volume
 
 HU = chest_slices(10, 32, 40)
 Edit = Callable[[Path], None]
-
-
-def refusal(path: Path, series: str | None = None) -> str:
-    with pytest.raises(InputError) as caught:
-        read_volume(path, series)
-    return str(caught.value)
 
 
 def by_dcmtk(*command: str) -> Edit:

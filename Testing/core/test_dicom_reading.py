@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from core.dicomseries import AXIAL, chest_slices, write_series
+from core.refusals import refusal
 from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.dataset import FileDataset
 
-from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.io.dicom_series import read_header
 from KernelNormalizationLib.core.io.reading import read_volume
 
@@ -44,13 +44,6 @@ def leaving_out(*names: str) -> Change:
 
 def lps_of(volume, k: int, j: int, i: int) -> np.ndarray:
     return (volume.geometry.ijk_to_lps @ [i, j, k, 1.0])[:3]
-
-
-def refusal(folder: Path, series: str | None = None) -> str:
-    """The message with which ``folder`` is refused."""
-    with pytest.raises(InputError) as caught:
-        read_volume(folder, series)
-    return str(caught.value)
 
 
 def test_reads_hounsfield_units_geometry_and_acquisition_but_no_patient(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 from core.dicomseries import chest_slices, write_series
+from core.refusals import refusal
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileDataset
 from pydicom.tag import Tag
@@ -29,12 +30,6 @@ from KernelNormalizationLib.core.volume import CTVolume
 
 HU = chest_slices()
 Change = Callable[[int, FileDataset], None]
-
-
-def refusal(path: Path, series: str | None = None) -> str:
-    with pytest.raises(InputError) as caught:
-        read_volume(path, series)
-    return str(caught.value)
 
 
 def raw(ds: FileDataset, keyword: str, text: str) -> None:

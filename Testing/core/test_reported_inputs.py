@@ -12,8 +12,8 @@ import pytest
 import SimpleITK as sitk
 from core.chests import Chest, make_chest, outside_circle
 from core.dicomseries import chest_slices, write_series
+from core.refusals import refusal
 
-from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.io.reading import read_volume
 
 HU = chest_slices()
@@ -29,12 +29,6 @@ def stored(path: Path, voxels: np.ndarray, spacing: tuple[float, float, float] =
     image.SetSpacing(spacing)
     sitk.WriteImage(image, str(path))
     return path
-
-
-def refusal(path: Path) -> str:
-    with pytest.raises(InputError) as caught:
-        read_volume(path)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize("fill", [0, 40])

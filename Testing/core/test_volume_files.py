@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from core.dicomseries import chest_slices
+from core.refusals import refusal
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,12 +29,6 @@ def stored(path: Path, voxels: np.ndarray, *, vector: bool = False) -> Path:
         image.SetSpacing((0.6, 0.7, 1.25))
     sitk.WriteImage(image, str(path))
     return path
-
-
-def refusal(path: Path) -> str:
-    with pytest.raises(InputError) as caught:
-        read_volume(path)
-    return str(caught.value)
 
 
 def nrrd_with(path: Path, spacing: str) -> Path:
