@@ -257,7 +257,8 @@ def test_a_dicom_scan_is_found_by_its_series_and_no_name_or_path_is_recorded(
     assert main(["quantify", str(place), "--compare", str(tmp_path / "smooth.nrrd"), "--out", str(tmp_path / "q")]) == 0
     for record in (tmp_path / "smooth.provenance.json", tmp_path / "q" / "metrics.json"):
         text = record.read_text()
-        assert not any(word in text for word in ("Roe", "4711", str(tmp_path), str(Path.home())))
+        # digits alone occur in hashes and UIDs by chance
+        assert not any(word in text for word in ("Roe", "HOSP", str(tmp_path), str(Path.home())))
         code, said = verify(capsys, record)
         assert code == 0, said
         assert "scan is the recorded input" in said
