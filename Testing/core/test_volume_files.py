@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import struct
 from pathlib import Path
 
@@ -43,6 +44,16 @@ def test_a_damaged_first_line_of_a_nrrd_file_is_refused(tmp_path: Path, first_li
     assert read_volume(path).hu.shape == HU.shape
     path.write_bytes(path.read_bytes().replace(b"NRRD0004\n", first_line, 1))
     assert "does not begin like a NRRD file" in refusal(path)
+
+
+def test_a_compressed_metaimage_that_states_another_size_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.mha"
+    sitk.WriteImage(sitk.GetImageFromArray(HU), str(path), useCompression=True)
+    assert read_volume(path).hu.shape == HU.shape
+    size = re.search(rb"CompressedDataSize = (\d+)", whole := path.read_bytes())
+    assert size is not None
+    path.write_bytes(whole.replace(size[0], size[0][:-1], 1))
+    assert f"but its header states {int(size[1]) // 10}" in refusal(path)
 
 
 class TestReading:

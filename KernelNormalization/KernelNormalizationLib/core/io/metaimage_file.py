@@ -198,4 +198,8 @@ def _decoded(file: IO[bytes], path: Path, fields: Mapping[str, str], expected: i
     file.seek(skip, 1)
     if not compressed:
         return read_exactly(file, expected, size, name)
+    # other programs read as many bytes as are stated; writers that do not know the size state 0
+    stated, held = _whole(fields.get("CompressedDataSize", "0"), "CompressedDataSize", name)[0], size - file.tell()
+    if stated not in (0, held):
+        raise InputError(f"{name} holds {held} compressed bytes, but its header states {stated}; it is damaged, copy it again.")
     return unpack_zlib(file, expected, name)
