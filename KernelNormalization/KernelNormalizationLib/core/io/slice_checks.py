@@ -20,8 +20,9 @@ EMPTY_HU = -900.0
 LOST_INTERCEPT_HU = 50.0
 # Neighbouring slices whose HU differ by this many times what their stored values differ by are scaled wrongly.
 JUMP_FACTOR = 2.0
-# A slope that so many slices share is that of the series, and another one is doubted; some programs give each slice its own.
-COMMON_SLOPE = 0.8
+# Where one slice, or this share of them, has another slope than all others, that slope is doubted; where more do, each slice has
+# its own, as some programs write it.
+ODD_SLOPES = 0.1
 # A row of one value shows nothing where this share of the same row is tissue in the slices before and after it. Rows are lost
 # in blocks: a single row may be flat by chance.
 TISSUE_HU, TISSUE_SHARE, BLANK_ROWS = -500.0, 0.1, 2
@@ -216,7 +217,7 @@ def require_fitting_rescale(hu: FloatArray, rescales: Sequence[tuple[float, floa
         InputError: such slices.
     """
     slopes = Counter(slope for slope, _ in rescales)
-    one_slope = max(slopes.values()) >= COMMON_SLOPE * len(rescales)
+    one_slope = len(rescales) - max(slopes.values()) <= max(1.0, ODD_SLOPES * len(rescales))
     for k in range(1, len(hu)):
         (slope, intercept), (before, offset) = rescales[k], rescales[k - 1]
         if (slope == before and abs(intercept - offset) < LOST_INTERCEPT_HU) or (slope != before and not one_slope):
