@@ -20,8 +20,8 @@ EMPTY_HU = -900.0
 LOST_INTERCEPT_HU = 50.0
 # Neighbouring slices whose HU differ by this many times what their stored values differ by are scaled wrongly.
 JUMP_FACTOR = 2.0
-# Where one slice, or this share of them, has another slope than all others, that slope is doubted; where more do, each slice has
-# its own, as some programs write it.
+# A slope is doubted where one slice, or this share of them, has another than the others; where more have, each has its own, as
+# some programs write it.
 ODD_SLOPES = 0.1
 # A row of one value shows nothing where this share of the same row is tissue in the slices before and after it. Rows are lost
 # in blocks: a single row may be flat by chance.
