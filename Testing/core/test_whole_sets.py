@@ -83,6 +83,7 @@ def test_a_kill_at_any_moment_leaves_the_old_set_or_the_new_one(tmp_path: Path, 
         assert len(set(raw.values())) == 1 or not {"a.nrrd", "b.json"} <= raw.keys()
         for place in (folder, folder.parent):
             finish_interrupted(place)
+            assert not list(place.glob(PRIVATE_PREFIX + "*")), f"left over after a kill at moment {moment}"
         found = seen_in(folder)
         assert found.pop("notes.txt") == "mine"
         assert found in (OLD, NEW)
@@ -92,7 +93,6 @@ def test_a_kill_at_any_moment_leaves_the_old_set_or_the_new_one(tmp_path: Path, 
     assert moment > 8
     assert outcomes == {"old", "new"}
     assert found == NEW
-    assert not list(folder.glob(PRIVATE_PREFIX + "*"))
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import hashlib
 import json
 import logging
 import os
@@ -28,8 +29,8 @@ from ..plain_text import quoted
 logger = logging.getLogger(__name__)
 
 PRIVATE_PREFIX = ".ctkernel-unfinished-"
-# Files in the private folder: its writing process, and, once every file is complete, the files to move in this order.
-OWNER, COMPLETE = ".owner.json", ".complete.json"
+# In the private folder once every file is complete: the files to move in this order.
+COMPLETE = ".complete.json"
 # A folder with more other files than this was not created for the set.
 MOST_OTHER_FILES = 100
 # A private folder without a known writer counts as left over after this time, longer than any run.
@@ -96,9 +97,9 @@ def whole_set(folder: Path, names: Sequence[str] = (), own_folder: bool = True) 
     beside = not folder.exists() or (own_folder and _may_be_replaced(folder))
     home = folder.parent if beside else folder
     home.mkdir(parents=True, exist_ok=True)
-    private = Path(tempfile.mkdtemp(dir=home, prefix=PRIVATE_PREFIX))
+    # The name says whose it is: a folder of a process that was killed at any moment is known as left over.
+    private = Path(tempfile.mkdtemp(dir=home, prefix=f"{PRIVATE_PREFIX}{_this_machine()}-{os.getpid()}-"))
     try:
-        _write_whole(private / OWNER, {"host": socket.gethostname(), "process": os.getpid()})
         yield private
         written = sorted(path.name for path in private.iterdir() if not path.name.startswith("."))
         gone = [name for name in names if name not in written]
@@ -122,7 +123,6 @@ def _may_be_replaced(folder: Path) -> bool:
 
 def _replaced_as_a_whole(private: Path, folder: Path, gone: Sequence[str]) -> bool:
     """Replace ``folder`` by ``private`` in one step; false, with nothing changed, where that is not possible."""
-    (private / OWNER).unlink()
     if not folder.exists():
         private.chmod(0o777 & ~current_umask())
         private.rename(folder)
@@ -192,21 +192,25 @@ def _move_into_place(private: Path, folder: Path) -> None:
 
 def _is_abandoned(private: Path) -> bool:
     """Whether the writer of a private folder has ended: by its process on this machine, else by the folder's age."""
-    try:
-        owner = json.loads((private / OWNER).read_text(encoding="utf-8"))
-        if os.name == "posix" and owner["host"] == socket.gethostname():
-            os.kill(int(owner["process"]), 0)
+    machine, _, rest = private.name.removeprefix(PRIVATE_PREFIX).partition("-")
+    process = rest.partition("-")[0]
+    if os.name == "posix" and machine == _this_machine() and process.isdecimal():
+        try:
+            os.kill(int(process), 0)
+        except ProcessLookupError:
+            return True
+        except (PermissionError, OverflowError):
             return False
-    except ProcessLookupError:
-        return True
-    except PermissionError:
         return False
-    except (OSError, ValueError, KeyError, TypeError):
-        logger.debug("No owner in %s", private, exc_info=True)
     try:
         return time.time() - private.stat().st_mtime > ABANDONED_SECONDS
     except OSError:
         return False
+
+
+def _this_machine() -> str:
+    """A mark of this computer that any file system takes in a name."""
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:12]
 
 
 def _write_whole(path: Path, content: object) -> None:
