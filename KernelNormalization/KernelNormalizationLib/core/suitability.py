@@ -197,7 +197,7 @@ def _refusals(volume: CTVolume, seen: _Seen) -> tuple[str, ...]:
         return (
             f"What looks like lungs is only air (median {seen.lung_median:.0f} HU), not lung tissue; this is not a chest CT.",
         )
-    if seen.floor.kind == "truncated" and seen.floor.value >= EMPHYSEMA_THRESHOLD_HU:
+    if seen.floor.cut_off_all_below(EMPHYSEMA_THRESHOLD_HU):
         return (
             f"All values below {seen.floor.value:.0f} HU were cut off, and with them what emphysema is measured by. Load the "
             "scan as the scanner stored it.",

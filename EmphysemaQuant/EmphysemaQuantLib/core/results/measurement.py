@@ -312,7 +312,7 @@ def _measured(volume: CTVolume, kind: Kind, lung_mask: LungMask, settings: Measu
     lung_hu = volume.hu[lungs]
     floor = detect_floor(volume.hu, volume.padding_mask)
     # a lower threshold than the usual one may lie below the lowest value of a whole scan
-    if floor.kind == "truncated" and floor.value >= max(threshold, EMPHYSEMA_THRESHOLD_HU):
+    if floor.cut_off_all_below(max(threshold, EMPHYSEMA_THRESHOLD_HU)):
         raise InputError(
             f"“{volume.name}” holds no values below {floor.value:g} HU: something cut them off there, such as a display window "
             f"that was stored. The share of lung below {threshold:g} HU cannot be measured in it; load the scan as the scanner "

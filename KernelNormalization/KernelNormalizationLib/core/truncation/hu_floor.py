@@ -37,6 +37,10 @@ class HUFloor:
         """HU at or below which a voxel counts as stored at the floor; far below any HU when there is none."""
         return NEVER_HU if self.kind == "none" else self.value + AT_FLOOR_HU
 
+    def cut_off_all_below(self, hu: float) -> bool:
+        """Whether every value below ``hu`` (HU) was cut off, so that nothing can be measured there."""
+        return self.kind == "truncated" and self.value >= hu
+
 
 def detect_floor(hu: FloatArray, padding: BoolArray) -> HUFloor:
     """HU floor of a volume (k, j, i), padding voxels left out."""
