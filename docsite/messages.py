@@ -19,7 +19,7 @@ PLACEHOLDER = "…"
 # Calls whose texts go to a log, to the command line's help or to a hint under the mouse: none of them is a message.
 SILENT_CALLS = ("debug", "info", "warning", "error", "exception", "add_argument", "add_parser", "ArgumentParser", "setToolTip")
 # Calls whose text is a reason that becomes part of a sentence; it is no sentence itself.
-REASON_CALLS = ("no_hypotheses", "_faulty", "_fault")
+REASON_CALLS = ("no_hypotheses", "faulty_file", "fault_in_words")
 # A sentence has this many words; one that begins with a small letter is a clause (a reason, a doubt), longer than a label.
 FEWEST_WORDS, FEWEST_WORDS_OF_A_CLAUSE = 4, 8
 _SENTENCE = re.compile(r"[.?](\s|…|$)|: ?…$")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,9 @@ class Event:
     pid: int | None = None
 
 
-def write_input(folder: Path, hu: NDArray[Any], geometry: Geometry, acquisition: Acquisition, name: str) -> None:
+def write_input(
+    folder: Path, hu: NDArray[Any], geometry: Geometry, acquisition: Acquisition, name: str, files: Sequence[Path] = ()
+) -> None:
     """Store a volume for the background process.
 
     Args:
@@ -76,24 +78,29 @@ def write_input(folder: Path, hu: NDArray[Any], geometry: Geometry, acquisition:
         geometry: spacing, origin and direction.
         acquisition: what is known of the series.
         name: label for messages.
+        files: the DICOM files of the volume, as far as they are known.
     """
     np.save(folder / INPUT_ARRAY, hu)
     facts = {"geometry": asdict(geometry), "acquisition": asdict(acquisition), "name": name}
+    facts["files"] = [str(file) for file in files]
     (folder / INPUT_FACTS).write_text(json.dumps(facts), encoding="utf-8")
 
 
 def read_input(folder: Path) -> CTVolume:
-    """The stored volume, validated.
+    """The stored volume, validated and checked as the panel's card checks it.
 
     Raises:
-        InputError: it is not a chest CT volume in HU.
+        InputError: it is not a chest CT volume in HU, or its slices or files do not belong together.
     """
+    from ..core.io.loaded_series import checked_as_loaded  # takes SimpleITK, which the application should not load here
+
     facts = json.loads((folder / INPUT_FACTS).read_text(encoding="utf-8"))
     hu: FloatArray = np.load(folder / INPUT_ARRAY, allow_pickle=False).astype(np.float32)
     place, known = facts["geometry"], facts["acquisition"]
     geometry = Geometry(tuple(place["spacing"]), tuple(place["origin"]), tuple(map(tuple, place["direction"])))
     acquisition = Acquisition(**{**known, **{name: tuple(known[name]) for name in ("image_type", "reading_notes")}})
-    return CTVolume(hu, geometry, acquisition, detect_padding(hu), facts["name"])
+    loaded = CTVolume(hu, geometry, acquisition, detect_padding(hu), facts["name"])
+    return checked_as_loaded(loaded, [Path(file) for file in facts["files"]])
 
 
 def write_output(folder: Path, result: NormalizationResult) -> None:

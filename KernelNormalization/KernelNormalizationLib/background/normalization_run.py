@@ -18,7 +18,7 @@ from ..core.errors import InputError
 from ..core.methods.protocol import TARGET_KERNEL
 from ..core.progress import ProgressReport
 from ..core.volume import Acquisition, Geometry
-from ..mrml.dicom_database import TagReader, databaseTagReader
+from ..mrml.dicom_database import TagReader, databaseFiles, databaseTagReader
 from ..mrml.volumes import (
     acquisitionFromNode,
     addSyntheticVolumeNodeFromVoxels,
@@ -43,6 +43,7 @@ class Job:
         folder: where it is stored for the process.
         geometry: spacing, origin and direction, read when the run was prepared.
         acquisition: what is known of the series.
+        files: the DICOM files that it was loaded from, as far as the database knows them.
         hu: view of the voxels (k, j, i) until they are stored.
     """
 
@@ -51,6 +52,7 @@ class Job:
     folder: Path
     geometry: Geometry
     acquisition: Acquisition
+    files: list[Path]
     hu: Any
 
 
@@ -80,12 +82,12 @@ class NormalizationRun:
             folder.mkdir()
             # The array view keeps the voxels in memory without a copy, even if the node is removed.
             hu = slicer.util.arrayFromVolume(node)
-            self.jobs.append(Job(node.GetID(), node.GetName(), folder, geometry, acquisition, hu))
+            self.jobs.append(Job(node.GetID(), node.GetName(), folder, geometry, acquisition, databaseFiles(node), hu))
 
     def writeInputs(self) -> None:
         """Store the voxels; takes seconds on a large volume; does not access the scene, so it may run in a thread."""
         for entry in self.jobs:
-            exchange.write_input(entry.folder, entry.hu, entry.geometry, entry.acquisition, entry.name)
+            exchange.write_input(entry.folder, entry.hu, entry.geometry, entry.acquisition, entry.name, entry.files)
             entry.hu = None
 
     def command(self) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import slicer
@@ -24,3 +25,15 @@ def databaseTagReader() -> TagReader | None:
     """Reads tags from the application's DICOM database; ``None`` where there is none."""
     database = dicomDatabase()
     return database.instanceValue if database is not None else None
+
+
+def databaseFiles(node: Any) -> list[Path]:
+    """The DICOM files that ``node`` was loaded from, as the open database names them; empty unless it names all of them.
+
+    Whether the files are still there is not asked, so that this is fast on a large series.
+    """
+    database = dicomDatabase()
+    if database is None:
+        return []
+    files = [database.fileForInstance(instance) for instance in (node.GetAttribute(INSTANCES) or "").split()]
+    return [Path(file) for file in files] if all(files) else []

@@ -20,12 +20,11 @@ from ..core.imaging.appearance import LUNG_WINDOW_CENTRE_HU, LUNG_WINDOW_WIDTH_H
 from ..core.io.dicom_reconstruction import RECONSTRUCTION_OWNERS, RECONSTRUCTION_TAGS, reconstruction_text
 from ..core.io.dicom_tags import ENHANCED_CT
 from ..core.io.padding import detect_padding
-from ..core.io.volume_checks import with_checked_slices
 from ..core.methods.protocol import TARGET_KERNEL, UNCHANGED_KEY, NormalizationResult, synthetic_name
 from ..core.provenance.manifest import require_known_schema, require_unchanged, sealed
 from ..core.volume import Acquisition, CTVolume, Geometry
 from . import provenance
-from .dicom_database import INSTANCES, TagReader, dicomDatabase
+from .dicom_database import INSTANCES, TagReader, databaseFiles, dicomDatabase
 
 LUNG_WINDOW = (LUNG_WINDOW_WIDTH_HU, LUNG_WINDOW_CENTRE_HU)
 METHOD_NAMES = {"unet": "UNet"}  # methods whose identifier is not how they are written
@@ -162,10 +161,12 @@ def markExported(node: Any, readTag: TagReader) -> bool:
 def deferredVolume(node: Any, readTag: TagReader | None = None) -> Callable[[], CTVolume]:
     """Reads everything but the voxels of ``node`` now; the returned function copies and validates them.
 
-    The function does not access the scene, so it may run in a thread: on a large volume it takes up to seconds.
+    The function does not access the scene, so it may run in a thread: on a large volume it takes up to seconds. Where the DICOM
+    database knows the files of the volume, it checks their headers as the command line does, since Slicer reads only the first.
 
     Raises:
-        InputError: now: no CT volume, transformed, sheared or another modality; from the function: not HU, too few slices.
+        InputError: now: no CT volume, transformed, sheared or another modality; from the function: not HU, too few slices, or
+            files that do not belong together.
     """
     reason = whyNotCt(node)
     if reason is not None:
@@ -175,10 +176,13 @@ def deferredVolume(node: Any, readTag: TagReader | None = None) -> Callable[[], 
         raise InputError(f"“{node.GetName()}” is {acquisition.modality}, not CT; only CT can be normalized and measured.")
     synthetic = provenance.isSynthetic(node)
     name, geometry, voxels = node.GetName(), geometryFromNode(node), slicer.util.arrayFromVolume(node)
+    files = databaseFiles(node)
 
     def volume() -> CTVolume:
         hu = voxels.astype(np.float32)
-        return with_checked_slices(CTVolume(hu, geometry, acquisition, detect_padding(hu), name, synthetic))
+        from ..core.io.loaded_series import checked_as_loaded
+
+        return checked_as_loaded(CTVolume(hu, geometry, acquisition, detect_padding(hu), name, synthetic), files)
 
     return volume
 

@@ -191,11 +191,12 @@ def _number(values: HeaderValues, keyword: str) -> str | None:
     return None if found is None else f"{found:g}"
 
 
-def read_series(slices: Series) -> tuple[sitk.Image, Acquisition, float | None]:
-    """Voxels (rescaled to HU), acquisition and declared padding value (HU) of a checked series.
+def checked_series(slices: Series) -> tuple[Series, tuple[str, ...]]:
+    """The images of a series by position, whose headers form one volume, and notes for the user on how they were made.
 
     Raises:
-        InputError: not CT, colour, no rescale, gantry tilt, missing, doubled or damaged slices, mixed sizes or kernels.
+        InputError: not CT, colour, no rescale, gantry tilt, missing, doubled or unreadable slices, mixed sizes or kernels,
+            files that are cut off, or a lossy compression that has changed the noise.
     """
     for item in slices:
         if item.fault is not None:
@@ -207,6 +208,17 @@ def read_series(slices: Series) -> tuple[sitk.Image, Acquisition, float | None]:
     rows, columns = size_of(ordered[0].values)
     for item in ordered:
         _check_bytes_left(item, rows * columns)
+    return ordered, notes
+
+
+def read_series(slices: Series) -> tuple[sitk.Image, Acquisition, float | None]:
+    """Voxels (rescaled to HU), acquisition and declared padding value (HU) of a checked series.
+
+    Raises:
+        InputError: not CT, colour, no rescale, gantry tilt, missing, doubled or damaged slices, mixed sizes or kernels.
+    """
+    ordered, notes = checked_series(slices)
+    rows, columns = size_of(ordered[0].values)
     voxels = np.empty((len(ordered), rows, columns), np.float32)
     frames: dict[Path, dict[int, int]] = defaultdict(dict)
     for k, item in enumerate(ordered):
@@ -224,7 +236,7 @@ def read_series(slices: Series) -> tuple[sitk.Image, Acquisition, float | None]:
     image = _placed(voxels, ordered)
     notes += notes_on_slices(voxels, names, image.GetSpacing()[2])
     notes += require_one_kernel(voxels, names)
-    return image, acquisition_of(ordered[0].header, notes), _declared_padding(ordered[0].values)
+    return image, acquisition_of(ordered[0].header, notes), declared_padding(ordered[0].values)
 
 
 def _check_bytes_left(item: DicomSlice, pixels: int) -> None:
@@ -325,7 +337,8 @@ def _handles(uid: str, item: DicomSlice) -> set[str]:
     return {uid, number or "", values.text("ConvolutionKernel") or ""} - {""}
 
 
-def _declared_padding(values: HeaderValues) -> float | None:
+def declared_padding(values: HeaderValues) -> float | None:
+    """Padding value of a header in HU, ``None`` if it states none."""
     value = values.number_if_readable("PixelPaddingValue")
     if value is None:
         return None

@@ -1,0 +1,73 @@
+"""A DICOM series that another program has read, as Slicer does: what the headers of its files say of its voxels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ..volume import CTVolume
+from .dicom_checks import rescale_of
+from .dicom_series import Series, checked_series, declared_padding
+from .dicom_slice import faulty_file, read_images
+from .padding import detect_padding
+from .slice_checks import require_fitting_rescale
+from .volume_checks import with_checked_slices
+
+# Spacing of a volume and of its files differ by rounding only, less than this share, unless the volume was resampled.
+SAME_SPACING = 0.01
+
+
+def checked_as_loaded(volume: CTVolume, files: Sequence[Path]) -> CTVolume:
+    """``volume`` with notes for the user on its slices and on the files that it was loaded from.
+
+    Args:
+        volume: as the other program loaded it.
+        files: the DICOM files that it was loaded from, in any order; empty if they are not known. Nothing is said of files that
+            are not there any more.
+
+    Raises:
+        InputError: what :func:`dicom_series.read_series` finds in headers: mixed kernels or patients, a lossy compression that
+            has changed the noise, missing slices, a wrong rescale and the like; or what :func:`with_checked_slices` finds.
+    """
+    if files and all(file.is_file() for file in files):
+        volume = _checked_by_files(volume, files)
+    return with_checked_slices(volume)
+
+
+def _checked_by_files(volume: CTVolume, files: Sequence[Path]) -> CTVolume:
+    ordered, notes = checked_series([item for path in files for item in _images(path)])
+    notes += _resampled(volume, ordered)
+    names = [item.values.where.rstrip(",") for item in ordered]
+    if len(ordered) == len(volume.hu):
+        upwards = np.dot(_normal(ordered), np.array(volume.geometry.direction)[:, 2]) > 0.0
+        require_fitting_rescale(volume.hu[:: 1 if upwards else -1], [rescale_of(item.values) for item in ordered], names)
+    told = volume.acquisition.reading_notes
+    return replace(
+        volume,
+        padding_value=detect_padding(volume.hu, declared_padding(ordered[0].values)),
+        acquisition=replace(volume.acquisition, reading_notes=(*told, *notes)),
+    )
+
+
+def _images(path: Path) -> Series:
+    return read_images(path) or [faulty_file(path, "is no longer a DICOM file")]
+
+
+def _normal(ordered: Series) -> np.ndarray:
+    axes = np.reshape(ordered[0].values.numbers("ImageOrientationPatient", 6) or (), (2, 3))
+    return np.cross(axes[0], axes[1])
+
+
+def _resampled(volume: CTVolume, ordered: Series) -> tuple[str, ...]:
+    rows, columns = ordered[0].values.numbers("PixelSpacing", 2) or (0.0, 0.0)
+    step = (ordered[-1].position - ordered[0].position) / (len(ordered) - 1)
+    if np.allclose(sorted(volume.geometry.spacing), sorted((step, rows, columns)), rtol=SAME_SPACING):
+        return ()
+    now, then = (" x ".join(f"{mm:.2f}" for mm in spacing) for spacing in (volume.geometry.spacing, (step, rows, columns)))
+    return (
+        f"The voxels are {now} mm, those of the DICOM files {then} mm: the volume was resampled, which takes noise away and "
+        "makes EI too low. Choose the volume as it was loaded.",
+    )
