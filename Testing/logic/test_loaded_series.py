@@ -131,6 +131,30 @@ def test_a_resampled_volume_is_told(load: Load) -> None:
     )
 
 
+def test_a_changed_copy_that_still_names_its_files_is_told(load: Load) -> None:
+    node = load()
+    slicer.util.arrayFromVolume(node)[3, 4:6, 5:9] = -1000
+    volume = NormalizationLogic().volumeFromNode(node)
+    largest = int(np.abs(HU[3, 4:6, 5:9] + 1000).max())
+    assert f"8 voxels differ from the DICOM files, by up to {largest} HU" in notes(volume)
+
+
+def test_a_cropped_copy_is_measured_without_a_note(load: Load) -> None:
+    cropped = slicer.util.addVolumeFromArray(HU[:, 2:18, 3:20], ijkToRAS=np.diag([-0.6, -0.7, 1.25, 1.0]))
+    cropped.SetAttribute("DICOM.instanceUIDs", load().GetAttribute("DICOM.instanceUIDs"))
+    assert notes(NormalizationLogic().volumeFromNode(cropped)) == ""
+
+
+def test_pixels_that_do_not_fit_the_header_are_refused(load: Load, tmp_path: Path) -> None:
+    def change(k: int, header: FileDataset) -> None:
+        if k == 5:
+            header.PixelData += b"\0\0\0\0"
+
+    node = load(change=change)
+    with pytest.raises(InputError, match=r"holds 964 bytes of pixels where 20 x 24 of 16 bits need 960"):
+        NormalizationLogic().volumeFromNode(node)
+
+
 def test_declared_padding_is_known(load: Load) -> None:
     hu = HU.copy()
     hu[:, :2, :2] = -1100  # too few voxels, too near to air, to be found by themselves

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import SimpleITK as sitk
-from numpy.typing import NDArray
 
+from ..arrays import FloatArray
 from ..errors import InputError
 from ..plain_text import plain, quoted
 from ..volume import Acquisition
@@ -220,15 +220,8 @@ def read_series(slices: Series) -> tuple[sitk.Image, Acquisition, float | None]:
     ordered, notes = checked_series(slices)
     rows, columns = size_of(ordered[0].values)
     voxels = np.empty((len(ordered), rows, columns), np.float32)
-    frames: dict[Path, dict[int, int]] = defaultdict(dict)
-    for k, item in enumerate(ordered):
-        if item.frame is None:
-            voxels[k] = read_pixels(item.path)
-        else:
-            frames[item.path][item.frame] = k
-    for path, places in frames.items():
-        for number, hu in read_frames(path, {number: ordered[k].values for number, k in places.items()}):
-            voxels[places[number]] = hu
+    for k, hu in pixels_of(ordered):
+        voxels[k] = hu
     names = [item.values.where.rstrip(",") for item in ordered]
     require_pictures(voxels, names)
     require_whole_slices(voxels, names)
@@ -239,10 +232,32 @@ def read_series(slices: Series) -> tuple[sitk.Image, Acquisition, float | None]:
     return image, acquisition_of(ordered[0].header, notes), declared_padding(ordered[0].values)
 
 
+def pixels_of(ordered: Series) -> Iterator[tuple[int, FloatArray]]:
+    """Each image's place in ``ordered`` and its pixels (j, i), HU, one at a time.
+
+    Raises:
+        InputError: pixels that are cut off, damaged, or compressed in a way that needs a decoder that is not installed.
+    """
+    frames: dict[Path, dict[int, int]] = defaultdict(dict)
+    for k, item in enumerate(ordered):
+        if item.frame is None:
+            yield k, read_pixels(item.path)
+        else:
+            frames[item.path][item.frame] = k
+    for path, places in frames.items():
+        for number, hu in read_frames(path, {number: ordered[k].values for number, k in places.items()}):
+            yield places[number], hu
+
+
+def is_native(item: DicomSlice) -> bool:
+    """Whether the pixels of a file are stored without compression."""
+    syntax = transfer_syntax(item.header, item.values.where)
+    return syntax in NATIVE and not syntax.is_deflated
+
+
 def _check_bytes_left(item: DicomSlice, pixels: int) -> None:
     """Check, before memory is allocated, that the file is large enough for its image."""
-    syntax = transfer_syntax(item.header, item.values.where)
-    if syntax not in NATIVE or syntax.is_deflated:
+    if not is_native(item):
         return
     expected = pixels * (item.values.whole("BitsAllocated") or 16) // 8
     if item.bytes_left < expected:
@@ -252,7 +267,7 @@ def _check_bytes_left(item: DicomSlice, pixels: int) -> None:
         )
 
 
-def _placed(voxels: NDArray[np.float32], ordered: Series) -> sitk.Image:
+def _placed(voxels: FloatArray, ordered: Series) -> sitk.Image:
     first = ordered[0].values
     axes = np.reshape(first.numbers("ImageOrientationPatient", 6) or (), (2, 3))
     row = axes[0] / np.linalg.norm(axes[0])

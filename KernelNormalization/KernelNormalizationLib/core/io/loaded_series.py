@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from ..arrays import FloatArray
 from ..volume import CTVolume
-from .dicom_checks import rescale_of
-from .dicom_series import Series, checked_series, declared_padding
+from .dicom_checks import rescale_of, size_of
+from .dicom_series import Series, checked_series, declared_padding, is_native, pixels_of
 from .dicom_slice import faulty_file, read_images
-from .padding import detect_padding
+from .padding import SAME_HU, detect_padding
 from .slice_checks import require_fitting_rescale
 from .volume_checks import with_checked_slices
 
@@ -39,11 +40,12 @@ def checked_as_loaded(volume: CTVolume, files: Sequence[Path]) -> CTVolume:
 
 def _checked_by_files(volume: CTVolume, files: Sequence[Path]) -> CTVolume:
     ordered, notes = checked_series([item for path in files for item in _images(path)])
-    notes += _resampled(volume, ordered)
-    names = [item.values.where.rstrip(",") for item in ordered]
-    if len(ordered) == len(volume.hu):
+    resampled = _resampled(volume, ordered)
+    if resampled or volume.shape != (len(ordered), *size_of(ordered[0].values)):
+        notes += resampled
+    else:
         upwards = np.dot(_normal(ordered), np.array(volume.geometry.direction)[:, 2]) > 0.0
-        require_fitting_rescale(volume.hu[:: 1 if upwards else -1], [rescale_of(item.values) for item in ordered], names)
+        notes += _compared(volume.hu[:: 1 if upwards else -1], ordered)
     told = volume.acquisition.reading_notes
     return replace(
         volume,
@@ -59,6 +61,25 @@ def _images(path: Path) -> Series:
 def _normal(ordered: Series) -> np.ndarray:
     axes = np.reshape(ordered[0].values.numbers("ImageOrientationPatient", 6) or (), (2, 3))
     return np.cross(axes[0], axes[1])
+
+
+def _compared(hu: FloatArray, ordered: Series) -> tuple[str, ...]:
+    """Compare the voxels (k, j, i) in the order of the files with what the files hold."""
+    names = [item.values.where.rstrip(",") for item in ordered]
+    require_fitting_rescale(hu, [rescale_of(item.values) for item in ordered], names)
+    if not all(map(is_native, ordered)):
+        return ()  # what the other program has unpacked may need a decoder that is not installed here
+    changed, largest = 0, 0.0
+    for k, stored in pixels_of(ordered):
+        difference = np.abs(hu[k] - stored)
+        changed += int(np.count_nonzero(difference > SAME_HU))
+        largest = max(largest, float(difference.max()))
+    if not changed:
+        return ()
+    return (
+        f"{changed} voxels differ from the DICOM files, by up to {largest:.0f} HU: the volume was changed after loading, for "
+        "example masked or filtered, or it was not loaded correctly. Load the series again, and choose it unchanged.",
+    )
 
 
 def _resampled(volume: CTVolume, ordered: Series) -> tuple[str, ...]:
