@@ -91,6 +91,14 @@ class TestVolumeFiles:
         path.write_bytes(content)
         assert "cut off or damaged" in refusal(path)
 
+    def test_the_checksum_behind_a_large_file_is_read_too(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.nii.gz"
+        large = volume_file(tmp_path / "a.nii", np.tile(HU, (2, 32, 24)))  # 5.9 MB, unpacked in blocks of 4 MB
+        content = bytearray(gzip.compress(large.read_bytes(), 1))
+        content[-8] ^= 1  # the checksum itself
+        path.write_bytes(content)
+        assert "cut off or damaged" in refusal(path)
+
     def test_spacing_that_is_missing_is_not_one_millimetre(self, tmp_path: Path) -> None:
         path = volume_file(tmp_path / "a.nrrd")
         assert "states no spacing" in refusal(edited(path, "space directions:", "#ace directions:"))
@@ -177,7 +185,7 @@ class TestDicom:
         path.write_bytes(path.read_bytes()[:400])
         assert "image0004.dcm is a DICOM file that is cut off" in refusal(path)
 
-    @pytest.mark.parametrize("text", ["abc", "nan", "-inf", "1,5", "1\\2", "REMOVED"])
+    @pytest.mark.parametrize("text", ["abc", "nan", "-inf", "1e999", "1,5", "1\\2", "REMOVED"])
     @pytest.mark.parametrize("keyword", ["RescaleSlope", "RescaleIntercept"])
     def test_a_rescale_that_is_no_number_in_one_slice(self, tmp_path: Path, keyword: str, text: str) -> None:
         message = refusal(series(tmp_path, only(4, lambda ds: raw(ds, keyword, text))))
@@ -198,6 +206,12 @@ class TestDicom:
     )
     def test_a_place_that_is_not_finite(self, tmp_path: Path, keyword: str, text: str) -> None:
         assert keyword in refusal(series(tmp_path, only(3, lambda ds: raw(ds, keyword, text))))
+
+    @pytest.mark.parametrize("text", ["0\\0.6", "0.7\\-0.6", "700\\600"])
+    def test_a_pixel_spacing_that_is_no_length(self, tmp_path: Path, text: str) -> None:
+        message = refusal(series(tmp_path, lambda k, ds: raw(ds, "PixelSpacing", text)))
+        assert "image0000.dcm has pixel spacing [" in message
+        assert "two positive lengths are needed" in message
 
     @pytest.mark.parametrize("change", [-4, -2, 2, 384])
     def test_pixels_of_another_length(self, tmp_path: Path, change: int) -> None:
@@ -220,6 +234,12 @@ class TestDicom:
             ds.PhotometricInterpretation = value
 
         assert value in refusal(series(tmp_path, only(6, edit)))
+
+    def test_a_whole_series_of_colours_is_refused(self, tmp_path: Path) -> None:
+        def change(k: int, ds: FileDataset) -> None:
+            ds.PhotometricInterpretation = "PALETTE COLOR"
+
+        assert "image0000.dcm states the photometric interpretation “PALETTE COLOR”" in refusal(series(tmp_path, change))
 
     def test_a_slice_moved_sideways_and_back(self, tmp_path: Path) -> None:
         def edit(ds: FileDataset) -> None:
