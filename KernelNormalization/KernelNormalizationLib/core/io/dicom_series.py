@@ -34,6 +34,7 @@ from .slice_checks import (
     require_whole_slices,
 )
 from .volume_file import VOLUME_SUFFIXES, is_archive
+from .whole_sets import PRIVATE_PREFIX
 
 logger = logging.getLogger(__name__)
 
@@ -122,9 +123,15 @@ def _instead(others: Iterable[Path]) -> str:
 def _files_below(folder: Path) -> list[Path]:
     """Files below ``folder``, and links that lead to nothing."""
     try:
-        return sorted(path for path in folder.rglob("*") if path.is_file() or (path.is_symlink() and not path.exists()))
+        found = (path for path in folder.rglob("*") if path.is_file() or (path.is_symlink() and not path.exists()))
+        return sorted(path for path in found if not _is_unfinished(path.relative_to(folder)))
     except OSError as error:
         raise InputError(f"{folder} cannot be listed ({error.strerror}); check the drive and your permission.") from error
+
+
+def _is_unfinished(path: Path) -> bool:
+    """Whether a file lies in what a killed run left half-written."""
+    return any(part.startswith(PRIVATE_PREFIX) for part in path.parts)
 
 
 def _named_like(series: dict[str, Series], strays: Iterable[Path]) -> list[Path]:
