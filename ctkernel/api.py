@@ -18,7 +18,6 @@ from EmphysemaQuantLib.core.results.measurement import Measurement, MeasurementS
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.io.file_conversion import write_result
 from KernelNormalizationLib.core.io.reading import read_volume
-from KernelNormalizationLib.core.io.whole_sets import require_set_writable
 from KernelNormalizationLib.core.io.writing import write_volume
 from KernelNormalizationLib.core.kernels.told_kernel import with_told_kernel
 from KernelNormalizationLib.core.methods.gate import normalize_gated
@@ -241,20 +240,12 @@ def write(content: CTVolume | NormalizationResult | Measurement, path: str | Pat
     elif isinstance(content, NormalizationResult):
         write_result(content, target)
     elif isinstance(content, Measurement):
-        _write_measurement(content, target, report)
+        from ctkernel.quantification_files import write_measurement_set
+
+        write_measurement_set(content, target, report)
     else:
         raise InputError(f"A {type(content).__name__} cannot be written; give a volume, a normalization or a measurement.")
     return target
-
-
-def _write_measurement(content: Measurement, folder: Path, report: bool) -> None:
-    from ctkernel.quantification_files import write_measurement
-    from EmphysemaQuantLib.report.writing import write_report
-
-    require_set_writable(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    reports = [path.name for path in write_report(content, folder).values()] if report else []
-    write_measurement(content, folder, reports)
 
 
 def _volume(source: Source) -> CTVolume:

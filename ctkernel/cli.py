@@ -18,11 +18,10 @@ from EmphysemaQuantLib.core.results.acquisition_sheet import Patient, Sex
 from EmphysemaQuantLib.core.results.measurement import MeasurementSettings, measure
 from EmphysemaQuantLib.core.results.wording import airways_sentence, mask_sentence
 from EmphysemaQuantLib.report.pdf import why_no_pdf
-from EmphysemaQuantLib.report.writing import HTML_NAME, PDF_NAME, write_report
 from KernelNormalizationLib.core.errors import RESEARCH_USE, InputError
 from KernelNormalizationLib.core.io.file_conversion import Choices, normalize_file, provenance_path
 from KernelNormalizationLib.core.io.reading import read_second_volume, read_volume
-from KernelNormalizationLib.core.io.whole_sets import finish_interrupted, require_set_writable, whole_set
+from KernelNormalizationLib.core.io.whole_sets import finish_interrupted, require_set_writable
 from KernelNormalizationLib.core.io.writing import require_writable
 from KernelNormalizationLib.core.kernels.told_kernel import with_told_kernel
 from KernelNormalizationLib.core.methods.protocol import DEFAULT_METHOD, METHOD_TEXTS, METHODS, UNCHANGED_KEY
@@ -39,13 +38,11 @@ from .demo import add_demo
 from .dicom_export import add_export
 from .options import SCAN_HELP, add_device, add_kernel, add_thirds, add_threshold
 from .quantification_files import (
-    METRICS_CSV,
-    METRICS_JSON,
-    SEGMENTATION,
+    SET_NAMES,
     lung_mask_for,
     records_of,
     result_lines,
-    write_measurement,
+    write_measurement_set,
 )
 from .reader_study.command import add_reader_study
 from .review.command import add_review
@@ -57,9 +54,6 @@ emphysema is measured, and measure it. {RESEARCH_USE}"""
 EXIT_CODES = (
     "Exit codes: 0 done, 1 another failure, 2 the input cannot be used (the message says why), 3 cancelled with Ctrl+C."
 )
-
-# Files of one quantification, which are written together.
-SET_NAMES = (SEGMENTATION, METRICS_JSON, METRICS_CSV, PDF_NAME, HTML_NAME)
 
 Command = Callable[[argparse.Namespace], int | None]
 
@@ -151,9 +145,7 @@ def quantify_scan(options: argparse.Namespace) -> None:
         lung_mask = lung_mask_for(list(read), options.mask, progress, options.mask_labels)
         require_usable(lung_mask.quality)
         measurement = measure(list(read), lung_mask, settings, provenance, progress)
-        with whole_set(options.out, SET_NAMES) as private:
-            reports = [path.name for path in write_report(measurement, private).values()] if options.report else []
-            record = write_measurement(measurement, private, reports)
+        record = write_measurement_set(measurement, options.out, options.report)
     if options.json:
         print_json(record)
         return

@@ -24,10 +24,11 @@ from EmphysemaQuantLib.core.results.wording import (
     interval_sentences,
     shown_name,
 )
+from EmphysemaQuantLib.report.writing import HTML_NAME, PDF_NAME, write_report
 from KernelNormalizationLib.core.errors import RESEARCH_USE, InputError
 from KernelNormalizationLib.core.io.file_conversion import provenance_path
 from KernelNormalizationLib.core.io.json_file import read_json
-from KernelNormalizationLib.core.io.whole_sets import finish_interrupted
+from KernelNormalizationLib.core.io.whole_sets import finish_interrupted, whole_set
 from KernelNormalizationLib.core.io.writing import atomic_path, write_json
 from KernelNormalizationLib.core.progress import Progress
 from KernelNormalizationLib.core.provenance.hashes import voxels_sha256
@@ -46,6 +47,8 @@ from .console import table
 
 MANIFEST_KEY = "manifest"  # of metrics.json: how the numbers came about
 SEGMENTATION, METRICS_JSON, METRICS_CSV = "emphysema.seg.nrrd", "metrics.json", "metrics.csv"
+# Files of one quantification, which are written together.
+SET_NAMES = (SEGMENTATION, METRICS_JSON, METRICS_CSV, PDF_NAME, HTML_NAME)
 
 
 def lung_mask_for(
@@ -109,6 +112,27 @@ def records_of(volumes: Mapping[CTVolume, Path]) -> dict[CTVolume, dict[str, Any
                 "another program wrote it anew. Normalize again, and use that file."
             )
     return found
+
+
+def write_measurement_set(measurement: Measurement, folder: Path, report: bool) -> dict[str, Any]:
+    """Write all files of a measurement as one set; those of an older one in ``folder`` are replaced together.
+
+    Args:
+        measurement: what was measured.
+        folder: made if it does not exist.
+        report: whether to write the report too.
+
+    Returns:
+        What ``metrics.json`` holds.
+
+    Raises:
+        InputError: the folder cannot be written to; nothing is changed.
+        LungNotFoundError: the mask's verdict is "failed"; nothing is changed.
+    """
+    require_usable(measurement.lung_mask.quality)
+    with whole_set(folder, SET_NAMES) as private:
+        reports = [path.name for path in write_report(measurement, private).values()] if report else []
+        return write_measurement(measurement, private, reports)
 
 
 def write_measurement(measurement: Measurement, folder: Path, reports: Sequence[str] = ()) -> dict[str, Any]:

@@ -147,7 +147,7 @@ def test_the_lungs_can_be_segmented_on_the_spot(files: Files, tmp_path: Path, ca
 def refused(files: Files, out: Path, capsys: pytest.CaptureFixture[str], *more: str) -> str:
     assert files.export(out, *more) == 2
     assert not out.exists()
-    assert list(out.parent.glob(".partial-*")) == []
+    assert list(out.parent.glob(".ctkernel-unfinished-*")) == []
     return capsys.readouterr().err
 
 

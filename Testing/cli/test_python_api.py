@@ -25,6 +25,30 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.slow
+def test_an_interrupted_measurement_from_python_leaves_the_old_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scan = ctkernel.simulated_chest()
+    mask = ctkernel.segment_lungs(scan)
+    ctkernel.write(ctkernel.measure(scan, mask), tmp_path / "out", report=True)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    assert {"emphysema.seg.nrrd", "metrics.csv", "metrics.json", "report.html"} <= before.keys()
+    other = ctkernel.measure(scan, mask, ctkernel.MeasurementSettings(threshold_hu=-900.0))
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    # the record is the last file of a set
+    monkeypatch.setattr("ctkernel.quantification_files.write_metrics", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        ctkernel.write(other, tmp_path / "out")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    monkeypatch.undo()
+    ctkernel.write(other, tmp_path / "out")
+    # without the report of the older measurement
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["emphysema.seg.nrrd", "metrics.csv", "metrics.json"]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["read", "from_array", "simulated_chest", "normalize", "segment_lungs", "measure", "write"])
 def test_the_example_of_every_function_runs(name: str) -> None:
     examples = doctest.DocTestFinder().find(getattr(ctkernel, name), name)

@@ -96,4 +96,4 @@ def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
 
 def leftovers(out: Path) -> list[Path]:
     """Unfinished files and folders."""
-    return [path for path in out.rglob(".*") if path.name.startswith((".ctkernel-unfinished", ".partial"))]
+    return [path for path in out.rglob(".*") if path.name.startswith(".ctkernel-unfinished")]

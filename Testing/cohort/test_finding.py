@@ -35,6 +35,28 @@ def series(
     return write_series(folder, SLICES, step=step, kernel=kernel, change=edit)
 
 
+@pytest.mark.parametrize("left", ["zeros", "link"])
+@pytest.mark.parametrize("which", ["one0000.dcm", "one0029.dcm"])
+def test_a_slice_that_is_no_longer_dicom_is_not_dropped_where_series_share_a_folder(
+    tmp_path: Path, which: str, left: str
+) -> None:
+    write_series(tmp_path / "flat", SLICES, step=5.0, kernel="B70f", stem="one")
+    write_series(tmp_path / "flat", SLICES, step=5.0, kernel="B70f", stem="two")
+    (tmp_path / "flat" / "notes.txt").write_text("read me")
+    (tmp_path / "flat" / "gone").symlink_to(tmp_path / "nowhere")
+    assert not find_cases([tmp_path], SALT).broken
+    damaged = tmp_path / "flat" / which
+    size = damaged.stat().st_size
+    damaged.unlink()
+    if left == "zeros":
+        damaged.write_bytes(bytes(size))
+    else:
+        damaged.symlink_to(tmp_path / "not mounted" / which)
+    found = find_cases([tmp_path], SALT)
+    assert not found.cases
+    assert found.broken[0].reason.startswith(f"“{which}” is named like the others and is no DICOM file")
+
+
 @pytest.mark.slow
 def test_of_a_study_the_sharp_series_is_taken_with_its_soft_partner_and_the_rest_is_left_out_with_a_reason(
     tmp_path: Path,

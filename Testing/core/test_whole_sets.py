@@ -224,6 +224,40 @@ def test_an_older_file_is_spoken_of_only_where_there_was_one(tmp_path: Path, had
     assert [p.name for p in tmp_path.iterdir()] == (["out.nrrd"] if had_one else [])
 
 
+LEFT_BEHIND = """
+import os, signal, sys
+from pathlib import Path
+from KernelNormalizationLib.core.io.dicom_export import staged_folder
+from KernelNormalizationLib.core.io.writing import atomic_path
+
+folder = Path(sys.argv[1])
+with atomic_path(folder / "a.nrrd") as volume, staged_folder(folder / "dicom") as staged:
+    volume.write_text("half")
+    (staged / "ct_0001.dcm").write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+def test_what_a_kill_leaves_of_a_file_and_of_a_dicom_folder_is_removed_by_the_next_run(tmp_path: Path) -> None:
+    (tmp_path / "a.nrrd").write_text("old")
+    paths = os.environ | {"PYTHONPATH": str(PACKAGE)}
+    run = subprocess.run([sys.executable, "-c", LEFT_BEHIND, str(tmp_path)], env=paths, capture_output=True, check=False)
+    assert run.returncode == -9
+    assert seen_in(tmp_path).pop("a.nrrd") == "old"
+    assert len(list(tmp_path.glob(PRIVATE_PREFIX + "*"))) == 2
+    write_volume(chest(), tmp_path / "b.nrrd")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.nrrd", "b.nrrd"]
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_name_that_begins_with_a_point_is_written_too(tmp_path: Path, own: bool) -> None:
+    with whole_set(tmp_path / "out", own_folder=own) as private:
+        (private / ".hidden.nrrd").write_text("new")
+        (private / "a.json").write_text("new")
+    assert seen_in(tmp_path / "out") == {".hidden.nrrd": "new", "a.json": "new"}
+
+
 def test_a_target_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("mine")
     with pytest.raises(InputError, match="is a file; give a folder"):

@@ -62,12 +62,13 @@ def test_a_mask_that_was_cut_off(volume: CTVolume, labels: np.ndarray, tmp_path:
         read_mask(volume, path)
 
 
+@pytest.mark.parametrize("suffix", [".nrrd", ".nii", ".nii.gz", ".mha"])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 2.4, 1e12])
-def test_label_numbers_that_are_none(volume: CTVolume, labels: np.ndarray, tmp_path: Path, bad: float) -> None:
+def test_label_numbers_that_are_none(volume: CTVolume, labels: np.ndarray, tmp_path: Path, bad: float, suffix: str) -> None:
     numbers = numbered(labels).astype(np.float32)
     numbers[8, 20, 15] = bad
     with pytest.raises(InputError, match=r"1 voxel\(s\) that are no label number"):
-        read_mask(volume, stored(tmp_path / "mask.nrrd", numbers))
+        read_mask(volume, stored(tmp_path / f"mask{suffix}", numbers))
 
 
 def test_a_nifti_mask_is_checked_as_volumes_are(volume: CTVolume, labels: np.ndarray, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.io.dicom_series import acquisition_of
+from KernelNormalizationLib.core.io.dicom_series import acquisition_of, named_like, not_dicom
 from KernelNormalizationLib.core.io.dicom_slice import DicomSlice, read_images
 from KernelNormalizationLib.core.io.volume_file import VOLUME_SUFFIXES
 from KernelNormalizationLib.core.io.whole_sets import PRIVATE_PREFIX
@@ -96,7 +96,11 @@ def scan_tree(root: Path, told: Callable[[int], None] | None = None) -> Tree:
             continue
         folders[:] = sorted(f for f in folders if not f.startswith((".", PRIVATE_PREFIX)))
         folder = Path(place)
-        found = {uid for name in sorted(names) if (uid := _look(tree, folder, name)) is not None}
+        looked = {folder / name: _look(tree, folder, name) for name in sorted(names)}
+        found = {uid for uid in looked.values() if uid}
+        strays = [path for path, uid in looked.items() if uid is None]
+        for path in named_like([path for path, uid in looked.items() if uid], strays):
+            tree.faults.setdefault(folder, []).append(not_dicom(path))
         if len(found) > 1 or (found and folders):
             tree.shared.add(folder)
         seen += len(names)
@@ -106,24 +110,24 @@ def scan_tree(root: Path, told: Callable[[int], None] | None = None) -> Tree:
 
 
 def _look(tree: Tree, folder: Path, name: str) -> str | None:
-    """Take one file into the tree; the UID of its series if it is an image."""
+    """Take one file into the tree; the UID of its series if it is an image, ``None`` if it may be what is left of one."""
     path = folder / name
     if name.startswith("."):
-        return None
+        return ""
     if name.lower().endswith(VOLUME_SUFFIXES):
         tree.volumes.append(path)
-        return None
+        return ""
     if not path.is_file():
-        return None
+        return None if path.is_symlink() and not path.exists() else ""
     items = read_images(path)
     if items is None:
         return None
     item = items[0]
     if item.fault is not None:
         tree.faults.setdefault(folder, []).append(item.fault)
-        return None
+        return ""
     if "Rows" not in item.header:
-        return None
+        return ""
     uid = item.values.text("SeriesInstanceUID") or f"no UID in {folder}"
     series = tree.series.get(uid)
     if series is None:

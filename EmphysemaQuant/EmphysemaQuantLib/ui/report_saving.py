@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from KernelNormalizationLib.core.errors import InputError
+from KernelNormalizationLib.core.io.whole_sets import whole_set
 
 SUFFIXES = (".html", ".pdf")
 PLAIN_SUFFIXES = (".txt", ".csv")
@@ -47,10 +47,11 @@ def writeBeside(write: Write, result: Any, path: Path) -> tuple[Path, ...]:
         raise InputError(f"The folder {path.parent} does not exist; choose another.")
     targets = []
     try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".report-") as private:
-            for file in write(result, Path(private)).values():
+        # as one set, so that a page is never left beside a PDF with other numbers
+        with whole_set(path.parent, own_folder=False) as private:
+            for file in write(result, private).values():
                 targets.append(path.with_suffix(file.suffix))
-                file.replace(targets[-1])
+                file.replace(private / targets[-1].name)
     except OSError as error:
         raise InputError(f"{path.parent} cannot be written to ({error.strerror}); choose another folder.") from error
     return tuple(targets)

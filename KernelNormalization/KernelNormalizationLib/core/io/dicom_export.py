@@ -32,6 +32,7 @@ from .dicom_derived import (
 from .dicom_encoding import Encoding, choose_encoding
 from .dicom_frames import frame_headers, is_enhanced
 from .dicom_values import UNREADABLE
+from .whole_sets import finish_interrupted, private_prefix
 
 __all__ = ["ExportedSeries", "export_series", "is_synthetic_header", "marked_by_header", "staged_folder", "stored_hu"]
 
@@ -80,7 +81,8 @@ def staged_folder(folder: Path) -> Iterator[Path]:
     if not folder.parent.is_dir():
         raise InputError(f"The folder {folder.parent} does not exist; create it first.")
     try:
-        private = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".partial-"))
+        finish_interrupted(folder.parent)
+        private = Path(tempfile.mkdtemp(dir=folder.parent, prefix=private_prefix()))
     except OSError as error:
         raise InputError(f"The folder {folder.parent} is not writable; choose another.") from error
     # The private folder is readable by its owner only; after renaming it gets the permissions of a new folder.

@@ -68,6 +68,8 @@ _JPEG_BEGINNINGS = (b"\xff\xd8", b"\xff\x4f")
 _LOSSY_CODE = ("113040", "DCM")
 _LOSSY_WORD = re.compile(r"\b(lossy|irreversibl[ey])\b", re.IGNORECASE)
 _JPEG_END = b"\xff\xd9"
+# What closes an item or a sequence (PS3.5, 7.5): no four pixels, but what a writer filled short pixels up with.
+_CLOSING = tuple(tag + bytes(4) for tag in (b"\xfe\xff\x0d\xe0", b"\xfe\xff\xdd\xe0"))
 # No codec compresses a noisy image more than this many times.
 _PACKED_AT_MOST = 2000
 
@@ -150,6 +152,11 @@ def native_pixels(
         raise InputError(
             f"{values.where} holds {present} bytes of pixels where {several}{rows} x {columns} of {allocated} bits need "
             f"{expected}; it is cut off or damaged, copy the series again."
+        )
+    if content.endswith(_CLOSING):
+        raise InputError(
+            f"{values.where} holds fewer pixels than {rows} x {columns}: the mark that ends an element was taken for the last "
+            "of them; it is cut off or damaged, copy the series again."
         )
     kind = f"{'>' if syntax == ExplicitVRBigEndian else '<'}{'i' if signed else 'u'}{allocated // 8}"
     overlaid = has_overlay(dataset)

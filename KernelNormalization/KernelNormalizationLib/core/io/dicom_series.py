@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from .dicom_directory import listed_images, missing_images
 from .dicom_frames import read_frames
 from .dicom_pixels import NATIVE, compression_ratio, read_pixels, transfer_syntax
 from .dicom_reconstruction import reconstruction_text
-from .dicom_slice import DicomSlice, faulty_file, read_images
+from .dicom_slice import DicomSlice, fault_in_words, faulty_file, read_images
 from .dicom_slice import Series as Series
 from .dicom_slice import read_header as read_header
 from .dicom_tags import RECONSTRUCTION_NUMBERS
@@ -34,9 +34,13 @@ from .slice_checks import (
     require_whole_slices,
 )
 from .volume_file import VOLUME_SUFFIXES, is_archive
+from .whole_sets import PRIVATE_PREFIX
 
 logger = logging.getLogger(__name__)
 
+# Names that archives make of a checksum or of a random number.
+_CHECKSUM = re.compile(r"(?=.*\d)[0-9a-f]{8,}(-[0-9a-f]+)*")
+_NO_DICOM = "is named like the others and is no DICOM file"
 _IMAGE_SUFFIXES = (".dcm", ".ima", ".dicom", ".ct")
 # Highest ratio (16-bit bytes over compressed bytes) that is read. JPEG 2000 on two sharp chests, B70f (EI 11.2 %) and Philips L
 # (13.4 %), changed noise and EI of scan / restored volume by (python -m Testing.emphysema.lossy):
@@ -95,7 +99,8 @@ def _series_of(paths: Iterable[Path], absent: Mapping[str, Iterable[Path]], wher
             faulty += items
         elif "Rows" in items[0].header or "Columns" in items[0].header:
             series[items[0].values.text("SeriesInstanceUID") or ""] += items
-    faulty += [faulty_file(path, "is named like the others and is no DICOM file") for path in _named_like(series, strays)]
+    images = [item.path for slices in series.values() for item in slices]
+    faulty += [faulty_file(path, _NO_DICOM) for path in named_like(images, strays)]
     if not series:
         shown = faulty[0].fault if len(faulty) == 1 else None
         reason = f" ({shown or f'{len(faulty)} files are damaged, such as {quoted(faulty[0].path.name)}'})" if faulty else ""
@@ -122,15 +127,21 @@ def _instead(others: Iterable[Path]) -> str:
 def _files_below(folder: Path) -> list[Path]:
     """Files below ``folder``, and links that lead to nothing."""
     try:
-        return sorted(path for path in folder.rglob("*") if path.is_file() or (path.is_symlink() and not path.exists()))
+        found = (path for path in folder.rglob("*") if path.is_file() or (path.is_symlink() and not path.exists()))
+        return sorted(path for path in found if not _is_unfinished(path.relative_to(folder)))
     except OSError as error:
         raise InputError(f"{folder} cannot be listed ({error.strerror}); check the drive and your permission.") from error
 
 
-def _named_like(series: dict[str, Series], strays: Iterable[Path]) -> list[Path]:
-    """Files that are not DICOM but are named like the files of a series."""
-    kinds = {(item.path.parent, _kind(item.path)) for slices in series.values() for item in slices}
-    suffixes = {(item.path.parent, item.path.suffix.lower()) for slices in series.values() for item in slices}
+def _is_unfinished(path: Path) -> bool:
+    """Whether a file lies in what a killed run left half-written."""
+    return any(part.startswith(PRIVATE_PREFIX) for part in path.parts)
+
+
+def named_like(images: Sequence[Path], strays: Iterable[Path]) -> list[Path]:
+    """Those of ``strays``, which are not DICOM, that are named like ``images`` beside them, as a damaged slice is."""
+    kinds = {(path.parent, _kind(path)) for path in images}
+    suffixes = {(path.parent, path.suffix.lower()) for path in images}
     return [
         path
         for path in strays
@@ -142,8 +153,15 @@ def _named_like(series: dict[str, Series], strays: Iterable[Path]) -> list[Path]
     ]
 
 
+def not_dicom(path: Path) -> str:
+    """What is to be said of a file that :func:`named_like` found."""
+    return fault_in_words(path, _NO_DICOM)
+
+
 def _kind(path: Path) -> str:
-    return re.sub(r"\d+", "#", path.name.lower())
+    """The name without what differs between the files of a series: numbers, or a checksum."""
+    name = path.name.lower()
+    return "#" + path.suffix.lower() if _CHECKSUM.fullmatch(path.stem.lower()) else re.sub(r"\d+", "#", name)
 
 
 def _may_belong(item: DicomSlice, series: dict[str, Series]) -> list[Series]:

@@ -80,7 +80,7 @@ def require_set_writable(folder: Path, names: Sequence[str] = ()) -> None:
 def whole_set(folder: Path, names: Sequence[str] = (), own_folder: bool = True) -> Iterator[Path]:
     """A private folder; when the block ends without an error, all of its files are moved into ``folder``, else none.
 
-    Other files in ``folder`` are kept. Hidden files are not moved.
+    Other files in ``folder`` are kept.
 
     Args:
         folder: target; created if it does not exist.
@@ -97,11 +97,10 @@ def whole_set(folder: Path, names: Sequence[str] = (), own_folder: bool = True) 
     beside = not folder.exists() or (own_folder and _may_be_replaced(folder))
     home = folder.parent if beside else folder
     home.mkdir(parents=True, exist_ok=True)
-    # The name says whose it is: a folder of a process that was killed at any moment is known as left over.
-    private = Path(tempfile.mkdtemp(dir=home, prefix=f"{PRIVATE_PREFIX}{_this_machine()}-{os.getpid()}-"))
+    private = Path(tempfile.mkdtemp(dir=home, prefix=private_prefix()))
     try:
         yield private
-        written = sorted(path.name for path in private.iterdir() if not path.name.startswith("."))
+        written = sorted(path.name for path in private.iterdir() if not path.name.startswith(PRIVATE_PREFIX))
         gone = [name for name in names if name not in written]
         require_set_writable(folder, (*written, *gone))
         if not (beside and _replaced_as_a_whole(private, folder, gone)):
@@ -161,7 +160,7 @@ def _exchanged(first: Path, second: Path) -> bool:
 
 
 def finish_interrupted(folder: Path) -> None:
-    """Move the sets that were complete when their writer was killed, and remove incomplete ones whose writer has ended.
+    """Move the sets that were complete when their writer was killed; remove unfinished files and sets of writers that ended.
 
     Args:
         folder: where sets are written; nothing happens if it does not exist.
@@ -173,8 +172,18 @@ def finish_interrupted(folder: Path) -> None:
             continue
         if (private / COMPLETE).is_file():
             _move_into_place(private, folder)
-        else:
+        elif private.is_dir():
             shutil.rmtree(private, ignore_errors=True)
+        else:
+            private.unlink(missing_ok=True)
+
+
+def private_prefix() -> str:
+    """How the name of an unfinished file or folder of this process begins.
+
+    It says whose it is: what a process left that was killed at any moment is known as left over.
+    """
+    return f"{PRIVATE_PREFIX}{_this_machine()}-{os.getpid()}-"
 
 
 def _move_into_place(private: Path, folder: Path) -> None:

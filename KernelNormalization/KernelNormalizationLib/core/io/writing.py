@@ -18,7 +18,7 @@ from ..plain_text import quoted
 from ..volume import CTVolume, Geometry
 from .nifti_header import NIFTI_SUFFIXES, check_nifti
 from .reading import KERNEL_KEY, MANUFACTURER_KEY, NOTES_KEY, SYNTHETIC_KEY, SYNTHETIC_NOTE, THICKNESS_KEY, VOLUME_SUFFIXES
-from .whole_sets import current_umask, require_name
+from .whole_sets import current_umask, finish_interrupted, private_prefix, require_name
 
 WRITABLE_SUFFIXES = tuple(s for s in VOLUME_SUFFIXES if s not in (".nhdr", ".mhd"))
 
@@ -50,7 +50,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path`` with the same suffix, renamed over it on success and removed on failure."""
     # Lower case: SimpleITK does not accept .NII.
     suffix = "".join(path.suffixes[-2:] if path.name.lower().endswith((".nii.gz", ".seg.nrrd")) else path.suffixes[-1:]).lower()
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".partial-", suffix=suffix)
+    finish_interrupted(path.parent)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=private_prefix(), suffix=suffix)
     os.close(handle)
     temporary = Path(name)
     try:
