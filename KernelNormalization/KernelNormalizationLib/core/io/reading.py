@@ -75,6 +75,8 @@ def read_volume(path: Path | str, series: str | None = None, option: str = "--se
         raise InputError(f"{plain(path.name)} is a DICOM file that is cut off or damaged; copy the series again.")
     if header is None and is_archive(path.name):
         raise InputError(f"{plain(path.name)} is a packed archive; unpack it, and give the folder or the volume file in it.")
+    if header is None and path.name.lower().endswith((".hdr", ".img")):
+        raise InputError(f"{plain(path.name)} belongs to a pair of files (.hdr, .img); save the scan again as one .nii file.")
     if header is None:
         raise InputError(f"{path.name} is neither DICOM nor one of {', '.join(VOLUME_SUFFIXES)}.")
     if is_directory_file(path):
