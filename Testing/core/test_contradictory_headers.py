@@ -77,3 +77,19 @@ def test_other_fields_of_metaimage_are_read_over(tmp_path: Path) -> None:
 def test_a_pair_of_nifti_files_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(bytes(400))
     assert "belongs to a pair of files (.hdr, .img); save the scan again as one .nii file" in refusal(tmp_path / name)
+
+
+@pytest.mark.parametrize("space", ["space: scanner-xyz\n", "space: 3D-right-handed\n", None])
+def test_a_file_without_an_anatomical_space_says_that_its_sides_are_assumed(tmp_path: Path, space: str | None) -> None:
+    header = NRRD.replace("space: left-posterior-superior\n", space or "")
+    if space is None:
+        header = header.replace(
+            "space directions: (0.6,0,0) (0,0.7,0) (0,0,1.25)\nspace origin: (1,2,3)", "spacings: 0.6 0.7 1.25"
+        )
+    (tmp_path / "a.nrrd").write_bytes((header + "\n").encode() + VOXELS)
+    volume = read_volume(tmp_path / "a.nrrd")
+    np.testing.assert_array_equal(volume.hu, HU)
+    assert volume.geometry.spacing == (1.25, 0.7, 0.6)
+    (note,) = volume.acquisition.reading_notes
+    assert "does not state the patient's left and right" in note
+    assert read_volume(nrrd(tmp_path / "b.nrrd")).acquisition.reading_notes == ()

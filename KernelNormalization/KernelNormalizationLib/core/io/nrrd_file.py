@@ -19,6 +19,7 @@ from ..errors import InputError
 from ..plain_text import quoted
 from .input_files import open_file, read_exactly, require_possible_size, unpack_bzip2, unpack_gzip
 from .stored_image import (
+    ORIENTATION_KEY,
     StoredImage,
     require_once,
     require_origin,
@@ -97,6 +98,8 @@ _KNOWN_FIELDS = frozenset(
 )
 # Kinds of an axis along which the same place is shown more than once.
 _REPEATED_KINDS = ("time", "frequency")
+# Spaces, and none, that do not say where the patient's left is; they are read as LPS, as other programs do.
+_NOT_ANATOMICAL = ("", "scanner-xyz", "3d-right-handed", "3d-left-handed", "scanner")
 # Beginnings of the texts that are read, of the segments of 3D Slicer and of this project.
 _OWN_TEXTS = ("Segment", "CTKernelNormalization.")
 _LENGTHS = {"mm": 1.0, "millimeter": 1.0, "millimeters": 1.0, "": 1.0}
@@ -184,7 +187,9 @@ def _read(file: IO[bytes], path: Path, header: NrrdHeader, sizes: tuple[int, ...
     dtype = _dtype(header, path.name)
     body = _body(file, path, header, math.prod(sizes), dtype)
     voxels = np.frombuffer(body, dtype).reshape(sizes[::-1])
-    return StoredImage(voxels, spacing, origin, direction, header.texts)
+    assumed = header.fields.get("space", "").lower() in _NOT_ANATOMICAL
+    texts = {**header.texts, ORIENTATION_KEY: "true"} if assumed else header.texts
+    return StoredImage(voxels, spacing, origin, direction, texts)
 
 
 def parse_header(file: IO[bytes], name: str) -> NrrdHeader:

@@ -14,6 +14,9 @@ from ..errors import InputError
 from ..plain_text import quoted
 from ..volume import DIRECTION_TOLERANCE
 
+# Text of an image whose file does not say which side of the patient is right.
+ORIENTATION_KEY = "CTKernelNormalization.orientation_assumed"
+
 
 @dataclass(frozen=True)
 class StoredImage:
