@@ -41,8 +41,8 @@ SYNTHETIC_KEY = "CTKernelNormalization.synthetic"
 NOTES_KEY = "ITK_FileNotes"  # the only free text of NIfTI
 SYNTHETIC_NOTE = "SYNTHETIC: computed, not reconstructed"
 ORIENTATION_NOTE = (
-    "The file does not state the patient's left and right; it was read as LPS, as other programs do. Check the sides before you "
-    "use the numbers of each lung."
+    "The file does not state the patient's left and right; it was read as LPS, as other programs do. Check the sides before "
+    "you use the numbers of each lung."
 )
 _COMPLEX = (sitk.sitkComplexFloat32, sitk.sitkComplexFloat64)
 
