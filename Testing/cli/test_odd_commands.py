@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from ctkernel.cli import main
+from ctkernel.cohort.csv_list import read_list
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.io.writing import require_writable, write_volume
 from KernelNormalizationLib.core.kernels.told_kernel import parse_told_kernel
@@ -106,3 +107,28 @@ def test_a_record_with_parts_missing_is_called_damaged(small: Path, tmp_path: Pa
 def test_a_closed_stream_does_not_stop_the_work(small: Path, closed: str) -> None:
     command = f'"{sys.executable}" -m ctkernel info "{small}" {closed}'
     assert subprocess.run(["/bin/sh", "-c", command], check=False, capture_output=True).returncode == 0
+
+
+class TestLists:
+    """CSV lists of a cohort."""
+
+    def found(self, folder: Path, text: str) -> list[str]:
+        (folder / "list.csv").write_bytes(text.encode())
+        return [case.id for case in read_list(folder / "list.csv").cases]
+
+    @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+    def test_line_ends_of_every_system(self, tmp_path: Path, end: str) -> None:
+        assert self.found(tmp_path, end.join(["path,case", "a.nrrd,first", "b.nrrd,second", ""])) == ["first", "second"]
+
+    def test_a_cell_without_end_is_named(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="has a cell of more than 131072 characters"):
+            self.found(tmp_path, 'path,patient\na.nrrd,"' + "x\n" * 100_000)
+
+    def test_a_misspelt_column_is_not_ignored(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        with pytest.raises(InputError, match=r"has the column “kernal”, which is almost “kernel”; correct it."):
+            self.found(tmp_path, "path,kernal\na.nrrd,B70f\n")
+        assert self.found(tmp_path, "path,case,centre\na.nrrd,x,Basel\n") == ["x"]
+        assert "the column(s) “centre” are not used" in caplog.text
+
+    def test_two_cases_never_share_a_folder_on_any_system(self, tmp_path: Path) -> None:
+        assert self.found(tmp_path, "path,case\na.nrrd,scan\nb.nrrd,SCAN\n") == ["scan"]

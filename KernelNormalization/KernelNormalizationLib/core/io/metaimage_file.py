@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..plain_text import quoted
+from ..plain_text import one_letter_apart, quoted
 from .input_files import open_file, read_exactly, require_length, require_possible_size, unpack_zlib
 from .stored_image import (
     StoredImage,
@@ -106,7 +106,7 @@ def _header(file: IO[bytes], name: str) -> tuple[dict[str, str], int]:
         key, value = key.strip(), value.strip()
         if key in _KNOWN or key.startswith(_OWN_TEXTS):
             require_once(fields, key, value, name)
-        elif meant := next((known for known in _KNOWN if _one_letter_apart(key, known)), None):
+        elif meant := next((known for known in _KNOWN if one_letter_apart(key, known)), None):
             raise InputError(
                 f"{name} has the header field {quoted(key, 40)}, which is almost “{meant}”; the header is damaged or misspelt. "
                 "Correct it, or save the file again."
@@ -115,14 +115,6 @@ def _header(file: IO[bytes], name: str) -> tuple[dict[str, str], int]:
         if key == "ElementDataFile":
             return fields, file.tell()
     raise InputError(f"{name} has no complete MetaImage header; the file is damaged or not the format its name says.")
-
-
-def _one_letter_apart(key: str, known: str) -> bool:
-    """Whether ``key`` becomes ``known`` by exchanging, adding or leaving out one letter."""
-    if len(key) == len(known):
-        return sum(a != b for a, b in zip(key, known, strict=True)) == 1
-    longer, shorter = sorted((key, known), key=len, reverse=True)
-    return len(longer) == len(shorter) + 1 and any(longer[:n] + longer[n + 1 :] == shorter for n in range(len(longer)))
 
 
 def _require_plain_image(fields: Mapping[str, str], name: str) -> None:
