@@ -68,8 +68,15 @@ def test_a_damaged_name_of_a_metaimage_field_is_not_ignored(tmp_path: Path, fiel
     assert f"which is almost “{field}”" in refusal(mha(tmp_path / "a.mha", header=MHA.replace(field, damaged)))
 
 
+@pytest.mark.parametrize("units", ["cm", "um"])
+def test_a_metaimage_in_other_units_than_mm(tmp_path: Path, units: str) -> None:
+    assert f"states lengths in “{units}”; only mm are read" in refusal(mha(tmp_path / "a.mha", f"DistanceUnits = {units}\n"))
+
+
 def test_other_fields_of_metaimage_are_read_over(tmp_path: Path) -> None:
-    more = "ElementMin = -1024\nModality = MET_MOD_CT\nID = 3\nITK_original_spacing = 1 1 1\n0008|0060 = CT\n"
+    more = (
+        "ElementMin = -1024\nDistanceUnits = mm\nModality = MET_MOD_CT\nID = 3\nITK_original_spacing = 1 1 1\n0008|0060 = CT\n"
+    )
     np.testing.assert_array_equal(read_volume(mha(tmp_path / "a.mha", more)).hu, HU)
 
 

@@ -121,6 +121,9 @@ def _require_plain_image(fields: Mapping[str, str], name: str) -> None:
     kind = fields.get("ObjectType", "Image")
     if kind.lower() != "image":
         raise InputError(f"{name} states ObjectType = {quoted(kind, 40)}; an Image is needed. Save the scan as a volume.")
+    units = fields.get("DistanceUnits", "mm")
+    if units.lower() not in ("mm", "?", ""):
+        raise InputError(f"{name} states lengths in {quoted(units, 20)}; only mm are read. Save it again in mm.")
     for field, plain in (("ElementToIntensityFunctionSlope", 1.0), ("ElementToIntensityFunctionOffset", 0.0)):
         # readers differ in whether they apply these, so the values could be meant either way
         if field in fields and _numbers(fields[field], name) != [plain]:
