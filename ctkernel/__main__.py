@@ -14,6 +14,7 @@ MESSAGE = "Cancelled with Ctrl+C."
 
 def main(arguments: list[str] | None = None) -> int:
     """Load the command line and run it; returns the exit code, 3 for Ctrl+C at any moment."""
+    _open_closed_streams()
     # An exception would be lost or turned into an ImportError inside compiled modules, so the handler ends the process.
     # Nothing has been written yet.
     previous = signal.signal(signal.SIGINT, _end_at_once)
@@ -25,6 +26,13 @@ def main(arguments: list[str] | None = None) -> int:
         return run(arguments)
     except KeyboardInterrupt:
         return _say_cancelled()
+
+
+def _open_closed_streams() -> None:
+    """Let a program whose output or error stream the caller has closed (``>&-``) do its work; what it prints is lost."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8"))
 
 
 def _end_at_once(*_: Any) -> None:

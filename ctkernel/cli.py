@@ -21,7 +21,7 @@ from EmphysemaQuantLib.report.pdf import why_no_pdf
 from KernelNormalizationLib.core.errors import RESEARCH_USE, InputError
 from KernelNormalizationLib.core.io.file_conversion import Choices, normalize_file, provenance_path
 from KernelNormalizationLib.core.io.reading import read_second_volume, read_volume
-from KernelNormalizationLib.core.io.whole_sets import finish_interrupted, require_set_writable
+from KernelNormalizationLib.core.io.whole_sets import finish_interrupted, require_name, require_set_writable
 from KernelNormalizationLib.core.io.writing import require_writable
 from KernelNormalizationLib.core.kernels.told_kernel import with_told_kernel
 from KernelNormalizationLib.core.methods.protocol import DEFAULT_METHOD, METHOD_TEXTS, METHODS, UNCHANGED_KEY
@@ -77,8 +77,8 @@ def _usable(options: argparse.Namespace, given: list[str]) -> argparse.Namespace
 
     Raises:
         InputError: one is empty, which as a path would be the current folder; one holds a zero byte, which no path or name can
-            have, and which would stop the work at its very end; or one was given as ``--name=--``, of which argparse makes an
-            empty list.
+            have, and which would stop the work at its very end; one is a path that the system cannot follow; or one was given
+            as ``--name=--``, of which argparse makes an empty list.
     """
     if any(not argument.strip() or (argument.startswith("--") and argument.endswith("=")) for argument in given):
         raise InputError("One of the arguments is empty; a variable in the command may hold nothing. Give a path or a value.")
@@ -88,6 +88,8 @@ def _usable(options: argparse.Namespace, given: list[str]) -> argparse.Namespace
         for part in value if isinstance(value, list) else [value]:
             if isinstance(part, str | Path) and "\0" in str(part):
                 raise InputError(f"The value of {name.upper()}, {quoted(part)}, holds a zero byte; give a name without it.")
+            if isinstance(part, Path) or (isinstance(part, str) and name == "model"):
+                require_name(Path(part))
     return options
 
 
@@ -132,6 +134,8 @@ def _ensemble(options: argparse.Namespace, progress: Progress) -> dict[str, Any]
 def quantify_scan(options: argparse.Namespace) -> None:
     """``ctkernel quantify``."""
     _check_mask_options(options)
+    if options.compare_series is not None and options.compare is None:
+        raise InputError("--compare-series chooses a series of the second volume; give that with --compare too.")
     settings = MeasurementSettings(options.threshold, options.thirds, _patient(options))
     require_set_writable(options.out, SET_NAMES)
     for path in (options.scan, options.compare):

@@ -9,13 +9,13 @@ from typing import Any
 
 from EmphysemaQuantLib.core.results.measurement import measure, segment
 from KernelNormalizationLib.core.arrays import EMPHYSEMA_THRESHOLD_HU
-from KernelNormalizationLib.core.errors import RESEARCH_USE
+from KernelNormalizationLib.core.errors import RESEARCH_USE, InputError
 from KernelNormalizationLib.core.io.file_conversion import provenance_path, write_into_set
 from KernelNormalizationLib.core.io.reading import read_volume
 from KernelNormalizationLib.core.io.whole_sets import require_set_writable, whole_set
 from KernelNormalizationLib.core.io.writing import write_json
 from KernelNormalizationLib.core.methods.gate import normalize_gated
-from KernelNormalizationLib.core.methods.protocol import DEFAULT_METHOD
+from KernelNormalizationLib.core.methods.protocol import DEFAULT_METHOD, UNCHANGED_KEY
 from KernelNormalizationLib.core.methods.registry import create_normalizer
 from KernelNormalizationLib.core.progress import Progress
 from KernelNormalizationLib.core.provenance.manifest import sealed
@@ -69,6 +69,9 @@ def run_demo(scan: Path | None, folder: Path, series: str | None, progress: Prog
         folder: for volume, segmentation, metrics and figure.
         series: which series of a DICOM folder.
         progress: receives every step.
+
+    Raises:
+        InputError: the scan cannot be read, or needs no normalization.
     """
     # needs matplotlib, which takes a while to load
     from .comparison_figure import draw_comparison
@@ -76,6 +79,11 @@ def run_demo(scan: Path | None, folder: Path, series: str | None, progress: Prog
     sample = make_sample(SAMPLE_SEED) if scan is None else None
     volume: CTVolume = sample.sharp if sample is not None else read_volume(scan or "", series)
     result = normalize_gated(create_normalizer(DEFAULT_METHOD), volume, progress)
+    if result.record.get(UNCHANGED_KEY):
+        raise InputError(
+            f"“{volume.name}” is as smooth as B20f already, so there is nothing to normalize and compare; measure it with "
+            "ctkernel quantify."
+        )
     lung_mask = segment([volume, result.volume], progress)
     measurement = measure([volume, result.volume], lung_mask, provenance={result.volume: result.record}, progress=progress)
     with whole_set(folder) as private:

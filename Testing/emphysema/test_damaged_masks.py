@@ -11,10 +11,11 @@ import pytest
 import SimpleITK as sitk
 
 from EmphysemaQuantLib.core.lungs.mask_files import read_mask
+from EmphysemaQuantLib.core.lungs.quality_verdict import require_usable
 from EmphysemaQuantLib.core.lungs.segmentation import LungMask
 from EmphysemaQuantLib.core.lungs.slicer_segmentation import write_segmentation
 from EmphysemaQuantLib.core.lungs.supplied_mask import judge_supplied
-from KernelNormalizationLib.core.errors import InputError
+from KernelNormalizationLib.core.errors import InputError, LungNotFoundError
 from KernelNormalizationLib.core.volume import CTVolume, Geometry
 
 SHAPE, SPACING = (16, 48, 60), (8.0, 5.0, 5.0)
@@ -116,3 +117,33 @@ class TestSegmentations:
         path.write_bytes(b"")
         with pytest.raises(InputError, match="does not begin like a NRRD file"):
             read_mask(volume, path)
+
+    def test_exchanged_names_of_the_lungs_are_refused_as_exchanged_numbers_are(self, volume: CTVolume, path: Path) -> None:
+        content = path.read_bytes()
+        for name, other in ((b"Left lung", b"Lexx lung"), (b"Right lung", b"Left lung"), (b"Lexx lung", b"Right lung")):
+            content = content.replace(b"_Name:=" + name, b"_Name:=" + other)
+        path.write_bytes(content)
+        quality = read_mask(volume, path).quality
+        assert quality.verdict == "failed"
+        with pytest.raises(LungNotFoundError, match=r"nothing was measured.*They are exchanged: name them the other way round"):
+            require_usable(quality)
+
+
+@pytest.mark.parametrize(("where", "words"), [("body", "to 100 % tissue"), ("air", "air without lung tissue")])
+def test_a_mask_that_lies_beside_the_lungs_gives_no_numbers(labels: np.ndarray, tmp_path: Path, where: str, words: str) -> None:
+    hu = np.where(labels > 0, -850.0, 40.0) + np.random.default_rng(1).normal(0.0, 20.0, SHAPE)
+    hu[:, :6] = -1000.0
+    chest = CTVolume(hu.astype(np.float32), Geometry(SPACING))
+    beside = np.zeros(SHAPE, np.uint8)
+    beside[:, 36 : 46 if where == "body" else 36, 10:50] = 1
+    if where == "air":
+        beside[:, :6] = 1
+    quality = read_mask(chest, stored(tmp_path / "mask.nrrd", beside)).quality
+    assert quality.verdict == "failed"
+    assert words in quality.reasons[-1]
+
+
+def test_a_dicom_segmentation_is_named(volume: CTVolume, tmp_path: Path) -> None:
+    (tmp_path / "seg.dcm").write_bytes(bytes(128) + b"DICM" + bytes(50))
+    with pytest.raises(InputError, match=r"is a DICOM file.*save it as \.seg\.nrrd"):
+        read_mask(volume, tmp_path / "seg.dcm")

@@ -212,3 +212,24 @@ def test_an_enhanced_scan_in_several_files_gets_no_objects_and_it_is_said(tmp_pa
     with pytest.raises(InputError, match="multi-frame"):
         export_measurement(measurement, [sorted((tmp_path / "in").iterdir())], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("charset", ["ISO 2022 IR 87", "ISO 2022 IR 149", "ISO_IR 100"])
+def test_names_in_any_character_set_are_kept(tmp_path: Path, charset: str) -> None:
+    """highdicom refuses a single ISO 2022 character set, as scanners in Japan and Korea write it."""
+    name = {"ISO 2022 IR 87": "Yamada^Tarou", "ISO 2022 IR 149": "Hong^Gildong=洪^吉洞", "ISO_IR 100": "Müller^Jörg"}[charset]
+
+    def named(_: int, ds: pydicom.FileDataset) -> None:
+        ds.SpecificCharacterSet, ds.PatientName = charset, name
+
+    write_series(tmp_path / "scan", chest_hu().astype(np.int16), step=8.0, pixel=(5.0, 5.0), change=named)
+    scan = read_volume(tmp_path / "scan")
+    made = scan.with_hu(scan.hu + np.float32(0.25), name="made", synthetic=True)
+    measurement = measure([scan, made], supplied_mask(*lung_boxes()), provenance={made: {"method": "linear"}})
+    files = sorted((tmp_path / "scan").iterdir())
+    expected = str(pydicom.dcmread(files[0]).PatientName)
+    export_measurement(measurement, [files, files], tmp_path / "out")
+    written = [pydicom.dcmread(path) for path in (tmp_path / "out").rglob("*.dcm")]
+    assert len(written) == SHAPE[0] + 4
+    assert {str(one.PatientName) for one in written} == {expected}
+    assert expected.split("^")[0] in name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from KernelNormalizationLib.core.methods.protocol import DEFAULT_METHOD, METHODS
 from KernelNormalizationLib.core.methods.registry import chosen_method
 from KernelNormalizationLib.core.plain_text import quoted
 from KernelNormalizationLib.core.progress import ProgressReport, ProgressTracker
+from KernelNormalizationLib.core.volume import SPACING_RANGE_MM
 
 from ..console import ProgressPrinter, cancellable, print_json, print_lines
 from ..options import add_device, add_thirds, add_threshold
@@ -54,6 +56,8 @@ from .tables import (
 SHOWN_FAILURES = 10
 # A GPU in CUDA_VISIBLE_DEVICES: its number, or the UUID of it or of a part of it.
 _GPU = re.compile(r"\d+|(GPU|MIG)-[\w/-]+", re.ASCII)
+# More processes on one machine only take each other's memory, whatever its number of cores.
+MOST_WORKERS = 64
 # In a log without news, between two lines.
 LOG_SECONDS = 60.0
 
@@ -119,8 +123,7 @@ class Finished:
 
 def cohort(options: argparse.Namespace) -> None:
     """``ctkernel cohort``."""
-    if options.workers < 1:
-        raise InputError(f"--workers {options.workers} is not possible; give 1 or more.")
+    _check_numbers(options)
     if options.series is not None:
         raise InputError("--series means nothing for a cohort; name the series of a scan in the column “series” of a CSV list.")
     require_libraries()
@@ -143,6 +146,18 @@ def cohort(options: argparse.Namespace) -> None:
                 print_lines([f"{len(found.cases)} case(s), {len(found.left_out)} left out", *lanes.describe()])
             finished = run_cohort(found, lanes, job, watching(progress, options))
     _tell(options, finished)
+
+
+def _check_numbers(options: argparse.Namespace) -> None:
+    """Refuse options that no run can follow, or that would be ignored without a word."""
+    most = max(MOST_WORKERS, 4 * (os.cpu_count() or 1))
+    if not 1 <= options.workers <= most:
+        raise InputError(f"--workers {options.workers} is not possible; give 1 to {most}, at most one for every core.")
+    if not 0.0 < options.thickest <= SPACING_RANGE_MM[1]:
+        raise InputError(f"--thickest {options.thickest:g} is no thickness of slices; give mm, such as {THICKEST_MM:g}.")
+    for name in ("tls_ca", "tls_cert", "tls_key"):
+        if getattr(options, name) is not None and options.scheduler is None:
+            raise InputError(f"--{name.replace('_', '-')} is for the address of --scheduler, which was not given; give both.")
 
 
 def run_cohort(found: Found, lanes: Lanes, job: Job, told: Callable[[Update], None]) -> Finished:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,9 +15,11 @@ from typing import get_args
 from EmphysemaQuantLib.core.results.acquisition_sheet import Sex
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.kernels.told_kernel import parse_told_kernel
-from KernelNormalizationLib.core.plain_text import plain, quoted
+from KernelNormalizationLib.core.plain_text import one_letter_apart, plain, quoted
 
 from .case import Case, Found, LeftOut, Scan, made_id
+
+logger = logging.getLogger(__name__)
 
 # Column -> what stands in it.
 COLUMNS: dict[str, str] = {
@@ -53,7 +56,12 @@ def read_list(path: Path) -> Found:
     Raises:
         InputError: the file is no CSV with a column ``path``.
     """
-    table = list(csv.reader(io.StringIO(_text(path)), delimiter=_delimiter(path)))
+    try:
+        # line ends of every system
+        table = list(csv.reader(io.StringIO(_text(path), newline=None), delimiter=_delimiter(path)))
+    except csv.Error as error:
+        limit = csv.field_size_limit()
+        raise InputError(f"{path.name} has a cell of more than {limit} characters; a quotation mark may be missing.") from error
     header = [name.strip().lower() for name in table[0]] if table else []
     _check_header(path, header)
     rows = _Rows()
@@ -102,6 +110,13 @@ def _check_header(path: Path, header: list[str]) -> None:
     twice = sorted({name for name in header if name and header.count(name) > 1})
     if twice:
         raise InputError(f"{path.name} has the column {quoted(twice[0])} twice; keep one.")
+    others = [name for name in header if name and name not in COLUMNS]
+    for name in others:
+        if meant := next((column for column in COLUMNS if one_letter_apart(name, column)), None):
+            raise InputError(f"{path.name} has the column {quoted(name, 20)}, which is almost “{meant}”; correct it.")
+    if others:
+        shown = ", ".join(quoted(name, 20) for name in others[:8])
+        logger.warning("%s: the column(s) %s are not used; those that are read are %s.", plain(path.name), shown, known)
 
 
 def _add(rows: _Rows, row: dict[str, str], number: int, folder: Path) -> None:
@@ -109,8 +124,9 @@ def _add(rows: _Rows, row: dict[str, str], number: int, folder: Path) -> None:
     same = rows.scans.get(case.scan)
     if same is not None:
         raise InputError(f"The scan stands in row {same} already; leave one of the two out.")
-    if case.id in rows.ids:
-        raise InputError(f"The case {quoted(case.id)} stands in row {rows.ids[case.id]} already; give another name.")
+    folder_name = case.id.casefold()  # Windows and macOS do not tell "a" from "A"
+    if folder_name in rows.ids:
+        raise InputError(f"The case {quoted(case.id)} stands in row {rows.ids[folder_name]} already; give another name.")
     key = None if case.patient is None else (case.patient, case.date)
     if key is not None and not row.get("case") and key in rows.dates:
         when = f"of {case.date}" if case.date else "without a date"
@@ -119,7 +135,7 @@ def _add(rows: _Rows, row: dict[str, str], number: int, folder: Path) -> None:
         )
     if key is not None:
         rows.dates[key] = number
-    rows.ids[case.id], rows.scans[case.scan] = number, number
+    rows.ids[folder_name], rows.scans[case.scan] = number, number
     rows.cases.append(case)
 
 

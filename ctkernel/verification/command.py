@@ -19,7 +19,7 @@ from KernelNormalizationLib.core.io.json_file import read_json
 from KernelNormalizationLib.core.io.reading import VOLUME_SUFFIXES
 from KernelNormalizationLib.core.network.backends import Device
 from KernelNormalizationLib.core.progress import Progress
-from KernelNormalizationLib.core.provenance.manifest import KIND_KEY, require_known_schema
+from KernelNormalizationLib.core.provenance.manifest import KIND_KEY, require_known_schema, seal_is_broken
 
 from ..cohort.manifest import CASES_KEY, COHORT_MANIFEST
 from ..console import FAILURE, OK, cancellable, print_json, print_lines
@@ -69,7 +69,15 @@ def verify(options: argparse.Namespace) -> int:
     path, record = read_record(options.record)
     choices = Choices(tuple(options.input), options.model, options.device, options.mask)
     with cancellable(options.json) as progress:
-        found = run(record, path, choices, progress)
+        try:
+            found = run(record, path, choices, progress)
+        except (KeyError, IndexError, TypeError, AttributeError) as error:
+            # a record that is as it was written has every entry in its form
+            if seal_is_broken(record) is False:
+                raise
+            raise InputError(
+                f"{path.name} is damaged: an entry is missing or of another kind; take an unchanged copy."
+            ) from error
     if options.json:
         findings = [asdict(finding) for finding in found.findings]
         print_json({"reproduces": found.reproduces, "findings": findings, "numbers": found.numbers, "use": RESEARCH_USE})

@@ -49,8 +49,11 @@ def find_inputs(recorded: Sequence[Mapping[str, Any]], folder: Path, given: Sequ
         chosen.append(match)
         left = [item for item in left if item is not match]
     for number, facts in enumerate(recorded):
+        # what the user gave is told of, even where the recorded input lies beside the record
         if chosen[number] is None:
-            chosen[number] = _beside(facts, folder, series) or (left.pop(0) if left else None)
+            chosen[number] = left.pop(0) if left else _beside(facts, folder, series)
+    if left:
+        raise InputError(f"{plain(left[0].path)} is none of the {len(recorded)} input(s) on record; leave this --input out.")
     missing = [_name(facts) for facts, item in zip(recorded, chosen, strict=True) if item is None]
     if missing:
         raise InputError(f"The input “{missing[0]}” was not found beside the record; {HOW_TO_GIVE}.")

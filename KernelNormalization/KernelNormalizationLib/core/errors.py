@@ -34,6 +34,8 @@ def system_error_in_words(error: OSError) -> str:
         return f"{name}: reading or writing it is not allowed; ask for the permission, or use another place."
     if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", None)):
         return f"{name}: the disk is full; make room and run again."
+    if error.errno == errno.ENOENT and error.filename is None:
+        return "The current folder was removed meanwhile; change to another folder and run again."
     if error.errno == errno.ENOENT:
         return f"{name} does not exist, or was removed meanwhile; check the path."
     if error.errno in (errno.EISDIR, errno.ENOTDIR, errno.EEXIST):

@@ -70,3 +70,11 @@ def shortened(name: str, longest: int = LONGEST_NAME) -> str:
         return name
     end = (longest - 1) // 2
     return f"{name[: longest - 1 - end]}…{name[-end:]}"
+
+
+def one_letter_apart(key: str, known: str) -> bool:
+    """Whether ``key`` is no known word, but becomes ``known`` by exchanging, adding or leaving out one letter."""
+    if len(key) == len(known):
+        return sum(a != b for a, b in zip(key, known, strict=True)) == 1
+    longer, shorter = sorted((key, known), key=len, reverse=True)
+    return len(longer) == len(shorter) + 1 and any(longer[:n] + longer[n + 1 :] == shorter for n in range(len(longer)))

@@ -10,7 +10,7 @@ import numpy as np
 
 from KernelNormalizationLib.core.arrays import FloatArray
 from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.truncation.hu_floor import detect_floor
+from KernelNormalizationLib.core.truncation.hu_floor import HUFloor, detect_floor
 from KernelNormalizationLib.core.volume import CTVolume
 
 from ..lungs.segmentation import LungMask
@@ -76,6 +76,22 @@ def compute_indices(volume: CTVolume, lung_mask: LungMask, threshold_hu: float =
     """
     require_mask_of(volume, lung_mask)
     return partition_indices(volume, [sides(lung_mask), lobes(lung_mask)], threshold_hu, with_whole=True)
+
+
+def floor_below(volume: CTVolume, threshold_hu: float) -> HUFloor:
+    """The volume's HU floor, which must lie below the threshold of the emphysema index (HU).
+
+    Raises:
+        InputError: all values below the threshold were cut off, so that the index would be 0 whatever the lungs are.
+    """
+    floor = detect_floor(volume.hu, volume.padding_mask)
+    if floor.cut_off_all_below(threshold_hu):
+        raise InputError(
+            f"“{volume.name}” holds no values below {floor.value:g} HU: something cut them off there, such as a display window "
+            f"that was stored. The share of lung below {threshold_hu:g} HU cannot be measured in it; load the scan as the "
+            "scanner stored it, or give a threshold above that value."
+        )
+    return floor
 
 
 def require_mask_of(volume: CTVolume, lung_mask: LungMask) -> None:

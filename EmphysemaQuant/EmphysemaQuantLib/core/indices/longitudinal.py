@@ -8,7 +8,7 @@ from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.volume import CTVolume
 
 from ..lungs.segmentation import LungMask
-from .density import RegionIndices, compute_indices
+from .density import RegionIndices, compute_indices, floor_below
 from .emphysema_mask import EMPHYSEMA_THRESHOLD_HU
 
 # Conventions of this project, not of a standard, and not a measured repeatability: smaller changes are not called large. What a
@@ -69,7 +69,12 @@ def compare_dates(
         baseline: earlier volume and its lung mask.
         follow_up: later volume and its lung mask; use the same kernel (or normalize both).
         threshold_hu: HU of the emphysema index.
+
+    Raises:
+        InputError: all values below the threshold were cut off in one of them.
     """
+    for volume, _ in (baseline, follow_up):
+        floor_below(volume, threshold_hu)
     first: RegionIndices = compute_indices(*baseline, threshold_hu)[0]
     second: RegionIndices = compute_indices(*follow_up, threshold_hu)[0]
     adjusted_perc15 = volume_adjusted_perc15(second.perc15_hu, second.tlv_ml, first.tlv_ml)

@@ -15,6 +15,9 @@ VOLUME_RANGE_ML = (1000.0, 10000.0)
 FAILED_VOLUME_ML = 300.0
 # The largest lungs hold some 10 L; far more is another part of the image, as where lungs and surroundings are exchanged.
 FAILED_LARGE_ML = 15000.0
+# Own choices, generous: with more tissue, or below this mean, it is no lung but another part of the image, such as the spine or
+# the air around the patient. The most severe emphysema has a mean of some -940 HU.
+FAILED_DENSE_PERCENT, FAILED_MEAN_HU = 85.0, -960.0
 # Own choice: 1.0 to 1.4 in the test chests; one lobe removed or collapsed leads outside.
 SIDE_RATIO_RANGE = (0.65, 2.0)
 # Own choice: the test chests lie between -880 and -800 HU; severe emphysema is lower, expiration and dense lungs higher.
@@ -121,6 +124,9 @@ def judge(facts: MaskFacts) -> MaskQuality:
     if total > FAILED_LARGE_ML:
         reason = f"The mask covers {total:.0f} mL, more than any lungs hold: it is not, or not only, of the lungs."
         return MaskQuality("failed", (reason,))
+    if facts.dense_percent > FAILED_DENSE_PERCENT or facts.mean_hu < FAILED_MEAN_HU:
+        what = "air without lung tissue" if facts.mean_hu < FAILED_MEAN_HU else f"to {facts.dense_percent:.0f} % tissue"
+        return MaskQuality("failed", (f"The mask is {what} (mean {facts.mean_hu:.0f} HU): it does not cover the lungs.",))
     reasons = [*_volume_reasons(facts, total), *_gap_reasons(facts), *_silhouette_reasons(facts)]
     reasons += [*_cut_reasons(facts), *_content_reasons(facts)]
     return MaskQuality("look" if reasons else "ok", tuple(reasons))

@@ -134,9 +134,12 @@ def judge_supplied(volume: CTVolume, labels: LabelArray) -> MaskQuality:
         labels: uint8 (k, j, i) in the volume's stored order: 1 right, 2 left; at least one voxel.
     """
     quality = judge(measure_supplied(volume, labels))
-    if in_place(Numbering(right=(RIGHT,), left=(LEFT,)), places_of(volume, labels)):
+    places = places_of(volume, labels)
+    if in_place(Numbering(right=(RIGHT,), left=(LEFT,)), places):
         return quality
     reason = "What the mask calls right and left does not lie on the patient's right and left."
+    if in_place(Numbering(right=(LEFT,), left=(RIGHT,)), places):
+        return MaskQuality("failed", (f"{reason} They are exchanged: name them the other way round.", *quality.reasons))
     return MaskQuality("failed" if quality.verdict == "failed" else "look", (reason, *quality.reasons))
 
 

@@ -296,28 +296,19 @@ def _kinds(volumes: Sequence[CTVolume]) -> list[Kind]:
 
 
 def _measured(volume: CTVolume, kind: Kind, lung_mask: LungMask, settings: MeasurementSettings) -> VolumeMeasurement:
-    from KernelNormalizationLib.core.truncation.hu_floor import detect_floor
-
     from ..indices.clusters import analyse_clusters
-    from ..indices.density import partition_indices, require_mask_of
+    from ..indices.density import floor_below, partition_indices, require_mask_of
     from ..indices.distribution import density_histogram, ei_curve, floor_effect
     from ..indices.regions import core_and_rind, lobes, sides, thirds
     from .acquisition_sheet import acquisition_sheet
 
     require_mask_of(volume, lung_mask)
+    floor = floor_below(volume, settings.threshold_hu)
     geometry, lungs, threshold = volume.geometry, lung_mask.mask, settings.threshold_hu
     by_height_or_volume = thirds(lung_mask, geometry, settings.thirds_by)
     partitions = [sides(lung_mask), lobes(lung_mask), by_height_or_volume, core_and_rind(lung_mask, geometry)]
     regions = partition_indices(volume, partitions, threshold, with_whole=True)
     lung_hu = volume.hu[lungs]
-    floor = detect_floor(volume.hu, volume.padding_mask)
-    # a lower threshold than the usual one may lie below the lowest value of a whole scan
-    if floor.cut_off_all_below(max(threshold, EMPHYSEMA_THRESHOLD_HU)):
-        raise InputError(
-            f"“{volume.name}” holds no values below {floor.value:g} HU: something cut them off there, such as a display window "
-            f"that was stored. The share of lung below {threshold:g} HU cannot be measured in it; load the scan as the scanner "
-            "stored it."
-        )
     emphysema = emphysema_mask(volume.hu, lungs, threshold)
     suitability = _judged(volume)
     return VolumeMeasurement(

@@ -29,6 +29,8 @@ IMAGE_TYPE = ("DERIVED", "SECONDARY", "AXIAL")
 SERIES_NUMBER_OFFSET = 9000
 _LONG_STRING, _SHORT_TEXT = 64, 1024
 # Private field of the whole provenance record: (0099,xx01), reserved by the private creator SOFTWARE.
+# Name of UTF-8 in DICOM (PS3.3, C.12.1.1.2).
+UTF8 = "ISO_IR 192"
 _PRIVATE_GROUP, _MANIFEST_ELEMENT = 0x0099, 0x01
 
 # Groups copied whole: patient, clinical trial and de-identification, acquisition. Private tags are never copied.
@@ -280,7 +282,11 @@ def _in_single_frame_form(element: DataElement) -> DataElement:
 
 
 def with_empty_fields(header: Dataset) -> Dataset:
-    """``header`` itself, with the fields that DICOM asks for and anonymization leaves out, empty."""
+    """``header`` itself, in UTF-8, with the fields that DICOM asks for and anonymization leaves out, empty."""
+    if header.get("SpecificCharacterSet") not in (None, "", UTF8):
+        # libraries refuse to write some of the character sets in use, such as a single ISO 2022 one
+        header.decode()
+        header.SpecificCharacterSet = UTF8
     for keyword in _EMPTY_IF_ABSENT:
         if keyword not in header:
             setattr(header, keyword, None)

@@ -15,13 +15,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..plain_text import quoted
+from ..plain_text import one_letter_apart, quoted
 from .input_files import open_file, read_exactly, require_length, require_possible_size, unpack_zlib
-from .stored_image import StoredImage, require_origin, require_rotation, require_spacing, require_three_dimensions
+from .stored_image import (
+    StoredImage,
+    require_once,
+    require_origin,
+    require_rotation,
+    require_spacing,
+    require_three_dimensions,
+)
 
 _MAXIMUM_HEADER = 1 << 16
 # Other programs keep the tags of DICOM (0008|0060) and fields of NRRD (NRRD_kinds[0]) under their names.
 _NAME = re.compile(r"[A-Za-z][\w .:-]*(\[\d+\])?|[0-9A-Fa-f]{4}\|[0-9A-Fa-f]{4}")
+_OWN_TEXTS = ("CTKernelNormalization.",)
 _TYPES: Mapping[str, str] = {
     "MET_CHAR": "i1",
     "MET_UCHAR": "u1",
@@ -95,8 +103,16 @@ def _header(file: IO[bytes], name: str) -> tuple[dict[str, str], int]:
         # a damaged field name would otherwise be ignored, and the field, such as the direction, lost
         if not equals or not _NAME.fullmatch(key.strip()) or file.tell() > _MAXIMUM_HEADER:
             break
-        fields[key.strip()] = value.strip()
-        if key.strip() == "ElementDataFile":
+        key, value = key.strip(), value.strip()
+        if key in _KNOWN or key.startswith(_OWN_TEXTS):
+            require_once(fields, key, value, name)
+        elif meant := next((known for known in _KNOWN if one_letter_apart(key, known)), None):
+            raise InputError(
+                f"{name} has the header field {quoted(key, 40)}, which is almost “{meant}”; the header is damaged or misspelt. "
+                "Correct it, or save the file again."
+            )
+        fields[key] = value
+        if key == "ElementDataFile":
             return fields, file.tell()
     raise InputError(f"{name} has no complete MetaImage header; the file is damaged or not the format its name says.")
 
@@ -105,6 +121,9 @@ def _require_plain_image(fields: Mapping[str, str], name: str) -> None:
     kind = fields.get("ObjectType", "Image")
     if kind.lower() != "image":
         raise InputError(f"{name} states ObjectType = {quoted(kind, 40)}; an Image is needed. Save the scan as a volume.")
+    units = fields.get("DistanceUnits", "mm")
+    if units.lower() not in ("mm", "?", ""):
+        raise InputError(f"{name} states lengths in {quoted(units, 20)}; only mm are read. Save it again in mm.")
     for field, plain in (("ElementToIntensityFunctionSlope", 1.0), ("ElementToIntensityFunctionOffset", 0.0)):
         # readers differ in whether they apply these, so the values could be meant either way
         if field in fields and _numbers(fields[field], name) != [plain]:
@@ -123,14 +142,26 @@ def _placement(
             f"{name} states no spacing (no “ElementSpacing”), so no volume can be measured; save it again with its geometry."
         )
     spacing = require_spacing(_numbers(stated, name), name)
-    origin = next((fields[key] for key in ("Offset", "Origin", "Position") if key in fields), "0 0 0")
-    matrix = next((fields[key] for key in ("TransformMatrix", "Rotation", "Orientation") if key in fields), "1 0 0 0 1 0 0 0 1")
+    origin = _one_of(fields, ("Offset", "Origin", "Position"), "0 0 0", name)
+    matrix = _one_of(fields, ("TransformMatrix", "Rotation", "Orientation"), "1 0 0 0 1 0 0 0 1", name)
     numbers = _numbers(matrix, name)
     if len(numbers) != 9:
         raise InputError(f"{name} has the TransformMatrix {quoted(matrix, 80)}; nine numbers are needed. Save it again.")
     # MetaImage writes one index axis per row
     rotation = require_rotation(np.reshape(numbers, (3, 3)).T, name)
     return spacing, require_origin(_numbers(origin, name), name), rotation
+
+
+def _one_of(fields: Mapping[str, str], synonyms: tuple[str, ...], default: str, name: str) -> str:
+    """The field that is there under one of its names; under several with different values it is refused."""
+    stated = {key: fields[key] for key in synonyms if key in fields}
+    for key, value in stated.items():
+        if _numbers(value, name) != _numbers(next(iter(stated.values())), name):
+            raise InputError(
+                f"{name} states {next(iter(stated))} = {quoted(next(iter(stated.values())), 60)} and {key} = "
+                f"{quoted(value, 60)}, which mean the same; its header is damaged, save it again."
+            )
+    return next(iter(stated.values()), default)
 
 
 def _numbers(text: str, name: str) -> list[float]:

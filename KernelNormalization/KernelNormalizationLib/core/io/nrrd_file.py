@@ -18,7 +18,15 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..plain_text import quoted
 from .input_files import open_file, read_exactly, require_possible_size, unpack_bzip2, unpack_gzip
-from .stored_image import StoredImage, require_origin, require_rotation, require_spacing, require_three_dimensions
+from .stored_image import (
+    ORIENTATION_KEY,
+    StoredImage,
+    require_once,
+    require_origin,
+    require_rotation,
+    require_spacing,
+    require_three_dimensions,
+)
 
 _MAGIC = re.compile(rb"NRRD000[1-5]\r?\n")
 _MAXIMUM_HEADER = 1 << 20
@@ -90,6 +98,10 @@ _KNOWN_FIELDS = frozenset(
 )
 # Kinds of an axis along which the same place is shown more than once.
 _REPEATED_KINDS = ("time", "frequency")
+# Spaces, and none, that do not say where the patient's left is; they are read as LPS, as other programs do.
+_NOT_ANATOMICAL = ("", "scanner-xyz", "3d-right-handed", "3d-left-handed", "scanner")
+# Beginnings of the texts that are read, of the segments of 3D Slicer and of this project.
+_OWN_TEXTS = ("Segment", "CTKernelNormalization.")
 _LENGTHS = {"mm": 1.0, "millimeter": 1.0, "millimeters": 1.0, "": 1.0}
 _COMPONENT_KINDS = (
     "vector",
@@ -175,7 +187,9 @@ def _read(file: IO[bytes], path: Path, header: NrrdHeader, sizes: tuple[int, ...
     dtype = _dtype(header, path.name)
     body = _body(file, path, header, math.prod(sizes), dtype)
     voxels = np.frombuffer(body, dtype).reshape(sizes[::-1])
-    return StoredImage(voxels, spacing, origin, direction, header.texts)
+    assumed = header.fields.get("space", "").lower() in _NOT_ANATOMICAL
+    texts = {**header.texts, ORIENTATION_KEY: "true"} if assumed else header.texts
+    return StoredImage(voxels, spacing, origin, direction, texts)
 
 
 def parse_header(file: IO[bytes], name: str) -> NrrdHeader:
@@ -191,11 +205,14 @@ def parse_header(file: IO[bytes], name: str) -> NrrdHeader:
     end = min(ends, default=len(start))
     fields: dict[str, str] = {}
     texts: dict[str, str] = {}
-    for line in start[:end].decode("utf-8", "replace").splitlines()[1:]:
+    # not splitlines, which also parts the texts of other programs at rare characters such as U+2028
+    for line in start[:end].decode("utf-8", "replace").replace("\r\n", "\n").split("\n")[1:]:
         if not line.strip() or line.startswith("#"):
             continue
         if ":=" in line and (": " not in line or line.index(":=") < line.index(": ")):
             key, _, text = line.partition(":=")
+            if key.startswith(_OWN_TEXTS):
+                require_once(texts, key.strip(), text.strip(), name)
             texts[key.strip()] = text.strip()
             continue
         key, colon, value = line.partition(":")
@@ -205,6 +222,7 @@ def parse_header(file: IO[bytes], name: str) -> NrrdHeader:
         if field not in _KNOWN_FIELDS:
             # a damaged field name would otherwise be ignored, and the field, such as the origin, lost
             raise InputError(f"{name} has the header field {quoted(key)}, which NRRD does not know; the file is damaged.")
+        require_once(fields, field, value.strip(), name)
         fields[field] = value.strip()
     return NrrdHeader(fields, texts, end)
 

@@ -28,6 +28,7 @@ from .dicom_series import (
 from .dicom_values import HeaderValues
 from .input_files import require_regular_file
 from .padding import detect_padding
+from .stored_image import ORIENTATION_KEY
 from .volume_checks import with_checked_slices
 from .volume_file import VOLUME_SUFFIXES as VOLUME_SUFFIXES
 from .volume_file import is_archive, read_image_file
@@ -39,6 +40,10 @@ THICKNESS_KEY = "CTKernelNormalization.slice_thickness_mm"
 SYNTHETIC_KEY = "CTKernelNormalization.synthetic"
 NOTES_KEY = "ITK_FileNotes"  # the only free text of NIfTI
 SYNTHETIC_NOTE = "SYNTHETIC: computed, not reconstructed"
+ORIENTATION_NOTE = (
+    "The file does not state the patient's left and right; it was read as LPS, as other programs do. Check the sides before "
+    "you use the numbers of each lung."
+)
 _COMPLEX = (sitk.sitkComplexFloat32, sitk.sitkComplexFloat64)
 
 
@@ -75,6 +80,8 @@ def read_volume(path: Path | str, series: str | None = None, option: str = "--se
         raise InputError(f"{plain(path.name)} is a DICOM file that is cut off or damaged; copy the series again.")
     if header is None and is_archive(path.name):
         raise InputError(f"{plain(path.name)} is a packed archive; unpack it, and give the folder or the volume file in it.")
+    if header is None and path.name.lower().endswith((".hdr", ".img")):
+        raise InputError(f"{plain(path.name)} belongs to a pair of files (.hdr, .img); save the scan again as one .nii file.")
     if header is None:
         raise InputError(f"{path.name} is neither DICOM nor one of {', '.join(VOLUME_SUFFIXES)}.")
     if is_directory_file(path):
@@ -185,6 +192,7 @@ def _acquisition_from_metadata(image: sitk.Image, name: str) -> Acquisition:
         kernel=_text(image, KERNEL_KEY) or None,
         manufacturer=_text(image, MANUFACTURER_KEY) or None,
         slice_thickness_mm=_thickness(_text(image, THICKNESS_KEY), name),
+        reading_notes=(ORIENTATION_NOTE,) if image.HasMetaDataKey(ORIENTATION_KEY) else (),
     )
 
 

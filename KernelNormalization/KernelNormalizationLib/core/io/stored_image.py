@@ -11,7 +11,11 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from ..plain_text import quoted
 from ..volume import DIRECTION_TOLERANCE
+
+# Text of an image whose file does not say which side of the patient is right.
+ORIENTATION_KEY = "CTKernelNormalization.orientation_assumed"
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,19 @@ def require_three_dimensions(sizes: Sequence[int], components: int) -> None:
         raise InputError(
             f"The image has {len(sizes)} dimensions; a chest CT volume has 3. "
             "Load the whole series (its DICOM folder) as one volume."
+        )
+
+
+def require_once(fields: Mapping[str, str], field: str, value: str, name: str) -> None:
+    """Refuse a header field that was stated before, in ``fields``, with another value.
+
+    Raises:
+        InputError: programs differ in which of both they take, so neither is trusted.
+    """
+    if fields.get(field, value) != value:
+        raise InputError(
+            f"{name} states “{field}” twice, with different values ({quoted(fields[field], 40)} and {quoted(value, 40)}); its "
+            "header is damaged, save it again."
         )
 
 

@@ -43,15 +43,17 @@ def require_name(path: Path) -> None:
     """Check that the system takes the name of ``path``, which otherwise shows only when the work is done.
 
     Raises:
-        InputError: too long, or with a zero byte.
+        InputError: too long, with a zero byte, or a link that leads to itself.
     """
     try:
-        os.lstat(path)
+        path.stat()
     except ValueError:
         raise InputError(f"{quoted(path, 120)} holds a zero byte, which no name can have; give another.") from None
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             raise InputError(f"{quoted(path, 120)} is a longer name than the system takes; give a shorter one.") from None
+        if error.errno == errno.ELOOP:
+            raise InputError(f"{quoted(path, 120)} is a link that leads to itself; give another path.") from None
 
 
 def require_set_writable(folder: Path, names: Sequence[str] = ()) -> None:

@@ -39,6 +39,8 @@ def require_writable(path: Path) -> None:
     require_name(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder; give a file name.")
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is a pipe or a device, which a volume would replace; give another file name.")
     if not path.parent.is_dir():
         raise InputError(f"The folder {path.parent} does not exist; create it first.")
     if not os.access(path.parent, os.W_OK):

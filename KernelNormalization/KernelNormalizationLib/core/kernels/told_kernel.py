@@ -12,7 +12,7 @@ from .mtf import KERNELS, kernel_number
 # Words of the user: take the kernel from the header (the default), or ignore the header and use the noise alone.
 FROM_HEADER, FROM_NOISE = "header", "noise"
 CHOICES = f"B{min(KERNELS)}f to B{max(KERNELS)}f (such as B70f), {FROM_NOISE} or {FROM_HEADER}"
-_KERNEL = re.compile(r"B\d{2}[a-z]?", re.IGNORECASE)
+_KERNEL = re.compile(r"B\d{2}[a-z]?", re.IGNORECASE | re.ASCII)
 
 
 def parse_told_kernel(text: str | None) -> str | None:
