@@ -51,6 +51,14 @@ def test_numbers_lower_than_any_padding_mark_what_was_not_imaged(tmp_path: Path,
     assert "these are not Hounsfield units" in refusal(stored(tmp_path / "few.nrrd", few))
 
 
+@pytest.mark.parametrize(("scale", "shift"), [(2048 / 4095, 1024.0), (0.5, 1000.0), (0.6, 1000.0)])
+def test_values_that_were_scaled_for_a_network_are_refused(tmp_path: Path, chest: Chest, scale: float, shift: float) -> None:
+    """As a user of lungmask did: an index of 43 % instead of 11 %."""
+    assert read_volume(stored(tmp_path / "scan.nrrd", chest.volume.hu)).shape == chest.volume.shape
+    scaled = (chest.volume.hu + 1024.0) * scale - shift
+    assert "the values were scaled" in refusal(stored(tmp_path / "scaled.nrrd", scaled.astype(np.float32)))
+
+
 @pytest.mark.parametrize("order", [[0, 2, 1], [1, 2, 0]], ids=["coronal", "sagittal"])
 def test_slices_of_another_plane_without_their_directions_are_refused(tmp_path: Path, order: list[int]) -> None:
     image = sitk.GetImageFromArray(chest_slices(12, 24, 24))
