@@ -73,6 +73,37 @@ def test_a_map_of_dual_energy_ct_is_no_ct(tmp_path: Path, kind: str) -> None:
     assert f"RescaleType (0028,1054) = “{kind}”" in message
 
 
+@pytest.mark.parametrize("kind", ["MIP", "MINIP", "MIN_IP", "CSA MIP", "vrt"])
+def test_a_projection_through_slices_is_no_scan_to_measure(tmp_path: Path, kind: str) -> None:
+    """On a chest with an index of 11.2 % a MIP of three slices had 0.2 %, a MinIP 28 %."""
+    message = refusal(series(tmp_path, lambda _, ds: setattr(ds, "ImageType", ["DERIVED", "SECONDARY", "AXIAL", kind])))
+    assert kind in message
+    assert "a projection through many slices" in message
+
+
+def test_a_reformat_is_no_projection(tmp_path: Path) -> None:
+    folder = series(tmp_path, lambda _, ds: setattr(ds, "ImageType", ["DERIVED", "SECONDARY", "REFORMATTED", "AVERAGE"]))
+    np.testing.assert_array_equal(read_volume(folder).hu, HU)
+
+
+@pytest.mark.parametrize(
+    "other", [{"Modality": "OT"}, {"Modality": "SR"}, {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}], ids=str
+)
+def test_dose_sheets_and_scouts_beside_the_scan_leave_nothing_to_choose(tmp_path: Path, other: dict[str, object]) -> None:
+    folder = series(tmp_path, lambda _, ds: None)
+    ds = pydicom.dcmread(next(folder.iterdir()))
+    ds.SeriesInstanceUID, ds.SOPInstanceUID = pydicom.uid.generate_uid(), pydicom.uid.generate_uid()
+    for keyword, value in other.items():
+        setattr(ds, keyword, value)
+    ds.save_as(folder / "beside.dcm")
+    np.testing.assert_array_equal(read_volume(folder).hu, HU)
+
+
+def test_one_slice_of_ct_under_another_uid_is_not_left_out_without_a_word(tmp_path: Path) -> None:
+    folder = series(tmp_path, lambda k, ds: setattr(ds, "SeriesInstanceUID", "1.2.3.4") if k == 9 else None)
+    assert "The folder holds 2 series" in refusal(folder)
+
+
 def test_pixels_beyond_their_stated_bits_are_refused_except_as_padding(tmp_path: Path) -> None:
     def stated(ds: pydicom.FileDataset) -> None:
         ds.BitsStored, ds.HighBit = 12, 11

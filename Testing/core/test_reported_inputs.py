@@ -51,6 +51,24 @@ def test_numbers_lower_than_any_padding_mark_what_was_not_imaged(tmp_path: Path,
     assert "these are not Hounsfield units" in refusal(stored(tmp_path / "few.nrrd", few))
 
 
+@pytest.mark.parametrize(("scale", "shift"), [(2048 / 4095, 1024.0), (0.5, 1000.0), (0.6, 1000.0)])
+def test_values_that_were_scaled_for_a_network_are_refused(tmp_path: Path, chest: Chest, scale: float, shift: float) -> None:
+    """As a user of lungmask did: an index of 43 % instead of 11 %."""
+    assert read_volume(stored(tmp_path / "scan.nrrd", chest.volume.hu)).shape == chest.volume.shape
+    scaled = (chest.volume.hu + 1024.0) * scale - shift
+    assert "the values were scaled" in refusal(stored(tmp_path / "scaled.nrrd", scaled.astype(np.float32)))
+
+
+def test_a_scan_that_was_a_picture_in_between_is_said_to_have_steps(tmp_path: Path) -> None:
+    """256 grey levels for 1500 HU: with an index of 11.2 % it became 10.6 % without a word."""
+    chest = make_chest(slices=12, number=70.0, noise_hu=60.0)
+    hu = np.where(chest.volume.hu < -500.0, np.rint(chest.volume.hu - 120.0), np.rint(chest.volume.hu))
+    assert read_volume(stored(tmp_path / "whole.nrrd", hu.astype(np.int16))).acquisition.reading_notes == ()
+    levels = np.rint((np.clip(hu, -1350.0, 150.0) + 1350.0) / 1500.0 * 255.0)
+    notes = read_volume(stored(tmp_path / "levels.nrrd", (levels / 255.0 * 1500.0 - 1350.0).astype(np.float32)))
+    assert any("the values lie 5.9 HU apart" in note for note in notes.acquisition.reading_notes)
+
+
 @pytest.mark.parametrize("order", [[0, 2, 1], [1, 2, 0]], ids=["coronal", "sagittal"])
 def test_slices_of_another_plane_without_their_directions_are_refused(tmp_path: Path, order: list[int]) -> None:
     image = sitk.GetImageFromArray(chest_slices(12, 24, 24))

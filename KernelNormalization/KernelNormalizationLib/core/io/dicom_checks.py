@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -26,6 +27,8 @@ MOSTLY_EVEN = 0.4
 LARGEST_SIDE = 4096
 # With tube current modulation every slice has its own exposure; two or three values that differ by this factor are two scans.
 EXPOSURE_FACTOR, FEW_EXPOSURES = 1.5, 3
+# Projections through a slab, and pictures made from it, in ImageType (0008,0008): each pixel is the highest or lowest of many.
+_PROJECTIONS = re.compile(r"\b(MIP|MINIP|MIN IP|MAX IP|VRT|SSD|VOLREN)\b")
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 # What RescaleType (0028,1054) says of values that are HU (PS3.3, C.11.1.1.2): US is "unspecified", which scanners write for HU.
 # Others are maps of dual-energy CT, such as MGML (iodine, mg/mL), Z_EFF and ED.
@@ -124,8 +127,21 @@ def size_of(values: HeaderValues) -> tuple[int, int]:
     return rows, columns
 
 
+def is_no_scan(images: Sequence[SeriesImage]) -> bool:
+    """Whether all images of a series say themselves that they are no transverse CT: another modality, or scouts."""
+    modalities = [image.values.text("Modality") for image in images]
+    scouts = ["LOCALIZER" in image.values.texts("ImageType") for image in images]
+    return all(modality not in (None, "", "CT") for modality in modalities) or all(scouts)
+
+
 def _check_values(values: HeaderValues) -> None:
     where = values.where
+    image_type = values.texts("ImageType")
+    if _PROJECTIONS.search(" ".join(image_type).upper().replace("_", " ")):
+        raise InputError(
+            f"{where} states the image type {quoted(' '.join(image_type))}: a projection through many slices, in which the "
+            "density of the lung is lost. Choose the series of single slices."
+        )
     modality = values.text("Modality")
     if modality != "CT":
         raise InputError(f"{where} has modality {quoted(modality)} in a series of CT; move it out of the folder.")

@@ -16,7 +16,7 @@ from ..arrays import FloatArray
 from ..errors import InputError
 from ..plain_text import plain, quoted
 from ..volume import Acquisition
-from .dicom_checks import check_positions, check_series, rescale_of, size_of
+from .dicom_checks import check_positions, check_series, is_no_scan, rescale_of, size_of
 from .dicom_directory import listed_images, missing_images
 from .dicom_frames import read_frames
 from .dicom_pixels import NATIVE, compression_ratio, read_pixels, transfer_syntax
@@ -183,8 +183,12 @@ def pick_series(series: dict[str, Series], wanted: str | None, option: str = "--
     Raises:
         InputError: several series and no choice, or a choice that fits none or more than one.
     """
-    if wanted is None and len(series) == 1:
-        return next(iter(series.values()))
+    if wanted is None:
+        # exports hold dose sheets and scouts beside the scan; among these there is nothing to choose
+        scans = [slices for slices in series.values() if not is_no_scan(slices)]
+        candidates = scans or list(series.values())
+        if len(candidates) == 1:
+            return candidates[0]
     listing = "\n".join("  " + describe_series(uid, slices) for uid, slices in series.items())
     if wanted is None:
         raise InputError(f"The folder holds {len(series)} series; pick one with {option} NUMBER, KERNEL or UID:\n{listing}")

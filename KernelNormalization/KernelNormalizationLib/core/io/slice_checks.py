@@ -37,6 +37,10 @@ REGION_SIDE, ODD_FACTOR, ODD_HU = 16, 3.0, 30.0
 # every second of their slices left out four were.
 COMPARABLE_STEP_MM = 5.0
 
+# EI counts the voxels below one HU value, so steps between the stored values beyond this move it. They are looked for where
+# emphysema and its threshold lie, with enough voxels that every whole number occurs.
+COARSE_STEP_HU, STEPS_IN_HU, VOXELS_FOR_STEPS = 1.5, (-1000.0, -850.0), 5000
+
 
 def require_pictures(hu: FloatArray, names: Sequence[str] | None = None) -> None:
     """Refuse slices of a single value, which a transfer that broke off leaves behind.
@@ -108,7 +112,7 @@ def notes_on_slices(hu: FloatArray, names: Sequence[str], step_mm: float) -> tup
         names: of the slices.
         step_mm: between slices.
     """
-    notes = []
+    notes = list(_note_on_steps(hu))
     odd = odd_slices(hu) if step_mm <= COMPARABLE_STEP_MM else []
     if odd:
         worst, by = max(odd, key=lambda item: item[1])
@@ -122,6 +126,18 @@ def notes_on_slices(hu: FloatArray, names: Sequence[str], step_mm: float) -> tup
         for which, k, rows in _cut_ends(hu)
     ]
     return tuple(notes)
+
+
+def _note_on_steps(hu: FloatArray) -> list[str]:
+    near = hu[(hu > STEPS_IN_HU[0]) & (hu < STEPS_IN_HU[1])]
+    values = np.unique(near)
+    if near.size < VOXELS_FOR_STEPS or values.size < 2 or float(np.diff(values).min()) < COARSE_STEP_HU:
+        return []
+    step = float(np.diff(values).min())
+    return [
+        f"Near emphysema the values lie {step:.1f} HU apart, as after storage in few grey levels; EI depends on where these "
+        "steps fall."
+    ]
 
 
 def _cut_ends(hu: FloatArray) -> list[tuple[str, int, int]]:
