@@ -36,8 +36,8 @@ def load_members(model: str | Path | None) -> list[Model]:
     names = list_models(folder)
     if len(names) < 2:
         raise InputError(
-            f"Model {chosen.id} has {len(names)} ensemble members, a spread needs two; leave --ensemble out, or choose a "
-            f"model with members under {folder}."
+            f"Model {chosen.id} has {len(names)} ensemble members, and two are needed to see how far they differ; leave "
+            f"--ensemble out, or choose a model whose folder {folder.name} holds them."
         )
     return [load_model(folder / name) for name in names]
 

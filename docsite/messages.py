@@ -1,12 +1,14 @@
 """Every message that the product can show a user, read from its source code.
 
-A message is the text of an expected failure (:class:`CTKernelError` and what derives from it), or any other sentence in the
-code of the product that is no docstring, help text or line for the log. What stands in the code as ``{value}`` becomes ``…``.
+A message is the text of any exception, a warning or error for the log (which the command line prints), or any other sentence in
+the code of the product that is no docstring, help text or log line of ``--verbose``; also a sentence of the web pages' scripts.
+What stands in the code as ``{value}``, ``${value}`` or ``%s`` becomes ``…``.
 """
 
 from __future__ import annotations
 
 import ast
+import builtins
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,13 +18,39 @@ PRODUCT = ("KernelNormalization", "EmphysemaQuant", "ctkernel")
 NOT_PRODUCT = ("Testing", "selftest")
 ROOT_ERROR = "CTKernelError"
 PLACEHOLDER = "…"
-# Calls whose texts go to a log, to the command line's help or to a hint under the mouse: none of them is a message.
-SILENT_CALLS = ("debug", "info", "warning", "error", "exception", "add_argument", "add_parser", "ArgumentParser", "setToolTip")
-# Calls whose text is a reason that becomes part of a sentence; it is no sentence itself.
-REASON_CALLS = ("no_hypotheses", "faulty_file", "fault_in_words")
-# A sentence has this many words; one that begins with a small letter is a clause (a reason, a doubt), longer than a label.
+# What Python raises itself; its text reaches users within other messages, as in "is damaged (…)".
+BUILTIN_ERRORS = frozenset(
+    name for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, Exception)
+)
+# Calls whose texts go to the log of --verbose, to help, to a hint under the mouse or to a table's columns: none is a message.
+SILENT_CALLS = ("debug", "info", "add_argument", "add_parser", "ArgumentParser", "setToolTip", "Column", "_words")
+# Calls whose texts the command line prints, and Slicer's Error Log shows.
+LOG_CALLS = ("warning", "error", "exception", "critical")
+# Calls whose text is shown, or is a reason that becomes part of a sentence; it may be shorter than a sentence.
+SHOWN_CALLS = (
+    *(
+        "no_hypotheses",
+        "_faulty",
+        "_fault",
+        "faulty_file",
+        "fault_in_words",
+        "agrees",
+        "differs",
+        "note",
+        "setStatus",
+        "confirm",
+        "ArgumentTypeError",
+    ),
+    *("errorDisplay", "warningDisplay", "infoDisplay", "confirmOkCancelDisplay", "confirmYesNoDisplay", "showStatusMessage"),
+)
+# A sentence has this many words, or two and a full stop; what has no full stop, or begins with a small letter, is a clause
+# (a reason, a doubt), longer than a label.
 FEWEST_WORDS, FEWEST_WORDS_OF_A_CLAUSE = 4, 8
 _SENTENCE = re.compile(r"[.?](\s|…|$)|: ?…$")
+_LOG_VALUE = re.compile(r"%[-+ #0-9.]*[a-zA-Z]")
+# A comment of a script, or one of its texts in "", '' or ``.
+_SCRIPT_TEXT = re.compile(r"""//[^\n]*|/\*.*?\*/|"((?:[^"\\\n]|\\.)*)"|'((?:[^'\\\n]|\\.)*)'|`((?:[^`\\]|\\.)*)`""", re.DOTALL)
+_PLUS = re.compile(r"\s*\+\s*")
 _TAG = re.compile(r"<[^>]*>")
 
 
@@ -58,11 +86,13 @@ def find_messages(root: Path) -> list[Message]:
     """All messages of the product, in the order of files and lines."""
     trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in product_files(root)}
     errors = user_errors(trees.values())
-    return [
+    in_python = [
         message
         for path, tree in trees.items()
         for message in sorted(_messages_of(tree, path.relative_to(root).as_posix(), errors), key=lambda m: m.line)
     ]
+    scripts = sorted(path for folder in PRODUCT for path in (root / folder).rglob("*.js"))
+    return in_python + [message for path in scripts for message in _messages_of_script(path, root)]
 
 
 def user_errors(trees: Iterable[ast.Module]) -> frozenset[str]:
@@ -108,8 +138,10 @@ def _messages_of(tree: ast.Module, file: str, errors: frozenset[str]) -> Iterato
         text = template(node)
         if text is not None:
             shown = _plain(text)
-            error = context if context in errors else ""
-            if ((error or context in REASON_CALLS) and len(shown.split()) > 1) or _is_sentence(shown):
+            error = context if context in errors or context in BUILTIN_ERRORS else ""
+            if context in LOG_CALLS:
+                shown = _plain(_LOG_VALUE.sub(PLACEHOLDER, shown))
+            if ((error or context in (*SHOWN_CALLS, *LOG_CALLS)) and len(shown.split()) > 1) or _is_sentence(shown):
                 yield Message(shown, file, getattr(node, "lineno", 0), error)
             # A text inside the values of another one, such as one of two endings, is part of that sentence.
             return
@@ -119,12 +151,28 @@ def _messages_of(tree: ast.Module, file: str, errors: frozenset[str]) -> Iterato
     yield from walk(tree, "")
 
 
+def _messages_of_script(path: Path, root: Path) -> Iterator[Message]:
+    """Sentences among the texts of a web page's script; texts that ``+`` joins are one."""
+    script = path.read_text(encoding="utf-8")
+    found = list(_SCRIPT_TEXT.finditer(script))
+    texts = [next((part for part in text.groups() if part), "") for text in found]
+    for n in range(len(found) - 1, 0, -1):
+        if texts[n - 1] and _PLUS.fullmatch(script, found[n - 1].end(), found[n].start()):
+            texts[n - 1], texts[n] = texts[n - 1] + texts[n], ""
+    for place, text in zip(found, texts, strict=True):
+        shown = _plain(re.sub(r"\$\{[^{}]*\}", PLACEHOLDER, text))
+        if _is_sentence(shown):
+            yield Message(shown, path.relative_to(root).as_posix(), script.count("\n", 0, place.start()) + 1)
+
+
 def _is_sentence(text: str) -> bool:
     words = [word for word in text.split() if any(letter.isalpha() for letter in word)]
+    if len(words) >= FEWEST_WORDS_OF_A_CLAUSE:
+        return True
     if text[:1].islower():
-        return len(words) >= FEWEST_WORDS_OF_A_CLAUSE
+        return False
     if text.endswith(".") and len(words) < FEWEST_WORDS:
-        return PLACEHOLDER in text and text[:1].isupper()
+        return len(words) > 1 or (PLACEHOLDER in text and text[:1].isupper())
     return len(words) >= FEWEST_WORDS and _SENTENCE.search(text) is not None
 
 

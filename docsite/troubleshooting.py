@@ -10,6 +10,7 @@ The explanations stand in ``docs/troubleshooting/*.toml``, one file a topic:
     means = "What it means."
     do = "What to do."
 
+A group may have ``library = [...]`` too: messages that a library words, which the code does not hold, with ``…`` for values.
 A message belongs to the first group that one of its patterns fits. ``not_messages.toml`` lists, in the same form with ``why``
 instead of ``means`` and ``do``, sentences of the code that are no message.
 """
@@ -38,6 +39,7 @@ class Group:
         patterns: which messages they are.
         means: what it means.
         do: what to do.
+        library: texts of such messages that a library words, as users see them.
         found: the messages of the code that belong to it.
         unused: patterns that no message of the code fits.
     """
@@ -45,8 +47,14 @@ class Group:
     patterns: tuple[str, ...]
     means: str
     do: str
+    library: tuple[str, ...] = ()
     found: list[Message] = field(default_factory=list)
     unused: set[str] = field(default_factory=set)
+
+    @property
+    def texts(self) -> list[str]:
+        """All texts of the row, each once."""
+        return list(dict.fromkeys((*(message.text for message in self.found), *self.library)))
 
     def takes(self, message: Message) -> bool:
         """Whether a pattern fits the whole text; the pattern then counts as used."""
@@ -110,14 +118,14 @@ def make_table(messages: Sequence[Message], folder: Path) -> Table:
 
 def page(table: Table) -> str:
     """The page as Markdown with one HTML table a topic."""
-    texts = {message.text for topic in table.topics for group in topic.groups for message in group.found}
+    texts = {text for topic in table.topics for group in topic.groups for text in group.texts}
     parts = [
         "# Every message, what it means, what to do",
         f"{len(texts)} messages, read from the source code when these pages are built; `…` stands for a name or a number. "
         "Search this page (Ctrl+F) for a few words of what you were told.",
     ]
     for topic in table.topics:
-        rows = "".join(_row(group) for group in topic.groups if group.found)
+        rows = "".join(_row(group) for group in topic.groups if group.texts)
         if rows:
             head = "<thead><tr><th>Message</th><th>What it means</th><th>What to do</th></tr></thead>"
             parts += [f"## {topic.title}", topic.about, f'<table class="messages">{head}<tbody>{rows}</tbody></table>']
@@ -125,7 +133,7 @@ def page(table: Table) -> str:
 
 
 def _row(group: Group) -> str:
-    texts = "".join(f"<p>{html.escape(text)}</p>" for text in dict.fromkeys(m.text for m in group.found))
+    texts = "".join(f"<p>{html.escape(text)}</p>" for text in group.texts)
     cells = (("Message", texts), ("What it means", _marked(group.means)), ("What to do", _marked(group.do)))
     return "<tr>" + "".join(f'<td data-head="{head}">{cell}</td>' for head, cell in cells) + "</tr>"
 
@@ -142,7 +150,14 @@ def _marked(text: str) -> str:
 def _topic(path: Path) -> Topic:
     content = tomllib.loads(path.read_text(encoding="utf-8"))
     groups = [
-        Group(tuple(g["messages"]), g.get("means", ""), g.get("do", ""), unused=set(g["messages"])) for g in content["group"]
+        Group(
+            tuple(g.get("messages", ())),
+            g.get("means", ""),
+            g.get("do", ""),
+            tuple(g.get("library", ())),
+            unused=set(g.get("messages", ())),
+        )
+        for g in content["group"]
     ]
     return Topic(path.name, content["title"], content["about"], groups)
 

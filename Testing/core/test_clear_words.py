@@ -66,7 +66,7 @@ def test_a_file_without_permission_is_not_called_damaged(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(Path, "open", closed)  # a superuser may open everything
     message = refusal(path if kind == "NRRD" else path.parent)
-    assert f"{path.name} may not be opened: you have no permission" in message
+    assert f"{path.name} cannot be opened: you have no permission" in message
     assert "damaged" not in message
     assert "Errno" not in message
 

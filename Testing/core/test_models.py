@@ -225,7 +225,7 @@ def test_a_network_that_does_not_reproduce_its_vectors_is_refused(folder: Path, 
 
     rewrite_card(folder, edit)
     model = load_model(folder)
-    with pytest.raises(ModelError, match="does not reproduce its conformance vectors") as caught:
+    with pytest.raises(ModelError, match="does not reproduce its test images") as caught:
         choose_backend(model, "cpu")
     assert f"{off.removesuffix('0')}" in str(caught.value)
     for backend in available_cpu_backends():

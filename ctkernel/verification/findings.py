@@ -84,7 +84,7 @@ def check_files(manifest: Mapping[str, Any], folder: Path, found: Verification) 
     for name, expected in files.items():
         file = folder / Path(name).name
         if not file.is_file():
-            found.differs("files", f"{file.name} is missing.")
+            found.differs("files", f"{file.name} of the recorded result is missing.")
         else:
             same = sha256_of(file) == expected
             found.check("files", same, (f"{file.name} is as it was written.", f"{file.name} was changed after it was written."))

@@ -84,7 +84,7 @@ def check_input(facts: Mapping[str, Any], item: ReadInput, found: Verification) 
     uid = facts.get("series_instance_uid")
     told = uid is not None and item.volume.acquisition.series_instance_uid == uid
     differs = f"{name} is not the recorded input {_name(facts)}: its voxels have another hash" + (
-        ", though its series UID is the same; it was changed or exported anew." if told else "."
+        ", though its series UID is the same; it was changed or exported again." if told else "."
     )
     return found.check(subject, same, (f"{name} is the recorded input: its voxels have the same hash.", differs))
 

@@ -104,7 +104,7 @@ def _compare_masks(manifest: Mapping[str, Any], mask: LungMask, folder: Path, fo
         return
     how = "The supplied lung mask" if told.get("origin") == "supplied" else "Segmented again, the lung mask"
     same = voxels_sha256(mask.labels) == told.get("labels_sha256")
-    text = f"{how} is another one than on record."
+    text = f"{how} is not the one on record."
     if not same and (folder / SEGMENTATION).is_file():
         then, now = read_mask(volume, folder / SEGMENTATION).mask, mask.mask
         both = int(np.count_nonzero(then)) + int(np.count_nonzero(now))

@@ -42,8 +42,8 @@ def verdicts(measurement: Measurement) -> list[str]:
     first, last = measurement.volumes[0], measurement.volumes[-1]
     if measurement.compared is None and is_sharp(first.ct):
         lines.append(
-            f"Sharp kernel {first.ct.acquisition.kernel}: noise counts as emphysema, so EI is too high and its place "
-            "unreliable; normalize the volume first."
+            f"Sharp kernel {first.ct.acquisition.kernel}: noise counts as emphysema, so EI is too high and its marked places "
+            "are unreliable; normalize first."
         )
     elif not location_reliable(last.whole.ei_percent):
         lines.append(

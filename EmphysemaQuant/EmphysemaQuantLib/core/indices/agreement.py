@@ -100,7 +100,7 @@ def require_same_grid(reference: CTVolume, other: CTVolume, lung_mask: LungMask)
     if not reference.geometry.matches(other.geometry):
         raise InputError(
             f"“{reference.name}” ({_place(reference)}) and “{other.name}” ({_place(other)}) are not in the same place; "
-            "resample one onto the other first."
+            "compare two reconstructions of one acquisition on one grid. Resampling one of them would change its index."
         )
     if lung_mask.labels.shape != reference.shape:
         raise InputError(f"The lung mask has shape {lung_mask.labels.shape}, the volumes {reference.shape}; make it on them.")

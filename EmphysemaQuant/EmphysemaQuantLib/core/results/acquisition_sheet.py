@@ -172,7 +172,7 @@ def sharp_kernel_warning(volume: CTVolume) -> str | None:
         return None
     by_noise = f"Kernel {kernel or 'unknown'}, noise as sharp as that of B{number:.0f}f"
     what = f"Sharp kernel {kernel}" if noise is None else by_noise
-    return f"{what}: noise counts as emphysema, so EI is too high and its place unreliable; normalize the volume first."
+    return f"{what}: noise counts as emphysema, so EI is too high and its marked places are unreliable; normalize first."
 
 
 def _noise_of(volume: CTVolume) -> float | None:

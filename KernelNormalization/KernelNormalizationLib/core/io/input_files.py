@@ -35,7 +35,7 @@ def require_regular_file(path: Path) -> int:
     try:
         status = path.stat()
     except PermissionError as error:
-        raise InputError(f"{path.name} may not be opened: you have no permission. Ask for read access or copy it.") from error
+        raise InputError(f"{path.name} cannot be opened: you have no permission to read it. Ask for read access.") from error
     except (OSError, ValueError) as error:
         raise InputError(f"{path} does not exist or cannot be reached; check the name and the drive.") from error
     if stat.S_ISDIR(status.st_mode):
@@ -55,7 +55,7 @@ def open_file(path: Path) -> IO[bytes]:
     try:
         return path.open("rb")
     except PermissionError as error:
-        raise InputError(f"{path.name} may not be opened: you have no permission. Ask for read access or copy it.") from error
+        raise InputError(f"{path.name} cannot be opened: you have no permission to read it. Ask for read access.") from error
     except OSError as error:
         raise InputError(f"{path.name} cannot be opened ({error.strerror}); check the drive and copy it again.") from error
 

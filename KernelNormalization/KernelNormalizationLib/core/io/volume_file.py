@@ -39,4 +39,4 @@ def read_image_file(path: Path) -> sitk.Image:
         raise InputError(f"{path.name} needs more memory than this machine has free; close other programs.") from error
     except OSError as error:
         raise InputError(f"{path.name} cannot be read ({error.strerror}); check the drive and copy it again.") from error
-    raise InputError(f"{path.name} is not one of {', '.join(VOLUME_SUFFIXES)}; save it as one of these.")
+    raise InputError(f"{path.name} ends in none of {', '.join(VOLUME_SUFFIXES)}; save it as one of these.")

@@ -111,7 +111,7 @@ def _cpu_choice(model: Model, why: str) -> Choice:
         try:
             return Choice(_checked(lambda name=name: create_cpu_backend(name, model), model), f"{why}; {name} computes")  # type: ignore[misc]
         except (ModelError, BackendMemoryError, RuntimeError, ImportError) as error:
-            logger.warning("Backend %s cannot be used: %s", name, error)
+            logger.warning("The library %s cannot be used for the network: %s", name, error)
             failures.append(f"{name}: {error}")
     if not failures:
         raise ModelError("No library to run the network is installed; install openvino, onnxruntime or torch.")
@@ -123,7 +123,7 @@ def _checked(make: Callable[[], Backend], model: Model) -> Backend:
     error = conformance_error(backend, model.conformance())
     if not error <= CONFORMANCE_HU:  # written so that NaN fails, too
         raise ModelError(
-            f"Model {model.id} does not reproduce its conformance vectors on {backend.name} "
+            f"Model {model.id} does not reproduce its test images on {backend.name} "
             f"({error:.2f} HU off, at most {CONFORMANCE_HU} allowed); copy the model folder again."
         )
     return backend

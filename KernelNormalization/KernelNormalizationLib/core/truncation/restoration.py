@@ -97,9 +97,11 @@ class RestorationPlan:
         told = self.evidence.get("lungs", {}).get("from", "")
         seen = told.startswith("histogram")
         source = "read from the scan" if seen else "assumed, as usual for such scanners; the scan does not tell"
-        cut = f"The scanner cut off values below {self.lungs.floor_hu:.0f} HU{how} ({source})"
         after = "; the slices were resampled afterwards" if self.interpolation else ""
-        return f"{cut}{after}. What was lost in lung and air was estimated and put back."
+        return (
+            f"The scanner cut off values below {self.lungs.floor_hu:.0f} HU{how} ({source}){after}. "
+            "What was lost in lung and air was estimated and put back."
+        )
 
 
 @dataclass(frozen=True)
