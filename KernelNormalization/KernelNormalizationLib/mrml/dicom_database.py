@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import slicer
@@ -18,6 +19,16 @@ def dicomDatabase() -> Any | None:
     """The application's open DICOM database; ``None`` where there is none."""
     database = getattr(slicer, "dicomDatabase", None)
     return database if database is not None and database.isOpen else None
+
+
+def filesOfNode(node: Any) -> list[Path]:
+    """The DICOM files that a node was loaded from; empty where the database does not have all of them any more."""
+    database = dicomDatabase()
+    instances = (node.GetAttribute(INSTANCES) or "").split()
+    if database is None or not instances:
+        return []
+    files = [Path(database.fileForInstance(instance) or "") for instance in instances]
+    return list(dict.fromkeys(files)) if all(path.is_file() for path in files) else []
 
 
 def databaseTagReader() -> TagReader | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,7 +26,7 @@ from ..core.methods.protocol import TARGET_KERNEL, UNCHANGED_KEY, NormalizationR
 from ..core.provenance.manifest import require_known_schema, require_unchanged, sealed
 from ..core.volume import Acquisition, CTVolume, Geometry
 from . import provenance
-from .dicom_database import INSTANCES, TagReader, dicomDatabase
+from .dicom_database import INSTANCES, TagReader, dicomDatabase, filesOfNode
 
 LUNG_WINDOW = (LUNG_WINDOW_WIDTH_HU, LUNG_WINDOW_CENTRE_HU)
 METHOD_NAMES = {"unet": "UNet"}  # methods whose identifier is not how they are written
@@ -175,10 +176,15 @@ def deferredVolume(node: Any, readTag: TagReader | None = None) -> Callable[[], 
         raise InputError(f"“{node.GetName()}” is {acquisition.modality}, not CT; only CT can be normalized and measured.")
     synthetic = provenance.isSynthetic(node)
     name, geometry, voxels = node.GetName(), geometryFromNode(node), slicer.util.arrayFromVolume(node)
+    files = filesOfNode(node)
 
     def volume() -> CTVolume:
+        from ..core.io.dicom_series import check_loaded_files
+
+        # Slicer describes a volume by its first slice, and makes one volume of slices of several kernels or patients
+        told = replace(acquisition, reading_notes=check_loaded_files(files))
         hu = voxels.astype(np.float32)
-        return with_checked_slices(CTVolume(hu, geometry, acquisition, detect_padding(hu), name, synthetic))
+        return with_checked_slices(CTVolume(hu, geometry, told, detect_padding(hu), name, synthetic))
 
     return volume
 

@@ -245,6 +245,34 @@ def read_series(slices: Series) -> tuple[sitk.Image, Acquisition, float | None]:
     return image, acquisition_of(ordered[0].header, notes), _declared_padding(ordered[0].values)
 
 
+def check_loaded_files(files: Sequence[Path]) -> tuple[str, ...]:
+    """Check the headers of files of which another program has made one volume, as :func:`read_series` does before reading.
+
+    Returns:
+        Notes for the user about compression, unreadable tags and joined acquisitions.
+
+    Raises:
+        InputError: a file that cannot be read; mixed kernels, studies, patients or exposures, and the rest of
+            :func:`.dicom_checks.check_series`; compression that has changed the noise; or slices of which each has a rescale
+            with fractions of its own, which other readers round to the whole numbers of the first slice.
+    """
+    images = [item for path in files for item in read_images(path) or []]
+    for item in images:
+        if item.fault is not None:
+            raise InputError(item.fault)
+    if not images:
+        return ()
+    check_series(images)
+    rescales = {rescale_of(item.values) for item in images}
+    if len(rescales) > 1 and any(number != int(number) for rescale in rescales for number in rescale):
+        slopes = sorted(slope for slope, _ in rescales)
+        raise InputError(
+            f"The slices have {len(rescales)} different rescales with fractions (slopes {slopes[0]:g} to {slopes[-1]:g}); "
+            "3D Slicer may round their values. Normalize and measure the DICOM folder with the command line, which does not."
+        )
+    return _notes(images)
+
+
 def _check_bytes_left(item: DicomSlice, pixels: int) -> None:
     """Check, before memory is allocated, that the file is large enough for its image."""
     syntax = transfer_syntax(item.header, item.values.where)
