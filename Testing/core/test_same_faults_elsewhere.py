@@ -165,14 +165,16 @@ class TestUnreadableFilesOfASeries:
     def renamed(folder: Path, name: Callable[[int], str]) -> list[Path]:
         return [path.rename(folder / name(n)) for n, path in enumerate(sorted(series(folder).iterdir()))]
 
-    # within an element that cannot be read then, and behind the series UID
-    @pytest.mark.parametrize("broken_at", [b"\x28\x00\x10\x00US", b"\x20\x00\x0e\x00UI"])
+    @pytest.mark.parametrize(
+        "within", [b"", b"\x40\x00\x75\x02SQ\0\0\xff\xff\xff\xff\xfe\xff\x00\xe0"], ids=["end", "sequence"]
+    )
     @pytest.mark.parametrize("which", [0, 4, 9])
-    def test_is_named_whatever_its_name(self, tmp_path: Path, which: int, broken_at: bytes) -> None:
+    def test_is_named_whatever_its_name(self, tmp_path: Path, which: int, within: bytes) -> None:
+        """Cut off before its image, there or within a sequence ("No tag to read")."""
         words = ["alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel", "india", "juliet"]
         path = self.renamed(tmp_path, lambda n: words[n])[which]
         content = path.read_bytes()
-        path.write_bytes(content[: content.index(broken_at) + len(broken_at)])
+        path.write_bytes(content[: content.index(b"\x28\x00\x10\x00US")] + within)
         assert refusal(tmp_path).startswith(f"“{words[which]}” is cut off")
 
     @pytest.mark.parametrize("which", [0, 9])

@@ -252,6 +252,7 @@ def test_what_a_kill_leaves_of_a_file_and_of_a_dicom_folder_is_removed_by_the_ne
 
 @pytest.mark.parametrize("own", [True, False])
 def test_a_name_that_begins_with_a_point_is_written_too(tmp_path: Path, own: bool) -> None:
+    (tmp_path / "out").mkdir()
     with whole_set(tmp_path / "out", own_folder=own) as private:
         (private / ".hidden.nrrd").write_text("new")
         (private / "a.json").write_text("new")
