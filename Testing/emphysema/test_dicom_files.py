@@ -233,3 +233,20 @@ def test_names_in_any_character_set_are_kept(tmp_path: Path, charset: str) -> No
     assert len(written) == SHAPE[0] + 4
     assert {str(one.PatientName) for one in written} == {expected}
     assert expected.split("^")[0] in name
+
+
+def test_damaged_dates_are_left_empty(tmp_path: Path) -> None:
+    """A damaged study date ended in a traceback; an empty one is valid."""
+    write_series(tmp_path / "scan", chest_hu().astype(np.int16), step=8.0, pixel=(5.0, 5.0))
+    for path in (tmp_path / "scan").iterdir():
+        with pydicom.config.disable_value_validation():
+            ds = pydicom.dcmread(path)
+            ds.StudyDate, ds.StudyTime = "2020-13-45", "late"
+            ds.save_as(path)
+    scan = read_volume(tmp_path / "scan")
+    files = sorted((tmp_path / "scan").iterdir())
+    export_measurement(measure([scan], supplied_mask(*lung_boxes())), [files], tmp_path / "out")
+    for path in (tmp_path / "out").rglob("*.dcm"):
+        made = pydicom.dcmread(path)
+        assert (made.StudyDate, made.StudyTime) == ("", "")
+        assert made.StudyInstanceUID == pydicom.dcmread(files[0]).StudyInstanceUID

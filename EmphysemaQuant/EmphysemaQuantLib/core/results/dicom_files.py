@@ -72,10 +72,17 @@ def write_objects(
         Both objects as written.
 
     Raises:
-        InputError: highdicom is not installed, or the images do not fit the mask.
+        InputError: highdicom is not installed, the images do not fit the mask, or their headers hold damaged values.
     """
-    segmentation = segmentation_object(images, lungs.lung_mask, lungs.emphysema, lungs.threshold_hu, maker, enhanced)
-    report = report_object(images, segmentation, lungs.regions, maker, enhanced)
+    try:
+        segmentation = segmentation_object(images, lungs.lung_mask, lungs.emphysema, lungs.threshold_hu, maker, enhanced)
+        report = report_object(images, segmentation, lungs.regions, maker, enhanced)
+    except (ValueError, TypeError, AttributeError) as error:
+        # highdicom's own words may quote the patient's name
+        raise InputError(
+            "The headers of the scan hold a value that a segmentation or report cannot take over, such as a damaged number or "
+            "identifier; correct the series, or export without a lung mask."
+        ) from error
     segmentation.save_as(folder / f"{prefix}{SEGMENTATION}")
     report.save_as(folder / f"{prefix}{REPORT}")
     return segmentation, report

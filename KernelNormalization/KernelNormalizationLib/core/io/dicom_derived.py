@@ -16,6 +16,7 @@ from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.valuerep import DA, TM
 
 from ..errors import InputError
 from ..methods.protocol import TARGET_KERNEL
@@ -28,9 +29,11 @@ IMAGE_TYPE = ("DERIVED", "SECONDARY", "AXIAL")
 # Far above the numbers that scanners use, so that the series comes last in lists.
 SERIES_NUMBER_OFFSET = 9000
 _LONG_STRING, _SHORT_TEXT = 64, 1024
-# Private field of the whole provenance record: (0099,xx01), reserved by the private creator SOFTWARE.
+# Dates and times that objects take over from the scan.
+_DATES = {"StudyDate": DA, "PatientBirthDate": DA, "StudyTime": TM}
 # Name of UTF-8 in DICOM (PS3.3, C.12.1.1.2).
 UTF8 = "ISO_IR 192"
+# Private field of the whole provenance record: (0099,xx01), reserved by the private creator SOFTWARE.
 _PRIVATE_GROUP, _MANIFEST_ELEMENT = 0x0099, 0x01
 
 # Groups copied whole: patient, clinical trial and de-identification, acquisition. Private tags are never copied.
@@ -282,11 +285,16 @@ def _in_single_frame_form(element: DataElement) -> DataElement:
 
 
 def with_empty_fields(header: Dataset) -> Dataset:
-    """``header`` itself, in UTF-8, with the fields that DICOM asks for and anonymization leaves out, empty."""
+    """``header`` itself, in UTF-8, with the fields that DICOM asks for empty where they are missing or no dates."""
     if header.get("SpecificCharacterSet") not in (None, "", UTF8):
         # libraries refuse to write some of the character sets in use, such as a single ISO 2022 one
         header.decode()
         header.SpecificCharacterSet = UTF8
+    for keyword, kind in _DATES.items():
+        try:
+            kind(str(header.get(keyword) or ""))
+        except ValueError:
+            setattr(header, keyword, None)
     for keyword in _EMPTY_IF_ABSENT:
         if keyword not in header:
             setattr(header, keyword, None)
