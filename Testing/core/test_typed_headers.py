@@ -109,6 +109,13 @@ def nested(path: Path) -> None:
     path.write_bytes(content[:place] + 3000 * one + content[place:])
 
 
+def cut_in_a_sequence(path: Path) -> None:
+    """The file ends in a sequence before the pixels, where the library finds "No tag to read"."""
+    content = path.read_bytes()
+    place = content.index(b"\xe0\x7f\x10\x00")
+    path.write_bytes(content[:place] + b"\x40\x00\x75\x02SQ\0\0\xff\xff\xff\xff")
+
+
 def odd_length(path: Path) -> None:
     """Rows in three bytes."""
     content = path.read_bytes()
@@ -122,7 +129,7 @@ def no_number(path: Path) -> None:
     ds.save_as(path)
 
 
-@pytest.mark.parametrize("damage", [deflated, run_length_encoded, nested, odd_length, no_number])
+@pytest.mark.parametrize("damage", [deflated, run_length_encoded, nested, cut_in_a_sequence, odd_length, no_number])
 def test_however_a_file_breaks_it_is_named(tmp_path: Path, damage: Damage) -> None:
     path = series(tmp_path) / "image0009.dcm"  # the last slice: no gap tells of it
     damage(path)

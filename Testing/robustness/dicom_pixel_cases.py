@@ -96,6 +96,19 @@ def lost_decimal_point(rng: Generator, folder: Path) -> Case:
     return _case("spacing without its decimal point", rng, folder, Refuse(), change, hu=chest_slices(9, 48, 64))
 
 
+def cut_in_a_sequence(rng: Generator, folder: Path) -> Case:
+    """A file that ends where the items of a sequence should begin."""
+
+    def post(paths: list[Path]) -> None:
+        path = paths[int(rng.choice([0, len(paths) - 1, int(rng.integers(len(paths)))]))]
+        content = path.read_bytes()
+        start = content[: content.index(b"\xe0\x7f\x10\x00")] + b"\x40\x00\x75\x02SQ\0\0\xff\xff\xff\xff"
+        item = b"\xfe\xff\x00\xe0\xff\xff\xff\xff"
+        path.write_bytes(start + item[: int(rng.integers(0, 8))])
+
+    return _case("cut off in a sequence", rng, folder, Refuse(), post=post)
+
+
 def packed_and_cut(rng: Generator, folder: Path) -> Case:
     rle = bool(rng.integers(2))
 
