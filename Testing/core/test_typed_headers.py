@@ -205,3 +205,16 @@ def test_promised_gigabytes_are_not_taken(tmp_path: Path) -> None:
     run = subprocess.run([sys.executable, "-c", PEAK, str(path)], capture_output=True, text=True, check=True)
     assert "1000 bytes of" in run.stderr
     assert int(run.stdout) < 1_000_000  # 4 GB are promised
+
+
+@pytest.mark.parametrize("uid", ["abc", "1.2.3.4"])
+def test_a_transfer_syntax_that_nobody_knows_is_named_and_no_library_warns(tmp_path: Path, uid: str) -> None:
+    path = series(tmp_path) / "image0002.dcm"
+    ds = pydicom.dcmread(path)
+    content = path.read_bytes()
+    known = ds.file_meta.TransferSyntaxUID.encode()
+    path.write_bytes(content.replace(known, uid.encode().ljust(len(known), b"\0"), 1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        message = refusal(tmp_path)
+    assert f"image0002.dcm is written in the transfer syntax “{uid}”" in message
