@@ -218,3 +218,18 @@ def test_a_transfer_syntax_that_nobody_knows_is_named_and_no_library_warns(tmp_p
         warnings.simplefilter("error")
         message = refusal(tmp_path)
     assert f"image0002.dcm is written in the transfer syntax “{uid}”" in message
+
+
+@pytest.mark.parametrize(("vr", "value"), [("FD", float("nan")), ("FD", float("inf")), ("DS", "1e999")])
+@pytest.mark.parametrize("keyword", ["RescaleSlope", "RescaleIntercept"])
+def test_a_number_of_another_type_must_be_finite_too(tmp_path: Path, keyword: str, vr: str, value: object) -> None:
+    def edit(ds: FileDataset) -> None:
+        if vr == "DS":
+            raw(ds, keyword, str(value))
+        else:
+            del ds[keyword]
+            ds.add_new(keyword, vr, value)
+
+    message = refusal(series(tmp_path, only(4, edit)))
+    assert f"image0004.dcm states {keyword}" in message
+    assert "one finite number is needed" in message
