@@ -16,7 +16,7 @@ from pydicom.uid import JPEG2000Lossless, RLELossless
 
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.io.dicom_pixels import read_pixels
-from KernelNormalizationLib.core.io.jpeg2000_blocks import damaged_blocks
+from KernelNormalizationLib.core.io.jpeg2000_blocks import damaged_blocks, has_whole_tiles
 from KernelNormalizationLib.core.io.reading import read_volume
 
 HU = chest_slices(8, 64, 80)
@@ -58,6 +58,22 @@ def test_pixels_that_no_longer_fit_their_stream_are_refused(tmp_path: Path, edit
     with pytest.raises(InputError, match=DAMAGED) as caught:
         read_volume(tmp_path)
     assert path.name in str(caught.value)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_a_jpeg_2000_stream_with_lost_bytes_is_refused_and_no_decoder_writes_to_the_terminal(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], share: float
+) -> None:
+    """OpenJPEG used to tell the terminal "Tile part length size inconsistent with stream length"."""
+    path = slice_file(tmp_path, ENCODERS["JPEG 2000"])
+    stream = stream_of(path)
+    assert has_whole_tiles(stream)
+    at = int(share * len(stream)) - 20
+    put_stream(path, stream[:at] + stream[at + 12 :])
+    with pytest.raises(InputError, match="compressed pixels that are cut off or damaged") as caught:
+        read_volume(tmp_path)
+    assert path.name in str(caught.value)
+    assert capfd.readouterr().err == ""
 
 
 def test_single_bits_of_jpeg_2000_are_found(tmp_path: Path) -> None:
@@ -146,6 +162,7 @@ def test_jpeg_2000_of_other_encoders_is_whole() -> None:
         if syntax is None or not syntax.startswith("1.2.840.10008.1.2.4.9") or "PixelData" not in ds:
             continue
         stream = bytes(get_frame(ds.PixelData, 0, number_of_frames=int(ds.get("NumberOfFrames") or 1)))
+        assert has_whole_tiles(stream), path.name
         maker = next((name for name in (b"Kakadu", b"JasPer", b"OpenJPEG") if name in stream[:400]), b"")
         found.setdefault(maker, []).append(damaged_blocks(stream))
     assert {b"Kakadu", b"JasPer", b"OpenJPEG"} <= set(found)

@@ -109,6 +109,13 @@ def nested(path: Path) -> None:
     path.write_bytes(content[:place] + 3000 * one + content[place:])
 
 
+def cut_in_a_sequence(path: Path) -> None:
+    """The file ends in a sequence before the pixels, where the library finds "No tag to read"."""
+    content = path.read_bytes()
+    place = content.index(b"\xe0\x7f\x10\x00")
+    path.write_bytes(content[:place] + b"\x40\x00\x75\x02SQ\0\0\xff\xff\xff\xff")
+
+
 def odd_length(path: Path) -> None:
     """Rows in three bytes."""
     content = path.read_bytes()
@@ -122,7 +129,7 @@ def no_number(path: Path) -> None:
     ds.save_as(path)
 
 
-@pytest.mark.parametrize("damage", [deflated, run_length_encoded, nested, odd_length, no_number])
+@pytest.mark.parametrize("damage", [deflated, run_length_encoded, nested, cut_in_a_sequence, odd_length, no_number])
 def test_however_a_file_breaks_it_is_named(tmp_path: Path, damage: Damage) -> None:
     path = series(tmp_path) / "image0009.dcm"  # the last slice: no gap tells of it
     damage(path)
@@ -198,3 +205,31 @@ def test_promised_gigabytes_are_not_taken(tmp_path: Path) -> None:
     run = subprocess.run([sys.executable, "-c", PEAK, str(path)], capture_output=True, text=True, check=True)
     assert "1000 bytes of" in run.stderr
     assert int(run.stdout) < 1_000_000  # 4 GB are promised
+
+
+@pytest.mark.parametrize("uid", ["abc", "1.2.3.4"])
+def test_a_transfer_syntax_that_nobody_knows_is_named_and_no_library_warns(tmp_path: Path, uid: str) -> None:
+    path = series(tmp_path) / "image0002.dcm"
+    ds = pydicom.dcmread(path)
+    content = path.read_bytes()
+    known = ds.file_meta.TransferSyntaxUID.encode()
+    path.write_bytes(content.replace(known, uid.encode().ljust(len(known), b"\0"), 1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        message = refusal(tmp_path)
+    assert f"image0002.dcm is written in the transfer syntax “{uid}”" in message
+
+
+@pytest.mark.parametrize(("vr", "value"), [("FD", float("nan")), ("FD", float("inf")), ("DS", "1e999")])
+@pytest.mark.parametrize("keyword", ["RescaleSlope", "RescaleIntercept"])
+def test_a_number_of_another_type_must_be_finite_too(tmp_path: Path, keyword: str, vr: str, value: object) -> None:
+    def edit(ds: FileDataset) -> None:
+        if vr == "DS":
+            raw(ds, keyword, str(value))
+        else:
+            del ds[keyword]
+            ds.add_new(keyword, vr, value)
+
+    message = refusal(series(tmp_path, only(4, edit)))
+    assert f"image0004.dcm states {keyword}" in message
+    assert "one finite number is needed" in message

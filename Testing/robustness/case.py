@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +72,18 @@ _UNCLEAR = re.compile(
 
 def judged(case: Case) -> tuple[Outcome, str]:
     """Run ``case``; its outcome and a line that says why."""
+    with warnings.catch_warnings(record=True) as shown:
+        # what Python shows a user by default, for every place and not only the first time
+        warnings.simplefilter("ignore")
+        for kind in (RuntimeWarning, UserWarning, FutureWarning):
+            warnings.simplefilter("always", kind)
+        outcome, detail = _judged(case)
+    if shown and outcome not in FAULTS:
+        return "unclear words", f"a library warns: {shown[0].category.__name__}: {shown[0].message}"[:200]
+    return outcome, detail
+
+
+def _judged(case: Case) -> tuple[Outcome, str]:
     try:
         found = case.run()
     except CTKernelError as error:

@@ -71,7 +71,7 @@ def _one(k: int, which: int, edit: Callable[[FileDataset], None]) -> Change:
     return lambda n, ds: edit(ds) if n == which else None
 
 
-BAD_NUMBERS = ("abc", "REMOVED", "1,5", "nan", "inf", "-inf", "1e400", "--1", "1\\2", "0x10", "１")
+BAD_NUMBERS = ("abc", "REMOVED", "1,5", "nan", "inf", "-inf", "1e999", "1e400", "--1", "1\\2", "0x10", "１")
 NEEDED = ("RescaleSlope", "RescaleIntercept")
 NOT_NEEDED = ("SliceThickness", "KVP")
 

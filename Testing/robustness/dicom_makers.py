@@ -25,6 +25,7 @@ from .dicom_cases import (
 )
 from .dicom_pixel_cases import (
     broken_link,
+    cut_in_a_sequence,
     lossy,
     lost_decimal_point,
     other_size,
@@ -66,5 +67,6 @@ MAKERS: tuple[Maker, ...] = (
     tiny,
     valid,
     cut_file,
+    cut_in_a_sequence,
     flipped_bytes,
 )

@@ -96,6 +96,21 @@ def lost_decimal_point(rng: Generator, folder: Path) -> Case:
     return _case("spacing without its decimal point", rng, folder, Refuse(), change, hu=chest_slices(9, 48, 64))
 
 
+def cut_in_a_sequence(rng: Generator, folder: Path) -> Case:
+    """A file that ends where the items of a sequence should begin, or that holds them 3,000 deep."""
+    deep = bool(rng.integers(2))
+
+    def post(paths: list[Path]) -> None:
+        path = paths[int(rng.choice([0, len(paths) - 1, int(rng.integers(len(paths)))]))]
+        content = path.read_bytes()
+        before, pixels, rest = content.partition(b"\xe0\x7f\x10\x00")
+        sequence, item = b"\x40\x00\x75\x02SQ\0\0\xff\xff\xff\xff", b"\xfe\xff\x00\xe0\xff\xff\xff\xff"
+        end = 3000 * (sequence + item) + pixels + rest if deep else sequence + item[: int(rng.integers(0, 8))]
+        path.write_bytes(before + end)
+
+    return _case("sequences too deep" if deep else "cut off in a sequence", rng, folder, Refuse(), post=post)
+
+
 def packed_and_cut(rng: Generator, folder: Path) -> Case:
     rle = bool(rng.integers(2))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import multiprocessing
+import os
 import resource
 import shutil
 import signal
@@ -18,11 +19,12 @@ from pathlib import Path
 import numpy as np
 
 from . import dicom_makers, mask_cases, odd_scan_cases, other_cases, volume_cases
-from .case import Maker, Outcome, judged
+from .case import FAULTS, Maker, Outcome, judged
 
 SECONDS = 20.0
 # One small input may take this much more memory than the process had before, kB.
 MEMORY_KB = 1_000_000
+_TERMINAL = 2
 # Share of each kind among the cases, as in the field: most scans come as DICOM.
 SHARES: tuple[tuple[float, tuple[Maker, ...]], ...] = (
     (0.45, dicom_makers.MAKERS + odd_scan_cases.DICOM_MAKERS),
@@ -81,6 +83,9 @@ def _work(sender: Connection, seed: int, start: int, count: int) -> None:
     faulthandler.disable()
     sys.stderr = open("/dev/null", "w")  # noqa: PTH123, SIM115
     warnings.simplefilter("ignore")
+    # what a C library writes goes past Python
+    written = tempfile.TemporaryFile()  # noqa: SIM115
+    os.dup2(written.fileno(), _TERMINAL)
     for number in range(start, count):
         folder = Path(tempfile.mkdtemp(prefix="robustness-"))
         try:
@@ -96,7 +101,11 @@ def _judged(number: int, seed: int, folder: Path) -> Result:
     maker = makers[int(rng.integers(len(makers)))]
     case = maker(rng, folder)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    shown = os.fstat(_TERMINAL).st_size
     outcome, detail = judged(case)
+    if os.fstat(_TERMINAL).st_size > shown and outcome not in FAULTS:
+        text = os.pread(_TERMINAL, 100, shown).decode("utf-8", "replace")
+        outcome, detail = "unclear words", f"a library writes: {text}"
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     if grown > MEMORY_KB:
         outcome, detail = "memory", f"{grown / 1e6:.1f} GB more"

@@ -188,6 +188,6 @@ def _write_table(path: Path, header: list[str], rows: list[list[str]]) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
     # a reason may be long: every word of it is kept
-    writer.writerows([[for_csv(cell) if len(cell) <= 200 else " ".join(cell.split()) for cell in row] for row in rows])
+    writer.writerows([[for_csv(cell, len(cell) + 1) for cell in row] for row in rows])
     with atomic_path(path) as temporary:
         temporary.write_text(text.getvalue(), encoding="utf-8")

@@ -146,7 +146,8 @@ def write_runs(out: Path, runs: Rows) -> None:
         "peak_memory_gb",
     ]
     with atomic_path(out / RUNS_CSV) as temporary:
-        pandas.DataFrame(runs, columns=columns).to_csv(temporary, index=False, lineterminator="\n")
+        safe = [{k: for_csv(v) if isinstance(v, str) else v for k, v in run.items()} for run in runs]
+        pandas.DataFrame(safe, columns=columns).to_csv(temporary, index=False, lineterminator="\n")
 
 
 def read_results(out: Path, region: str | None = None) -> Rows:

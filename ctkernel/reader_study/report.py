@@ -12,6 +12,7 @@ from typing import Any
 from KernelNormalizationLib.core.errors import RESEARCH_USE, InputError
 from KernelNormalizationLib.core.io.whole_sets import require_set_writable, whole_set
 from KernelNormalizationLib.core.io.writing import write_json
+from KernelNormalizationLib.core.plain_text import for_csv
 from KernelNormalizationLib.core.version import VERSION
 
 from .audit import OPENED, UNSEALED, AuditTrail, open_audit, receipt_of
@@ -161,5 +162,6 @@ def _number(value: float | None) -> str:
 
 def _csv(rows: Sequence[Sequence[Any]]) -> str:
     buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows([*rows, (RESEARCH_USE,)])
+    safe = [[for_csv(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
+    csv.writer(buffer, lineterminator="\n").writerows([*safe, (RESEARCH_USE,)])
     return buffer.getvalue()

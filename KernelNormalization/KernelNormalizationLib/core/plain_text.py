@@ -43,9 +43,9 @@ def for_html(text: object) -> str:
     return html.escape(printable_lines(text), quote=True)
 
 
-def for_csv(text: object) -> str:
-    """Safe as a cell of a table: a spreadsheet reads no text as a formula."""
-    line = plain(text)
+def for_csv(text: object, longest: int = LONGEST) -> str:
+    """Safe as a cell of a table: a spreadsheet reads no text as a formula; longer text than ``longest`` ends in "…"."""
+    line = plain(text, longest)
     return "'" + line if line.startswith(_FORMULA) and not _NUMBER.fullmatch(line) else line
 
 

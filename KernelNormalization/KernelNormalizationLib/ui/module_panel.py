@@ -185,7 +185,8 @@ class ModulePanel:
         """Show ``text`` below the button, and in a message box if it is an error."""
         self.ui.statusLabel.text = text
         if error:
-            slicer.util.errorDisplay(text, windowTitle=self.title)
+            # a message box shows text that looks like markup as markup, and a file may be called anything
+            slicer.util.errorDisplay(text.replace("<", "\N{SINGLE LEFT-POINTING ANGLE QUOTATION MARK}"), windowTitle=self.title)
 
     def setPassingStatus(self, text: str) -> None:
         """Show ``text`` below the button for a few seconds, for states that soon no longer apply."""

@@ -29,7 +29,7 @@ def draw_slice(axes: Any, hu: FloatArray, title: str, aspect: float = 1.0, ink: 
     """
     low, high = LUNG_WINDOW_HU
     axes.imshow(hu, cmap="gray", vmin=low, vmax=high, aspect=aspect, interpolation="nearest")
-    axes.set_title(title, color=ink, fontsize=size, pad=3)
+    axes.set_title(title, color=ink, fontsize=size, pad=3, parse_math=False)
     axes.set_axis_off()
 
 
@@ -44,7 +44,7 @@ def draw_difference(axes: Any, difference: Any, title: str, aspect: float = 1.0,
     """Draw a signed difference (rows, columns) in HU, red above and blue below zero; returns the image for a colour bar."""
     limits = {"vmin": -DIFFERENCE_HU, "vmax": DIFFERENCE_HU}
     drawn = axes.imshow(difference, cmap="RdBu_r", aspect=aspect, interpolation="nearest", **limits)
-    axes.set_title(title, color=ink, fontsize=size, pad=3)
+    axes.set_title(title, color=ink, fontsize=size, pad=3, parse_math=False)
     axes.set_axis_off()
     return drawn
 

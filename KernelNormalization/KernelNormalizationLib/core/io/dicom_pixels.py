@@ -32,6 +32,7 @@ from .dicom_beginning import read_dataset
 from .dicom_checks import rescale_of, size_of
 from .dicom_decoding import HIGH_THROUGHPUT, OVERLAY, as_encoded, bits_in_use, decoded_frames, has_overlay
 from .dicom_values import UNREADABLE, HeaderValues
+from .jpeg2000_blocks import has_whole_tiles
 
 NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
 # Lossy by definition (PS3.5, section 10), or unless the header states that they are not (JPEG 2000, HTJ2K).
@@ -80,11 +81,13 @@ def transfer_syntax(header: pydicom.Dataset, where: str) -> UID:
     Raises:
         InputError: a syntax that DICOM does not know.
     """
-    stated = getattr(header, "file_meta", pydicom.Dataset()).get("TransferSyntaxUID")
-    if not stated:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an invalid UID is refused below, in words for the user
+        stated = getattr(header, "file_meta", pydicom.Dataset()).get("TransferSyntaxUID")
+        syntax = UID(str(stated)) if stated else None
+    if syntax is None:
         implicit, little = header.original_encoding
         return ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
-    syntax = UID(str(stated))
     if syntax not in NATIVE and not (syntax.is_transfer_syntax and not syntax.is_private and syntax.is_encapsulated):
         raise InputError(f"{where} is written in the transfer syntax {quoted(syntax)}, which is not read; export it again.")
     return syntax
@@ -211,7 +214,8 @@ def _check_packed(dataset: pydicom.Dataset, values: HeaderValues) -> bytes:
     if images > 1:
         raise InputError(f"{values.where} states one image and holds {images}; export the series again.")
     whole = stream.startswith(_JPEG_BEGINNINGS) and stream.rstrip(b"\0").endswith(_JPEG_END)
-    if not whole or len(stream) * _PACKED_AT_MOST < rows * columns:
+    # OpenJPEG would tell of tiles that are cut off on the terminal, in its own words
+    if not whole or not has_whole_tiles(stream) or len(stream) * _PACKED_AT_MOST < rows * columns:
         raise InputError(f"{values.where} holds compressed pixels that are cut off or damaged; copy the series again.")
     return stream
 

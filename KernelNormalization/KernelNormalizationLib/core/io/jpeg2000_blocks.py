@@ -29,6 +29,7 @@ MOST_DAMAGED = 16
 # Markers and flags of ISO/IEC 15444-1, tables A.2 and A.19: flags that begin a new code inside a block are not looked at.
 _SOC, _SOT, _COD, _COC = b"\xff\x4f", 0xFF90, 0xFF52, 0xFF53
 _PREDICTABLE, _SEVERAL_CODES = 0x10, 0x01 | 0x04 | 0x40
+_FIRST_MARKER, _SHORTEST_PART = 0xFF00, 14
 _J2K_CODEC = 0
 _PARAMETERS_BYTES, _CHUNK = 1 << 15, 1 << 20
 _WARNING = re.compile(rb"PTERM check failure: (\d+)")
@@ -55,6 +56,28 @@ def damaged_blocks(stream: bytes) -> int | None:
         return None
     damaged = sum(int(n) > SPARE_BYTES for n in _WARNING.findall(b"\n".join(messages)))
     return damaged if damaged <= MOST_DAMAGED else None
+
+
+def has_whole_tiles(stream: bytes) -> bool:
+    """Whether every part of a tile is as long as its header says (ISO/IEC 15444-1, A.4.2); true of what is no JPEG 2000."""
+    if not stream.startswith(_SOC):
+        return True
+    try:
+        at = len(_SOC)
+        while (marker := struct.unpack(">H", stream[at : at + 2])[0]) != _SOT:
+            if marker < _FIRST_MARKER:
+                return False
+            at += 2 + struct.unpack(">H", stream[at + 2 : at + 4])[0]
+        while stream[at : at + 2] == struct.pack(">H", _SOT):
+            (length,) = struct.unpack(">L", stream[at + 6 : at + 10])
+            if length == 0:  # the last part, up to the end
+                return True
+            if length < _SHORTEST_PART or at + length > len(stream):
+                return False
+            at += length
+    except struct.error:
+        return False
+    return True  # what stands behind the last tile is no pixel
 
 
 def _with_flag(stream: bytes) -> bytes | None:
