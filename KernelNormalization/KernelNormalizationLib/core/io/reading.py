@@ -76,7 +76,7 @@ def read_volume(path: Path | str, series: str | None = None, option: str = "--se
     if header is None and is_archive(path.name):
         raise InputError(f"{plain(path.name)} is a packed archive; unpack it, and give the folder or the volume file in it.")
     if header is None:
-        raise InputError(f"{path.name} is neither DICOM nor one of {', '.join(VOLUME_SUFFIXES)}.")
+        raise InputError(f"{path.name} is neither DICOM nor one of {', '.join(VOLUME_SUFFIXES)}; give one of these.")
     if is_directory_file(path):
         return _volume_of(pick_series(listed_series(path), series, option))
     found, uid = find_series(path.parent), HeaderValues(header, path.name).text("SeriesInstanceUID")
@@ -150,7 +150,9 @@ def volume_from_image(
             "Load the whole series (its DICOM folder) as one volume."
         )
     if image.GetNumberOfComponentsPerPixel() != 1:
-        raise InputError(f"Each voxel has {image.GetNumberOfComponentsPerPixel()} components (colour or vector); CT has one.")
+        raise InputError(
+            f"Each voxel has {image.GetNumberOfComponentsPerPixel()} components (colour or vector); CT has one. Load a CT volume."
+        )
     if image.GetPixelID() in _COMPLEX:
         raise InputError("The voxels are complex numbers; a CT in Hounsfield units has one real number a voxel.")
     with np.errstate(over="ignore"):  # values too large for float32 become infinite and are refused
