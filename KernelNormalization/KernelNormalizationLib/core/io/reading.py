@@ -150,9 +150,8 @@ def volume_from_image(
             "Load the whole series (its DICOM folder) as one volume."
         )
     if image.GetNumberOfComponentsPerPixel() != 1:
-        raise InputError(
-            f"Each voxel has {image.GetNumberOfComponentsPerPixel()} components (colour or vector); CT has one. Load a CT volume."
-        )
+        components = image.GetNumberOfComponentsPerPixel()
+        raise InputError(f"Each voxel has {components} components (colour or vector); CT has one. Load a CT volume.")
     if image.GetPixelID() in _COMPLEX:
         raise InputError("The voxels are complex numbers; a CT in Hounsfield units has one real number a voxel.")
     with np.errstate(over="ignore"):  # values too large for float32 become infinite and are refused
