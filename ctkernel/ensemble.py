@@ -37,7 +37,7 @@ def load_members(model: str | Path | None) -> list[Model]:
     if len(names) < 2:
         raise InputError(
             f"Model {chosen.id} has {len(names)} ensemble members, and two are needed to see how far they differ; leave "
-            f"--ensemble out, or choose a model whose folder {folder.name} holds them."
+            f"--ensemble out, or choose a model that has them in its folder “{folder.name}”."
         )
     return [load_model(folder / name) for name in names]
 

@@ -107,7 +107,7 @@ class TestWithoutGpu:
         with pytest.raises(InputError, match=f"Device {device} was asked for, but .+ Use --device auto or cpu") as caught:
             choose_backend(model, device)  # type: ignore[arg-type]
         if device == "cuda" and torch.version.cuda is None:
-            assert "this torch is a CPU build" in str(caught.value)
+            assert "the installed PyTorch is a CPU build" in str(caught.value)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")

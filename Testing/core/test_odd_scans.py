@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from core.test_nothing_wrong_in_silence import HU, only, raw, refusal, series
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from ctkernel.cli import main
+from EmphysemaQuantLib.core.results.measurement import original_first
 from KernelNormalizationLib.core.errors import InputError, ModelError
 from KernelNormalizationLib.core.io.reading import read_second_volume, read_volume
 from KernelNormalizationLib.core.network.model_domain import Domain
@@ -212,6 +214,15 @@ def test_a_volume_is_not_compared_with_itself(tmp_path: Path) -> None:
     path = _metaimage(tmp_path / "scan.mha")
     with pytest.raises(InputError, match="compared with itself"):
         read_second_volume(path, None, tmp_path / "." / "scan.mha", None)
+
+
+def test_a_series_is_not_compared_with_a_copy_of_itself(tmp_path: Path) -> None:
+    path = series(tmp_path / "scan")
+    first, again = read_volume(path), read_volume(shutil.copytree(path, tmp_path / "copy"))
+    other = read_volume(series(tmp_path / "other"))
+    with pytest.raises(InputError, match="Both volumes are the same"):
+        original_first([first, again])
+    assert original_first([first, other]) == (first, other)
 
 
 def test_a_card_that_is_no_text_is_refused_without_the_words_of_python(tmp_path: Path) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 from pathlib import Path
 
 import pytest
 
-from ctkernel.cli import main
+from ctkernel.cli import _parser, main
 from docsite.messages import find_messages
 from docsite.troubleshooting import Table, make_table, page, read_table
 
@@ -138,3 +139,19 @@ def test_what_the_command_line_itself_refuses_is_in_the_table(
     said = capsys.readouterr().err.splitlines()[-1]
     assert re.search(re.escape(text).replace("…", ".+"), said)
     assert text in {shown for topic in table.topics for group in topic.groups for shown in group.texts}
+
+
+def test_every_option_and_command_that_the_table_names_exists(table: Table) -> None:
+    options, commands = set[str](), set[str]()
+    parsers = [_parser()]
+    while parsers:
+        for action in parsers.pop()._actions:
+            options.update(action.option_strings)
+            if isinstance(action, argparse._SubParsersAction):
+                commands.update(action.choices)
+                parsers += action.choices.values()
+    for topic in table.topics:
+        for group in topic.groups:
+            for text in (group.means, group.do, *group.texts):
+                assert set(re.findall(r"--[a-z][a-z-]+", text)) <= options, text
+                assert set(re.findall(r"`ctkernel ([a-z][a-z-]*)", text)) <= commands, text

@@ -49,7 +49,10 @@ def review(options: argparse.Namespace) -> None:
     elif not options.scan.exists():
         raise InputError(f"{options.scan} does not exist; give a DICOM folder or a NRRD, NIfTI or MHA file.")
     if not 0 <= options.port <= 65535 or options.sessions < 1 or not 0 < options.upload_limit < 1e6:
-        raise InputError("The port must be from 0 to 65535; at least one session and a positive upload limit are needed.")
+        raise InputError(
+            f"--port {options.port}, --sessions {options.sessions} and --upload-limit {options.upload_limit:g} MB cannot all "
+            "be used: give a port from 0 to 65535, at least one session, and a limit above 0 and below 1,000,000 MB."
+        )
     sent = round(options.upload_limit * MEGABYTE)
     limits = UploadLimits(sent_bytes=sent, unpacked_bytes=2 * sent)
     with private_folder() as folder:

@@ -132,7 +132,10 @@ def previewLegend(thresholdHu: float) -> str:
     """Legend while the threshold is moved, HTML; the figures remain those of the measurement."""
     code = "#" + "".join(f"{round(255 * part):02x}" for part in PREVIEW_COLOR)
     swatch = f'<span style="color:{code}">■</span>'
-    return f"{swatch} Preview: below {thresholdHu:g} HU, each volume its own.<br>The figures above are not of this threshold."
+    return (
+        f"{swatch} Preview: below {thresholdHu:g} HU; each view shows its own volume.<br>"
+        "The figures above are not of this threshold."
+    )
 
 
 def _owners(segmentation: Any) -> list[tuple[SegmentStyle, str]]:

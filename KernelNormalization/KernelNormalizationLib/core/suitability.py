@@ -144,7 +144,7 @@ def require_accepted(suitability: Suitability, override: bool) -> None:
     if suitability.refused and not override:
         raise InputError(
             f"The scan is refused: {' '.join(suitability.reasons)} If you know better, override this (--override-gate "
-            "of ctkernel normalize, or the check box in the panel); record and reports of the result then say so."
+            "of ctkernel normalize, or “Normalize it anyway” in the panel); record and reports of the result then say so."
         )
 
 

@@ -59,7 +59,8 @@ def whyNotCt(node: Any) -> str | None:
     if image is None or not image.GetPointData().GetScalars():
         return f"“{name}” holds no voxels. Load the volume again."
     if image.GetNumberOfScalarComponents() != 1:
-        return f"“{name}” has {image.GetNumberOfScalarComponents()} components a voxel (colour or vector); CT has one."
+        components = image.GetNumberOfScalarComponents()
+        return f"“{name}” has {components} components a voxel (colour or vector); CT has one. Load a CT volume."
     transform = node.GetParentTransformNode()
     if transform is not None and not transform.IsLinear():
         # Slicer's DICOM module makes one for such series; hardening it would interpolate between slices

@@ -85,8 +85,8 @@ def floor_effect(lung_hu: FloatArray, floor_hu: float | None, threshold_hu: floa
     of_emphysema = min(100.0, 100.0 * at_floor / below)
     text = (
         f"{100 * share:.1f} % of the lung voxels ({of_emphysema:.0f} % of those below {threshold_hu:.0f} HU) were cut off "
-        f"at {floor_hu:.0f} HU. They count as emphysema in this volume; plain smoothing is biased upwards there, so "
-        "that EI of a filtered volume tends to be too low where emphysema is severe."
+        f"at {floor_hu:.0f} HU. They count as emphysema in this volume; plain smoothing makes the lung too dense "
+        "there, so that EI of a filtered volume tends to be too low where emphysema is severe."
     )
     return FloorEffect(floor_hu, 100.0 * share, of_emphysema, bias, text)
 

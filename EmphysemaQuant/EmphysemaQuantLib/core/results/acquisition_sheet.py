@@ -70,7 +70,7 @@ def predicted_tlv_ml(patient: Patient) -> float:
     """
     if not 130 <= patient.height_cm <= 220 or not 30 <= patient.weight_kg <= 250:
         raise InputError(
-            f"Height {patient.height_cm:g} cm and weight {patient.weight_kg:g} kg are not those of an adult "
+            f"Height {patient.height_cm:g} cm and weight {patient.weight_kg:g} kg are not those of an adult; give cm and kg "
             "(130 to 220 cm, 30 to 250 kg)."
         )
     predicted = -10150.0 + 605.3 * (patient.sex == "male") + 92.61 * patient.height_cm - 12.99 * patient.weight_kg

@@ -252,13 +252,20 @@ def original_first(volumes: Sequence[CTVolume]) -> tuple[CTVolume, ...]:
     """One or two volumes, an original before a synthetic one; two of the same kind keep their order.
 
     Raises:
-        InputError: none, more than two, or twice the same.
+        InputError: none, more than two, or twice the same, also where one series was read twice.
     """
     if not 1 <= len(volumes) <= 2:
         raise InputError(f"{len(volumes)} volumes were given; measure one, or two on the same grid.")
-    if len(volumes) == 2 and volumes[0] is volumes[1]:
+    if len(volumes) == 2 and (volumes[0] is volumes[1] or _one_series(*volumes)):
         raise InputError("Both volumes are the same; give another second volume, or none.")
     return tuple(sorted(volumes, key=lambda volume: volume.synthetic))
+
+
+def _one_series(first: CTVolume, second: CTVolume) -> bool:
+    """Whether both are the same DICOM series, whose difference of 0 would look like a result."""
+    uid = first.acquisition.series_instance_uid
+    same = uid is not None and uid == second.acquisition.series_instance_uid and first.synthetic == second.synthetic
+    return same and np.array_equal(first.hu, second.hu)
 
 
 def with_provenance(measurement: Measurement, records: Records) -> Measurement:

@@ -203,7 +203,7 @@ def describe_series(uid: str, slices: Series) -> str:
     values = slices[0].values
     return plain(
         f"number {values.text('SeriesNumber') or _number(values, 'SeriesNumber') or '?'}, "
-        f"kernel {values.text('ConvolutionKernel') or 'unknown'}, {len(slices)} slices, "
+        f"kernel {values.text('ConvolutionKernel') or 'unknown'}, {len(slices)} {'slice' if len(slices) == 1 else 'slices'}, "
         f"modality {values.text('Modality') or '?'}, UID {uid}"
     )
 

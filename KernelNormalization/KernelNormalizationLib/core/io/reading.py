@@ -83,7 +83,7 @@ def read_volume(path: Path | str, series: str | None = None, option: str = "--se
     if header is None and path.name.lower().endswith((".hdr", ".img")):
         raise InputError(f"{plain(path.name)} belongs to a pair of files (.hdr, .img); save the scan again as one .nii file.")
     if header is None:
-        raise InputError(f"{path.name} is neither DICOM nor one of {', '.join(VOLUME_SUFFIXES)}.")
+        raise InputError(f"{path.name} is neither DICOM nor one of {', '.join(VOLUME_SUFFIXES)}; give one of these.")
     if is_directory_file(path):
         return _volume_of(pick_series(listed_series(path), series, option))
     found, uid = find_series(path.parent), HeaderValues(header, path.name).text("SeriesInstanceUID")
@@ -157,7 +157,8 @@ def volume_from_image(
             "Load the whole series (its DICOM folder) as one volume."
         )
     if image.GetNumberOfComponentsPerPixel() != 1:
-        raise InputError(f"Each voxel has {image.GetNumberOfComponentsPerPixel()} components (colour or vector); CT has one.")
+        components = image.GetNumberOfComponentsPerPixel()
+        raise InputError(f"Each voxel has {components} components (colour or vector); CT has one. Load a CT volume.")
     if image.GetPixelID() in _COMPLEX:
         raise InputError("The voxels are complex numbers; a CT in Hounsfield units has one real number a voxel.")
     with np.errstate(over="ignore"):  # values too large for float32 become infinite and are refused

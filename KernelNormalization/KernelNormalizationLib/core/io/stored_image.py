@@ -57,7 +57,7 @@ def require_three_dimensions(sizes: Sequence[int], components: int) -> None:
         InputError: not three axes, or more than one number a voxel.
     """
     if components != 1:
-        raise InputError(f"Each voxel has {components} components (colour or vector); CT has one.")
+        raise InputError(f"Each voxel has {components} components (colour or vector); CT has one. Load a CT volume.")
     if len(sizes) != 3:
         raise InputError(
             f"The image has {len(sizes)} dimensions; a chest CT volume has 3. "

@@ -139,7 +139,7 @@ def _gpu(device: Device) -> tuple[str | None, str]:
     if device in ("auto", "mps") and torch.backends.mps.is_available():
         return "mps", "the Apple GPU (MPS) is available"
     if device == "cuda" and torch.version.cuda is None:
-        return None, "this torch is a CPU build"
+        return None, "the installed PyTorch is a CPU build"
     return None, "no GPU was found"
 
 

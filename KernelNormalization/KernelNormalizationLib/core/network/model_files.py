@@ -78,4 +78,7 @@ def _verify(path: Path, expected: object) -> None:
         raise ModelError(f"{path} is missing; copy the model folder again.")
     actual = sha256_of(path)
     if actual != expected:
-        raise ModelError(f"{path} has SHA-256 {actual}, its card says {plain(expected)}; the file was damaged or changed.")
+        raise ModelError(
+            f"{path} has SHA-256 {actual}, its card says {plain(expected)}; the file was damaged or changed. "
+            "Copy the model folder again."
+        )
