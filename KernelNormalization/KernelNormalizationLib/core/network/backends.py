@@ -15,6 +15,7 @@ import numpy as np
 from ..arrays import FloatArray
 from ..cores import usable_cores
 from ..errors import InputError, ModelError
+from ..plain_text import plain
 from .model_folder import CONFORMANCE_HU, ConformanceVector, Model
 
 logger = logging.getLogger(__name__)
@@ -110,9 +111,11 @@ def _cpu_choice(model: Model, why: str) -> Choice:
     for name in available_cpu_backends():
         try:
             return Choice(_checked(lambda name=name: create_cpu_backend(name, model), model), f"{why}; {name} computes")  # type: ignore[misc]
-        except (ModelError, BackendMemoryError, RuntimeError, ImportError) as error:
-            logger.warning("The library %s cannot be used for the network: %s", name, error)
-            failures.append(f"{name}: {error}")
+        except (ModelError, BackendMemoryError, RuntimeError, ImportError, ValueError, LookupError, TypeError) as error:
+            # libraries answer a damaged network with any of these, and with many lines about their own insides
+            words = error if isinstance(error, ModelError | BackendMemoryError) else plain(error, 120)
+            logger.warning("The library %s cannot be used for the network: %s", name, words)
+            failures.append(f"{name}: {words}")
     if not failures:
         raise ModelError("No library to run the network is installed; install openvino, onnxruntime or torch.")
     raise ModelError("No library here runs this model correctly. " + " ".join(failures))
