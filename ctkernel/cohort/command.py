@@ -18,7 +18,7 @@ from KernelNormalizationLib.core.plain_text import quoted
 from KernelNormalizationLib.core.progress import ProgressReport, ProgressTracker
 from KernelNormalizationLib.core.volume import SPACING_RANGE_MM
 
-from ..console import ProgressPrinter, cancellable, print_json, print_lines
+from ..console import FAILURE, OK, ProgressPrinter, cancellable, print_json, print_lines
 from ..options import add_device, add_thirds, add_threshold
 from .case import ADVICE, Failure, Found, Outcome
 from .choosing import THICKEST_MM
@@ -121,8 +121,8 @@ class Finished:
     measured: int
 
 
-def cohort(options: argparse.Namespace) -> None:
-    """``ctkernel cohort``."""
+def cohort(options: argparse.Namespace) -> int:
+    """``ctkernel cohort``; the exit code, which is a failure's only if no case at all has numbers."""
     _check_numbers(options)
     if options.series is not None:
         raise InputError("--series means nothing for a cohort; name the series of a scan in the column “series” of a CSV list.")
@@ -131,7 +131,7 @@ def cohort(options: argparse.Namespace) -> None:
     with cancellable(options.json) as progress:
         if options.dry_run:
             _dry_run(options, progress)
-            return
+            return OK
         fresh = cohort_record(options.out) is None
         salt = output_salt(options.out, options.inputs)
         # before the folder is made: it would belong to inputs that cannot be used, such as a misspelt name
@@ -146,6 +146,7 @@ def cohort(options: argparse.Namespace) -> None:
                 print_lines([f"{len(found.cases)} case(s), {len(found.left_out)} left out", *lanes.describe()])
             finished = run_cohort(found, lanes, job, watching(progress, options))
     _tell(options, finished)
+    return FAILURE if finished.failures and not finished.measured else OK
 
 
 def _check_numbers(options: argparse.Namespace) -> None:
