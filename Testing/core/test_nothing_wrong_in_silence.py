@@ -129,8 +129,8 @@ class TestVolumeFiles:
         assert words in refusal(patched(volume_file(tmp_path / "a.nii"), place, form, *values))
 
     def test_nifti_scaling_is_applied(self, tmp_path: Path) -> None:
-        path = patched(volume_file(tmp_path / "a.nii"), 112, "2f", 0.5, -400.0)
-        np.testing.assert_allclose(read_volume(path).hu, 0.5 * HU - 400.0)
+        path = patched(volume_file(tmp_path / "a.nii"), 112, "2f", 1.25, 20.0)
+        np.testing.assert_allclose(read_volume(path).hu, 1.25 * HU + 20.0)
 
     def test_nifti_directions_rounded_to_three_digits_are_read(self, tmp_path: Path) -> None:
         path = volume_file(tmp_path / "a.nii")

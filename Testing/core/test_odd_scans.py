@@ -83,6 +83,15 @@ def test_a_projection_through_slices_is_no_scan_to_measure(tmp_path: Path, kind:
     assert "a projection through many slices" in message
 
 
+def test_a_projection_that_is_named_in_words_only_is_none_either(tmp_path: Path) -> None:
+    def change(_: int, ds: pydicom.FileDataset) -> None:
+        ds.ImageType, ds.SeriesDescription = ["DERIVED", "SECONDARY", "MPR"], "Thorax MinIP ax 10/5 Meier"
+
+    message = refusal(series(tmp_path, change))
+    assert "states “MINIP” in its description: a projection" in message
+    assert "Meier" not in message
+
+
 def test_a_reformat_is_no_projection(tmp_path: Path) -> None:
     folder = series(tmp_path, lambda _, ds: setattr(ds, "ImageType", ["DERIVED", "SECONDARY", "REFORMATTED", "AVERAGE"]))
     np.testing.assert_array_equal(read_volume(folder).hu, HU)

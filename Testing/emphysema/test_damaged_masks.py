@@ -129,7 +129,7 @@ class TestSegmentations:
             require_usable(quality)
 
 
-@pytest.mark.parametrize(("where", "words"), [("body", "to 100 % tissue"), ("air", "air without lung tissue")])
+@pytest.mark.parametrize(("where", "words"), [("body", "to 100 % tissue"), ("air", "that of gas")])
 def test_a_mask_that_lies_beside_the_lungs_gives_no_numbers(labels: np.ndarray, tmp_path: Path, where: str, words: str) -> None:
     hu = np.where(labels > 0, -850.0, 40.0) + np.random.default_rng(1).normal(0.0, 20.0, SHAPE)
     hu[:, :6] = -1000.0

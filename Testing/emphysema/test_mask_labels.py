@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from emphysema.phantom import Phantom, make
@@ -124,6 +126,26 @@ def test_a_mask_of_everything_but_the_lungs_failed(chest: Phantom) -> None:
     mask = mask_from_labels(chest.volume, (~chest.lungs).astype(np.uint8))
     assert mask.quality.verdict == "failed"
     assert any("more than any lungs hold" in reason for reason in mask.quality.reasons)
+
+
+@pytest.mark.slow
+def test_a_mask_of_emphysema_instead_of_lungs_failed(chest: Phantom) -> None:
+    """It gave an index of 100 %."""
+    low = chest.lungs & (chest.volume.hu < np.quantile(chest.volume.hu[chest.lungs], 0.3))
+    emphysema = replace(chest.volume, hu=np.where(low, np.float32(-985.0), chest.volume.hu))
+    mask = mask_from_labels(emphysema, low.astype(np.uint8))
+    assert mask.quality.verdict == "failed"
+    assert any("that of gas" in reason for reason in mask.quality.reasons)
+
+
+@pytest.mark.slow
+def test_a_mask_of_scattered_voxels_has_sides_at_once(chest: Phantom) -> None:
+    """As of emphysema instead of the lungs: looked at piece by piece, it took hours."""
+    scattered = chest.lungs & (np.random.default_rng(2).random(chest.lungs.shape) < 0.1)
+    mask = mask_from_labels(chest.volume, scattered.astype(np.uint8))
+    expected = numbered(chest, 1, 2) * scattered
+    assert np.mean(mask.labels[scattered] == expected[scattered]) > 0.99
+    assert mask.quality.verdict != "ok"
 
 
 @pytest.mark.slow

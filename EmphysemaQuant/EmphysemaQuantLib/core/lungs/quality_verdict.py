@@ -15,9 +15,13 @@ VOLUME_RANGE_ML = (1000.0, 10000.0)
 FAILED_VOLUME_ML = 300.0
 # The largest lungs hold some 10 L; far more is another part of the image, as where lungs and surroundings are exchanged.
 FAILED_LARGE_ML = 15000.0
-# Own choices, generous: with more tissue, or below this mean, it is no lung but another part of the image, such as the spine or
-# the air around the patient. The most severe emphysema has a mean of some -940 HU.
-FAILED_DENSE_PERCENT, FAILED_MEAN_HU = 85.0, -960.0
+# Own choice, generous: with more tissue it is no lung but another part of the image, such as the spine.
+FAILED_DENSE_PERCENT = 85.0
+# Own choice: lungs with 40 % emphysema have a median of about -940 HU. A mean this low is gas: a mask of emphysema or air.
+FAILED_MEAN_HU = -965.0
+# So much tissue in a mask, and so much lung beside it, that it is of another scan or turned round: a chest's mask turned upside
+# down has 34 % and 570 mL, one with large consolidations has no lung beside it.
+ASTRAY_TISSUE_PERCENT, ASTRAY_LUNG_ML = 25.0, 300.0
 # Own choice: 1.0 to 1.4 in the test chests; one lobe removed or collapsed leads outside.
 SIDE_RATIO_RANGE = (0.65, 2.0)
 # Own choice: the test chests lie between -880 and -800 HU; severe emphysema is lower, expiration and dense lungs higher.
@@ -124,9 +128,20 @@ def judge(facts: MaskFacts) -> MaskQuality:
     if total > FAILED_LARGE_ML:
         reason = f"The mask covers {total:.0f} mL, more than any lungs hold: it is not, or not only, of the lungs."
         return MaskQuality("failed", (reason,))
-    if facts.dense_percent > FAILED_DENSE_PERCENT or facts.mean_hu < FAILED_MEAN_HU:
-        what = "air without lung tissue" if facts.mean_hu < FAILED_MEAN_HU else f"to {facts.dense_percent:.0f} % tissue"
-        return MaskQuality("failed", (f"The mask is {what} (mean {facts.mean_hu:.0f} HU): it does not cover the lungs.",))
+    if facts.mean_hu < FAILED_MEAN_HU:
+        reason = f"The mean of the mask is {facts.mean_hu:.0f} HU, that of gas: it is a mask of emphysema or air, not of lungs."
+        return MaskQuality("failed", (reason,))
+    if facts.dense_percent > FAILED_DENSE_PERCENT:
+        reason = (
+            f"The mask is to {facts.dense_percent:.0f} % tissue (mean {facts.mean_hu:.0f} HU): it does not cover the lungs."
+        )
+        return MaskQuality("failed", (reason,))
+    if facts.dense_percent > ASTRAY_TISSUE_PERCENT and facts.missed_lung_ml > ASTRAY_LUNG_ML:
+        reason = (
+            f"{facts.dense_percent:.0f} % of the mask is tissue and {facts.missed_lung_ml:.0f} mL of lung lie beside it: the "
+            "mask is not of this scan, or turned round or shifted against it."
+        )
+        return MaskQuality("failed", (reason,))
     reasons = [*_volume_reasons(facts, total), *_gap_reasons(facts), *_silhouette_reasons(facts)]
     reasons += [*_cut_reasons(facts), *_content_reasons(facts)]
     return MaskQuality("look" if reasons else "ok", tuple(reasons))

@@ -134,13 +134,26 @@ def is_no_scan(images: Sequence[SeriesImage]) -> bool:
     return all(modality not in (None, "", "CT") for modality in modalities) or all(scouts)
 
 
-def _check_values(values: HeaderValues) -> None:
-    where = values.where
+def _projection(values: HeaderValues) -> str | None:
+    """How the header says that the image is a projection through a slab; ``None`` if it does not."""
     image_type = values.texts("ImageType")
     if _PROJECTIONS.search(" ".join(image_type).upper().replace("_", " ")):
+        return f"the image type {quoted(' '.join(image_type))}"
+    if "DERIVED" not in image_type:
+        return None
+    # some workstations name it in words only; free text is not repeated, since it may hold a name
+    texts = (values.text(keyword) or "" for keyword in ("SeriesDescription", "DerivationDescription"))
+    found = _PROJECTIONS.search(" ".join(texts).upper())
+    return None if found is None else f"{quoted(found[0])} in its description"
+
+
+def _check_values(values: HeaderValues) -> None:
+    where = values.where
+    projection = _projection(values)
+    if projection is not None:
         raise InputError(
-            f"{where} states the image type {quoted(' '.join(image_type))}: a projection through many slices, in which the "
-            "density of the lung is lost. Choose the series of single slices."
+            f"{where} states {projection}: a projection through many slices, in which the density of the lung is lost. "
+            "Choose the series of single slices."
         )
     modality = values.text("Modality")
     if modality != "CT":
