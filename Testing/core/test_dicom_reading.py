@@ -189,7 +189,34 @@ class TestRefusals:
         self.refused(tmp_path, "image0000.dcm", "no rescale", "not HU", change=leaving_out(name))
 
     def test_a_rescale_slope_of_zero(self, tmp_path: Path) -> None:
-        self.refused(tmp_path, "no rescale slope", change=setting(RescaleSlope=0))
+        self.refused(tmp_path, "makes all voxels equal", change=setting(RescaleSlope=0))
+
+    @pytest.mark.parametrize("stated", [0x2002, 0x7FFFFFFF, 0xFFFFFFFE])
+    def test_pixels_longer_than_their_file(self, tmp_path: Path, stated: int) -> None:
+        write_series(tmp_path, HU)
+        path = tmp_path / "image0003.dcm"
+        content = path.read_bytes()
+        before, _, after = content.rpartition(b"\xe0\x7f\x10\x00")
+        length_at = 4 if after[:2] not in (b"OW", b"OB") else 0
+        place = 0 if length_at else 4
+        path.write_bytes(before + b"\xe0\x7f\x10\x00" + after[:place] + stated.to_bytes(4, "little") + after[place + 4 :])
+        message = refusal(tmp_path)
+        assert "image0003.dcm" in message
+        assert "cut off" in message
+
+    @pytest.mark.parametrize("first", [True, False])
+    def test_an_element_that_stands_twice(self, tmp_path: Path, first: bool) -> None:
+        write_series(tmp_path, HU)
+        path = tmp_path / "image0003.dcm"
+        content = path.read_bytes()
+        at = content.index(b"\x28\x00\x52\x10")
+        end = content.index(b"\x28\x00\x53\x10")
+        element = content[at:end]
+        other = element[:-2] + b"11" if first else element
+        path.write_bytes(content[:at] + other + content[at:])
+        message = refusal(tmp_path)
+        assert "image0003.dcm" in message
+        assert "states RescaleIntercept (0028,1052) twice" in message
 
     def test_colour(self, tmp_path: Path) -> None:
         def colour(_: int, ds: FileDataset) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import pydicom
+from pydicom.datadict import keyword_for_tag
+from pydicom.dataelem import RawDataElement
+from pydicom.filereader import read_partial
+from pydicom.tag import BaseTag, Tag
 
 from .input_files import open_file
 
@@ -17,6 +22,9 @@ _FIRST_GROUPS, _HIGHEST_FIRST_ELEMENT = (0x0002, 0x0008), 0x0060
 # Value representations of these elements (PS3.6).
 _FIRST_TYPES = (b"UL", b"OB", b"UI", b"CS", b"DA", b"TM", b"LO", b"SH", b"DT")
 _LONGEST_FIRST_VALUE = 128
+# Pixels as integers, as float and as double (PS3.3, C.7.6.3 and C.7.6.24).
+_PIXELS = frozenset((0x7FE00010, 0x7FE00008, 0x7FE00009))
+_UNDEFINED_LENGTH = 0xFFFFFFFF
 
 
 def has_dicom_mark(path: Path) -> bool:
@@ -28,24 +36,64 @@ def has_dicom_mark(path: Path) -> bool:
         return False
 
 
-def read_dataset(source: Path | IO[bytes], **options: Any) -> pydicom.FileDataset:
+class RepeatedElementError(ValueError):
+    """A file states one of the elements that are read more than once, so its value cannot be known; the text names it."""
+
+
+def read_dataset(
+    source: Path | IO[bytes], stop_before_pixels: bool = False, specific_tags: Sequence[str | int] = ()
+) -> pydicom.FileDataset:
     """A DICOM file, with or without preamble.
 
     Args:
         source: its path, or the opened file.
-        options: as for ``pydicom.dcmread``.
+        stop_before_pixels: leave the pixels out.
+        specific_tags: keywords or numbers of what is read; everything if empty.
 
     Raises:
         InvalidDicomError: it does not begin like DICOM.
         InputError: it cannot be opened.
-        OSError, ValueError and the rest of :data:`.dicom_values.UNREADABLE`: damaged.
+        RepeatedElementError: one of ``specific_tags`` stands in it twice.
+        OSError, ValueError and the rest of :data:`.dicom_values.UNREADABLE`: damaged, or shorter than it states.
     """
     if isinstance(source, Path):
         with open_file(source) as file:
-            return read_dataset(file, **options)
+            return read_dataset(file, stop_before_pixels, specific_tags)
     start = source.read(_MARK_END)
     source.seek(0)
-    return pydicom.dcmread(source, force=_begins_with_element(start), **options)
+    tags = [Tag(tag) for tag in specific_tags]
+    stop = _stop_when(stop_before_pixels, frozenset(tags))
+    # as ``pydicom.dcmread`` does, which shows no element before a later one of the same tag has replaced it
+    dataset = read_partial(source, stop, force=_begins_with_element(start), specific_tags=list(tags) or None)
+    _require_whole(dataset)
+    return dataset
+
+
+def _stop_when(stop_before_pixels: bool, tags: frozenset[BaseTag]) -> Callable[[BaseTag, str | None, int], bool]:
+    seen: set[BaseTag] = set()
+
+    def stop(tag: BaseTag, _type: str | None, _length: int) -> bool:
+        if stop_before_pixels and tag in _PIXELS:
+            return True
+        if tag in seen and tag in tags:
+            raise RepeatedElementError(f"{keyword_for_tag(tag)} {tag}")
+        seen.add(tag)
+        return False
+
+    return stop
+
+
+def _require_whole(dataset: pydicom.Dataset) -> None:
+    """pydicom gives what there is of a value that the end of the file cuts off.
+
+    Raises:
+        EOFError: an element is shorter than it states.
+    """
+    for element in map(dataset.get_item, list(dataset.keys())):
+        if not isinstance(element, RawDataElement) or element.value is None or element.length == _UNDEFINED_LENGTH:
+            continue
+        if len(element.value) < element.length:
+            raise EOFError(f"{element.tag} is cut off")
 
 
 def _begins_as_dicom(start: bytes) -> bool:

@@ -91,11 +91,12 @@ def rescale_of(values: HeaderValues) -> tuple[float, float]:
     """
     slope = values.number_within("RescaleSlope", LARGEST_SLOPE)
     intercept = values.number_within("RescaleIntercept", LARGEST_INTERCEPT)
-    if not slope or intercept is None:
+    if slope is None or intercept is None:
         raise InputError(f"{values.where} has no rescale slope and intercept, so its values are not HU; export it again.")
-    if slope < 0.0:
+    if slope <= 0.0:
+        effect = "turns air into bone" if slope else "makes all voxels equal"
         raise InputError(
-            f"{values.where} states {values.shown('RescaleSlope')}, which turns air into bone; a CT has a positive slope. "
+            f"{values.where} states {values.shown('RescaleSlope')}, which {effect}; a CT has a positive slope. "
             "Export the series again."
         )
     kind = values.text("RescaleType") or ""

@@ -44,7 +44,7 @@ LOSSY = (
     "1.2.840.10008.1.2.4.93",
     "1.2.840.10008.1.2.4.203",
 )
-_TAGS = [
+_TAGS: list[str | int] = [
     "Rows",
     "Columns",
     "SamplesPerPixel",

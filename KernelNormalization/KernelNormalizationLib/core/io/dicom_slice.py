@@ -14,7 +14,7 @@ from pydicom.uid import UID, MediaStorageDirectoryStorage
 
 from ..errors import InputError
 from ..plain_text import plain, quoted
-from .dicom_beginning import has_dicom_mark, read_dataset
+from .dicom_beginning import RepeatedElementError, has_dicom_mark, read_dataset
 from .dicom_frames import frame_headers, is_enhanced
 from .dicom_tags import ENHANCED_CT, HEADER_TAGS
 from .dicom_values import UNREADABLE, HeaderValues
@@ -104,6 +104,8 @@ def _read_slice(path: Path) -> DicomSlice | None:
         return None
     except InputError as error:
         return faulty_file(path, f"cannot be opened ({error})")
+    except RepeatedElementError as error:
+        return faulty_file(path, f"states {error} twice")
     except UNREADABLE:
         return faulty_file(path, "is cut off or damaged") if has_dicom_mark(path) else None
     return item if not cut else DicomSlice(path, header, 0, fault_in_words(path, "is cut off: it ends before its image"))
