@@ -16,3 +16,12 @@ LabelArray = NDArray[np.uint8]
 Spacing = tuple[float, float, float]
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
+
+# Voxels that are enough for a median or a share of a volume.
+SAMPLE = 1_000_000
+
+
+def sample_of(values: FloatArray) -> FloatArray:
+    """Evenly spread values of an array, one-dimensional: all of a small one, some :data:`SAMPLE` of a large one."""
+    # an odd step, so that samples do not fall on the same columns
+    return values.reshape(-1)[:: (values.size // SAMPLE) | 1]

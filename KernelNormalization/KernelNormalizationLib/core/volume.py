@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import AIR_HU, BoolArray, FloatArray
+from .arrays import AIR_HU, BoolArray, FloatArray, sample_of
 from .errors import InputError
 from .io.padding import LOWEST_HU, padding_mask, surrounding_mask
 from .notebook import as_html
@@ -19,7 +19,6 @@ MINIMUM_SIDE = 4
 # soft-tissue patient lies within -1200 .. 300 HU. Outside these bounds the numbers are not Hounsfield units of a chest.
 HU_MEDIAN_RANGE = (-1500.0, 500.0)
 HU_MAXIMUM = 65535.0
-MEDIAN_SAMPLE = 1_000_000
 # Soft tissue, and what lies between it and lung. Real chests have 39 to 50 % of the first, also when cut to one lung; values
 # that were divided for a network had 0.7 % of it and half of all between.
 _SOFT_HU, _BETWEEN_HU = (-200.0, 200.0), (-700.0, -200.0)
@@ -247,16 +246,14 @@ def _require_finite(hu: FloatArray) -> None:
 def _require_hounsfield(hu: FloatArray) -> None:
     if hu.size == 0:
         raise InputError("Every voxel is padding; there is no image inside the field of view. Load another volume.")
-    # an odd step, so that samples do not fall on the same columns
-    step = (hu.size // MEDIAN_SAMPLE) | 1
-    low, high, median = float(hu.min()), float(hu.max()), float(np.median(hu.reshape(-1)[::step]))
+    sample = sample_of(hu)
+    low, high, median = float(hu.min()), float(hu.max()), float(np.median(sample))
     if high > HU_MAXIMUM or not LOWEST_HU < low < -200.0 or not HU_MEDIAN_RANGE[0] <= median <= HU_MEDIAN_RANGE[1]:
         raise InputError(
             f"The values run from {low:g} to {high:g} (median {median:g}); these are not Hounsfield units of a chest CT, "
             "in which air is near -1000. Check that the volume is CT (not MR, PET or labels) and that the rescale slope "
             "and intercept were applied."
         )
-    sample = hu.reshape(-1)[::step]
     soft, between = (float(np.mean((sample > lowest) & (sample < highest))) for lowest, highest in (_SOFT_HU, _BETWEEN_HU))
     if soft < SMALLEST_SOFT_SHARE and between > LARGEST_SHARE_BETWEEN:
         raise InputError(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..arrays import LOWEST_STORED_HU, BoolArray, FloatArray
+from ..arrays import LOWEST_STORED_HU, BoolArray, FloatArray, sample_of
 from ..errors import InputError
 from ..kernels.mixed_kernels import find_mixture
 from ..plain_text import quoted
@@ -129,7 +129,8 @@ def notes_on_slices(hu: FloatArray, names: Sequence[str], step_mm: float) -> tup
 
 
 def _note_on_steps(hu: FloatArray) -> list[str]:
-    near = hu[(hu > STEPS_IN_HU[0]) & (hu < STEPS_IN_HU[1])]
+    sample = sample_of(hu)
+    near = sample[(sample > STEPS_IN_HU[0]) & (sample < STEPS_IN_HU[1])]
     values = np.unique(near)
     if near.size < VOXELS_FOR_STEPS or values.size < 2 or float(np.diff(values).min()) < COARSE_STEP_HU:
         return []
