@@ -108,6 +108,23 @@ def rescale_of(values: HeaderValues) -> tuple[float, float]:
     return slope, intercept
 
 
+def bits_stored(values: HeaderValues) -> int:
+    """Bits of a stored pixel that count; the lowest ones, since ``HighBit`` is one less (PS3.5, section 8.1.1).
+
+    Raises:
+        InputError: none, more than are allocated, or another high bit, so that the place of the pixel is not known.
+    """
+    allocated, bits, high = (values.whole(keyword) for keyword in ("BitsAllocated", "BitsStored", "HighBit"))
+    allocated = allocated or 16
+    bits = allocated if bits is None else bits
+    if not 1 <= bits <= allocated or high not in (None, bits - 1):
+        raise InputError(
+            f"{values.where} states {values.shown('BitsStored')} and {values.shown('HighBit')} of {allocated} bits; "
+            "they do not fit together. Export the series again."
+        )
+    return bits
+
+
 def size_of(values: HeaderValues) -> tuple[int, int]:
     """Rows and columns of one file.
 
@@ -171,6 +188,7 @@ def _check_values(values: HeaderValues) -> None:
             f"{where} states the photometric interpretation {quoted(photometric)}; CT is MONOCHROME2. Export the series again."
         )
     size_of(values)
+    bits_stored(values)
     rescale_of(values)
 
 

@@ -40,6 +40,8 @@ HEADER_TAGS: list[str | int] = [
     "Columns",
     "InstanceNumber",
     "BitsAllocated",
+    "BitsStored",
+    "HighBit",
     "PixelRepresentation",
     "PhotometricInterpretation",
     "LossyImageCompression",
