@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..plain_text import plain, quoted
 from ..volume import MINIMUM_SLICES
+from .dicom_class import class_of, require_ct_class
 from .dicom_values import HeaderValues
 
 # Largest relative deviation of a slice distance from the median that counts as even: scanners round positions to 0.1 mm.
@@ -80,6 +81,7 @@ def check_series(images: Sequence[SeriesImage]) -> None:
         _check_place(image.values)
         _check_same_grid(image.values, first)
     _check_one_of_each(images)
+    require_ct_class(first)
     _check_exposure(images)
 
 
@@ -260,6 +262,7 @@ def _check_one_of_each(images: Sequence[SeriesImage]) -> None:
 
         return shown
 
+    _require_one(images, [class_of(image.values) for image in images], "kinds of image (SOPClassUID)")
     kernel = [image.values.text("ConvolutionKernel") or "not stated" for image in images]
     _require_one(images, kernel, "kernels (ConvolutionKernel)")
     for keyword, what in (("SliceThickness", "slice thicknesses (mm)"), ("KVP", "tube voltages (kV)")):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import warnings
 from collections.abc import Iterator
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from pydicom.encaps import get_frame
+from pydicom.encaps import generate_fragments, get_frame, parse_basic_offsets
 from pydicom.pixels import get_decoder
 from pydicom.uid import UID, JPEGLSLossless, JPEGLSNearLossless, RLELossless
 
@@ -25,6 +26,8 @@ HIGH_THROUGHPUT = (UID("1.2.840.10008.1.2.4.201"), UID("1.2.840.10008.1.2.4.202"
 _2000 = (UID("1.2.840.10008.1.2.4.90"), UID("1.2.840.10008.1.2.4.91"))
 # At most so many values beyond the stated bits are taken for padding.
 PADDING_VALUES = 2
+# How a stream of JPEG or JPEG-LS begins, and one of JPEG 2000; neither stands within a stream.
+_BEGINNINGS = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51")
 INSTALL = "pip install 'ctkernelnormalization[dicom]'"
 
 
@@ -78,6 +81,36 @@ def decoded_frames(
             f"{values.where} holds compressed pixels that are cut off, damaged or cannot be decoded; copy the series again, or "
             "export it uncompressed."
         ) from error
+
+
+def require_stated_frames(dataset: pydicom.Dataset, values: HeaderValues, syntax: UID) -> None:
+    """Refuse compressed pixels that hold more images than the header states: which one is meant is not known.
+
+    Raises:
+        InputError: such pixels.
+    """
+    stated = values.whole("NumberOfFrames") or 1
+    held = _images_held(dataset, syntax)
+    if held > stated:
+        raise InputError(
+            f"{values.where} states {'one image' if stated == 1 else f'{stated} images'} and holds {held}; export the series "
+            "again."
+        )
+
+
+def _images_held(dataset: pydicom.Dataset, syntax: UID) -> int:
+    """Images by the tables of offsets, or by the fragments that begin one; 0 where the fragments cannot be followed."""
+    try:
+        content = io.BytesIO(dataset["PixelData"].value)
+        listed = len(parse_basic_offsets(content))
+        if "ExtendedOffsetTable" in dataset:
+            listed = max(listed, len(dataset["ExtendedOffsetTable"].value) // 8)
+        fragments = (part for part in generate_fragments(content) if part)
+        # in RLE each fragment is an image (PS3.5, section 8.2.2)
+        begun = sum(1 for part in fragments if syntax == RLELossless or part.startswith(_BEGINNINGS))
+    except UNREADABLE:
+        return 0
+    return int(max(listed, begun))
 
 
 def has_overlay(dataset: pydicom.Dataset) -> bool:
