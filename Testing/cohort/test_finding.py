@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def series(
     return write_series(folder, SLICES, step=step, kernel=kernel, change=edit)
 
 
-@pytest.mark.parametrize("left", ["zeros", "link"])
+@pytest.mark.parametrize("left", ["zeros", "link", "pipe"])
 @pytest.mark.parametrize("which", ["one0000.dcm", "one0029.dcm"])
 def test_a_slice_that_is_no_longer_dicom_is_not_dropped_where_series_share_a_folder(
     tmp_path: Path, which: str, left: str
@@ -43,6 +44,7 @@ def test_a_slice_that_is_no_longer_dicom_is_not_dropped_where_series_share_a_fol
     write_series(tmp_path / "flat", SLICES, step=5.0, kernel="B70f", stem="one")
     write_series(tmp_path / "flat", SLICES, step=5.0, kernel="B70f", stem="two")
     (tmp_path / "flat" / "notes.txt").write_text("read me")
+    os.mkfifo(tmp_path / "flat" / "pipe.dcm")
     (tmp_path / "flat" / "gone").symlink_to(tmp_path / "nowhere")
     assert not find_cases([tmp_path], SALT).broken
     damaged = tmp_path / "flat" / which
@@ -50,6 +52,8 @@ def test_a_slice_that_is_no_longer_dicom_is_not_dropped_where_series_share_a_fol
     damaged.unlink()
     if left == "zeros":
         damaged.write_bytes(bytes(size))
+    elif left == "pipe":
+        os.mkfifo(damaged)
     else:
         damaged.symlink_to(tmp_path / "not mounted" / which)
     found = find_cases([tmp_path], SALT)

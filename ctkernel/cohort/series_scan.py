@@ -118,7 +118,7 @@ def _look(tree: Tree, folder: Path, name: str) -> str | None:
         tree.volumes.append(path)
         return ""
     if not path.is_file():
-        return None if path.is_symlink() and not path.exists() else ""
+        return "" if path.is_dir() else None
     items = read_images(path)
     if items is None:
         return None

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..plain_text import plain, quoted
 from ..volume import MINIMUM_SLICES
+from .dicom_class import class_of, require_ct_class
 from .dicom_values import HeaderValues
 
 # Largest relative deviation of a slice distance from the median that counts as even: scanners round positions to 0.1 mm.
@@ -80,6 +81,7 @@ def check_series(images: Sequence[SeriesImage]) -> None:
         _check_place(image.values)
         _check_same_grid(image.values, first)
     _check_one_of_each(images)
+    require_ct_class(first)
     _check_exposure(images)
 
 
@@ -106,6 +108,23 @@ def rescale_of(values: HeaderValues) -> tuple[float, float]:
             "iodine or electron density. Choose the series of CT images."
         )
     return slope, intercept
+
+
+def bits_stored(values: HeaderValues) -> int:
+    """Bits of a stored pixel that count; the lowest ones, since ``HighBit`` is one less (PS3.5, section 8.1.1).
+
+    Raises:
+        InputError: none, more than are allocated, or another high bit, so that the place of the pixel is not known.
+    """
+    allocated, bits, high = (values.whole(keyword) for keyword in ("BitsAllocated", "BitsStored", "HighBit"))
+    allocated = allocated or 16
+    bits = allocated if bits is None else bits
+    if not 1 <= bits <= allocated or high not in (None, bits - 1):
+        raise InputError(
+            f"{values.where} states {values.shown('BitsStored')} and {values.shown('HighBit')} of {allocated} bits; "
+            "they do not fit together. Export the series again."
+        )
+    return bits
 
 
 def size_of(values: HeaderValues) -> tuple[int, int]:
@@ -171,6 +190,7 @@ def _check_values(values: HeaderValues) -> None:
             f"{where} states the photometric interpretation {quoted(photometric)}; CT is MONOCHROME2. Export the series again."
         )
     size_of(values)
+    bits_stored(values)
     rescale_of(values)
 
 
@@ -242,6 +262,7 @@ def _check_one_of_each(images: Sequence[SeriesImage]) -> None:
 
         return shown
 
+    _require_one(images, [class_of(image.values) for image in images], "kinds of image (SOPClassUID)")
     kernel = [image.values.text("ConvolutionKernel") or "not stated" for image in images]
     _require_one(images, kernel, "kernels (ConvolutionKernel)")
     for keyword, what in (("SliceThickness", "slice thicknesses (mm)"), ("KVP", "tube voltages (kV)")):

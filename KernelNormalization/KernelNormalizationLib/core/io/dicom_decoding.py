@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import warnings
 from collections.abc import Iterator
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from pydicom.encaps import get_frame
+from pydicom.encaps import generate_fragments, get_frame, parse_basic_offsets
 from pydicom.pixels import get_decoder
 from pydicom.uid import UID, JPEGLSLossless, JPEGLSNearLossless, RLELossless
 
 from ..errors import InputError
 from .compressed_streams import require_whole_stream
-from .dicom_checks import size_of
+from .dicom_checks import bits_stored, size_of
 from .dicom_values import UNREADABLE, HeaderValues
 
 OVERLAY = 0x60000102  # bit position of the first overlay, 0 where it lies beside the pixels
@@ -25,41 +26,34 @@ HIGH_THROUGHPUT = (UID("1.2.840.10008.1.2.4.201"), UID("1.2.840.10008.1.2.4.202"
 _2000 = (UID("1.2.840.10008.1.2.4.90"), UID("1.2.840.10008.1.2.4.91"))
 # At most so many values beyond the stated bits are taken for padding.
 PADDING_VALUES = 2
+# How a stream of JPEG or JPEG-LS begins, and one of JPEG 2000; neither stands within a stream.
+_BEGINNINGS = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51")
 INSTALL = "pip install 'ctkernelnormalization[dicom]'"
 
 
 def bits_in_use(stored: NDArray[np.int64], values: HeaderValues, signed: bool, overlaid: bool) -> NDArray[np.int64]:
     """The stored bits of each pixel; the others are no part of it (PS3.5, section 8.1.1)."""
-    allocated = values.whole("BitsAllocated") or 16
-    bits = values.whole("BitsStored") or allocated
-    high = values.whole("HighBit")
-    high = bits - 1 if high is None else high
-    if not (1 <= bits <= allocated and bits - 1 <= high < allocated):
-        raise InputError(
-            f"{values.where} states {values.shown('BitsStored')} and {values.shown('HighBit')} of {allocated} bits; "
-            "they do not fit together. Export the series again."
-        )
-    shifted = stored >> (high + 1 - bits)
-    if bits == allocated:
-        return shifted
+    bits = bits_stored(values)
+    if bits == (values.whole("BitsAllocated") or 16):
+        return stored
     limit = 1 << bits
-    negative = np.unique(shifted[shifted < 0]) if signed else np.empty(0)
+    negative = np.unique(stored[stored < 0]) if signed else np.empty(0)
     if negative.size > PADDING_VALUES:
-        return shifted  # written with all allocated bits, whatever the header says of them
-    beyond = np.unique(shifted[shifted >= limit])
+        return stored  # written with all allocated bits, whatever the header says of them
+    beyond = np.unique(stored[stored >= limit])
     if beyond.size > PADDING_VALUES and not overlaid:
         raise InputError(
             f"{values.where} holds pixels up to {int(beyond[-1])}, and states {values.shown('BitsStored')}, which end at "
             f"{limit - 1}; one of both is wrong. Export the series again."
         )
     if signed:
-        low = shifted & (limit - 1)
+        low = stored & (limit - 1)
         extended = np.where(low >= limit // 2, low - limit, low)
         # a pixel beyond its bits that is no missing sign was written so on purpose (padding of some makers)
-        zero_filled = (shifted >= 0) & (shifted < limit)
-        return np.where(zero_filled, extended, shifted)
+        zero_filled = (stored >= 0) & (stored < limit)
+        return np.where(zero_filled, extended, stored)
     # old overlays lie in the free bits
-    return shifted & (limit - 1) if overlaid else shifted
+    return stored & (limit - 1) if overlaid else stored
 
 
 def decoded_frames(
@@ -89,6 +83,36 @@ def decoded_frames(
         ) from error
 
 
+def require_stated_frames(dataset: pydicom.Dataset, values: HeaderValues, syntax: UID) -> None:
+    """Refuse compressed pixels that hold more images than the header states: which one is meant is not known.
+
+    Raises:
+        InputError: such pixels.
+    """
+    stated = values.whole("NumberOfFrames") or 1
+    held = _images_held(dataset, syntax)
+    if held > stated:
+        raise InputError(
+            f"{values.where} states {'one image' if stated == 1 else f'{stated} images'} and holds {held}; export the series "
+            "again."
+        )
+
+
+def _images_held(dataset: pydicom.Dataset, syntax: UID) -> int:
+    """Images by the tables of offsets, or by the fragments that begin one; 0 where the fragments cannot be followed."""
+    try:
+        content = io.BytesIO(dataset["PixelData"].value)
+        listed = len(parse_basic_offsets(content))
+        if "ExtendedOffsetTable" in dataset:
+            listed = max(listed, len(dataset["ExtendedOffsetTable"].value) // 8)
+        fragments = (part for part in generate_fragments(content) if part)
+        # in RLE each fragment is an image (PS3.5, section 8.2.2)
+        begun = sum(1 for part in fragments if syntax == RLELossless or part.startswith(_BEGINNINGS))
+    except UNREADABLE:
+        return 0
+    return int(max(listed, begun))
+
+
 def has_overlay(dataset: pydicom.Dataset) -> bool:
     """Whether an overlay lies in the free bits of the pixels."""
     return OVERLAY in dataset and dataset[OVERLAY].value not in (None, 0)
@@ -96,11 +120,7 @@ def has_overlay(dataset: pydicom.Dataset) -> bool:
 
 def as_encoded(stored: NDArray[np.int64], values: HeaderValues) -> list[NDArray[np.int64]]:
     """The samples that an encoder may have had for ``stored`` (j, i): the pixels, or without their sign in the free bits."""
-    allocated = values.whole("BitsAllocated") or 16
-    bits = values.whole("BitsStored") or allocated
-    high = values.whole("HighBit")
-    free_below = max((bits - 1 if high is None else high) + 1 - bits, 0)
-    return [stored << free_below, (stored & ((1 << bits) - 1)) << free_below]
+    return [stored, stored & ((1 << bits_stored(values)) - 1)]
 
 
 def _stream_of(dataset: pydicom.Dataset, values: HeaderValues, number: int) -> bytes:

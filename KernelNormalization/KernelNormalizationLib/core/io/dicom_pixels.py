@@ -30,7 +30,15 @@ from ..plain_text import quoted
 from .compressed_streams import require_whole_stream
 from .dicom_beginning import read_dataset
 from .dicom_checks import rescale_of, size_of
-from .dicom_decoding import HIGH_THROUGHPUT, OVERLAY, as_encoded, bits_in_use, decoded_frames, has_overlay
+from .dicom_decoding import (
+    HIGH_THROUGHPUT,
+    OVERLAY,
+    as_encoded,
+    bits_in_use,
+    decoded_frames,
+    has_overlay,
+    require_stated_frames,
+)
 from .dicom_values import UNREADABLE, HeaderValues
 from .jpeg2000_blocks import has_whole_tiles
 
@@ -114,7 +122,7 @@ def read_packed(path: Path) -> tuple[pydicom.Dataset, HeaderValues, UID]:
     """Pixel element of a file as it is stored, the header fields that describe it, and how it is written.
 
     Raises:
-        InputError: unreadable, without pixels, or a transfer syntax that DICOM does not know.
+        InputError: unreadable, without pixels, with more images than stated, or a transfer syntax that DICOM does not know.
     """
     where = path.name
     try:
@@ -127,7 +135,10 @@ def read_packed(path: Path) -> tuple[pydicom.Dataset, HeaderValues, UID]:
         raise InputError(f"{where} is cut off or damaged; copy the series again.") from error
     if "PixelData" not in dataset:
         raise InputError(f"{where} holds no pixels; it is cut off, copy the series again.")
-    return dataset, HeaderValues(dataset, where), transfer_syntax(dataset, where)
+    values, syntax = HeaderValues(dataset, where), transfer_syntax(dataset, where)
+    if syntax not in NATIVE:
+        require_stated_frames(dataset, values, syntax)
+    return dataset, values, syntax
 
 
 def native_pixels(
@@ -207,12 +218,10 @@ def _check_packed(dataset: pydicom.Dataset, values: HeaderValues) -> bytes:
     rows, columns = size_of(values)
     try:
         content = io.BytesIO(dataset["PixelData"].value)
-        images = len(parse_basic_offsets(content))
+        parse_basic_offsets(content)
         stream = b"".join(generate_fragments(content))
     except UNREADABLE:
-        images, stream = 0, b""
-    if images > 1:
-        raise InputError(f"{values.where} states one image and holds {images}; export the series again.")
+        stream = b""
     whole = stream.startswith(_JPEG_BEGINNINGS) and stream.rstrip(b"\0").endswith(_JPEG_END)
     # OpenJPEG would tell of tiles that are cut off on the terminal, in its own words
     if not whole or not has_whole_tiles(stream) or len(stream) * _PACKED_AT_MOST < rows * columns:

@@ -17,6 +17,7 @@ from ..errors import InputError
 from ..plain_text import plain, quoted
 from ..volume import Acquisition
 from .dicom_checks import check_positions, check_series, is_no_scan, rescale_of, size_of
+from .dicom_copies import without_copies
 from .dicom_directory import listed_images, missing_images
 from .dicom_frames import read_frames
 from .dicom_pixels import NATIVE, compression_ratio, read_pixels, transfer_syntax
@@ -91,7 +92,7 @@ def _series_of(paths: Iterable[Path], absent: Mapping[str, Iterable[Path]], wher
     strays: list[Path] = []
     faulty: Series = []
     for path in paths:
-        # a link that leads nowhere counts by its name alone
+        # a link that leads nowhere, or a pipe, which is never opened, counts by its name alone
         items = read_images(path) if path.is_file() else None
         if items is None:
             strays.append(path)
@@ -111,7 +112,7 @@ def _series_of(paths: Iterable[Path], absent: Mapping[str, Iterable[Path]], wher
     for uid, gone in absent.items():
         if uid in series:
             series[uid] += [faulty_file(path, "stands in the DICOMDIR and is not there") for path in gone]
-    return dict(series)
+    return {uid: without_copies(slices) for uid, slices in series.items()}
 
 
 def _instead(others: Iterable[Path]) -> str:
@@ -125,9 +126,9 @@ def _instead(others: Iterable[Path]) -> str:
 
 
 def _files_below(folder: Path) -> list[Path]:
-    """Files below ``folder``, and links that lead to nothing."""
+    """All below ``folder`` but folders: files, links that lead to nothing, pipes and devices."""
     try:
-        found = (path for path in folder.rglob("*") if path.is_file() or (path.is_symlink() and not path.exists()))
+        found = (path for path in folder.rglob("*") if not path.is_dir())
         return sorted(path for path in found if not _is_unfinished(path.relative_to(folder)))
     except OSError as error:
         raise InputError(f"{folder} cannot be listed ({error.strerror}); check the drive and your permission.") from error
@@ -148,9 +149,14 @@ def named_like(images: Sequence[Path], strays: Iterable[Path]) -> list[Path]:
         if not path.name.startswith(".")  # metadata files of operating systems
         and (
             (path.parent, _kind(path)) in kinds
-            or (path.suffix.lower() in _IMAGE_SUFFIXES and (path.parent, path.suffix.lower()) in suffixes)
+            or (path.suffix.lower() in _IMAGE_SUFFIXES and (path.parent, path.suffix.lower()) in suffixes and _was_file(path))
         )
     ]
+
+
+def _was_file(path: Path) -> bool:
+    """Whether a file or a lost one: a pipe is a damaged slice only where it has the whole name of one."""
+    return path.is_file() or not path.exists()
 
 
 def not_dicom(path: Path) -> str:
@@ -327,6 +333,9 @@ def _notes(ordered: Series) -> tuple[str, ...]:
     for keyword in ("SliceThickness", "KVP", "PixelPaddingValue"):
         if values.unreadable(keyword):
             notes.append(f"{values.shown(keyword)} is no number and is not used.")
+    left_out = {name for item in ordered for name in item.copies}
+    if left_out:
+        notes.append(f"{len(left_out)} file(s) that equal another one, such as {quoted(min(left_out))}, were left out.")
     acquisitions = {number for item in ordered if (number := _number(item.values, "AcquisitionNumber")) is not None}
     if 2 <= len(acquisitions) < len(ordered) // 2:
         shown = ", ".join(sorted(acquisitions)[:4])

@@ -16,12 +16,12 @@ from ..errors import InputError
 from ..plain_text import plain, quoted
 from .dicom_beginning import RepeatedElementError, has_dicom_mark, read_dataset
 from .dicom_frames import frame_headers, is_enhanced
-from .dicom_tags import ENHANCED_CT, HEADER_TAGS
+from .dicom_tags import CT_IMAGE, ENHANCED_CT, HEADER_TAGS
 from .dicom_values import UNREADABLE, HeaderValues
 from .input_files import open_file
 
 # Classes of images of a CT series; of any other class a file without pixels is no damaged slice.
-_CT_CLASSES = ("1.2.840.10008.5.1.4.1.1.2", *ENHANCED_CT)
+_CT_CLASSES = (CT_IMAGE, *ENHANCED_CT)
 _DICOM_ROOT = "1.2.840.10008."
 
 
@@ -34,6 +34,7 @@ class DicomSlice:
         header: tags the product uses.
         bytes_left: size of the rest of the file, from the pixel element on.
         fault: why the file cannot be used, if it cannot; a series with such a file is refused.
+        copies: names of files that are the same byte for byte, and were left out.
         frame: number of the frame, from 0, if the file is an enhanced CT; ``header`` and ``bytes_left`` are then this frame's.
     """
 
@@ -42,6 +43,7 @@ class DicomSlice:
     bytes_left: int
     fault: str | None = None
     frame: int | None = None
+    copies: tuple[str, ...] = ()
 
     @cached_property
     def values(self) -> HeaderValues:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from .dicom_reconstruction import RECONSTRUCTION_OWNERS, RECONSTRUCTION_TAGS
 
-# SOP classes of enhanced CT and of legacy converted enhanced CT.
+# SOP class of single CT images, and classes of enhanced CT and of legacy converted enhanced CT.
+CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 ENHANCED_CT = ("1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
 # Tags that say how the image was reconstructed, as numbers: pydicom knows no keywords of private ones.
 RECONSTRUCTION_NUMBERS = {tag: int(tag.replace(",", ""), base=16) for tag in (*RECONSTRUCTION_TAGS, *RECONSTRUCTION_OWNERS)}
@@ -12,6 +13,7 @@ RECONSTRUCTION_NUMBERS = {tag: int(tag.replace(",", ""), base=16) for tag in (*R
 HEADER_TAGS: list[str | int] = [
     *RECONSTRUCTION_NUMBERS.values(),
     "SOPClassUID",
+    "SOPInstanceUID",
     "Modality",
     "Manufacturer",
     "ManufacturerModelName",
@@ -40,6 +42,8 @@ HEADER_TAGS: list[str | int] = [
     "Columns",
     "InstanceNumber",
     "BitsAllocated",
+    "BitsStored",
+    "HighBit",
     "PixelRepresentation",
     "PhotometricInterpretation",
     "LossyImageCompression",

@@ -11,6 +11,7 @@ import numpy as np
 from ..arrays import FloatArray
 from ..volume import CTVolume
 from .dicom_checks import rescale_of, size_of
+from .dicom_copies import without_copies
 from .dicom_series import Series, checked_series, declared_padding, is_native, pixels_of
 from .dicom_slice import faulty_file, read_images
 from .padding import SAME_HU, detect_padding
@@ -39,7 +40,7 @@ def checked_as_loaded(volume: CTVolume, files: Sequence[Path]) -> CTVolume:
 
 
 def _checked_by_files(volume: CTVolume, files: Sequence[Path]) -> CTVolume:
-    ordered, notes = checked_series([item for path in files for item in _images(path)])
+    ordered, notes = checked_series(without_copies([item for path in files for item in _images(path)]))
     resampled = _resampled(volume, ordered)
     if resampled or volume.shape != (len(ordered), *size_of(ordered[0].values)):
         notes += resampled
