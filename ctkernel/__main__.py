@@ -1,4 +1,4 @@
-"""Start of the program ``ctkernel``: Ctrl+C ends it cleanly even while its packages are still being loaded."""
+"""Start of the program ``ctkernel``: Ctrl+C and SIGTERM end it cleanly even while its packages are still being loaded."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ MESSAGE = "Cancelled with Ctrl+C."
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Load the command line and run it; returns the exit code, 3 for Ctrl+C at any moment."""
+    """Load the command line and run it; returns the exit code, 3 for Ctrl+C or a termination signal at any moment."""
     _open_closed_streams()
     # An exception would be lost or turned into an ImportError inside compiled modules, so the handler ends the process.
-    # Nothing has been written yet.
-    previous = signal.signal(signal.SIGINT, _end_at_once)
+    # Nothing has been written yet; the command has handlers of its own.
+    previous = {number: signal.signal(number, _end_at_once) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         from .cli import main as run
-    finally:
-        signal.signal(signal.SIGINT, previous)
-    try:
+
         return run(arguments)
     except KeyboardInterrupt:
         return _say_cancelled()
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def _open_closed_streams() -> None:

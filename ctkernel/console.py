@@ -6,6 +6,7 @@ import json
 import logging
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,10 @@ OK, FAILURE, BAD_INPUT, CANCELLED = 0, 1, 2, 3
 BAR_WIDTH = 30
 # Seconds between progress lines on a pipe or in a log.
 PLAIN_SECONDS = 1.0
+# Work that is asked to stop and has not come to its next step after this time is interrupted where it is.
+STEP_SECONDS = 2.0
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+CANCELLED_TEXT = "Cancelled with Ctrl+C."
 
 
 class ProgressPrinter:
@@ -59,21 +64,65 @@ class ProgressPrinter:
             sys.stderr.write(text + "\n")
 
 
+class _Stop:
+    """What a stop signal does: it interrupts the work at once, or asks it to stop at its next step.
+
+    Args:
+        step_seconds: how long to wait for that step before the work is interrupted all the same; ``None`` for at once.
+    """
+
+    def __init__(self, step_seconds: float | None = None) -> None:
+        self._step_seconds = step_seconds
+        self.asked = False
+
+    def signalled(self, *_: Any) -> None:
+        """The handler of a stop signal."""
+        if self._step_seconds is None:
+            self.asked = True
+            raise KeyboardInterrupt
+        if not self.asked and hasattr(signal, "setitimer"):  # not on Windows
+            # again and again, since inside compiled code an exception may be lost
+            signal.setitimer(signal.ITIMER_REAL, self._step_seconds, self._step_seconds)
+        self.asked = True
+
+    def too_late(self, *_: Any) -> None:
+        """The handler of the timer."""
+        raise KeyboardInterrupt
+
+
 @contextmanager
-def cancellable(quiet: bool) -> Iterator[ProgressTracker]:
-    """Progress that is cancelled by Ctrl+C or a termination signal."""
-    asked = False
-
-    def ask(*_: Any) -> None:
-        nonlocal asked
-        asked = True
-
-    previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+def _stopping(stop: _Stop) -> Iterator[None]:
+    """Handle the stop signals; whatever exception the interrupted work makes of them counts as :class:`Cancelled`."""
+    if threading.current_thread() is not threading.main_thread():  # only that one may set handlers
+        yield
+        return
+    previous = {number: signal.signal(number, stop.signalled) for number in STOP_SIGNALS}
+    if hasattr(signal, "SIGALRM"):
+        previous[signal.SIGALRM] = signal.signal(signal.SIGALRM, stop.too_late)
     try:
-        yield ProgressTracker(ProgressPrinter(quiet), lambda: asked)
+        yield
+    except (Exception, KeyboardInterrupt) as error:
+        if stop.asked and not isinstance(error, Cancelled):
+            raise Cancelled(CANCELLED_TEXT) from error
+        raise
     finally:
+        if stop.asked and hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def cancellable(quiet: bool, step_seconds: float = STEP_SECONDS) -> Iterator[ProgressTracker]:
+    """Progress that is cancelled by Ctrl+C or a termination signal.
+
+    Args:
+        quiet: show nothing.
+        step_seconds: how long the work may take to its next step before it is interrupted where it is.
+    """
+    stop = _Stop(step_seconds)
+    with _stopping(stop):
+        yield ProgressTracker(ProgressPrinter(quiet), lambda: stop.asked)
 
 
 def run_command(command: Callable[[], Any], as_json: bool) -> int:
@@ -84,13 +133,14 @@ def run_command(command: Callable[[], Any], as_json: bool) -> int:
         as_json: print the error as JSON on standard output too, for machines.
     """
     try:
-        code = command()
+        with _stopping(_Stop()):
+            code = command()
     except Cancelled as error:
         return _report(error, "cancelled", CANCELLED, as_json)
     except (InputError, LungNotFoundError, ModelError) as error:
         return _report(error, "bad input", BAD_INPUT, as_json)
     except KeyboardInterrupt:
-        return _report(Cancelled("Cancelled with Ctrl+C."), "cancelled", CANCELLED, as_json)
+        return _report(Cancelled(CANCELLED_TEXT), "cancelled", CANCELLED, as_json)
     except (CTKernelError, OSError, MemoryError) as error:
         return _report(error, "failure", FAILURE, as_json)
     return code if isinstance(code, int) else OK

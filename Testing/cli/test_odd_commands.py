@@ -85,6 +85,14 @@ def test_a_pipe_is_not_replaced_by_a_volume(tmp_path: Path) -> None:
         require_writable(tmp_path / "a.nrrd")
 
 
+def test_a_page_for_a_scan_that_cannot_be_opened_is_not_served(tmp_path: Path, capsys: Capture) -> None:
+    pytest.importorskip("aiohttp")
+    (tmp_path / "scan.nrrd").write_bytes(b"no volume")
+    (tmp_path / "folder").mkdir()
+    assert "scan.nrrd" in refused(capsys, "review", tmp_path / "scan.nrrd")
+    assert "folder" in refused(capsys, "review", tmp_path / "folder")
+
+
 def test_a_kernel_in_other_digits_is_not_known() -> None:
     assert parse_told_kernel("b70f") == "B70f"
     with pytest.raises(InputError, match="is not known; give one of"):
@@ -132,3 +140,18 @@ class TestLists:
 
     def test_two_cases_never_share_a_folder_on_any_system(self, tmp_path: Path) -> None:
         assert self.found(tmp_path, "path,case\na.nrrd,scan\nb.nrrd,SCAN\n") == ["scan"]
+
+    @pytest.mark.parametrize("first", ["sep=;\r\n", '"sep=;"\r\n', "SEP=;;;\r\n", ""])
+    @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+    def test_the_separator_line_of_a_spreadsheet(self, tmp_path: Path, first: str, encoding: str) -> None:
+        text = f'{first}path;patient;height;weight;sex\r\n"a;b.nrrd";P1;172,5;80;m\r\nb.nrrd;P2;180;;\r\n'
+        (tmp_path / "list.csv").write_bytes(text.encode(encoding))
+        cases = read_list(tmp_path / "list.csv").cases
+        assert [Path(case.scan.path).name for case in cases] == ["a;b.nrrd", "b.nrrd"]
+        assert cases[0].build == ("male", 172.5, 80.0)
+
+    @pytest.mark.parametrize("first", ["sep=", "sep=;;x", "sep=ab", "sep=,"])
+    def test_a_separator_line_that_does_not_fit_is_refused(self, tmp_path: Path, first: str) -> None:
+        (tmp_path / "list.csv").write_text(f"{first}\npath;patient\na.nrrd;P1\n", encoding="utf-8")
+        with pytest.raises(InputError, match="no column “path”"):
+            read_list(tmp_path / "list.csv")

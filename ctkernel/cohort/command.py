@@ -60,6 +60,8 @@ _GPU = re.compile(r"\d+|(GPU|MIG)-[\w/-]+", re.ASCII)
 MOST_WORKERS = 64
 # In a log without news, between two lines.
 LOG_SECONDS = 60.0
+# A run that is stopped writes the tables of what is finished; the workers may take this long to end.
+ENDING_SECONDS = 20.0
 
 
 def add_cohort(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -128,7 +130,7 @@ def cohort(options: argparse.Namespace) -> int:
         raise InputError("--series means nothing for a cohort; name the series of a scan in the column “series” of a CSV list.")
     require_libraries()
     settings = _settings(options).checked()
-    with cancellable(options.json) as progress:
+    with cancellable(options.json, ENDING_SECONDS) as progress:
         if options.dry_run:
             _dry_run(options, progress)
             return OK

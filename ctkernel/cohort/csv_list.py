@@ -36,6 +36,8 @@ COLUMNS: dict[str, str] = {
     "weight": "kg",
 }
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+# Read by Microsoft Excel, which does not show it; rows are therefore counted without it.
+_SEPARATOR_LINE = re.compile(r'"?sep=([,;\t|])"?[,;\t|]*[ ]*(?:\r\n|\r|\n)', re.IGNORECASE)
 _LARGEST_BYTES = 200_000_000
 
 
@@ -57,8 +59,9 @@ def read_list(path: Path) -> Found:
         InputError: the file is no CSV with a column ``path``.
     """
     try:
+        text, separator = _without_separator_line(_text(path))
         # line ends of every system
-        table = list(csv.reader(io.StringIO(_text(path), newline=None), delimiter=_delimiter(path)))
+        table = list(csv.reader(io.StringIO(text, newline=None), delimiter=separator))
     except csv.Error as error:
         limit = csv.field_size_limit()
         raise InputError(f"{path.name} has a cell of more than {limit} characters; a quotation mark may be missing.") from error
@@ -96,10 +99,13 @@ def _text(path: Path) -> str:
         raise InputError(f"{path.name} is not in UTF-8 (byte {error.start}); save it as “CSV UTF-8”.") from error
 
 
-def _delimiter(path: Path) -> str:
-    lines = _text(path).splitlines()
+def _without_separator_line(text: str) -> tuple[str, str]:
+    """The table, and what separates its cells: told by the first line ``sep=;`` of some spreadsheets, or seen in the header."""
+    if told := _SEPARATOR_LINE.match(text):
+        return text[told.end() :], told[1]
+    lines = text.splitlines()
     first = lines[0] if lines else ""
-    return max(",;\t", key=first.count)
+    return text, max(",;\t", key=first.count)
 
 
 def _check_header(path: Path, header: list[str]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from KernelNormalizationLib.core.errors import RESEARCH_USE, InputError
+from KernelNormalizationLib.core.io.reading import read_volume
 
 from ..console import print_json, print_lines
 from ..options import require_no_series
@@ -53,6 +54,8 @@ def review(options: argparse.Namespace) -> None:
             f"--port {options.port}, --sessions {options.sessions} and --upload-limit {options.upload_limit:g} MB cannot all "
             "be used: give a port from 0 to 65535, at least one session, and a limit above 0 and below 1,000,000 MB."
         )
+    if options.scan is not None:
+        read_volume(options.scan, options.series)  # one that cannot be opened is told here, not only in the page
     sent = round(options.upload_limit * MEGABYTE)
     limits = UploadLimits(sent_bytes=sent, unpacked_bytes=2 * sent)
     with private_folder() as folder:

@@ -31,6 +31,8 @@ SERIES_NUMBER_OFFSET = 9000
 _LONG_STRING, _SHORT_TEXT = 64, 1024
 # Dates and times that objects take over from the scan.
 _DATES = {"StudyDate": DA, "PatientBirthDate": DA, "StudyTime": TM}
+# Values of PatientSex (PS3.3, C.7.1.1), and what is also met for them.
+_SEXES = {"M": "M", "F": "F", "O": "O", "MALE": "M", "FEMALE": "F", "OTHER": "O"}
 # Name of UTF-8 in DICOM (PS3.3, C.12.1.1.2).
 UTF8 = "ISO_IR 192"
 # Private field of the whole provenance record: (0099,xx01), reserved by the private creator SOFTWARE.
@@ -285,7 +287,7 @@ def _in_single_frame_form(element: DataElement) -> DataElement:
 
 
 def with_empty_fields(header: Dataset) -> Dataset:
-    """``header`` itself, in UTF-8, with the fields that DICOM asks for empty where they are missing or no dates."""
+    """``header`` itself, in UTF-8, with the fields that DICOM asks for empty where they are missing, no dates or no sex."""
     if header.get("SpecificCharacterSet") not in (None, "", UTF8):
         # libraries refuse to write some of the character sets in use, such as a single ISO 2022 one
         header.decode()
@@ -295,6 +297,7 @@ def with_empty_fields(header: Dataset) -> Dataset:
             kind(str(header.get(keyword) or ""))
         except ValueError:
             setattr(header, keyword, None)
+    header.PatientSex = _SEXES.get(str(header.get("PatientSex") or "").strip().upper())
     for keyword in _EMPTY_IF_ABSENT:
         if keyword not in header:
             setattr(header, keyword, None)
