@@ -55,6 +55,14 @@ def test_a_field_of_another_type_is_refused_with_its_name(tmp_path: Path, keywor
 
 
 @pytest.mark.parametrize(
+    ("keyword", "count", "told"), [("NumberOfFrames", 2, "states 2 frames"), ("SamplesPerPixel", 3, "has 3 colour channels")]
+)
+def test_frames_and_colours_among_single_images_are_refused(tmp_path: Path, keyword: str, count: int, told: str) -> None:
+    """The pixels have the length of one grey image all the same."""
+    assert f"image0004.dcm {told}" in refusal(series(tmp_path, only(4, lambda ds: setattr(ds, keyword, count))))
+
+
+@pytest.mark.parametrize(
     ("keyword", "vr", "content"),
     [
         ("KVP", "SQ", b""),
@@ -129,7 +137,52 @@ def no_number(path: Path) -> None:
     ds.save_as(path)
 
 
-@pytest.mark.parametrize("damage", [deflated, run_length_encoded, nested, cut_in_a_sequence, odd_length, no_number])
+def cut_in_a_length(path: Path) -> None:
+    """The file ends within the four bytes of a length."""
+    content = path.read_bytes()
+    path.write_bytes(content[: content.index(b"\xe0\x7f\x10\x00")] + b"\x40\x00\x75\x02SQ\0\0\xff\xff")
+
+
+def unknown_type(path: Path) -> None:
+    """Rows of the type ZZ, which does not exist."""
+    path.write_bytes(path.read_bytes().replace(b"\x28\x00\x10\x00US", b"\x28\x00\x10\x00ZZ"))
+
+
+def wrong_segments(path: Path) -> None:
+    """Run-length encoded pixels whose header counts three parts of them, where 16 bits have two."""
+    ds = pydicom.dcmread(path)
+    ds.compress(RLELossless)
+    ds.save_as(path)
+    content = path.read_bytes()
+    place = content.index(struct.pack("<2I", 2, 64))
+    path.write_bytes(content[:place] + b"\x03" + content[place + 1 :])
+
+
+def foreign_fragment(path: Path) -> None:
+    """Encapsulated pixels whose second item is none."""
+    ds = pydicom.dcmread(path)
+    ds.compress(RLELossless)
+    ds.save_as(path)
+    content = path.read_bytes()
+    place = content.index(struct.pack("<2I", 2, 64)) - 8
+    path.write_bytes(content[:place] + b"\x08\x00\x16\x00" + content[place + 4 :])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        deflated,
+        run_length_encoded,
+        nested,
+        cut_in_a_sequence,
+        cut_in_a_length,
+        odd_length,
+        no_number,
+        unknown_type,
+        wrong_segments,
+        foreign_fragment,
+    ],
+)
 def test_however_a_file_breaks_it_is_named(tmp_path: Path, damage: Damage) -> None:
     path = series(tmp_path) / "image0009.dcm"  # the last slice: no gap tells of it
     damage(path)
