@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -318,3 +320,14 @@ def test_series_in_nested_folders_are_found_and_left_to_the_user(tmp_path: Path)
     message = refusal(tmp_path)
     assert "3 series" in message
     np.testing.assert_array_equal(read_volume(tmp_path, "Br40f").hu, HU + 2)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no names that are not UTF-8")
+def test_compressed_slices_in_a_folder_that_is_no_utf8_are_read(tmp_path: Path) -> None:
+    """The library that unpacks JPEG 2000 ended the whole program on such a name."""
+    folder = tmp_path / os.fsdecode(b"\xe4\xff")
+    folder.mkdir()
+    write_series(folder, HU)
+    for path in sorted(folder.iterdir()):
+        by_pydicom(JPEG2000Lossless, "openjpeg")(path)
+    np.testing.assert_array_equal(read_volume(folder).hu, HU)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import struct
 import subprocess
 import sys
@@ -52,6 +53,14 @@ def test_a_field_of_another_type_is_refused_with_its_name(tmp_path: Path, keywor
     message = refusal(series(tmp_path, only(4, stored_as(keyword, vr, content))))
     assert keyword in message
     assert "image0004.dcm" in message
+
+
+@pytest.mark.parametrize(
+    ("keyword", "count", "told"), [("NumberOfFrames", 2, "states 2 frames"), ("SamplesPerPixel", 3, "has 3 colour channels")]
+)
+def test_frames_and_colours_among_single_images_are_refused(tmp_path: Path, keyword: str, count: int, told: str) -> None:
+    """The pixels have the length of one grey image all the same."""
+    assert f"image0004.dcm {told}" in refusal(series(tmp_path, only(4, lambda ds: setattr(ds, keyword, count))))
 
 
 @pytest.mark.parametrize(
@@ -129,7 +138,52 @@ def no_number(path: Path) -> None:
     ds.save_as(path)
 
 
-@pytest.mark.parametrize("damage", [deflated, run_length_encoded, nested, cut_in_a_sequence, odd_length, no_number])
+def cut_in_a_length(path: Path) -> None:
+    """The file ends within the four bytes of a length."""
+    content = path.read_bytes()
+    path.write_bytes(content[: content.index(b"\xe0\x7f\x10\x00")] + b"\x40\x00\x75\x02SQ\0\0\xff\xff")
+
+
+def unknown_type(path: Path) -> None:
+    """Rows of the type ZZ, which does not exist."""
+    path.write_bytes(path.read_bytes().replace(b"\x28\x00\x10\x00US", b"\x28\x00\x10\x00ZZ"))
+
+
+def wrong_segments(path: Path) -> None:
+    """Run-length encoded pixels whose header counts three parts of them, where 16 bits have two."""
+    ds = pydicom.dcmread(path)
+    ds.compress(RLELossless)
+    ds.save_as(path)
+    content = path.read_bytes()
+    place = content.index(struct.pack("<2I", 2, 64))
+    path.write_bytes(content[:place] + b"\x03" + content[place + 1 :])
+
+
+def foreign_fragment(path: Path) -> None:
+    """Encapsulated pixels whose second item is none."""
+    ds = pydicom.dcmread(path)
+    ds.compress(RLELossless)
+    ds.save_as(path)
+    content = path.read_bytes()
+    place = content.index(struct.pack("<2I", 2, 64)) - 8
+    path.write_bytes(content[:place] + b"\x08\x00\x16\x00" + content[place + 4 :])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        deflated,
+        run_length_encoded,
+        nested,
+        cut_in_a_sequence,
+        cut_in_a_length,
+        odd_length,
+        no_number,
+        unknown_type,
+        wrong_segments,
+        foreign_fragment,
+    ],
+)
 def test_however_a_file_breaks_it_is_named(tmp_path: Path, damage: Damage) -> None:
     path = series(tmp_path) / "image0009.dcm"  # the last slice: no gap tells of it
     damage(path)
@@ -196,15 +250,45 @@ print(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
 """
 
 
+def promising(path: Path) -> None:
+    """Write a file of this suffix whose header promises 4 GB of voxels: ten slices are there."""
+    volume_file(path, HU[:10].astype(np.float32))
+    if path.suffix == ".nii":
+        patched(path, 42, "3h", 1024, 1024, 1000)
+    elif path.suffix == ".nrrd":
+        edited(path, "sizes: 16 12 10", "sizes: 1024 1024 1000")
+    else:
+        edited(path, "DimSize = 16 12 10", "DimSize = 1024 1024 1000")
+
+
+def overflowing(path: Path) -> None:
+    """Write a packed file of this suffix, 2 MB on disk, that holds 2 GB where its header promises ten slices."""
+    plain = volume_file(path.with_name(f"plain{'.nii' if path.suffix == '.gz' else path.suffix}"))
+    members = gzip.compress(bytes(1 << 26)) * 32
+    if path.suffix == ".gz":
+        path.write_bytes(gzip.compress(plain.read_bytes()) + members)
+    else:
+        head, mark, body = edited(plain, "encoding: raw", "encoding: gzip").read_bytes().partition(b"\n\n")
+        path.write_bytes(head + mark + gzip.compress(body) + members)
+    plain.unlink()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is counted in kB on Linux")
-def test_promised_gigabytes_are_not_taken(tmp_path: Path) -> None:
-    path = tmp_path / "a.nrrd"
-    header = "NRRD0004\ntype: float\ndimension: 3\nspace: left-posterior-superior\nsizes: 1024 1024 1000\n"
-    header += "space directions: (1,0,0) (0,1,0) (0,0,1)\nspace origin: (0,0,0)\nendian: little\nencoding: raw\n\n"
-    path.write_bytes(header.encode() + bytes(1000))
-    run = subprocess.run([sys.executable, "-c", PEAK, str(path)], capture_output=True, text=True, check=True)
-    assert "1000 bytes of" in run.stderr
-    assert int(run.stdout) < 1_000_000  # 4 GB are promised
+@pytest.mark.parametrize(
+    ("name", "make", "told"),
+    [
+        ("a.nrrd", promising, "7680 bytes of"),
+        ("a.nii", promising, "its header promises 4194304352"),
+        ("a.mha", promising, "7680 bytes of"),
+        ("packed.nrrd", overflowing, "holds more than the 3840 bytes"),
+        ("packed.nii.gz", overflowing, "holds more than the 4192 bytes"),
+    ],
+)
+def test_gigabytes_that_are_promised_or_packed_are_not_taken(tmp_path: Path, name: str, make: Damage, told: str) -> None:
+    make(tmp_path / name)
+    run = subprocess.run([sys.executable, "-c", PEAK, str(tmp_path / name)], capture_output=True, text=True, check=True)
+    assert told in run.stderr
+    assert int(run.stdout) < 1_000_000
 
 
 @pytest.mark.parametrize("uid", ["abc", "1.2.3.4"])

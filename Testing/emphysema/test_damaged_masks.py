@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -116,6 +117,12 @@ class TestSegmentations:
     def test_an_empty_file(self, volume: CTVolume, path: Path) -> None:
         path.write_bytes(b"")
         with pytest.raises(InputError, match="does not begin like a NRRD file"):
+            read_mask(volume, path)
+
+    def test_lungs_without_a_voxel(self, volume: CTVolume, path: Path) -> None:
+        head, mark, _ = path.read_bytes().partition(b"\n\n")
+        path.write_bytes(head + mark + gzip.compress(bytes(2 * int(np.prod(SHAPE)))))
+        with pytest.raises(InputError, match=r"lungs\.seg\.nrrd are empty; segment both lungs first"):
             read_mask(volume, path)
 
     def test_exchanged_names_of_the_lungs_are_refused_as_exchanged_numbers_are(self, volume: CTVolume, path: Path) -> None:

@@ -24,7 +24,9 @@ from .dicom_cases import (
     wrong_type,
 )
 from .dicom_pixel_cases import (
+    broken_element,
     broken_link,
+    counts_that_do_not_fit,
     cut_in_a_sequence,
     lossy,
     lost_decimal_point,
@@ -35,6 +37,7 @@ from .dicom_pixel_cases import (
     photometric,
     pixel_length,
     syntax,
+    without_permission,
 )
 
 MAKERS: tuple[Maker, ...] = (
@@ -59,6 +62,10 @@ MAKERS: tuple[Maker, ...] = (
     packed,
     packed_and_cut,
     packed_and_damaged,
+    broken_element,
+    broken_element,
+    counts_that_do_not_fit,
+    without_permission,
     broken_link,
     lost_decimal_point,
     syntax,

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import pydicom
 from core.dicomseries import chest_slices
 from pydicom.dataset import FileDataset
 from pydicom.encaps import encapsulate, get_frame
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
+
+from KernelNormalizationLib.core.errors import InputError
 
 from .case import Case, Either, Refuse
 from .dicom_cases import Generator, _case, _one, by_hand
@@ -125,6 +129,65 @@ def packed_and_cut(rng: Generator, folder: Path) -> Case:
         paths[3].write_bytes(content[: int(len(content) * rng.uniform(0.3, 0.98))])
 
     return _case("compressed and cut off", rng, folder, Refuse(), post=post)
+
+
+def broken_element(rng: Generator, folder: Path) -> Case:
+    """One element whose type, length, place or number no reader can make sense of."""
+    rows, pixels, deep = b"\x28\x00\x10\x00US", b"\xe0\x7f\x10\x00", b"\x40\x00\x75\x02SQ\0\0\xff\xff"
+    name = str(rng.choice(("odd length", "unknown type", "cut in a length", "foreign fragment", "doubled tag")))
+
+    def post(paths: list[Path]) -> None:
+        path = paths[int(rng.choice([0, len(paths) - 1, int(rng.integers(len(paths)))]))]
+        if name == "foreign fragment":
+            ds = pydicom.dcmread(path)
+            ds.compress(RLELossless)
+            ds.save_as(path)
+        content = path.read_bytes()
+        before, mark, rest = content.partition(rows)
+        start, _, _ = content.partition(pixels)
+        fragment = content.find(b"\x02\0\0\0\x40\0\0\0") - 8
+        path.write_bytes(
+            {
+                "odd length": before + mark + b"\x03\0\x0c\0\0" + rest[4:],
+                "unknown type": before + mark[:4] + b"ZZ" + rest,
+                "cut in a length": start + deep,
+                "foreign fragment": content[:fragment] + b"\x08\0\x16\0" + content[fragment + 4 :],
+                "doubled tag": before + mark + b"\2\0\x06\0" + mark + rest,
+            }[name]
+        )
+
+    return _case(name, rng, folder, Refuse(), post=post)
+
+
+def counts_that_do_not_fit(rng: Generator, folder: Path) -> Case:
+    """Tags that count frames, colours or bits, of which the length of the pixels tells nothing."""
+    keyword, value = [("NumberOfFrames", 2), ("SamplesPerPixel", 3), ("BitsStored", 17), ("HighBit", 40)][int(rng.integers(4))]
+    which = int(rng.integers(0, 9))
+    return _case(f"{keyword} = {value}", rng, folder, Refuse(), _one(0, which, lambda ds: setattr(ds, keyword, value)))
+
+
+def without_permission(rng: Generator, folder: Path) -> Case:
+    """A slice that the user may not read: it is not called damaged."""
+    which, usual = int(rng.integers(0, 9)), Path.open
+    case = _case("no permission for a slice", rng, folder, Refuse())
+    shut = sorted(folder.iterdir())[which]
+
+    def opened(path: Path, *arguments: Any, **options: Any) -> Any:
+        if path == shut:
+            raise PermissionError(13, "Permission denied", str(path))
+        return usual(path, *arguments, **options)
+
+    def run() -> Any:
+        # a superuser may open everything, so the rights of the file alone do not tell
+        with patch.object(Path, "open", opened):
+            try:
+                return case.run()
+            except InputError as error:
+                if "permission" not in str(error):
+                    raise AssertionError(f"no word of the permission: {error}") from error
+                raise
+
+    return Case(case.name, run, Refuse())
 
 
 def syntax(rng: Generator, folder: Path) -> Case:
