@@ -48,13 +48,13 @@ def test_a_negative_slope_and_a_slope_that_only_python_reads_are_refused(tmp_pat
     assert "RescaleSlope (0028,1053) = “1_0”" in refusal(underscore)
 
 
-@pytest.mark.parametrize("intercept", ["0", "-1824", "-624"])
+@pytest.mark.parametrize("intercept", ["0", "-1824", "-624", "-824"])
 def test_a_rescale_of_another_slice_is_found_by_the_neighbours(tmp_path: Path, intercept: str) -> None:
     message = refusal(series(tmp_path, only(5, lambda ds: setattr(ds, "RescaleIntercept", intercept))))
     assert f"states the rescale slope 1 and intercept -1024, the next slice image0005.dcm 1 and {intercept}" in message
 
 
-@pytest.mark.parametrize("slope", ["2", "0.5", "10"])
+@pytest.mark.parametrize("slope", ["2", "0.5", "10", "1.5", "1.2", "0.8"])
 def test_so_is_a_slope_of_another_slice(tmp_path: Path, slope: str) -> None:
     message = refusal(series(tmp_path, only(5, lambda ds: setattr(ds, "RescaleSlope", slope))))
     assert f"the next slice image0005.dcm {slope} and -1024" in message

@@ -20,6 +20,9 @@ EMPTY_HU = -900.0
 LOST_INTERCEPT_HU = 50.0
 # Neighbouring slices whose HU differ by this many times what their stored values differ by are scaled wrongly.
 JUMP_FACTOR = 2.0
+# A rescale that one slice has alone is a fault unless its HU fit better with it than with its neighbour's: this leaves a margin
+# for rescales so alike that both fit. Of chests with 18 mm between slices none with its right values exceeded it.
+LONE_FACTOR = 1.1
 # A slope is doubted where one slice, or this share of them, has another than the others; where more have, each has its own, as
 # some programs write it.
 ODD_SLOPES = 0.1
@@ -232,8 +235,10 @@ def require_fitting_rescale(hu: FloatArray, rescales: Sequence[tuple[float, floa
     Raises:
         InputError: such slices.
     """
-    slopes = Counter(slope for slope, _ in rescales)
-    one_slope = len(rescales) - max(slopes.values()) <= max(1.0, ODD_SLOPES * len(rescales))
+    one_slope, one_intercept = (
+        len(rescales) - max(Counter(stated).values()) <= max(1.0, ODD_SLOPES * len(rescales))
+        for stated in zip(*rescales, strict=True)
+    )
     for k in range(1, len(hu)):
         (slope, intercept), (before, offset) = rescales[k], rescales[k - 1]
         if (slope == before and abs(intercept - offset) < LOST_INTERCEPT_HU) or (slope != before and not one_slope):
@@ -241,7 +246,7 @@ def require_fitting_rescale(hu: FloatArray, rescales: Sequence[tuple[float, floa
         as_before = (hu[k] - intercept) * np.float32(before / slope) + offset
         jump = float(np.abs(hu[k] - hu[k - 1]).mean())
         kept = float(np.abs(as_before - hu[k - 1]).mean())
-        if jump > JUMP_FACTOR * kept:
+        if jump > (LONE_FACTOR if slope != before or one_intercept else JUMP_FACTOR) * kept:
             raise InputError(
                 f"{names[k - 1]} states the rescale slope {before:g} and intercept {offset:g}, the next slice {names[k]} "
                 f"{slope:g} and {intercept:g}. With them the HU of the two differ by {jump:.0f} on average, with the same "
