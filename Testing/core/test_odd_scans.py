@@ -69,6 +69,13 @@ def test_a_rescale_that_differs_between_slices_is_right_where_the_values_fit(tmp
     np.testing.assert_array_equal(read_volume(series(tmp_path, change)).hu, HU)
 
 
+def test_a_small_difference_of_one_rescale_is_told(tmp_path: Path) -> None:
+    volume = read_volume(series(tmp_path, only(5, lambda ds: setattr(ds, "RescaleIntercept", "-1026"))))
+    np.testing.assert_array_equal(volume.hu[5], HU[5] - 2)
+    (note,) = volume.acquisition.reading_notes
+    assert "1 slice(s) state another rescale than all others, first “image0005.dcm” the slope 1 and intercept -1026" in note
+
+
 @pytest.mark.parametrize("kind", ["MGML", "Z_EFF", "ED"])
 def test_a_map_of_dual_energy_ct_is_no_ct(tmp_path: Path, kind: str) -> None:
     message = refusal(series(tmp_path, lambda _, ds: setattr(ds, "RescaleType", kind)))

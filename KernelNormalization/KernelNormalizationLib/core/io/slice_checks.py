@@ -224,6 +224,29 @@ def require_one_kernel(hu: FloatArray, names: Sequence[str]) -> tuple[str, ...]:
     )
 
 
+def _few_differ(counts: Counter[float] | Counter[tuple[float, float]]) -> bool:
+    return counts.total() - max(counts.values()) <= max(1.0, ODD_SLOPES * counts.total())
+
+
+def note_on_rescale(rescales: Sequence[tuple[float, float]], names: Sequence[str]) -> list[str]:
+    """What is to be said of few slices whose slope and intercept differ from all others': small faults of them do not show.
+
+    Args:
+        rescales: slope and intercept of each slice.
+        names: of the slices' files.
+    """
+    counts = Counter(rescales)
+    (usual, _), *others = counts.most_common()
+    if not others or not _few_differ(counts):
+        return []
+    k = next(n for n, rescale in enumerate(rescales) if rescale != usual)
+    return [
+        f"{counts.total() - counts[usual]} slice(s) state another rescale than all others, first {quoted(names[k])} the slope "
+        f"{rescales[k][0]:g} and intercept {rescales[k][1]:g} instead of {usual[0]:g} and {usual[1]:g}; look whether "
+        "its HU fit."
+    ]
+
+
 def require_fitting_rescale(hu: FloatArray, rescales: Sequence[tuple[float, float]], names: Sequence[str]) -> None:
     """Refuse neighbouring slices of which one states a wrong rescale: their stored values continue each other, their HU do not.
 
@@ -235,10 +258,7 @@ def require_fitting_rescale(hu: FloatArray, rescales: Sequence[tuple[float, floa
     Raises:
         InputError: such slices.
     """
-    one_slope, one_intercept = (
-        len(rescales) - max(Counter(stated).values()) <= max(1.0, ODD_SLOPES * len(rescales))
-        for stated in zip(*rescales, strict=True)
-    )
+    one_slope, one_intercept = (_few_differ(Counter(stated)) for stated in zip(*rescales, strict=True))
     for k in range(1, len(hu)):
         (slope, intercept), (before, offset) = rescales[k], rescales[k - 1]
         if (slope == before and abs(intercept - offset) < LOST_INTERCEPT_HU) or (slope != before and not one_slope):
