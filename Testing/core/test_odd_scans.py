@@ -48,13 +48,13 @@ def test_a_negative_slope_and_a_slope_that_only_python_reads_are_refused(tmp_pat
     assert "RescaleSlope (0028,1053) = “1_0”" in refusal(underscore)
 
 
-@pytest.mark.parametrize("intercept", ["0", "-1824", "-624"])
+@pytest.mark.parametrize("intercept", ["0", "-1824", "-624", "-824"])
 def test_a_rescale_of_another_slice_is_found_by_the_neighbours(tmp_path: Path, intercept: str) -> None:
     message = refusal(series(tmp_path, only(5, lambda ds: setattr(ds, "RescaleIntercept", intercept))))
     assert f"states the rescale slope 1 and intercept -1024, the next slice image0005.dcm 1 and {intercept}" in message
 
 
-@pytest.mark.parametrize("slope", ["2", "0.5", "10"])
+@pytest.mark.parametrize("slope", ["2", "0.5", "10", "1.5", "1.2", "0.8"])
 def test_so_is_a_slope_of_another_slice(tmp_path: Path, slope: str) -> None:
     message = refusal(series(tmp_path, only(5, lambda ds: setattr(ds, "RescaleSlope", slope))))
     assert f"the next slice image0005.dcm {slope} and -1024" in message
@@ -67,6 +67,13 @@ def test_a_rescale_that_differs_between_slices_is_right_where_the_values_fit(tmp
         ds.PixelData = stored.astype(np.uint16).tobytes()
 
     np.testing.assert_array_equal(read_volume(series(tmp_path, change)).hu, HU)
+
+
+def test_a_small_difference_of_one_rescale_is_told(tmp_path: Path) -> None:
+    volume = read_volume(series(tmp_path, only(5, lambda ds: setattr(ds, "RescaleIntercept", "-1026"))))
+    np.testing.assert_array_equal(volume.hu[5], HU[5] - 2)
+    (note,) = volume.acquisition.reading_notes
+    assert "1 slice(s) state another rescale than all others, first “image0005.dcm” the slope 1 and intercept -1026" in note
 
 
 @pytest.mark.parametrize("kind", ["MGML", "Z_EFF", "ED"])

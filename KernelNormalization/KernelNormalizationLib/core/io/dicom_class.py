@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pydicom.config import IGNORE
 from pydicom.uid import UID
 
 from ..errors import InputError
@@ -16,7 +17,7 @@ _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 def class_of(values: HeaderValues) -> str | None:
     """Name of the SOP class, its UID if DICOM does not know it, ``None`` if it is not stated."""
     stated = values.text("SOPClassUID")
-    return None if stated is None else UID(stated).name
+    return None if stated is None else UID(stated, validation_mode=IGNORE).name
 
 
 def require_ct_class(values: HeaderValues) -> None:

@@ -28,6 +28,7 @@ from .dicom_slice import read_header as read_header
 from .dicom_tags import RECONSTRUCTION_NUMBERS
 from .dicom_values import HeaderValues
 from .slice_checks import (
+    note_on_rescale,
     notes_on_slices,
     require_fitting_rescale,
     require_one_kernel,
@@ -333,6 +334,7 @@ def _notes(ordered: Series) -> tuple[str, ...]:
     for keyword in ("SliceThickness", "KVP", "PixelPaddingValue"):
         if values.unreadable(keyword):
             notes.append(f"{values.shown(keyword)} is no number and is not used.")
+    notes += note_on_rescale([rescale_of(item.values) for item in ordered], [item.path.name for item in ordered])
     left_out = {name for item in ordered for name in item.copies}
     if left_out:
         notes.append(f"{len(left_out)} file(s) that equal another one, such as {quoted(min(left_out))}, were left out.")
