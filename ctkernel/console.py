@@ -74,6 +74,7 @@ class _Stop:
     def __init__(self, step_seconds: float | None = None) -> None:
         self._step_seconds = step_seconds
         self.asked = False
+        self._alarm: Any = None
 
     def signalled(self, *_: Any) -> None:
         """The handler of a stop signal."""
@@ -81,6 +82,7 @@ class _Stop:
             self.asked = True
             raise KeyboardInterrupt
         if not self.asked and hasattr(signal, "setitimer"):  # not on Windows
+            self._alarm = signal.signal(signal.SIGALRM, self.too_late)
             # again and again, since inside compiled code an exception may be lost
             signal.setitimer(signal.ITIMER_REAL, self._step_seconds, self._step_seconds)
         self.asked = True
@@ -88,6 +90,12 @@ class _Stop:
     def too_late(self, *_: Any) -> None:
         """The handler of the timer."""
         raise KeyboardInterrupt
+
+    def end_timer(self) -> None:
+        """Leave the system's one timer as it was."""
+        if self._alarm is not None:
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
+            signal.signal(signal.SIGALRM, self._alarm)
 
 
 @contextmanager
@@ -97,8 +105,6 @@ def _stopping(stop: _Stop) -> Iterator[None]:
         yield
         return
     previous = {number: signal.signal(number, stop.signalled) for number in STOP_SIGNALS}
-    if hasattr(signal, "SIGALRM"):
-        previous[signal.SIGALRM] = signal.signal(signal.SIGALRM, stop.too_late)
     try:
         yield
     except (Exception, KeyboardInterrupt) as error:
@@ -106,8 +112,7 @@ def _stopping(stop: _Stop) -> Iterator[None]:
             raise Cancelled(CANCELLED_TEXT) from error
         raise
     finally:
-        if stop.asked and hasattr(signal, "setitimer"):
-            signal.setitimer(signal.ITIMER_REAL, 0.0)
+        stop.end_timer()
         for number, handler in previous.items():
             signal.signal(number, handler)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -239,12 +240,17 @@ def test_a_network_that_gives_no_numbers_is_refused(tmp_path: Path) -> None:
         choose_backend(model, "cpu")
 
 
-def test_weights_that_are_not_a_network_are_refused_though_their_checksums_fit(folder: Path) -> None:
+def test_weights_that_are_not_a_network_are_refused_though_their_checksums_fit(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     for name in (WEIGHTS, ONNX):
         (folder / name).write_bytes(b"not a network")
     rewrite_card(folder, lambda card: card.update(sha256={name: sha256_of(folder / name) for name in (WEIGHTS, ONNX)}))
-    with pytest.raises(ModelError, match="No library here runs this model correctly"):
+    with pytest.raises(ModelError, match="No library here runs this model correctly") as caught:
         choose_backend(load_model(folder), "cpu")
+    for words in (str(caught.value), caplog.text):  # the libraries' own words help no user
+        assert "cannot read or run this network" in words
+        assert not re.search(r"Exception|Check '|\.cpp|\.py\b|Error", words.replace("backends.py", ""))
 
 
 def test_a_folder_without_a_card_says_where_models_come_from(tmp_path: Path) -> None:

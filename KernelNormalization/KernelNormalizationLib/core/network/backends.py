@@ -112,13 +112,22 @@ def _cpu_choice(model: Model, why: str) -> Choice:
         try:
             return Choice(_checked(lambda name=name: create_cpu_backend(name, model), model), f"{why}; {name} computes")  # type: ignore[misc]
         except (ModelError, BackendMemoryError, RuntimeError, ImportError, ValueError, LookupError, TypeError) as error:
-            # libraries answer a damaged network with any of these, and with many lines about their own insides
-            words = error if isinstance(error, ModelError | BackendMemoryError) else plain(error, 120)
+            words = _in_words(error)
+            logger.info("%s: %s", name, plain(error, 1000))
             logger.warning("The library %s cannot be used for the network: %s", name, words)
             failures.append(f"{name}: {words}")
     if not failures:
         raise ModelError("No library to run the network is installed; install openvino, onnxruntime or torch.")
     raise ModelError("No library here runs this model correctly. " + " ".join(failures))
+
+
+def _in_words(error: Exception) -> str:
+    """What a library's error says to the user: a damaged network is answered with many lines about the library's insides."""
+    if isinstance(error, ModelError | BackendMemoryError):
+        return str(error)
+    if isinstance(error, ImportError):
+        return f"it cannot be loaded ({plain(error, 120)})"
+    return "it cannot read or run this network; --verbose shows its own words."
 
 
 def _checked(make: Callable[[], Backend], model: Model) -> Backend:
