@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -121,3 +122,44 @@ def test_names_that_are_no_utf8_are_measured_or_refused_and_never_abort(
     assert code == 2
     assert "is no name in UTF-8; give the file and its folders another name." in told
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([scan.name, out.name])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no names that are not UTF-8")
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["normalize", "SCAN", "out.nrrd"],
+        ["quantify", "SCAN", "--out", "out"],
+        ["change", "SCAN", "SCAN"],
+        ["export", "SCAN", "SCAN", "--out", "out"],
+        ["verify", "SCAN"],
+        ["cohort", "absent SCAN", "--out", "out"],
+        ["reader-study", "prepare", "SCAN", "SCAN", "--out", "out"],
+        ["info", "SCAN"],
+        ["info", "SCAN", "--json"],
+        ["demo", "SCAN", "--out", "out"],
+    ],
+    ids=" ".join,
+)
+def test_every_command_names_what_it_refuses_on_any_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], encoding: str
+) -> None:
+    """Neither the name, of bytes that are no UTF-8 and Chinese characters, nor the terminal ends the program."""
+    monkeypatch.chdir(tmp_path)
+    scan = os.fsdecode(b"\xff") + "胸.nrrd"
+    Path(scan).write_bytes(b"no NRRD")
+    shown = {
+        name: io.TextIOWrapper(io.BytesIO(), encoding, errors="strict", write_through=True) for name in ("stdout", "stderr")
+    }
+    for name, stream in shown.items():
+        monkeypatch.setattr(sys, name, stream)
+    code = main([part.replace("SCAN", scan) for part in arguments])
+    printed, told = (stream.buffer.getvalue().decode(encoding) for stream in shown.values())  # type: ignore[attr-defined]
+    assert code == 2
+    assert told.startswith("ctkernel: ")
+    assert told.count("\n") == 1
+    assert "?" in told
+    if "--json" in arguments:
+        assert json.loads(printed)["exit_code"] == 2
+    assert [path.name for path in tmp_path.iterdir()] == [scan]

@@ -19,6 +19,7 @@ from core.dicomseries import chest_slices, write_series
 
 from ctkernel.cli import main
 from ctkernel.console import print_lines
+from ctkernel.quantification_files import read_provenance
 from EmphysemaQuantLib.core.results.table import csv_text
 from EmphysemaQuantLib.report import pdf
 from KernelNormalizationLib.core.network.model_folder import CARD, load_model, models_folder
@@ -93,6 +94,13 @@ def model_files(rng: Generator, folder: Path) -> Case:
     elif kind == 2:
         path.mkdir()
     return Case(f"model file {name}", lambda: load_model(target), Refuse())
+
+
+def record(rng: Generator, folder: Path) -> Case:
+    """The record beside a volume: what its numbers, its depth or its end make unusable."""
+    text = str(rng.choice(('{"ei": NaN}', '{"ei": -Infinity}', '{"a":' * 5000, "[" * 5000 + "]" * 5000, '{"ei": 1', "\udcff")))
+    (folder / "scan.provenance.json").write_bytes(os.fsencode(text))
+    return Case(f"record {ascii(text)[:20]}", lambda: read_provenance(folder / "scan.nrrd"), Refuse())
 
 
 def _terminal(arguments: list[str], encoding: str) -> tuple[int, str, str]:
@@ -248,6 +256,6 @@ def _in_pdf(word: str, folder: Path) -> None:
     pdf.write_pdf(f"<title>{for_html(word)}</title><p>{for_html(word)}", folder / "page.pdf")
 
 
-MODEL_MAKERS: tuple[Maker, ...] = (model_card, model_card, model_card, model_files)
+MODEL_MAKERS: tuple[Maker, ...] = (model_card, model_card, model_card, model_files, record)
 COMMAND_MAKERS: tuple[Maker, ...] = (command, command, command, command_info)
 TEXT_MAKERS: tuple[Maker, ...] = (text,)

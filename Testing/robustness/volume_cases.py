@@ -97,8 +97,9 @@ def flipped_anywhere(rng: Generator, folder: Path) -> Case:
 
 
 def not_finite(rng: Generator, folder: Path) -> Case:
-    hu = chest_slices().astype(np.float32)
-    hu[3, 4, 5] = rng.choice([np.nan, np.inf, -np.inf])
+    bad = float(rng.choice([np.nan, np.inf, -np.inf, 1e300, -1e39]))
+    hu = chest_slices().astype(np.float32 if not np.isfinite(bad) else np.float64)
+    hu[3, 4, 5] = bad
     path = folder / f"scan{rng.choice(SUFFIXES)}"
     sitk.WriteImage(sitk.GetImageFromArray(hu), str(path))
     return _case("not finite", path, Refuse())
