@@ -193,7 +193,7 @@ def test_a_changed_index_a_changed_table_and_a_missing_segmentation_are_each_nam
     assert "DIFFERS  EI: EI of smooth:" in said
     assert "agrees   EI: EI of sharp:" in said
     assert "metrics.csv was changed after it was written" in said
-    assert "emphysema.seg.nrrd is missing" in said
+    assert "emphysema.seg.nrrd of the recorded result is missing" in said
 
 
 @pytest.mark.slow

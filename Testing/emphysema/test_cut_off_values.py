@@ -47,3 +47,9 @@ def test_above_it_the_index_is_that_of_the_whole_scan(mask: LungMask, lowest: fl
     expected = 100.0 * float(np.mean(whole.hu[mask.mask] < threshold))
     assert expected > 1.0
     assert measure([cut], mask, MeasurementSettings(threshold)).volume.whole.ei_percent == pytest.approx(expected)
+
+
+def test_a_phantom_without_noise_was_not_cut_off(mask: LungMask) -> None:
+    hu = np.where(mask.labels > 0, -980.0, 40.0).astype(np.float32)
+    phantom = CTVolume(hu, Geometry((8.0, 5.0, 5.0)))
+    assert [measure([phantom], mask, MeasurementSettings(t)).volume.whole.ei_percent for t in (-970.0, -980.0)] == [100.0, 0.0]

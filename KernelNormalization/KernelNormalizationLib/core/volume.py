@@ -19,10 +19,6 @@ MINIMUM_SIDE = 4
 # soft-tissue patient lies within -1200 .. 300 HU. Outside these bounds the numbers are not Hounsfield units of a chest.
 HU_MEDIAN_RANGE = (-1500.0, 500.0)
 HU_MAXIMUM = 65535.0
-# Soft tissue, and what lies between it and lung. Real chests have 39 to 50 % of the first, also when cut to one lung; values
-# that were divided for a network had 0.7 % of it and half of all between.
-_SOFT_HU, _BETWEEN_HU = (-200.0, 200.0), (-700.0, -200.0)
-SMALLEST_SOFT_SHARE, LARGEST_SHARE_BETWEEN = 0.01, 0.3
 # Voxels of a human chest: the smallest field of view over 2048 pixels, and the coarsest survey.
 SPACING_RANGE_MM = (0.02, 100.0)
 # Longest side of a scan: scanners move the table by some 2000 mm at most. A decimal point lost from the spacing exceeds it.
@@ -253,11 +249,4 @@ def _require_hounsfield(hu: FloatArray) -> None:
             f"The values run from {low:g} to {high:g} (median {median:g}); these are not Hounsfield units of a chest CT, "
             "in which air is near -1000. Check that the volume is CT (not MR, PET or labels) and that the rescale slope "
             "and intercept were applied."
-        )
-    soft, between = (float(np.mean((sample > lowest) & (sample < highest))) for lowest, highest in (_SOFT_HU, _BETWEEN_HU))
-    if soft < SMALLEST_SOFT_SHARE and between > LARGEST_SHARE_BETWEEN:
-        raise InputError(
-            f"{100 * between:.0f} % of the values lie between {_BETWEEN_HU[0]:g} and {_BETWEEN_HU[1]:g}, where a chest has "
-            "little, and almost none near 0, where soft tissue is in Hounsfield units: the values were scaled. Use the volume "
-            "as it was before, or export it again."
         )

@@ -44,6 +44,11 @@ COMPARABLE_STEP_MM = 5.0
 # emphysema and its threshold lie, with enough voxels that every whole number occurs.
 COARSE_STEP_HU, STEPS_IN_HU, VOXELS_FOR_STEPS = 1.5, (-1000.0, -850.0), 5000
 
+# Soft tissue, and what lies between it and lung. Real chests have 39 to 50 % of the first, also when cut to one lung; values
+# that were divided for a network had 0.7 % of it and half of all between.
+SOFT_HU, BETWEEN_HU = (-200.0, 200.0), (-700.0, -200.0)
+SMALLEST_SOFT_SHARE, LARGEST_SHARE_BETWEEN = 0.01, 0.3
+
 
 def require_pictures(hu: FloatArray, names: Sequence[str] | None = None) -> None:
     """Refuse slices of a single value, which a transfer that broke off leaves behind.
@@ -115,7 +120,7 @@ def notes_on_slices(hu: FloatArray, names: Sequence[str], step_mm: float) -> tup
         names: of the slices.
         step_mm: between slices.
     """
-    notes = list(_note_on_steps(hu))
+    notes = [*_note_on_scale(hu), *_note_on_steps(hu)]
     odd = odd_slices(hu) if step_mm <= COMPARABLE_STEP_MM else []
     if odd:
         worst, by = max(odd, key=lambda item: item[1])
@@ -129,6 +134,17 @@ def notes_on_slices(hu: FloatArray, names: Sequence[str], step_mm: float) -> tup
         for which, k, rows in _cut_ends(hu)
     ]
     return tuple(notes)
+
+
+def _note_on_scale(hu: FloatArray) -> list[str]:
+    sample = sample_of(hu)
+    soft, between = (float(np.mean((sample > lowest) & (sample < highest))) for lowest, highest in (SOFT_HU, BETWEEN_HU))
+    if soft >= SMALLEST_SOFT_SHARE or between <= LARGEST_SHARE_BETWEEN:
+        return []
+    return [
+        f"{100 * between:.0f} % of the values lie between {BETWEEN_HU[0]:g} and {BETWEEN_HU[1]:g} HU, where a chest has "
+        "little, and almost none near 0, where soft tissue is: look whether the values were scaled, for example for a network."
+    ]
 
 
 def _note_on_steps(hu: FloatArray) -> list[str]:
