@@ -31,6 +31,15 @@ def test_rows_that_were_not_copied_are_named(tmp_path: Path, rows: slice) -> Non
     assert refusal(tmp_path).startswith("image0005.dcm shows nothing in ")
 
 
+@pytest.mark.parametrize("which", [0, 9])
+def test_an_end_slice_without_an_image_is_told(tmp_path: Path, which: int) -> None:
+    hu = chest_slices()
+    hu[which] = -1024  # stored zeros
+    write_series(tmp_path, hu)
+    (note,) = read_volume(tmp_path).acquisition.reading_notes
+    assert note.startswith(f"1 slice(s) at the ends hold one value and no image, first “image000{which}.dcm”")
+
+
 def test_a_link_that_leads_nowhere_is_a_missing_slice_if_it_is_named_like_one(tmp_path: Path) -> None:
     hu = chest_slices()
     write_series(tmp_path, hu)

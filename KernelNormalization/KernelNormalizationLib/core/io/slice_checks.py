@@ -107,15 +107,16 @@ def require_whole_slices(hu: FloatArray, names: Sequence[str]) -> None:
             )
 
 
-def notes_on_slices(hu: FloatArray, names: Sequence[str], step_mm: float) -> tuple[str, ...]:
+def notes_on_slices(hu: FloatArray, names: Sequence[str], step_mm: float, files: bool = False) -> tuple[str, ...]:
     """What the user should look at: slices that fit no neighbour, and a scan that ends within a slice.
 
     Args:
         hu: (k, j, i), HU, as stored.
         names: of the slices.
         step_mm: between slices.
+        files: whether each slice came as a file of its own; volumes often end with empty slices, which need no word.
     """
-    notes = list(_note_on_steps(hu))
+    notes, cut = list(_note_on_steps(hu)), _cut_ends(hu)
     odd = odd_slices(hu) if step_mm <= COMPARABLE_STEP_MM else []
     if odd:
         worst, by = max(odd, key=lambda item: item[1])
@@ -126,9 +127,25 @@ def notes_on_slices(hu: FloatArray, names: Sequence[str], step_mm: float) -> tup
     notes += [
         f"{quoted(names[k])}, the {which} with an image, shows nothing in {rows} of {hu.shape[1]} rows, where the slice beside "
         "it shows the body; look whether the scan was copied completely."
-        for which, k, rows in _cut_ends(hu)
+        for which, k, rows in cut
     ]
+    if files and not cut:
+        notes += _note_on_empty_ends(hu, names)
     return tuple(notes)
+
+
+def _note_on_empty_ends(hu: FloatArray, names: Sequence[str]) -> list[str]:
+    """Slices of one value before the first or after the last image: no scanner makes them, programs that resample do."""
+    pictures = np.flatnonzero(hu.min(axis=(1, 2)) != hu.max(axis=(1, 2)))
+    first, last = int(pictures[0]), int(pictures[-1])
+    # below -1024 HU it is padding
+    empty = [k for k in (*range(first), *range(last + 1, len(hu))) if hu[k, 0, 0] >= LOWEST_STORED_HU]
+    if not empty:
+        return []
+    return [
+        f"{len(empty)} slice(s) at the ends hold one value and no image, first {quoted(names[empty[0]])}; look whether the "
+        "scan was copied completely."
+    ]
 
 
 def _note_on_steps(hu: FloatArray) -> list[str]:
