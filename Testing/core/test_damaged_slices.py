@@ -172,6 +172,13 @@ class TestVolumeFiles:
         name = f"image{last:04d}.dcm" if kind == "DICOM" else f"slice {last + 1} of 10"
         assert note.startswith(f"“{name}”, the last with an image, shows nothing in ")
 
+    def test_so_is_one_that_broke_off_within_a_row(self, tmp_path: Path) -> None:
+        hu = chest()
+        hu[9, 51:], hu[9, 50, 10:] = -1024, -1024
+        write_series(tmp_path, hu)
+        (note,) = read_volume(tmp_path).acquisition.reading_notes
+        assert note.startswith("“image0009.dcm”, the last with an image, shows nothing in ")
+
     def test_padding_and_air_at_the_ends_are_no_damage(self, tmp_path: Path) -> None:
         hu = chest()
         turned = hu.copy()

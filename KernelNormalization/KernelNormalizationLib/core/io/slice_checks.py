@@ -173,7 +173,12 @@ def _cut_ends(hu: FloatArray) -> list[tuple[str, int, int]]:
         # below -1024 HU it is padding, which a volume that was turned has there
         lost = blank[k] & (hu[k, :, 0] >= LOWEST_STORED_HU) & tissue[beside] & ~blank[beside]
         # the rest of a copied file ends at a row that still shows the body; a body that ends by itself does so in air
-        at_its_end = (lost[1:] & tissue[k][:-1] & ~blank[k][:-1]).any() or (lost[:-1] & tissue[k][1:] & ~blank[k][1:]).any()
+        body = tissue[k] & ~blank[k]
+        # the row in which the copy broke off shows little of the body
+        above, below = body.copy(), body.copy()
+        above[1:] |= body[:-1] & ~blank[k][1:]
+        below[:-1] |= body[1:] & ~blank[k][:-1]
+        at_its_end = (lost[1:] & above[:-1]).any() or (lost[:-1] & below[1:]).any()
         if at_its_end and np.count_nonzero(lost) >= BLANK_ROWS:
             found.append((which, int(k), int(np.count_nonzero(lost))))
     return found
