@@ -31,6 +31,15 @@ def test_rows_that_were_not_copied_are_named(tmp_path: Path, rows: slice) -> Non
     assert refusal(tmp_path).startswith("image0005.dcm shows nothing in ")
 
 
+@pytest.mark.parametrize("which", [0, 9])
+def test_an_end_slice_without_an_image_is_told(tmp_path: Path, which: int) -> None:
+    hu = chest_slices()
+    hu[which] = -1024  # stored zeros
+    write_series(tmp_path, hu)
+    (note,) = read_volume(tmp_path).acquisition.reading_notes
+    assert note.startswith(f"1 slice(s) at the ends hold one value and no image, first “image000{which}.dcm”")
+
+
 def test_a_link_that_leads_nowhere_is_a_missing_slice_if_it_is_named_like_one(tmp_path: Path) -> None:
     hu = chest_slices()
     write_series(tmp_path, hu)
@@ -162,6 +171,13 @@ class TestVolumeFiles:
         (note,) = read_volume(path).acquisition.reading_notes
         name = f"image{last:04d}.dcm" if kind == "DICOM" else f"slice {last + 1} of 10"
         assert note.startswith(f"“{name}”, the last with an image, shows nothing in ")
+
+    def test_so_is_one_that_broke_off_within_a_row(self, tmp_path: Path) -> None:
+        hu = chest()
+        hu[9, 51:], hu[9, 50, 10:] = -1024, -1024
+        write_series(tmp_path, hu)
+        (note,) = read_volume(tmp_path).acquisition.reading_notes
+        assert note.startswith("“image0009.dcm”, the last with an image, shows nothing in ")
 
     def test_padding_and_air_at_the_ends_are_no_damage(self, tmp_path: Path) -> None:
         hu = chest()

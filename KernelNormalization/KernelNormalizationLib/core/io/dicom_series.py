@@ -256,7 +256,7 @@ def read_series(slices: Series) -> tuple[sitk.Image, Acquisition, float | None]:
     require_whole_slices(voxels, names)
     require_fitting_rescale(voxels, [rescale_of(item.values) for item in ordered], names)
     image = _placed(voxels, ordered)
-    notes += notes_on_slices(voxels, names, image.GetSpacing()[2])
+    notes += notes_on_slices(voxels, names, image.GetSpacing()[2], files=True)
     notes += require_one_kernel(voxels, names)
     return image, acquisition_of(ordered[0].header, notes), declared_padding(ordered[0].values)
 

@@ -112,15 +112,16 @@ def require_whole_slices(hu: FloatArray, names: Sequence[str]) -> None:
             )
 
 
-def notes_on_slices(hu: FloatArray, names: Sequence[str], step_mm: float) -> tuple[str, ...]:
+def notes_on_slices(hu: FloatArray, names: Sequence[str], step_mm: float, files: bool = False) -> tuple[str, ...]:
     """What the user should look at: slices that fit no neighbour, and a scan that ends within a slice.
 
     Args:
         hu: (k, j, i), HU, as stored.
         names: of the slices.
         step_mm: between slices.
+        files: whether each slice came as a file of its own; volumes often end with empty slices, which need no word.
     """
-    notes = [*_note_on_scale(hu), *_note_on_steps(hu)]
+    notes, cut = [*_note_on_scale(hu), *_note_on_steps(hu)], _cut_ends(hu)
     odd = odd_slices(hu) if step_mm <= COMPARABLE_STEP_MM else []
     if odd:
         worst, by = max(odd, key=lambda item: item[1])
@@ -131,8 +132,10 @@ def notes_on_slices(hu: FloatArray, names: Sequence[str], step_mm: float) -> tup
     notes += [
         f"{quoted(names[k])}, the {which} with an image, shows nothing in {rows} of {hu.shape[1]} rows, where the slice beside "
         "it shows the body; look whether the scan was copied completely."
-        for which, k, rows in _cut_ends(hu)
+        for which, k, rows in cut
     ]
+    if files and not cut:
+        notes += _note_on_empty_ends(hu, names)
     return tuple(notes)
 
 
@@ -144,6 +147,20 @@ def _note_on_scale(hu: FloatArray) -> list[str]:
     return [
         f"{100 * between:.0f} % of the values lie between {BETWEEN_HU[0]:g} and {BETWEEN_HU[1]:g} HU, where a chest has "
         "little, and almost none near 0, where soft tissue is: look whether the values were scaled, for example for a network."
+    ]
+
+
+def _note_on_empty_ends(hu: FloatArray, names: Sequence[str]) -> list[str]:
+    """Slices of one value before the first or after the last image: no scanner makes them, programs that resample do."""
+    pictures = np.flatnonzero(hu.min(axis=(1, 2)) != hu.max(axis=(1, 2)))
+    first, last = int(pictures[0]), int(pictures[-1])
+    # below -1024 HU it is padding
+    empty = [k for k in (*range(first), *range(last + 1, len(hu))) if hu[k, 0, 0] >= LOWEST_STORED_HU]
+    if not empty:
+        return []
+    return [
+        f"{len(empty)} slice(s) at the ends hold one value and no image, first {quoted(names[empty[0]])}; look whether the "
+        "scan was copied completely."
     ]
 
 
@@ -173,7 +190,12 @@ def _cut_ends(hu: FloatArray) -> list[tuple[str, int, int]]:
         # below -1024 HU it is padding, which a volume that was turned has there
         lost = blank[k] & (hu[k, :, 0] >= LOWEST_STORED_HU) & tissue[beside] & ~blank[beside]
         # the rest of a copied file ends at a row that still shows the body; a body that ends by itself does so in air
-        at_its_end = (lost[1:] & tissue[k][:-1] & ~blank[k][:-1]).any() or (lost[:-1] & tissue[k][1:] & ~blank[k][1:]).any()
+        body = tissue[k] & ~blank[k]
+        # the row in which the copy broke off shows little of the body
+        above, below = body.copy(), body.copy()
+        above[1:] |= body[:-1] & ~blank[k][1:]
+        below[:-1] |= body[1:] & ~blank[k][:-1]
+        at_its_end = (lost[1:] & above[:-1]).any() or (lost[:-1] & below[1:]).any()
         if at_its_end and np.count_nonzero(lost) >= BLANK_ROWS:
             found.append((which, int(k), int(np.count_nonzero(lost))))
     return found
