@@ -151,6 +151,12 @@ def run_command(command: Callable[[], Any], as_json: bool) -> int:
     return code if isinstance(code, int) else OK
 
 
+def tell_failure(text: str) -> int:
+    """Say on standard error why a command that did all of its work ends with the code of a failure; returns that code."""
+    sys.stderr.write(for_terminal(f"ctkernel: {text}", sys.stderr.encoding) + "\n")
+    return FAILURE
+
+
 class PlainFormatter(logging.Formatter):
     """Log lines without control characters from file contents."""
 
@@ -182,7 +188,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _report(error: Exception, kind: str, code: int, as_json: bool) -> int:
     text = error_in_words(error)
-    sys.stderr.write(for_terminal(f"ctkernel: {text}", sys.stderr.encoding) + "\n")
+    tell_failure(text)
     if as_json:
         print_json({"error": text, "kind": kind, "exit_code": code})
     return code

@@ -117,6 +117,14 @@ def test_a_closed_stream_does_not_stop_the_work(small: Path, closed: str) -> Non
     assert subprocess.run(["/bin/sh", "-c", command], check=False, capture_output=True).returncode == 0
 
 
+def test_a_cohort_without_any_number_says_so_where_errors_are_told(tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "list.csv").write_text("path,sex\nscan.nrrd,unknown\n", encoding="utf-8")
+    assert main(["cohort", str(tmp_path / "list.csv"), "--out", str(tmp_path / "out")]) == 1
+    said = capsys.readouterr()
+    assert "neither male nor female" in said.out
+    assert said.err.endswith("ctkernel: No case has numbers; the result and failures.csv say why.\n")
+
+
 class TestLists:
     """CSV lists of a cohort."""
 

@@ -18,7 +18,7 @@ from KernelNormalizationLib.core.plain_text import quoted
 from KernelNormalizationLib.core.progress import ProgressReport, ProgressTracker
 from KernelNormalizationLib.core.volume import SPACING_RANGE_MM
 
-from ..console import FAILURE, OK, ProgressPrinter, cancellable, print_json, print_lines
+from ..console import OK, ProgressPrinter, cancellable, print_json, print_lines, tell_failure
 from ..options import add_device, add_thirds, add_threshold
 from .case import ADVICE, Failure, Found, Outcome
 from .choosing import THICKEST_MM
@@ -148,7 +148,9 @@ def cohort(options: argparse.Namespace) -> int:
                 print_lines([f"{len(found.cases)} case(s), {len(found.left_out)} left out", *lanes.describe()])
             finished = run_cohort(found, lanes, job, watching(progress, options))
     _tell(options, finished)
-    return FAILURE if finished.failures and not finished.measured else OK
+    if finished.failures and not finished.measured:
+        return tell_failure("No case has numbers; the result and failures.csv say why.")
+    return OK
 
 
 def _check_numbers(options: argparse.Namespace) -> None:

@@ -22,7 +22,7 @@ from KernelNormalizationLib.core.progress import Progress
 from KernelNormalizationLib.core.provenance.manifest import KIND_KEY, require_known_schema, seal_is_broken
 
 from ..cohort.manifest import CASES_KEY, COHORT_MANIFEST
-from ..console import FAILURE, OK, cancellable, print_json, print_lines
+from ..console import OK, cancellable, print_json, print_lines, tell_failure
 from ..quantification_files import MANIFEST_KEY, METRICS_JSON
 from .exported import image_of_export
 from .findings import Verification
@@ -83,7 +83,7 @@ def verify(options: argparse.Namespace) -> int:
         print_json({"reproduces": found.reproduces, "findings": findings, "numbers": found.numbers, "use": RESEARCH_USE})
     else:
         print_lines([*lines(found), RESEARCH_USE])
-    return OK if found.reproduces else FAILURE
+    return OK if found.reproduces else tell_failure("The record was not reproduced; the list says what differs.")
 
 
 def run(record: Mapping[str, Any], path: Path, choices: Choices, progress: Progress) -> Verification:
