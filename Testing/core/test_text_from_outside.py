@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from pyarrow import parquet
 
 from ctkernel.cohort.case import Failure
 from ctkernel.cohort.output import FAILURES, write_failures
-from ctkernel.cohort.tables import RUNS_CSV, write_runs
+from ctkernel.cohort.tables import COLUMNS, RUNS_CSV, write_both, write_runs
 from ctkernel.reader_study.report import _csv
 from KernelNormalizationLib.core.imaging.slice_picture import draw_difference, draw_slice
 
@@ -52,3 +53,11 @@ def test_the_other_tables_have_no_formulas_either(tmp_path: Path) -> None:
     (row,) = cells(tmp_path / RUNS_CSV)
     assert (row["case"], row["worker"], row["voxels"]) == ("'=1+1", "a", "-3")
     assert _csv([("=1+1", "-0.5", 7)]).splitlines()[0] == "'=1+1,-0.5,7"
+
+
+def test_the_table_of_a_cohort_has_no_formulas_for_spreadsheets_and_the_plain_text_for_programs(tmp_path: Path) -> None:
+    columns = [column for column in COLUMNS if column.name in ("case", "ei_percent")]
+    write_both(tmp_path / "a.csv", tmp_path / "a.parquet", columns, [[{"case": "=1+1", "ei_percent": 7.5}]])
+    (row,) = cells(tmp_path / "a.csv")
+    assert (row["case"], row["ei_percent"]) == ("'=1+1", "7.5")
+    assert parquet.read_table(tmp_path / "a.parquet").to_pylist() == [{"case": "=1+1", "ei_percent": 7.5}]

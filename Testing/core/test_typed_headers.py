@@ -232,7 +232,9 @@ def test_a_refusal_speaks_plainly_and_no_library_warns(tmp_path: Path, suffix: s
     junk.write_bytes(bytes(range(256)) * 8)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for path in (volume_file(tmp_path / f"a{suffix}", voxels), cut, junk):
+        huge = HU.astype(np.float64)
+        huge[3, 4, 5] = 1e300  # more than the 32 bits of a voxel hold
+        for path in (volume_file(tmp_path / f"a{suffix}", voxels), volume_file(tmp_path / f"huge{suffix}", huge), cut, junk):
             message = refusal(path)
             assert not any(word in message for word in SYSTEM_WORDS), message
 
