@@ -32,6 +32,14 @@ def test_bytes_of_pixels_are_counted_without_their_header(tmp_path: Path) -> Non
     assert "image0003.dcm holds 1538 bytes of pixels where 24 x 32 of 16 bits need 1536" in refusal(tmp_path)
 
 
+def test_bytes_that_are_left_of_pixels_are_counted_without_their_header(tmp_path: Path) -> None:
+    write_series(tmp_path, HU)
+    path = tmp_path / "image0003.dcm"
+    content = path.read_bytes()
+    path.write_bytes(content[: content.index(b"\xe0\x7f\x10\x00") + 12 + 100])
+    assert "1536 bytes of pixels are needed and 100 bytes are left in the file" in refusal(tmp_path)
+
+
 @pytest.mark.parametrize("suffix", [".nrrd", ".nii", ".mha"])
 @pytest.mark.parametrize("share", [0.01, 0.3, 0.9])
 def test_no_text_of_a_library_is_shown(tmp_path: Path, suffix: str, share: float) -> None:

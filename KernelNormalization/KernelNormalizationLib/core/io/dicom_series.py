@@ -289,10 +289,14 @@ def _check_bytes_left(item: DicomSlice, pixels: int) -> None:
     if not is_native(item):
         return
     expected = pixels * (item.values.whole("BitsAllocated") or 16) // 8
-    if item.bytes_left < expected:
+    left = item.bytes_left
+    if item.frame is None:
+        # without the element's tag, type and length (PS3.5, 7.1.2 and 7.1.3)
+        left = max(left - (8 if item.header.original_encoding[0] else 12), 0)
+    if left < expected:
         raise InputError(
-            f"{item.values.where} is cut off: {expected} bytes of pixels are needed and {item.bytes_left} bytes are left in "
-            "the file; copy the series again."
+            f"{item.values.where} is cut off: {expected} bytes of pixels are needed and {left} bytes are left in the file; "
+            "copy the series again."
         )
 
 
