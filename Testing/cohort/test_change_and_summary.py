@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ctkernel.cohort.case import Failure, Found
 from ctkernel.cohort.change import changes_of
+from ctkernel.cohort.settings import CohortSettings
 from ctkernel.cohort.statistics import agreement, numbers_of, outliers
+from ctkernel.cohort.summary import SUMMARY, write_summary
 
 
 def row(case: str, volume: str = "original", **more: Any) -> dict[str, Any]:
@@ -92,3 +96,15 @@ def test_a_case_unlike_the_others_or_far_from_its_partner_is_to_be_looked_at() -
     assert "unlike" in found["odd"]
     assert "+4.2 points from the soft partner's 1.0 %" in found["pair"]
     assert "lung mask" in found["mask"]
+
+
+def test_no_text_of_a_scan_becomes_markup_of_the_summary(tmp_path: Path) -> None:
+    markup, control = "<img src=x onerror=alert(1)>", "B70f\x1b[2J\u202e"
+    numbers = numbers_of([row("a", scan_kernel=markup, verdict=control), row("a", "normalized", kernel="B20f (synthetic)")])
+    found = Found(())
+    write_summary(tmp_path, numbers, [Failure(markup, f"{control} {markup}")], found, CohortSettings())
+    page = (tmp_path / SUMMARY).read_text(encoding="utf-8")
+    assert page.count("&lt;img src=x onerror=alert(1)&gt;") >= 3
+    assert markup not in page
+    assert "\x1b" not in page
+    assert "\u202e" not in page
