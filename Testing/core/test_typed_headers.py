@@ -85,6 +85,21 @@ def test_one_that_is_not_needed_changes_no_voxel(tmp_path: Path, keyword: str, v
     assert volume.acquisition.slice_thickness_mm == (None if keyword == "SliceThickness" else 1.5)
 
 
+@pytest.mark.parametrize(
+    ("keyword", "vr", "content"),
+    [("SeriesDescription", "LO", b"Thorax \x1b$Z 3.0"), ("ContributingEquipmentSequence", "LO", b"not a sequence")],
+)
+def test_damaged_remarks_make_no_noise_and_no_scan_synthetic(tmp_path: Path, keyword: str, vr: str, content: bytes) -> None:
+    def change(_: int, ds: FileDataset) -> None:
+        ds.SpecificCharacterSet = "ISO 2022 IR 6\\ISO 2022 IR 87"
+        stored_as(keyword, vr, content)(ds)
+
+    folder = series(tmp_path, change)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not read_volume(folder).synthetic
+
+
 def test_an_unknown_transfer_syntax_is_named(tmp_path: Path) -> None:
     path = series(tmp_path) / "image0002.dcm"
     ds = pydicom.dcmread(path)

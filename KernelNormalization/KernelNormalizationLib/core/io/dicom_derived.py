@@ -22,6 +22,7 @@ from ..errors import InputError
 from ..methods.protocol import TARGET_KERNEL
 from ..provenance.manifest import short_form
 from ..volume import CTVolume
+from .dicom_values import UNREADABLE
 
 SOFTWARE = "CTKernelNormalization"
 SERIES_DESCRIPTION = f"synthetic {TARGET_KERNEL}, research only"
@@ -240,9 +241,20 @@ def is_synthetic_header(header: Dataset | Mapping[str, Any]) -> bool:
     SeriesDescription, ImageComments or DerivationDescription. ``header`` needs to hold no more than these four,
     and may be a mapping from these keywords.
     """
-    made_by = [str(item.get("Manufacturer", "")) for item in header.get("ContributingEquipmentSequence") or []]
-    texts = [str(header.get(name) or "") for name in ("SeriesDescription", "ImageComments", "DerivationDescription")]
+    equipment = _value_of(header, "ContributingEquipmentSequence")
+    made_by = [str(_value_of(item, "Manufacturer")) for item in (equipment if isinstance(equipment, Sequence) else [])]
+    texts = [str(_value_of(header, name)) for name in ("SeriesDescription", "ImageComments", "DerivationDescription")]
     return SOFTWARE in made_by or any(SERIES_DESCRIPTION in text for text in texts)
+
+
+def _value_of(header: Any, name: str) -> Any:
+    """A value of a header, empty if it is absent or damaged."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return header.get(name) or ""
+    except UNREADABLE:
+        return ""
 
 
 def marked_by_header(volume: CTVolume, header: Dataset) -> CTVolume:

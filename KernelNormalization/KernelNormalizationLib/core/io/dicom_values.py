@@ -125,7 +125,9 @@ class HeaderValues:
     def text_of_tag(self, tag: int) -> str:
         """Text of a tag that has no keyword, such as a private one; empty if absent or unreadable."""
         try:
-            value: Any = self._header[tag].value if tag in self._header else ""
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                value: Any = self._header[tag].value if tag in self._header else ""
         except UNREADABLE:
             return ""
         return value.decode("ascii", "replace") if isinstance(value, bytes) else str("" if value is None else value)
