@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileDataset
+from pydicom.tag import Tag
 
 from ctkernel.cli import main
 from ctkernel.cohort.csv_list import read_list
@@ -103,6 +106,16 @@ def test_no_name_and_no_patient_id_gets_into_a_case(tmp_path: Path) -> None:
     assert again == case
     assert other.patient != case.patient  # who lacks the salt cannot find the ID by trying
     assert other.id == case.id
+
+
+def test_damaged_numbers_of_one_series_do_not_end_the_search_of_an_archive(tmp_path: Path) -> None:
+    def damage(ds: FileDataset) -> None:
+        content = struct.pack("<d", 12.5)
+        ds[Tag("Rows")] = RawDataElement(Tag("Rows"), "FD", len(content), content, 0, False, True)
+
+    series(tmp_path / "a", "B70f", study="1.2.3", change=damage)
+    series(tmp_path / "b", "B70f", study="1.2.4")
+    assert len(find_cases([tmp_path], SALT).cases) == 2  # the damaged one is told in failures.csv, when it is read
 
 
 def test_a_damaged_slice_is_told_before_anything_runs(tmp_path: Path) -> None:

@@ -10,12 +10,15 @@ from pathlib import Path
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.io.dicom_series import acquisition_of, named_like, not_dicom
 from KernelNormalizationLib.core.io.dicom_slice import DicomSlice, read_images
+from KernelNormalizationLib.core.io.dicom_values import HeaderValues
 from KernelNormalizationLib.core.io.volume_file import VOLUME_SUFFIXES
 from KernelNormalizationLib.core.io.whole_sets import PRIVATE_PREFIX
 from KernelNormalizationLib.core.volume import Acquisition
 
 # Of an output folder of a cohort: never part of an input.
 COHORT_FILE = "cohort.json"
+# Tags that two reconstructions of one scan have in common, and how many numbers each holds.
+_GRID = {"Rows": 1, "Columns": 1, "PixelSpacing": 2, "ImageOrientationPatient": 6}
 
 
 @dataclass
@@ -148,10 +151,17 @@ def _begun(uid: str, item: DicomSlice) -> SeriesFound:
     def text(keyword: str) -> str:
         return values.text(keyword) or ""
 
-    grid = [text("StudyInstanceUID"), text("FrameOfReferenceUID")]
-    for keyword in ("Rows", "Columns", "PixelSpacing", "ImageOrientationPatient"):
-        grid.append(str(item.header.get(keyword, "")))
-    pixels = (values.whole("Rows") or 0) * (values.whole("Columns") or 0)
+    # damaged values are told when the series is read; they must not end the search of a whole archive
+    numbers = {keyword: _numbers(values, keyword, count) for keyword, count in _GRID.items()}
+    grid = [text("StudyInstanceUID"), text("FrameOfReferenceUID"), *map(str, numbers.values())]
+    pixels = int(numbers["Rows"][0] * numbers["Columns"][0]) if numbers["Rows"] and numbers["Columns"] else 0
     facts = acquisition_of(item.header)
     derived = "DERIVED" in facts.image_type[:1] or "DerivationDescription" in item.header
     return SeriesFound(uid, facts, text("PatientID"), text("StudyDate"), tuple(grid), pixels, derived)
+
+
+def _numbers(values: HeaderValues, keyword: str, count: int) -> tuple[float, ...]:
+    try:
+        return values.numbers(keyword, count) or ()
+    except InputError:
+        return ()
