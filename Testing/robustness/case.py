@@ -77,21 +77,24 @@ def judged(case: Case) -> tuple[Outcome, str]:
         warnings.simplefilter("ignore")
         for kind in (RuntimeWarning, UserWarning, FutureWarning):
             warnings.simplefilter("always", kind)
-        outcome, detail = _judged(case)
+        found, raised = _run(case)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # those of the independent reader
+        outcome, detail = _acceptance(case, found) if raised is None else raised
     if shown and outcome not in FAULTS:
         return "unclear words", f"a library warns: {shown[0].category.__name__}: {shown[0].message}"[:200]
     return outcome, detail
 
 
-def _judged(case: Case) -> tuple[Outcome, str]:
+def _run(case: Case) -> tuple[Any, tuple[Outcome, str] | None]:
+    """What the product makes of the case, or the outcome if it raises."""
     try:
-        found = case.run()
+        return case.run(), None
     except CTKernelError as error:
-        return _refusal(case, str(error))
+        return None, _refusal(case, str(error))
     except Exception as error:  # noqa: BLE001
         # whatever is not an expected error is what this program looks for
-        return "traceback", f"{type(error).__name__}: {error}"[:200]
-    return _acceptance(case, found)
+        return None, ("traceback", f"{type(error).__name__}: {error}"[:200])
 
 
 def _refusal(case: Case, message: str) -> tuple[Outcome, str]:
