@@ -95,7 +95,8 @@ class _Stop:
         """Leave the system's one timer as it was."""
         if self._alarm is not None:
             signal.setitimer(signal.ITIMER_REAL, 0.0)
-            signal.signal(signal.SIGALRM, self._alarm)
+            # an alarm that is on its way to another thread would end a process that does not handle it
+            signal.signal(signal.SIGALRM, signal.SIG_IGN if self._alarm == signal.SIG_DFL else self._alarm)
 
 
 @contextmanager

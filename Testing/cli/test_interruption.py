@@ -7,14 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from ctkernel.console import CANCELLED, cancellable, run_command
-from KernelNormalizationLib.core.errors import Cancelled
-from KernelNormalizationLib.core.io.whole_sets import whole_set
+from ctkernel.console import CANCELLED
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")
 
@@ -54,44 +51,74 @@ def _stop_during_imports(moment: str, tmp_path: Path, stop: signal.Signals) -> N
     assert record == {"error": "Cancelled with Ctrl+C.", "exit_code": 3, "kind": "cancelled"}
 
 
+def _in_a_process(work: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run ``work`` in a process of its own, to which it sends signals: a signal that comes late must not hit the tests."""
+    begin = (
+        "import os, signal, sys, time\n"
+        "from pathlib import Path\n"
+        "from ctkernel.console import cancellable, run_command\n"
+        "from KernelNormalizationLib.core.errors import Cancelled\n"
+        "from KernelNormalizationLib.core.io.whole_sets import whole_set\n"
+    )
+    command = [sys.executable, "-c", begin + work, *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": ":".join(sys.path)}
+    )
+
+
 @pytest.mark.parametrize("stop", STOPS)
-def test_a_command_without_steps_is_stopped_at_once(stop: signal.Signals, capsys: pytest.CaptureFixture[str]) -> None:
-    def command() -> None:
-        os.kill(os.getpid(), stop)
-        time.sleep(60.0)
+def test_a_command_without_steps_is_stopped_at_once(stop: signal.Signals) -> None:
+    done = _in_a_process(
+        "def command():\n"
+        "    os.kill(os.getpid(), int(sys.argv[1]))\n"
+        "    time.sleep(60.0)\n"
+        "sys.exit(run_command(command, as_json=False))",
+        str(int(stop)),
+    )
+    assert (done.returncode, done.stderr) == (CANCELLED, "ctkernel: Cancelled with Ctrl+C.\n")
 
-    assert run_command(command, as_json=False) == CANCELLED
-    assert capsys.readouterr().err == "ctkernel: Cancelled with Ctrl+C.\n"
 
-
-def test_what_a_package_makes_of_the_interruption_is_no_failure(capsys: pytest.CaptureFixture[str]) -> None:
-    def command() -> None:
-        try:
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(60.0)
-        except KeyboardInterrupt:
-            raise ImportError("initialization failed") from None
-
-    assert run_command(command, as_json=False) == CANCELLED
-    assert capsys.readouterr().err == "ctkernel: Cancelled with Ctrl+C.\n"
+def test_what_a_package_makes_of_the_interruption_is_no_failure() -> None:
+    done = _in_a_process(
+        "def command():\n"
+        "    try:\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        time.sleep(60.0)\n"
+        "    except KeyboardInterrupt:\n"
+        "        raise ImportError('initialization failed') from None\n"
+        "sys.exit(run_command(command, as_json=False))"
+    )
+    assert (done.returncode, done.stderr) == (CANCELLED, "ctkernel: Cancelled with Ctrl+C.\n")
 
 
 @pytest.mark.parametrize("stop", STOPS)
 def test_work_that_comes_to_no_step_is_interrupted_and_leaves_nothing(stop: signal.Signals, tmp_path: Path) -> None:
-    def work() -> None:
-        with cancellable(True, step_seconds=0.05), whole_set(tmp_path / "out") as private:
-            (private / "half.txt").write_text("half", encoding="utf-8")
-            os.kill(os.getpid(), stop)
-            time.sleep(60.0)
-
-    with pytest.raises(Cancelled):
-        work()
+    done = _in_a_process(
+        "try:\n"
+        "    with cancellable(True, step_seconds=0.05), whole_set(Path(sys.argv[2]) / 'out') as private:\n"
+        "        (private / 'half.txt').write_text('half', encoding='utf-8')\n"
+        "        os.kill(os.getpid(), int(sys.argv[1]))\n"
+        "        time.sleep(60.0)\n"
+        "except Cancelled:\n"
+        "    print('cancelled')",
+        str(int(stop)),
+        str(tmp_path),
+    )
+    assert (done.returncode, done.stdout) == (0, "cancelled\n"), done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
 def test_work_that_ends_in_time_is_not_interrupted() -> None:
-    with cancellable(True, step_seconds=0.1) as progress:
-        os.kill(os.getpid(), signal.SIGTERM)
-        with pytest.raises(Cancelled, match="nothing was kept"):
-            progress.start("Work", 3)
-    time.sleep(0.3)  # the timer no longer runs
+    done = _in_a_process(
+        "with cancellable(True, step_seconds=0.1) as progress:\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    try:\n"
+        "        progress.start('Work', 3)\n"
+        "    except Cancelled as error:\n"
+        "        print(error)\n"
+        "time.sleep(0.3)\n"
+        "print('the timer no longer runs')"
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("the timer no longer runs\n")
+    assert "nothing was kept" in done.stdout

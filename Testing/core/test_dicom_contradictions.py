@@ -31,7 +31,8 @@ class TestBits:
             ds.BitsStored, ds.HighBit = bits, high
 
         message = refusal(series(tmp_path, only(4, change)))
-        assert message.startswith(f"image0004.dcm states BitsStored (0028,0101) = “{bits}” and HighBit (0028,0102)")
+        stated = f"BitsAllocated (0028,0100) = “16”, BitsStored (0028,0101) = “{bits}” and HighBit (0028,0102)"
+        assert message.startswith(f"image0004.dcm states {stated}")
         assert "do not fit together" in message
 
 

@@ -121,8 +121,8 @@ def bits_stored(values: HeaderValues) -> int:
     bits = allocated if bits is None else bits
     if not 1 <= bits <= allocated or high not in (None, bits - 1):
         raise InputError(
-            f"{values.where} states {values.shown('BitsStored')} and {values.shown('HighBit')} of {allocated} bits; "
-            "they do not fit together. Export the series again."
+            f"{values.where} states {values.shown('BitsAllocated')}, {values.shown('BitsStored')} and "
+            f"{values.shown('HighBit')}; they do not fit together. Export the series again."
         )
     return bits
 
