@@ -289,11 +289,10 @@ def _check_bytes_left(item: DicomSlice, pixels: int) -> None:
     if not is_native(item):
         return
     expected = pixels * (item.values.whole("BitsAllocated") or 16) // 8
-    left = item.bytes_left
-    if item.frame is None:
-        # without the element's tag, type and length (PS3.5, 7.1.2 and 7.1.3)
-        left = max(left - (8 if item.header.original_encoding[0] else 12), 0)
-    if left < expected:
+    # tag, type and length of the element (PS3.5, 7.1.2 and 7.1.3); some files are implicit although they state otherwise
+    shortest, usual = (0, 0) if item.frame is not None else (8, 8 if item.header.original_encoding[0] else 12)
+    if item.bytes_left - shortest < expected:
+        left = max(item.bytes_left - usual, 0)
         raise InputError(
             f"{item.values.where} is cut off: {expected} bytes of pixels are needed and {left} bytes are left in the file; "
             "copy the series again."
