@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from KernelNormalizationLib.core.errors import InputError
-from KernelNormalizationLib.core.io.dicom_series import acquisition_of, named_like, not_dicom
+from KernelNormalizationLib.core.io.dicom_series import acquisition_of
 from KernelNormalizationLib.core.io.dicom_slice import DicomSlice, read_images
+from KernelNormalizationLib.core.io.dicom_strays import named_like, not_dicom
 from KernelNormalizationLib.core.io.dicom_values import HeaderValues
 from KernelNormalizationLib.core.io.volume_file import VOLUME_SUFFIXES
 from KernelNormalizationLib.core.io.whole_sets import PRIVATE_PREFIX

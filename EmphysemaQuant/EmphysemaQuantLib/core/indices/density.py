@@ -86,8 +86,7 @@ def floor_below(volume: CTVolume, threshold_hu: float) -> HUFloor:
     """
     floor = detect_floor(volume.hu, volume.padding_mask)
     # below the usual threshold the lowest value may be that of a phantom without noise, in which nothing was cut off
-    noisy = threshold_hu >= EMPHYSEMA_THRESHOLD_HU or bool(np.any(np.abs(volume.hu - (floor.value + 5.5)) < 5.0))
-    if floor.cut_off_all_below(threshold_hu) and noisy:
+    if floor.cut_off_all_below(threshold_hu) and (floor.noisy or threshold_hu >= EMPHYSEMA_THRESHOLD_HU):
         raise InputError(
             f"“{volume.name}” holds no values below {floor.value:g} HU: something cut them off there, such as a display window "
             f"that was stored. The share of lung below {threshold_hu:g} HU cannot be measured in it; load the scan as the "

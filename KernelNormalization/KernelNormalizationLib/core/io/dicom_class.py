@@ -7,7 +7,7 @@ from pydicom.uid import UID
 
 from ..errors import InputError
 from ..plain_text import quoted
-from .dicom_tags import CT_IMAGE, ENHANCED_CT
+from .dicom_tags import CT_CLASSES
 from .dicom_values import HeaderValues
 
 # Programs that make DICOM of other files store it as secondary captures, of one frame or several, with all that CT states.
@@ -28,7 +28,7 @@ def require_ct_class(values: HeaderValues) -> None:
     """
     stated, name = values.text("SOPClassUID") or "", class_of(values) or ""
     captured = stated == _SECONDARY_CAPTURE or stated.startswith(f"{_SECONDARY_CAPTURE}.")
-    if captured or stated in (CT_IMAGE, *ENHANCED_CT) or not name.endswith("Storage"):
+    if captured or stated in CT_CLASSES or not name.endswith("Storage"):
         return
     raise InputError(
         f"{values.where} has the modality CT and is stored as {quoted(name)} (SOPClassUID), which is no CT; one of both is "

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +14,17 @@ import SimpleITK as sitk
 from ..arrays import FloatArray
 from ..errors import InputError
 from ..plain_text import plain, quoted
-from ..volume import Acquisition
+from ..volume import Acquisition, Geometry
 from .dicom_checks import check_positions, check_series, is_no_scan, rescale_of, size_of
 from .dicom_copies import without_copies
 from .dicom_directory import listed_images, missing_images
 from .dicom_frames import read_frames
 from .dicom_pixels import NATIVE, compression_ratio, read_pixels, transfer_syntax
 from .dicom_reconstruction import reconstruction_text
-from .dicom_slice import DicomSlice, fault_in_words, faulty_file, read_images
+from .dicom_slice import DicomSlice, faulty_file, read_images
 from .dicom_slice import Series as Series
 from .dicom_slice import read_header as read_header
+from .dicom_strays import NO_DICOM, named_like
 from .dicom_tags import RECONSTRUCTION_NUMBERS
 from .dicom_values import HeaderValues
 from .slice_checks import (
@@ -40,10 +40,6 @@ from .whole_sets import PRIVATE_PREFIX
 
 logger = logging.getLogger(__name__)
 
-# Names that archives make of a checksum or of a random number.
-_CHECKSUM = re.compile(r"(?=.*\d)[0-9a-f]{8,}(-[0-9a-f]+)*")
-_NO_DICOM = "is named like the others and is no DICOM file"
-_IMAGE_SUFFIXES = (".dcm", ".ima", ".dicom", ".ct")
 # Highest ratio (16-bit bytes over compressed bytes) that is read. JPEG 2000 on two sharp chests, B70f (EI 11.2 %) and Philips L
 # (13.4 %), changed noise and EI of scan / restored volume by (python -m Testing.emphysema.lossy):
 #   ratio        2:1           3:1           4:1           5:1          10:1
@@ -102,7 +98,7 @@ def _series_of(paths: Iterable[Path], absent: Mapping[str, Iterable[Path]], wher
         elif "Rows" in items[0].header or "Columns" in items[0].header:
             series[items[0].values.text("SeriesInstanceUID") or ""] += items
     images = [item.path for slices in series.values() for item in slices]
-    faulty += [faulty_file(path, _NO_DICOM) for path in named_like(images, strays)]
+    faulty += [faulty_file(path, NO_DICOM) for path in named_like(images, strays)]
     if not series:
         shown = faulty[0].fault if len(faulty) == 1 else None
         reason = f" ({shown or f'{len(faulty)} files are damaged, such as {quoted(faulty[0].path.name)}'})" if faulty else ""
@@ -138,37 +134,6 @@ def _files_below(folder: Path) -> list[Path]:
 def _is_unfinished(path: Path) -> bool:
     """Whether a file lies in what a killed run left half-written."""
     return any(part.startswith(PRIVATE_PREFIX) for part in path.parts)
-
-
-def named_like(images: Sequence[Path], strays: Iterable[Path]) -> list[Path]:
-    """Those of ``strays``, which are not DICOM, that are named like ``images`` beside them, as a damaged slice is."""
-    kinds = {(path.parent, _kind(path)) for path in images}
-    suffixes = {(path.parent, path.suffix.lower()) for path in images}
-    return [
-        path
-        for path in strays
-        if not path.name.startswith(".")  # metadata files of operating systems
-        and (
-            (path.parent, _kind(path)) in kinds
-            or (path.suffix.lower() in _IMAGE_SUFFIXES and (path.parent, path.suffix.lower()) in suffixes and _was_file(path))
-        )
-    ]
-
-
-def _was_file(path: Path) -> bool:
-    """Whether a file or a lost one: a pipe is a damaged slice only where it has the whole name of one."""
-    return path.is_file() or not path.exists()
-
-
-def not_dicom(path: Path) -> str:
-    """What is to be said of a file that :func:`named_like` found."""
-    return fault_in_words(path, _NO_DICOM)
-
-
-def _kind(path: Path) -> str:
-    """The name without what differs between the files of a series: numbers, or a checksum."""
-    name = path.name.lower()
-    return "#" + path.suffix.lower() if _CHECKSUM.fullmatch(path.stem.lower()) else re.sub(r"\d+", "#", name)
 
 
 def _may_belong(item: DicomSlice, series: dict[str, Series]) -> list[Series]:
@@ -251,7 +216,7 @@ def read_series(slices: Series) -> tuple[sitk.Image, Acquisition, float | None]:
     voxels = np.empty((len(ordered), rows, columns), np.float32)
     for k, hu in pixels_of(ordered):
         voxels[k] = hu
-    names = [item.values.where.rstrip(",") for item in ordered]
+    names = names_of(ordered)
     require_pictures(voxels, names)
     require_whole_slices(voxels, names)
     require_fitting_rescale(voxels, [rescale_of(item.values) for item in ordered], names)
@@ -299,18 +264,30 @@ def _check_bytes_left(item: DicomSlice, pixels: int) -> None:
         )
 
 
-def _placed(voxels: FloatArray, ordered: Series) -> sitk.Image:
+def names_of(ordered: Series) -> list[str]:
+    """The names of a series' images, for messages."""
+    return [item.values.where.rstrip(",") for item in ordered]
+
+
+def geometry_of_series(ordered: Series) -> Geometry:
+    """Where the headers of a series, ordered by position, place its voxels."""
     first = ordered[0].values
     axes = np.reshape(first.numbers("ImageOrientationPatient", 6) or (), (2, 3))
     row = axes[0] / np.linalg.norm(axes[0])
     normal = np.cross(row, axes[1])
     normal /= np.linalg.norm(normal)
-    between_rows, between_columns = first.numbers("PixelSpacing", 2) or (0.0, 0.0)
+    rows, columns = first.numbers("PixelSpacing", 2) or (0.0, 0.0)
     step = (ordered[-1].position - ordered[0].position) / (len(ordered) - 1)
-    image = sitk.GetImageFromArray(voxels)
-    image.SetSpacing((between_columns, between_rows, step))
-    image.SetOrigin(first.numbers("ImagePositionPatient", 3) or ())
-    image.SetDirection(np.stack([row, np.cross(normal, row), normal], axis=1).ravel().tolist())
+    left, posterior, superior = first.numbers("ImagePositionPatient", 3) or (0.0, 0.0, 0.0)
+    x, y, z = np.stack([row, np.cross(normal, row), normal], axis=1).tolist()
+    return Geometry((step, rows, columns), (left, posterior, superior), (tuple(x), tuple(y), tuple(z)))
+
+
+def _placed(voxels: FloatArray, ordered: Series) -> sitk.Image:
+    image, place = sitk.GetImageFromArray(voxels), geometry_of_series(ordered)
+    image.SetSpacing(place.spacing[::-1])
+    image.SetOrigin(place.origin)
+    image.SetDirection([value for axis in place.direction for value in axis])
     return image
 
 

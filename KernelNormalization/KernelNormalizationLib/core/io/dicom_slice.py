@@ -16,12 +16,10 @@ from ..errors import InputError
 from ..plain_text import plain, quoted
 from .dicom_beginning import RepeatedElementError, has_dicom_mark, read_dataset
 from .dicom_frames import frame_headers, is_enhanced
-from .dicom_tags import CT_IMAGE, ENHANCED_CT, HEADER_TAGS
+from .dicom_tags import CT_CLASSES, HEADER_TAGS
 from .dicom_values import UNREADABLE, HeaderValues
 from .input_files import open_file
 
-# Classes of images of a CT series; of any other class a file without pixels is no damaged slice.
-_CT_CLASSES = (CT_IMAGE, *ENHANCED_CT)
 _DICOM_ROOT = "1.2.840.10008."
 
 
@@ -120,7 +118,8 @@ def _should_be_image(header: pydicom.Dataset) -> bool:
     if announced == MediaStorageDirectoryStorage:
         return False
     # both places name the same class in a whole file; a text that was cut or damaged names another
-    if stated is None or stated != announced or stated in _CT_CLASSES:
+    # of another class than those of CT a file without pixels is no damaged slice
+    if stated is None or stated != announced or stated in CT_CLASSES:
         return True
     uid = UID(stated)
     return not uid.is_valid or (uid.startswith(_DICOM_ROOT) and uid.name == stated)

@@ -7,6 +7,7 @@ from .dicom_reconstruction import RECONSTRUCTION_OWNERS, RECONSTRUCTION_TAGS
 # SOP class of single CT images, and classes of enhanced CT and of legacy converted enhanced CT.
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 ENHANCED_CT = ("1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
+CT_CLASSES = (CT_IMAGE, *ENHANCED_CT)
 # Tags that say how the image was reconstructed, as numbers: pydicom knows no keywords of private ones.
 RECONSTRUCTION_NUMBERS = {tag: int(tag.replace(",", ""), base=16) for tag in (*RECONSTRUCTION_TAGS, *RECONSTRUCTION_OWNERS)}
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from ..arrays import FloatArray
-from ..volume import CTVolume
+from ..volume import CTVolume, Geometry
 from .dicom_checks import rescale_of, size_of
 from .dicom_copies import without_copies
-from .dicom_series import Series, checked_series, declared_padding, is_native, pixels_of
+from .dicom_series import Series, checked_series, declared_padding, geometry_of_series, is_native, names_of, pixels_of
 from .dicom_slice import faulty_file, read_images
 from .padding import SAME_HU, detect_padding
 from .slice_checks import require_fitting_rescale
@@ -41,33 +41,30 @@ def checked_as_loaded(volume: CTVolume, files: Sequence[Path]) -> CTVolume:
 
 def _checked_by_files(volume: CTVolume, files: Sequence[Path]) -> CTVolume:
     ordered, notes = checked_series(without_copies([item for path in files for item in _images(path)]))
-    resampled = _resampled(volume, ordered)
+    place = geometry_of_series(ordered)
+    resampled = _resampled(volume, place)
     if resampled or volume.shape != (len(ordered), *size_of(ordered[0].values)):
         notes += resampled
     else:
-        upwards = np.dot(_normal(ordered), np.array(volume.geometry.direction)[:, 2]) > 0.0
+        upwards = np.dot(*(np.array(geometry.direction)[:, 2] for geometry in (place, volume.geometry))) > 0.0
         notes += _compared(volume.hu[:: 1 if upwards else -1], ordered)
+    padding, declared = volume.padding_value, declared_padding(ordered[0].values)
+    if declared is not None:
+        padding = detect_padding(volume.hu, declared)
+    if not notes and padding == volume.padding_value:
+        return volume
     told = volume.acquisition.reading_notes
-    return replace(
-        volume,
-        padding_value=detect_padding(volume.hu, declared_padding(ordered[0].values)),
-        acquisition=replace(volume.acquisition, reading_notes=(*told, *notes)),
-    )
+    facts = replace(volume.acquisition, reading_notes=(*told, *notes))
+    return replace(volume, padding_value=padding, acquisition=facts)
 
 
 def _images(path: Path) -> Series:
     return read_images(path) or [faulty_file(path, "is no longer a DICOM file")]
 
 
-def _normal(ordered: Series) -> np.ndarray:
-    axes = np.reshape(ordered[0].values.numbers("ImageOrientationPatient", 6) or (), (2, 3))
-    return np.cross(axes[0], axes[1])
-
-
 def _compared(hu: FloatArray, ordered: Series) -> tuple[str, ...]:
     """Compare the voxels (k, j, i) in the order of the files with what the files hold."""
-    names = [item.values.where.rstrip(",") for item in ordered]
-    require_fitting_rescale(hu, [rescale_of(item.values) for item in ordered], names)
+    require_fitting_rescale(hu, [rescale_of(item.values) for item in ordered], names_of(ordered))
     if not all(map(is_native, ordered)):
         return ()  # what the other program has unpacked may need a decoder that is not installed here
     changed, largest = 0, 0.0
@@ -83,12 +80,10 @@ def _compared(hu: FloatArray, ordered: Series) -> tuple[str, ...]:
     )
 
 
-def _resampled(volume: CTVolume, ordered: Series) -> tuple[str, ...]:
-    rows, columns = ordered[0].values.numbers("PixelSpacing", 2) or (0.0, 0.0)
-    step = (ordered[-1].position - ordered[0].position) / (len(ordered) - 1)
-    if np.allclose(sorted(volume.geometry.spacing), sorted((step, rows, columns)), rtol=SAME_SPACING):
+def _resampled(volume: CTVolume, place: Geometry) -> tuple[str, ...]:
+    if np.allclose(sorted(volume.geometry.spacing), sorted(place.spacing), rtol=SAME_SPACING):
         return ()
-    now, then = (" x ".join(f"{mm:.2f}" for mm in spacing) for spacing in (volume.geometry.spacing, (step, rows, columns)))
+    now, then = (" x ".join(f"{mm:.2f}" for mm in spacing) for spacing in (volume.geometry.spacing, place.spacing))
     return (
         f"The voxels are {now} mm, those of the DICOM files {then} mm: the volume was resampled, which takes noise away and "
         "makes EI too low. Choose the volume as it was loaded.",

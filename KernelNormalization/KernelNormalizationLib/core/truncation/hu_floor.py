@@ -27,10 +27,12 @@ class HUFloor:
     Attributes:
         kind: ``truncated`` or ``none``.
         value: the floor, HU; the lowest value present for ``none``.
+        noisy: whether values go on just above it, as where noise was cut off; not so in a phantom without noise.
     """
 
     kind: FloorKind
     value: float
+    noisy: bool = True
 
     @property
     def threshold(self) -> float:
@@ -49,7 +51,8 @@ def detect_floor(hu: FloatArray, padding: BoolArray) -> HUFloor:
     at_floor = int(np.count_nonzero(values < lowest + 1.0))
     near = int(np.count_nonzero(values < lowest + 11.0)) - at_floor
     spike = at_floor >= MINIMUM_FLOOR_SHARE * values.size and at_floor >= FLOOR_SPIKE * max(near / 10.0, 1.0)
-    return HUFloor("truncated" if spike or at_floor + near >= EDGE_SHARE * values.size else "none", lowest)
+    truncated = spike or at_floor + near >= EDGE_SHARE * values.size
+    return HUFloor("truncated" if truncated else "none", lowest, noisy=near > 0)
 
 
 def floor_mask(hu: FloatArray, floor: HUFloor) -> BoolArray:
