@@ -19,7 +19,7 @@ from .checking.panels import Panel, save_panel
 from .checking.phantoms import Bench
 from .checking.summary import table_lines, write_summary
 from .evaluation.report import Provenance
-from .running.command_line import ends_with_code
+from .running.command_line import ends_with_code, without_notices
 
 logger = logging.getLogger("training.checks")
 
@@ -65,14 +65,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 @ends_with_code(logger)
+@without_notices()
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 when the model keeps every limit, 1 when not, 2 for unusable input."""
     given = sys.argv[1:] if arguments is None else arguments
     args = build_parser().parse_args(given)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    # Notices of the product (device, domain) would hide the values.
-    for name in ("KernelNormalizationLib", "EmphysemaQuantLib"):
-        logging.getLogger(name).setLevel(logging.ERROR)
     outcomes = run(args, shlex.join(["python", "-m", "training.checks", *given]))
     return 0 if all(outcome.passed for outcome in outcomes if outcome.method == MODEL) else 1
 

@@ -26,6 +26,7 @@ from KernelNormalizationLib.core.progress import ProgressTracker
 
 from .evaluation.cases import find_cases, load_case
 from .evaluation.scores import Score, score
+from .running.command_line import ends_with_code, without_notices
 from .running.error_strata import error_strata
 
 logger = logging.getLogger("training.coverage")
@@ -98,17 +99,13 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@ends_with_code(logger)
+@without_notices()
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 when there are results, 2 for unusable input."""
     args = build_parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    for name in ("KernelNormalizationLib", "EmphysemaQuantLib"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    try:
-        run(args)
-    except CTKernelError as error:
-        logger.error("%s", error)
-        return 2
+    run(args)
     return 0
 
 

@@ -19,7 +19,7 @@ from .evaluation.figures import FIGURE_SUFFIXES, save_panel
 from .evaluation.methods import MethodRunner, parse_method, read_folds
 from .evaluation.report import Provenance, read_scores, write_report, write_scores
 from .evaluation.scores import Score, score
-from .running.command_line import ends_with_code
+from .running.command_line import ends_with_code, without_notices
 from .simulate.store import read_manifest
 
 logger = logging.getLogger("training.evaluate")
@@ -60,13 +60,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 @ends_with_code(logger)
+@without_notices()
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 when there are results, 2 for unusable input."""
     args = build_parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    # Notices of the product (device, domain) would hide the progress of hundreds of runs.
-    for name in ("KernelNormalizationLib", "EmphysemaQuantLib"):
-        logging.getLogger(name).setLevel(logging.ERROR)
     run(args, shlex.join(["python", "-m", "training.evaluate", *(sys.argv[1:] if arguments is None else arguments)]))
     return 0
 

@@ -1,15 +1,17 @@
-"""What all commands of training do at their end."""
+"""What the commands of training share: their exit codes, and a log that shows progress only."""
 
 from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import ParamSpec
 
 from KernelNormalizationLib.core.errors import CTKernelError
 
 UNUSABLE = 2
+PRODUCT = ("KernelNormalizationLib", "EmphysemaQuantLib")
 Arguments = ParamSpec("Arguments")
 
 
@@ -32,3 +34,16 @@ def ends_with_code(logger: logging.Logger) -> Callable[[Callable[Arguments, int]
         return run
 
     return decorate
+
+
+@contextmanager
+def without_notices() -> Iterator[None]:
+    """Hide the product's notices (device, domain), which would hide the progress of hundreds of runs; its errors are shown."""
+    levels = {name: logging.getLogger(name).level for name in PRODUCT}
+    try:
+        for name in PRODUCT:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
