@@ -87,6 +87,18 @@ def test_the_surface_of_a_round_field_is_that_of_its_cylinder() -> None:
     assert cut_surface_cm2(inside, ~inside, spacing) == pytest.approx(expected_cm2, rel=0.02)
 
 
+def test_every_border_in_plane_counts_with_the_surface_that_it_cuts() -> None:
+    spacing = (2.0, 0.7, 0.9)
+    everything = np.ones((20, 30, 40), bool)
+    sides_mm2 = 2 * 20 * 2.0 * 30 * 0.7  # two sides of slices x rows
+    front_and_back_mm2 = 2 * 20 * 2.0 * 40 * 0.9
+    nothing = np.zeros_like(everything)
+    assert cut_surface_cm2(everything, nothing, spacing) == pytest.approx((sides_mm2 + front_and_back_mm2) / 100.0)
+    away = everything.copy()
+    away[:, [0, -1]] = False
+    assert cut_surface_cm2(away, nothing, spacing) == pytest.approx(sides_mm2 * 28 / 30 / 100.0)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not DATA.is_dir(), reason="development CT data are not on this machine")
 @pytest.mark.parametrize(("diameter_mm", "lung_ml"), [(254.0, 4526.0), (243.0, 4418.0), (150.0, 1724.0)])
