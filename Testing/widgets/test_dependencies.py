@@ -172,14 +172,20 @@ def test_the_report_asks_for_its_packages_too(
     monkeypatch.setattr(slicer.util, "pip_install", lambda wanted: computer.installed.update(n.lower() for n in wanted), False)
     panel = EmphysemaPanel(NothingInstalled(), str(EMPHYSEMA_UI))
     panel.result = object()  # type: ignore[assignment]
-    written: list[Path] = []
-    monkeypatch.setattr(panel.logic, "writeReport", lambda _result, folder: written.append(folder) or {}, False)
+
+    def write(_result: object, folder: Path) -> dict[str, Path]:
+        page = folder / "page.html"
+        page.write_text("the report")
+        return {"html": page}
+
+    monkeypatch.setattr(panel.logic, "writeReport", write, False)
     computer.answer = False
     panel.saveReport(str(tmp_path / "report.html"))
     assert computer.asked == ["Emphysema Quantification needs the Python package(s) matplotlib, Jinja2. Install now?"]
     assert panel.ui.statusLabel.text.endswith("Text (.txt) and CSV need nothing more.")
     computer.answer = True
     panel.saveReport(str(tmp_path / "report.html"))
-    waitUntil(lambda: bool(written), "the report", 30.0)
+    waitUntil(lambda: "report.html" in panel.ui.statusLabel.text, "what the panel says of the report", 30.0)
+    assert (tmp_path / "report.html").read_text() == "the report"
     panel.cleanup()
     panel.widget.deleteLater()
