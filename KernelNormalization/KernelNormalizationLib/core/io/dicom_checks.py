@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +14,7 @@ from ..errors import InputError
 from ..plain_text import plain, quoted
 from ..volume import MINIMUM_SLICES
 from .dicom_class import class_of, require_ct_class
+from .dicom_kind import require_slice
 from .dicom_values import HeaderValues
 
 # Largest relative deviation of a slice distance from the median that counts as even: scanners round positions to 0.1 mm.
@@ -28,8 +28,6 @@ MOSTLY_EVEN = 0.4
 LARGEST_SIDE = 4096
 # With tube current modulation every slice has its own exposure; two or three values that differ by this factor are two scans.
 EXPOSURE_FACTOR, FEW_EXPOSURES = 1.5, 3
-# Projections through a slab, and pictures made from it, in ImageType (0008,0008): each pixel is the highest or lowest of many.
-_PROJECTIONS = re.compile(r"\b(MIP|MINIP|MIN IP|MAX IP|VRT|SSD|VOLREN)\b")
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 # What RescaleType (0028,1054) says of values that are HU (PS3.3, C.11.1.1.2): US is "unspecified", which scanners write for HU.
 # Others are maps of dual-energy CT, such as MGML (iodine, mg/mL), Z_EFF and ED.
@@ -147,34 +145,9 @@ def size_of(values: HeaderValues) -> tuple[int, int]:
     return rows, columns
 
 
-def is_no_scan(images: Sequence[SeriesImage]) -> bool:
-    """Whether all images of a series say themselves that they are no transverse CT: another modality, or scouts."""
-    modalities = [image.values.text("Modality") for image in images]
-    scouts = ["LOCALIZER" in image.values.texts("ImageType") for image in images]
-    return all(modality not in (None, "", "CT") for modality in modalities) or all(scouts)
-
-
-def _projection(values: HeaderValues) -> str | None:
-    """How the header says that the image is a projection through a slab; ``None`` if it does not."""
-    image_type = values.texts("ImageType")
-    if _PROJECTIONS.search(" ".join(image_type).upper().replace("_", " ")):
-        return f"the image type {quoted(' '.join(image_type))}"
-    if "DERIVED" not in image_type:
-        return None
-    # some workstations name it in words only; free text is not repeated, since it may hold a name
-    texts = (values.text(keyword) or "" for keyword in ("SeriesDescription", "DerivationDescription"))
-    found = _PROJECTIONS.search(" ".join(texts).upper())
-    return None if found is None else f"{quoted(found[0])} in its description"
-
-
 def _check_values(values: HeaderValues) -> None:
     where = values.where
-    projection = _projection(values)
-    if projection is not None:
-        raise InputError(
-            f"{where} states {projection}: a projection through many slices, in which the density of the lung is lost. "
-            "Choose the series of single slices."
-        )
+    require_slice(values)
     modality = values.text("Modality")
     if modality != "CT":
         raise InputError(f"{where} has modality {quoted(modality)} in a series of CT; move it out of the folder.")

@@ -40,6 +40,10 @@ _GROUPS: dict[str, dict[str, str]] = {
     "CTXRayDetailsSequence": {"KVP": "KVP"},
     "CTExposureSequence": {"ExposureInmAs": "Exposure", "XRayTubeCurrentInmA": "XRayTubeCurrent"},
     "FrameContentSequence": {"FrameAcquisitionNumber": "AcquisitionNumber"},
+    "CTImageFrameTypeSequence": {
+        "FrameType": "ImageType",
+        "VolumeBasedCalculationTechnique": "VolumeBasedCalculationTechnique",
+    },
     # what a conversion from single-frame images found no other place for
     "UnassignedSharedConvertedAttributesSequence": _SAME,
     "UnassignedPerFrameConvertedAttributesSequence": _SAME,

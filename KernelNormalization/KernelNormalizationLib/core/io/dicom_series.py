@@ -15,10 +15,11 @@ from ..arrays import FloatArray
 from ..errors import InputError
 from ..plain_text import plain, quoted
 from ..volume import Acquisition, Geometry
-from .dicom_checks import check_positions, check_series, is_no_scan, rescale_of, size_of
+from .dicom_checks import check_positions, check_series, rescale_of, size_of
 from .dicom_copies import without_copies
 from .dicom_directory import listed_images, missing_images
 from .dicom_frames import read_frames
+from .dicom_kind import is_no_scan, notes_on_kind
 from .dicom_pixels import NATIVE, compression_ratio, read_pixels, transfer_syntax
 from .dicom_reconstruction import reconstruction_text
 from .dicom_slice import DicomSlice, faulty_file, read_images
@@ -157,7 +158,7 @@ def pick_series(series: dict[str, Series], wanted: str | None, option: str = "--
     """
     if wanted is None:
         # exports hold dose sheets and scouts beside the scan; among these there is nothing to choose
-        scans = [slices for slices in series.values() if not is_no_scan(slices)]
+        scans = [slices for slices in series.values() if not is_no_scan([item.values for item in slices])]
         candidates = scans or list(series.values())
         if len(candidates) == 1:
             return candidates[0]
@@ -315,6 +316,7 @@ def _notes(ordered: Series) -> tuple[str, ...]:
         if values.unreadable(keyword):
             notes.append(f"{values.shown(keyword)} is no number and is not used.")
     notes += note_on_rescale([rescale_of(item.values) for item in ordered], [item.path.name for item in ordered])
+    notes += notes_on_kind([item.values for item in ordered])
     left_out = {name for item in ordered for name in item.copies}
     if left_out:
         notes.append(f"{len(left_out)} file(s) that equal another one, such as {quoted(min(left_out))}, were left out.")

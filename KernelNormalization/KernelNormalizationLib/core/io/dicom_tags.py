@@ -24,6 +24,7 @@ HEADER_TAGS: list[str | int] = [
     "ContrastBolusAgent",
     "BodyPartExamined",
     "ImageType",
+    "VolumeBasedCalculationTechnique",
     "StudyDate",
     "StudyInstanceUID",
     "SeriesInstanceUID",
