@@ -36,10 +36,15 @@ _GROUPS: dict[str, dict[str, str]] = {
     "PlaneOrientationSequence": {"ImageOrientationPatient": "ImageOrientationPatient"},
     "PixelMeasuresSequence": {"PixelSpacing": "PixelSpacing", "SliceThickness": "SliceThickness"},
     "PixelValueTransformationSequence": {name: name for name in ("RescaleSlope", "RescaleIntercept", "RescaleType")},
-    "CTReconstructionSequence": {"ConvolutionKernel": "ConvolutionKernel"},
+    "CTReconstructionSequence": {name: name for name in ("ConvolutionKernel", "ReconstructionDiameter")},
+    "CTAcquisitionDetailsSequence": {"GantryDetectorTilt": "GantryDetectorTilt"},
+    "CardiacSynchronizationSequence": {"NominalPercentageOfCardiacPhase": "NominalPercentageOfCardiacPhase"},
     "CTXRayDetailsSequence": {"KVP": "KVP"},
     "CTExposureSequence": {"ExposureInmAs": "Exposure", "XRayTubeCurrentInmA": "XRayTubeCurrent"},
-    "FrameContentSequence": {"FrameAcquisitionNumber": "AcquisitionNumber"},
+    "FrameContentSequence": {
+        "FrameAcquisitionNumber": "AcquisitionNumber",
+        "TemporalPositionIndex": "TemporalPositionIndex",
+    },
     "CTImageFrameTypeSequence": {
         "FrameType": "ImageType",
         "VolumeBasedCalculationTechnique": "VolumeBasedCalculationTechnique",

@@ -70,6 +70,8 @@ _TAGS: list[str | int] = [
     "ExtendedOffsetTable",
     "ExtendedOffsetTableLengths",
     "PixelData",
+    "FloatPixelData",
+    "DoubleFloatPixelData",
 ]
 _READ_AS_IT_IS = ("PixelData", "ExtendedOffsetTable", "ExtendedOffsetTableLengths", OVERLAY)
 _JPEG_BEGINNINGS = (b"\xff\xd8", b"\xff\x4f")
@@ -133,6 +135,10 @@ def read_packed(path: Path) -> tuple[pydicom.Dataset, HeaderValues, UID]:
                 dataset.get(tag)  # pydicom reads an element when it is asked for; a changed type of it shows then
     except UNREADABLE as error:
         raise InputError(f"{where} is cut off or damaged; copy the series again.") from error
+    if "PixelData" not in dataset and ("FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset):
+        raise InputError(
+            f"{where} holds its pixels as floating-point numbers, as maps and not CT images do; export whole numbers, or NRRD."
+        )
     if "PixelData" not in dataset:
         raise InputError(f"{where} holds no pixels; it is cut off, copy the series again.")
     values, syntax = HeaderValues(dataset, where), transfer_syntax(dataset, where)

@@ -15,12 +15,13 @@ from ..arrays import FloatArray
 from ..errors import InputError
 from ..plain_text import plain, quoted
 from ..volume import Acquisition, Geometry
-from .dicom_checks import check_positions, check_series, rescale_of, size_of
+from .dicom_checks import check_series, rescale_of, size_of
 from .dicom_copies import without_copies
 from .dicom_directory import listed_images, missing_images
 from .dicom_frames import read_frames
 from .dicom_kind import is_no_scan, notes_on_kind
 from .dicom_pixels import NATIVE, compression_ratio, read_pixels, transfer_syntax
+from .dicom_positions import check_positions, notes_on_places
 from .dicom_reconstruction import reconstruction_text
 from .dicom_slice import DicomSlice, faulty_file, read_images
 from .dicom_slice import Series as Series
@@ -316,16 +317,10 @@ def _notes(ordered: Series) -> tuple[str, ...]:
         if values.unreadable(keyword):
             notes.append(f"{values.shown(keyword)} is no number and is not used.")
     notes += note_on_rescale([rescale_of(item.values) for item in ordered], [item.path.name for item in ordered])
-    notes += notes_on_kind([item.values for item in ordered])
+    notes += [*notes_on_kind([item.values for item in ordered]), *notes_on_places(ordered)]
     left_out = {name for item in ordered for name in item.copies}
     if left_out:
         notes.append(f"{len(left_out)} file(s) that equal another one, such as {quoted(min(left_out))}, were left out.")
-    acquisitions = {number for item in ordered if (number := _number(item.values, "AcquisitionNumber")) is not None}
-    if 2 <= len(acquisitions) < len(ordered) // 2:
-        shown = ", ".join(sorted(acquisitions)[:4])
-        notes.append(
-            f"The series joins {len(acquisitions)} acquisitions (numbers {shown}); the patient may have breathed in between."
-        )
     return tuple(notes)
 
 

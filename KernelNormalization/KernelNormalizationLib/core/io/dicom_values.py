@@ -179,7 +179,7 @@ class HeaderValues:
 
 
 def _parts(value: Any) -> list[Any]:
-    if isinstance(value, str | bytes):
+    if isinstance(value, bytes) or _is_text(value):
         return [value]
     try:
         return list(value)
