@@ -121,7 +121,7 @@ def notes_on_slices(hu: FloatArray, names: Sequence[str], step_mm: float, files:
         step_mm: between slices.
         files: whether each slice came as a file of its own; volumes often end with empty slices, which need no word.
     """
-    notes, cut = [*_note_on_scale(hu), *_note_on_steps(hu)], _cut_ends(hu)
+    notes, cut = [*_note_on_scale(hu), *_note_on_steps(hu), *_note_on_repeats(hu, names)], _cut_ends(hu)
     odd = odd_slices(hu) if step_mm <= COMPARABLE_STEP_MM else []
     if odd:
         worst, by = max(odd, key=lambda item: item[1])
@@ -175,6 +175,39 @@ def _note_on_steps(hu: FloatArray) -> list[str]:
         f"Near emphysema the values lie {step:.1f} HU apart, as after storage in few grey levels; EI depends on where these "
         "steps fall."
     ]
+
+
+def _note_on_repeats(hu: FloatArray, names: Sequence[str]) -> list[str]:
+    """Slices that equal another one: the noise of a scanner makes no two equal images, a faulty export does."""
+    repeats = repeated_slices(hu)
+    if not repeats:
+        return []
+    (again, first), *_ = repeats
+    return [
+        f"{len(repeats)} slice(s) equal another one in every voxel, first {quoted(names[again])} and {quoted(names[first])}: a "
+        "slice stands in the place of one that was lost, or slices were multiplied. Its lung is counted twice."
+    ]
+
+
+def repeated_slices(hu: FloatArray) -> list[tuple[int, int]]:
+    """Slices with an image that equal an earlier one, and the first of those.
+
+    Args:
+        hu: (k, j, i), HU.
+    """
+    found: list[tuple[int, int]] = []
+    seen: dict[int, list[int]] = {}
+    for k, image in enumerate(hu):
+        if image.min() == image.max():
+            continue
+        # few rows tell apart what differs, all of them are compared where these do not
+        alike = seen.setdefault(hash(image[:: max(len(image) // 16, 1)].tobytes()), [])
+        first = next((n for n in alike if np.array_equal(hu[n], image)), None)
+        if first is None:
+            alike.append(k)
+        else:
+            found.append((k, first))
+    return found
 
 
 def _cut_ends(hu: FloatArray) -> list[tuple[str, int, int]]:
