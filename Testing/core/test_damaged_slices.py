@@ -213,8 +213,8 @@ class TestRepeatedSlices:
         write_series(tmp_path, hu)
         told = [note for note in read_volume(tmp_path).acquisition.reading_notes if "equal another one" in note]
         assert told == [
-            f"1 slice(s) equal another one in every voxel, first “image{place:04d}.dcm” and “image{of:04d}.dcm”: a slice stands "
-            "in the place of one that was lost, or slices were multiplied. Its lung is counted twice."
+            f"1 slice(s) equal another one in every voxel, first “image{place:04d}.dcm” and “image{of:04d}.dcm”: a slice "
+            "stands in the place of one that was lost, or slices were multiplied. Its lung is counted twice."
         ]
 
     def test_in_a_volume_file_too_and_empty_slices_are_none(self, tmp_path: Path) -> None:

@@ -16,11 +16,12 @@ from ..errors import InputError
 from ..plain_text import plain, quoted
 from ..volume import Acquisition, Geometry
 from .dicom_checks import check_series, rescale_of, size_of
+from .dicom_compression import compression_ratios
 from .dicom_copies import without_copies
 from .dicom_directory import listed_images, missing_images
 from .dicom_frames import read_frames
 from .dicom_kind import is_no_scan, notes_on_kind
-from .dicom_pixels import NATIVE, compression_ratio, read_pixels, transfer_syntax
+from .dicom_pixels import NATIVE, read_pixels, transfer_syntax
 from .dicom_positions import check_positions, notes_on_places
 from .dicom_reconstruction import reconstruction_text
 from .dicom_slice import DicomSlice, faulty_file, read_images
@@ -300,7 +301,7 @@ def _notes(ordered: Series) -> tuple[str, ...]:
         InputError: lossy compression that has changed the noise.
     """
     notes = []
-    ratios = [compression_ratio(item.header, item.values, item.bytes_left) for item in ordered]
+    ratios = compression_ratios(ordered)
     strongest = max((ratio for ratio in ratios if ratio is not None), default=1.0)
     lossy = sum(ratio != 1.0 for ratio in ratios)
     if strongest > LOSSY_RATIO_LIMIT:
