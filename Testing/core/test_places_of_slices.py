@@ -119,3 +119,67 @@ def test_pixels_in_floating_point_are_not_called_cut_off(tmp_path: Path) -> None
 
     message = refusal(series(tmp_path, change))
     assert message.startswith("image0000.dcm holds its pixels as floating-point numbers")
+
+
+@pytest.mark.parametrize(
+    ("tags", "told"),
+    [
+        ({"SpacingBetweenSlices": 0.625}, "1.25 mm apart, by SpacingBetweenSlices 0.62 mm"),
+        ({"SpacingBetweenSlices": -2.5}, "by SpacingBetweenSlices the volumes would be 2 times those given"),
+    ],
+)
+def test_another_distance_of_slices_in_the_header_is_told(tmp_path: Path, tags: dict[str, object], told: str) -> None:
+    (note,) = with_tags(tmp_path, **tags)
+    assert told in note
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_so_is_another_one_by_the_locations_of_the_slices(tmp_path: Path, sign: int) -> None:
+    for name, step in (("same", 1.25), ("other", 2.5)):
+        folder = series(tmp_path / name, lambda k, ds, step=step: setattr(ds, "SliceLocation", sign * step * k))  # type: ignore[misc]
+        notes = read_volume(folder).acquisition.reading_notes
+        assert [note for note in notes if "by SliceLocation 2.50 mm" in note] == list(notes)
+        assert len(notes) == (name == "other")
+
+
+@pytest.mark.parametrize("tags", [{"SpacingBetweenSlices": -1.25}, {"SpacingBetweenSlices": 0}, {"SliceLocation": 0}])
+def test_the_same_distance_or_none_needs_no_word(tmp_path: Path, tags: dict[str, object]) -> None:
+    assert with_tags(tmp_path, **tags) == ()
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "told"),
+    [
+        (("20200131", "101010"), ("20200131", "143010.5"), "within 260 minutes"),
+        (("20200131", "101010"), ("20200203", "101010"), "within 4320 minutes"),
+        (("20200131", "235959"), ("20200201", "000011"), None),
+        (("20200131", "101010"), ("20200131", "102000"), None),
+        (("", "101010"), ("20200131", "101020"), None),
+        (("20200231", "101010"), ("REMOVED", "101020"), None),
+    ],
+)
+def test_slices_of_two_sessions_are_told(
+    tmp_path: Path, first: tuple[str, str], last: tuple[str, str], told: str | None
+) -> None:
+    def change(k: int, ds: pydicom.FileDataset) -> None:
+        for keyword, text in zip(("AcquisitionDate", "AcquisitionTime"), last if k > 5 else first, strict=True):
+            tag, content = pydicom.tag.Tag(keyword), text.encode() + b" " * (len(text) % 2)
+            ds[tag] = pydicom.dataelem.RawDataElement(
+                tag, pydicom.datadict.dictionary_VR(tag), len(content), content, 0, False, True
+            )
+
+    notes = read_volume(series(tmp_path, change)).acquisition.reading_notes
+    assert [told in note for note in notes if told] == [True] * (told is not None)
+    assert len(notes) == (told is not None)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "values", "what"),
+    [("SeriesNumber", (3, 4), "series numbers"), ("PatientBirthDate", ("19500101", "19620203"), "patients")],
+)
+def test_two_series_or_patients_that_an_anonymizer_gave_one_uid_are_refused(
+    tmp_path: Path, keyword: str, values: tuple[object, object], what: str
+) -> None:
+    message = refusal(series(tmp_path, lambda k, ds: setattr(ds, keyword, values[k // 5])))
+    assert f"have 2 different {what}" in message
+    assert "1950" not in message

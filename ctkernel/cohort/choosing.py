@@ -25,6 +25,8 @@ SHORTEST_MM = 120.0
 THICKEST_MM = 5.0
 _NOT_AXIAL = ("LOCALIZER", "MPR", "MIP", "MINIP", "AVERAGE", "VRT", "SSD", "SCREEN SAVE", "PROJECTION IMAGE", "CSAPARALLEL")
 _NOT_CHEST = ("HEAD", "BRAIN", "SKULL", "NECK", "ABDOMEN", "PELVIS", "LEG", "KNEE", "FOOT", "HAND", "ARM", "LSPINE", "CSPINE")
+# Whatever else a body part names: these hold the lungs.
+_CHEST = ("CHEST", "THORA", "THORX", "LUNG", "TORSO", "TRUNK", "WHOLEBODY", "WHOLE BODY", "HEART", "CARDIAC")
 # Reconstructions of one acquisition lie on the same slices to this, mm.
 _SAME_MM = 0.05
 # Wide, so that a sharp kernel's noise is not cut off where it is compared.
@@ -50,7 +52,10 @@ def unfit(series: SeriesFound, thickest_mm: float = THICKEST_MM) -> str | None:
         (any(word in kinds for word in _NOT_AXIAL), f"The image type is {plain(kinds, 60)}: no axial reconstruction."),
         (is_map(facts.image_type), f"The image type is {plain(kinds, 60)}: a map, whose values are not HU."),
         (series.derived and "SECONDARY" in kinds, "The images were computed from others (image type derived)."),
-        (any(word in body for word in _NOT_CHEST) and "CHEST" not in body, f"The body part is {plain(body, 30)}."),
+        (
+            any(word in body for word in _NOT_CHEST) and not any(word in body for word in _CHEST),
+            f"The body part is {plain(body, 30)}.",
+        ),
         (series.images < MINIMUM_SLICES, f"It has {series.images} image(s); at least {MINIMUM_SLICES} are needed."),
         (
             series.length_mm is not None and series.length_mm < SHORTEST_MM,

@@ -223,14 +223,15 @@ def _check_one_of_each(images: Sequence[SeriesImage]) -> None:
     def number(keyword: str) -> Callable[[HeaderValues], str | None]:
         def shown(values: HeaderValues) -> str | None:
             found = values.number_if_readable(keyword)
-            return None if found is None else f"{found:.3g}"
+            return None if found is None else f"{found:.3g}" if abs(found) < 1000.0 else f"{found:.0f}"
 
         return shown
 
     _require_one(images, [class_of(image.values) for image in images], "kinds of image (SOPClassUID)")
     kernel = [image.values.text("ConvolutionKernel") or "not stated" for image in images]
     _require_one(images, kernel, "kernels (ConvolutionKernel)")
-    for keyword, what in (("SliceThickness", "slice thicknesses (mm)"), ("KVP", "tube voltages (kV)")):
+    numbers = (("SliceThickness", "slice thicknesses (mm)"), ("KVP", "tube voltages (kV)"), ("SeriesNumber", "series numbers"))
+    for keyword, what in numbers:
         _require_one(images, [number(keyword)(image.values) for image in images], what)
     for keyword, what in (
         ("StudyInstanceUID", "studies (StudyInstanceUID)"),
@@ -245,6 +246,7 @@ def _check_one_of_each(images: Sequence[SeriesImage]) -> None:
     _require_one(images, origin, "origins (first value of ImageType)")
     _require_one(images, [image.values.text("PatientID") for image in images], "patients", secret=True)
     _require_one(images, [_name(image.values) for image in images], "patients", secret=True)
+    _require_one(images, [image.values.text("PatientBirthDate") for image in images], "patients", secret=True)
 
 
 def _name(values: HeaderValues) -> str | None:

@@ -34,7 +34,7 @@ _SAME = {name: name for name in ("ConvolutionKernel", "KVP", "Exposure", "XRayTu
 _GROUPS: dict[str, dict[str, str]] = {
     "PlanePositionSequence": {"ImagePositionPatient": "ImagePositionPatient"},
     "PlaneOrientationSequence": {"ImageOrientationPatient": "ImageOrientationPatient"},
-    "PixelMeasuresSequence": {"PixelSpacing": "PixelSpacing", "SliceThickness": "SliceThickness"},
+    "PixelMeasuresSequence": {name: name for name in ("PixelSpacing", "SliceThickness", "SpacingBetweenSlices")},
     "PixelValueTransformationSequence": {name: name for name in ("RescaleSlope", "RescaleIntercept", "RescaleType")},
     "CTReconstructionSequence": {name: name for name in ("ConvolutionKernel", "ReconstructionDiameter")},
     "CTAcquisitionDetailsSequence": {"GantryDetectorTilt": "GantryDetectorTilt"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..plain_text import quoted
 from .dicom_checks import SeriesImage, size_of
+from .dicom_values import HeaderValues
 
 # Largest relative deviation of a slice distance from the median that counts as even: scanners round positions to 0.1 mm.
 SPACING_TOLERANCE = 0.15
@@ -29,12 +31,13 @@ _PHASES = (
     "TemporalPositionIndex",
     "NominalPercentageOfCardiacPhase",
     "TriggerTime",
-    "SeriesNumber",
 )
 # Acquisitions that are joined lie one after the other; with more changes of number than this share of slices they alternate.
 ALTERNATING = 0.6
 # A gantry tilt of less, degrees, changes volumes by less than 0.1 % (1 / cos).
 LEAST_TILT = 1.0
+# Own choice: with pauses and a second breath a chest takes a minute or two.
+LONGEST_SCAN_MINUTES = 15.0
 # The pixels of an image span its reconstruction diameter: in 21 real series of three makers within 0.3 %.
 DIAMETER_TOLERANCE = 0.05
 
@@ -181,4 +184,51 @@ def notes_on_places(ordered: Sequence[SeriesImage]) -> list[str]:
             f"{max(extents):.0f} mm wide: it was cropped or enlarged, or the spacing is wrong. If it is wrong, the true "
             f"volumes are {factor:.2g} times those given."
         )
-    return notes
+    return [*notes, *_note_on_step(ordered), *_note_on_times(ordered)]
+
+
+def _note_on_step(ordered: Sequence[SeriesImage]) -> list[str]:
+    """What is to be said where the header's distance of slices is another than that of their positions."""
+    number, count = ordered[0].values.number_if_readable("SpacingBetweenSlices"), len(ordered) - 1
+    ends = [image.values.number_if_readable("SliceLocation") for image in (ordered[0], ordered[-1])]
+    located = None if None in ends else abs((ends[1] or 0.0) - (ends[0] or 0.0)) / count
+    step = (ordered[-1].position - ordered[0].position) / count
+    for keyword, stated in (("SpacingBetweenSlices", abs(number or 0.0)), ("SliceLocation", located or 0.0)):
+        if stated > SAME_PLACE_MM and abs(stated / step - 1.0) > SPACING_TOLERANCE:
+            return [
+                f"By their positions the slices lie {step:.2f} mm apart, by {keyword} {stated:.2f} mm. Either slices between "
+                f"them are missing, or one of both is wrong; by {keyword} the volumes would be {stated / step:.2g} times those "
+                "given."
+            ]
+    return []
+
+
+def _note_on_times(ordered: Sequence[SeriesImage]) -> list[str]:
+    """What is to be said where the slices were not acquired in one session."""
+    seconds = _seconds([image.values for image in ordered])
+    minutes = (max(seconds) - min(seconds)) / 60.0 if seconds else 0.0
+    if minutes <= LONGEST_SCAN_MINUTES:
+        return []
+    return [
+        f"By their acquisition times the slices were acquired within {minutes:.0f} minutes, longer than a scan of a chest "
+        "lasts: look whether images of several scans were joined under one series UID."
+    ]
+
+
+def _seconds(images: Sequence[HeaderValues]) -> list[float]:
+    """Times of acquisition that can be read, seconds from an arbitrary moment; the days count where every image states one."""
+    days = [_moment(values.text("AcquisitionDate") or "", "%Y%m%d") for values in images]
+    times = [_moment((values.text("AcquisitionTime") or "")[:6], "%H%M%S") for values in images]
+    first = None if None in days else min(day for day in days if day is not None)
+    return [
+        (time - datetime(1900, 1, 1)).total_seconds() + ((day - first).total_seconds() if day and first else 0.0)
+        for day, time in zip(days, times, strict=True)
+        if time is not None
+    ]
+
+
+def _moment(text: str, form: str) -> datetime | None:
+    try:
+        return datetime.strptime(text, form)
+    except ValueError:
+        return None
