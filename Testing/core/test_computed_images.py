@@ -52,6 +52,31 @@ def test_virtual_and_averaged_images_are_read_and_told(tmp_path: Path, kind: str
     assert "MEIER" not in note.upper()
 
 
+@pytest.mark.parametrize("words", ["MonoE 40keV[HU]", "GSI mono 50 keV", "VNC thorax"])
+def test_virtual_images_that_are_called_original_are_told(tmp_path: Path, words: str) -> None:
+    (note,) = read_volume(series(tmp_path, lambda _, ds: setattr(ds, "SeriesDescription", words))).acquisition.reading_notes
+    assert "in its description the images are virtual ones" in note
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value", "agent"),
+    [
+        ("ContrastBolusAgent", "Iohexol", "Iohexol"),
+        ("ContrastBolusIngredient", "IODINE", "IODINE"),
+        ("ContrastBolusVolume", 80, "given, not named"),
+        ("ContrastBolusVolume", 0, None),
+        ("ContrastBolusAgentSequence", item(CodeValue="109088"), "given, not named"),
+    ],
+)
+def test_contrast_that_is_not_named_is_contrast(tmp_path: Path, keyword: str, value: object, agent: str | None) -> None:
+    assert read_volume(series(tmp_path, lambda _, ds: setattr(ds, keyword, value))).acquisition.contrast_agent == agent
+
+
+def test_a_long_image_type_is_shown_with_what_decides(tmp_path: Path) -> None:
+    kind = ["DERIVED", "PRIMARY", "AXIAL", "CT_SOM7 SPI DUAL", "DE_IODINE"]
+    assert "DE_IODINE" in refusal(series(tmp_path, lambda _, ds: setattr(ds, "ImageType", kind)))
+
+
 @pytest.mark.parametrize(
     "kind", [["ORIGINAL", "PRIMARY", "AXIAL", "CT_SOM5 SPI"], ["ORIGINAL", "PRIMARY", "AXIAL", "HELIX"], ["DERIVED", "PRIMARY"]]
 )

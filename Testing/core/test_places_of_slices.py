@@ -183,3 +183,10 @@ def test_two_series_or_patients_that_an_anonymizer_gave_one_uid_are_refused(
     message = refusal(series(tmp_path, lambda k, ds: setattr(ds, keyword, values[k // 5])))
     assert f"have 2 different {what}" in message
     assert "1950" not in message
+
+
+def test_two_rescales_in_halves_are_told(tmp_path: Path) -> None:
+    """Half of a chest of EI 14.0 raised by 24 HU gave 11.5."""
+    folder = series(tmp_path, lambda k, ds: setattr(ds, "RescaleIntercept", "-1000" if k > 4 else "-1024"))
+    (note,) = read_volume(folder).acquisition.reading_notes
+    assert "The slices state 2 rescales (slope 1 and intercept -1024 in 5 from “image0000.dcm”; slope 1 and intercept" in note

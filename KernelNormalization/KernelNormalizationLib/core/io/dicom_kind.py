@@ -28,7 +28,8 @@ _MAPS = _words(
 )
 # HU, and yet not those of one tube voltage: noise and contrast are computed.
 _VIRTUAL = _words(
-    *("VMI", "MONO ?E", "MONO ?ENERGETIC", "MONOCHROMATIC", "VIRTUAL", "VNC", "VUE", "MAT REMOVED", "MAT MODIFIED")
+    *("VMI", "MONO ?E", "MONO ?ENERGETIC", "MONOCHROMATIC", r"\d+ ?KEV", "VNC", "VIRTUAL NON ?CONTRAST"),
+    *("MAT REMOVED", "MAT MODIFIED"),
 )
 # Means of slices or of phases, and slices cut out of the volume: interpolation takes noise away.
 _AVERAGED = _words(
@@ -64,8 +65,8 @@ def require_slice(values: HeaderValues) -> None:
         )
     if is_map([_shown_type(values)]):
         raise InputError(
-            f"{values.where} states the image type {quoted(_shown_type(values))}: its values are not HU but a map made from "
-            "them, such as iodine or electron density. Choose the series of CT images."
+            f"{values.where} states the image type {quoted(_shown_type(values), 120)}: its values are not HU but a map made "
+            "from them, such as iodine or electron density. Choose the series of CT images."
         )
 
 
@@ -83,7 +84,9 @@ def notes_on_kind(images: Sequence[HeaderValues]) -> list[str]:
     """What is to be said of slices that may be computed from others; nothing of a scanner's own reconstructions."""
     notes = {}
     for values in images:
-        virtual, averaged = _stated(values, _VIRTUAL), _stated(values, _AVERAGED)
+        # spectral scanners store virtual images as original ones, and name them in words
+        named, averaged = _VIRTUAL.search(_description(values)), _stated(values, _AVERAGED)
+        virtual = _stated(values, _VIRTUAL) or (f"{quoted(named[0])} in its description" if named else None)
         in_words = _MAPS.search(_description(values)) if "DERIVED" in values.texts("ImageType") else None
         if virtual is not None:
             notes[0] = (
@@ -113,7 +116,7 @@ def _is_picture(values: HeaderValues) -> bool:
 def _stated(values: HeaderValues, words: re.Pattern[str], found: bool = False) -> str | None:
     """How the header says what ``words`` look for; ``None`` if it does not."""
     if found or words.search(_image_type(values)):
-        return f"the image type {quoted(_shown_type(values))}"
+        return f"the image type {quoted(_shown_type(values), 120)}"
     if "DERIVED" not in values.texts("ImageType"):
         return None
     # some workstations name it in words only; free text is not repeated, since it may hold a name

@@ -340,7 +340,7 @@ def acquisition_of(header: pydicom.Dataset, notes: tuple[str, ...] = ()) -> Acqu
         scanner_model=text("ManufacturerModelName"),
         slice_thickness_mm=_positive(values, "SliceThickness"),
         tube_voltage_kv=_positive(values, "KVP"),
-        contrast_agent=text("ContrastBolusAgent"),
+        contrast_agent=text("ContrastBolusAgent") or text("ContrastBolusIngredient") or _unnamed_contrast(values),
         body_part=text("BodyPartExamined"),
         modality=text("Modality"),
         image_type=tuple(plain(part) for part in values.texts("ImageType")),
@@ -350,6 +350,11 @@ def acquisition_of(header: pydicom.Dataset, notes: tuple[str, ...] = ()) -> Acqu
         reconstruction=None if made is None else plain(made) or None,
         reading_notes=notes,
     )
+
+
+def _unnamed_contrast(values: HeaderValues) -> str | None:
+    given = values.is_there("ContrastBolusAgentSequence") or (values.number_if_readable("ContrastBolusVolume") or 0.0) > 0.0
+    return "given, not named" if given else None
 
 
 def _positive(values: HeaderValues, keyword: str) -> float | None:

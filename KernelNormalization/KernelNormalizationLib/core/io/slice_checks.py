@@ -26,6 +26,8 @@ LONE_FACTOR = 1.1
 # A slope is doubted where one slice, or this share of them, has another than the others; where more have, each has its own, as
 # some programs write it.
 ODD_SLOPES = 0.1
+# Programs that scale each slice by itself make as many rescales as slices; fewer than this are those of joined parts.
+FEW_RESCALES = 3
 # A row of one value shows nothing where this share of the same row is tissue in the slices before and after it. Rows are lost
 # in blocks: a single row may be flat by chance.
 TISSUE_HU, TISSUE_SHARE, BLANK_ROWS = -500.0, 0.1, 2
@@ -309,6 +311,12 @@ def note_on_rescale(rescales: Sequence[tuple[float, float]], names: Sequence[str
     """
     counts = Counter(rescales)
     (usual, _), *others = counts.most_common()
+    if 0 < len(others) < FEW_RESCALES and not _few_differ(counts) and len(rescales) > 2 * len(counts):
+        shown = "; ".join(
+            f"slope {slope:g} and intercept {intercept:g} in {n} from {quoted(names[rescales.index((slope, intercept))])}"
+            for (slope, intercept), n in counts.most_common()
+        )
+        return [f"The slices state {len(counts)} rescales ({shown}); look whether the HU fit where they meet."]
     if not others or not _few_differ(counts):
         return []
     k = next(n for n, rescale in enumerate(rescales) if rescale != usual)
