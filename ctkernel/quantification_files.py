@@ -216,7 +216,13 @@ def _volume_record(volume: VolumeMeasurement) -> dict[str, Any]:
 def result_lines(measurement: Measurement) -> list[str]:
     """Terminal output of a measurement: a table of the main indices, agreement and intervals."""
     sentences = [*agreement_sentences(measurement.agreement), *interval_sentences(measurement.volumes)]
-    return [*indices_table(measurement), *gate_sentences(measurement.volumes), *kernel_lines(measurement), *sentences]
+    return [
+        *indices_table(measurement),
+        *gate_sentences(measurement.volumes),
+        *kernel_lines(measurement),
+        *gap_lines(measurement),
+        *sentences,
+    ]
 
 
 def indices_table(measurement: Measurement) -> list[str]:
@@ -233,3 +239,8 @@ def kernel_lines(measurement: Measurement) -> list[str]:
     """Warnings about volumes that were reconstructed with a sharp kernel, printed beside their indices."""
     found = [(volume.name, sharp_kernel_warning(volume.ct)) for volume in measurement.volumes]
     return [f"{name}: {warning}" for name, warning in found if warning is not None]
+
+
+def gap_lines(measurement: Measurement) -> list[str]:
+    """What was not scanned between slices, as the acquisition sheet of the scan says it."""
+    return [item.remark for item in measurement.volume.sheet if item.name == "Slice distance" and item.remark]

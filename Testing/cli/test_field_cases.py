@@ -53,6 +53,21 @@ def test_the_printed_table_of_a_sharp_scan_carries_the_kernels_warning(
 
 
 @pytest.mark.slow
+def test_the_printed_table_of_a_scan_with_gaps_says_what_was_not_scanned(
+    sample: SamplePair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """High-resolution CT is 1 mm every 10 mm; its volumes are interpolated, which stood in the report alone."""
+    thin = replace(sample.smooth, acquisition=replace(sample.smooth.acquisition, slice_thickness_mm=1.0))
+    mask = str(write_mask(sample, sample.lungs, tmp_path / "mask.nrrd"))
+    distance = sample.smooth.geometry.spacing[0]
+    for volume, gap in ((thin, True), (sample.smooth, False)):
+        write_volume(volume, tmp_path / "scan.nrrd")
+        assert main(["quantify", str(tmp_path / "scan.nrrd"), "--mask", mask, "--out", str(tmp_path / "out")]) == 0
+        told = f"{distance - 1.0:.2g} mm of every {distance:g} mm were not scanned; volumes are interpolated."
+        assert (told in capsys.readouterr().out) == gap
+
+
+@pytest.mark.slow
 def test_a_scan_that_is_left_as_it_is_is_not_announced_as_synthetic(
     sample: SamplePair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

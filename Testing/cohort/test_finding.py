@@ -14,11 +14,14 @@ from pydicom.dataset import FileDataset
 from pydicom.tag import Tag
 
 from ctkernel.cli import main
+from ctkernel.cohort.choosing import choose, unfit
 from ctkernel.cohort.csv_list import read_list
 from ctkernel.cohort.finding import Finding, dry_run_lines, find_cases
+from ctkernel.cohort.series_scan import SeriesFound
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.io.writing import write_volume
 from KernelNormalizationLib.core.simulated_chest import make_sample
+from KernelNormalizationLib.core.volume import Acquisition
 from Testing.cohort.runs import SHAPE, SPACING, run, tiny_chest
 from Testing.core.dicomseries import chest_slices, write_series
 
@@ -208,3 +211,26 @@ def test_a_refused_run_leaves_no_folder(tmp_path: Path, options: list[str]) -> N
         write_volume(tiny_chest(0), source / "chest.nrrd")
     assert main(["cohort", str(source), "--out", str(out), *options]) == 2
     assert not out.exists()
+
+
+def test_maps_and_virtual_images_are_not_taken_for_the_sharp_series_of_a_study() -> None:
+    """At 40 keV the noise is the highest of the study, and a map has the least: both once became a pair."""
+
+    def found(uid: str, kind: str, kernel: str) -> SeriesFound:
+        facts = Acquisition(kernel, "SIEMENS", modality="CT", image_type=("DERIVED", "PRIMARY", "AXIAL", kind))
+        return SeriesFound(uid, facts, "", "", ("grid",), 512 * 512, False, 300, [0.0, 299.0])
+
+    assert "a map, whose values are not HU" in str(unfit(found("1", "ELECTRON_DENSITY", "Br40f")))
+    ordinary, virtual = found("2", "NONE", "Br60f"), found("3", "VMI", "Br64f")
+    assert unfit(virtual) is None
+    (choice,), left_out = choose([virtual, ordinary], every=False)
+    assert (choice.scan, choice.partner) == (ordinary, None)
+    assert [item.reason for item in left_out] == ["The images are virtual ones; an ordinary series of the study is taken."]
+    (choice,), left_out = choose([virtual], every=False)
+    assert (choice.scan, left_out) == (virtual, [])
+
+
+@pytest.mark.parametrize(("part", "fits"), [("THORAXABDOMEN", True), ("HEADNECKTHORAX", True), ("HEADNECK", False)])
+def test_a_body_part_that_holds_the_chest_in_other_words_is_one(part: str, fits: bool) -> None:
+    facts = Acquisition("B70f", "SIEMENS", modality="CT", body_part=part)
+    assert (unfit(SeriesFound("1", facts, "", "", (), 512 * 512, False, 300, [0.0, 299.0])) is None) is fits

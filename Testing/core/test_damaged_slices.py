@@ -202,3 +202,28 @@ class TestVolumeFiles:
         image.SetSpacing((0.7, 0.7, 10.0))
         sitk.WriteImage(image, str(tmp_path / "scan.nrrd"))
         assert read_volume(tmp_path / "scan.nrrd").acquisition.reading_notes == ()
+
+
+class TestRepeatedSlices:
+    @pytest.mark.parametrize(("place", "of"), [(5, 4), (8, 2), (9, 0)])
+    def test_a_slice_in_the_place_of_a_lost_one_is_told(self, tmp_path: Path, place: int, of: int) -> None:
+        """Each file has its own position and instance UID: only the voxels show it."""
+        hu = chest_slices(10, 24, 32)
+        hu[place] = hu[of]
+        write_series(tmp_path, hu)
+        told = [note for note in read_volume(tmp_path).acquisition.reading_notes if "equal another one" in note]
+        assert told == [
+            f"1 slice(s) equal another one in every voxel, first “image{place:04d}.dcm” and “image{of:04d}.dcm”: a slice "
+            "stands in the place of one that was lost, or slices were multiplied. Its lung is counted twice."
+        ]
+
+    def test_in_a_volume_file_too_and_empty_slices_are_none(self, tmp_path: Path) -> None:
+        hu = chest_slices(12, 24, 32).astype(np.float32)
+        hu[:2] = hu[-2:] = -1024.0
+        image = sitk.GetImageFromArray(hu)
+        sitk.WriteImage(image, str(tmp_path / "ends.nrrd"))
+        assert not any("equal another" in note for note in read_volume(tmp_path / "ends.nrrd").acquisition.reading_notes)
+        hu[6] = hu[5]
+        sitk.WriteImage(sitk.GetImageFromArray(hu), str(tmp_path / "twice.nrrd"))
+        (note,) = [n for n in read_volume(tmp_path / "twice.nrrd").acquisition.reading_notes if "equal another" in n]
+        assert "first “slice 7 of 12” and “slice 6 of 12”" in note

@@ -18,7 +18,7 @@ from core.enhancedct import item, write_enhanced
 from core.refusals import refusal
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.sequence import Sequence
-from pydicom.uid import UID, JPEG2000Lossless, JPEGLSLossless
+from pydicom.uid import JPEG2000, UID, JPEG2000Lossless, JPEGLSLossless, JPEGLSNearLossless, RLELossless
 
 from KernelNormalizationLib.core.io import dicom_decoding
 from KernelNormalizationLib.core.io.dicom_series import find_series
@@ -110,6 +110,62 @@ class TestWithLoss:
         volume = read_volume(tmp_path)
         assert np.abs(volume.hu - HU).max() == 2.0
         assert any("compressed with loss" in note for note in volume.acquisition.reading_notes)
+
+    @pytest.mark.parametrize("syntax", [JPEG2000, JPEG2000Lossless], ids=["flag 00", "said to be lossless"])
+    def test_a_stream_that_rounds_is_believed_more_than_its_header(self, tmp_path: Path, syntax: pydicom.uid.UID) -> None:
+        """A real chest of EI 14.0 compressed 20:1 in this way had 10.5 and was called already smooth."""
+
+        def edit(ds: FileDataset) -> None:
+            ds.compress(JPEG2000, j2k_cr=[20])
+            ds.file_meta.TransferSyntaxUID = syntax
+            for keyword in ("LossyImageCompressionRatio", "LossyImageCompressionMethod"):
+                if keyword in ds:
+                    delattr(ds, keyword)
+            ds.LossyImageCompression = "00"
+
+        write_series(tmp_path, chest_slices(10, 128, 160))
+        for path in sorted(tmp_path.iterdir()):
+            ds = pydicom.dcmread(path)
+            edit(ds)
+            ds.save_as(path)
+        assert "10 of 10 images were compressed with loss, up to 2" in refusal(tmp_path)
+
+    @pytest.mark.parametrize(("options", "told"), [(("+en", "+md", "2"), True), (("+el",), False)], ids=["2 HU", "none"])
+    def test_the_tolerance_of_jpeg_ls_stands_in_its_stream(self, tmp_path: Path, options: tuple[str, ...], told: bool) -> None:
+        """Without a flag, the syntax alone tells of a loss that is none; with 00 it hid one."""
+        write_series(tmp_path, HU)
+        for path in sorted(tmp_path.iterdir()):
+            by_dcmtk("dcmcjpls", *options)(path)
+            ds = pydicom.dcmread(path)
+            for keyword in ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod"):
+                if keyword in ds:
+                    delattr(ds, keyword)
+            ds.file_meta.TransferSyntaxUID = JPEGLSNearLossless
+            if told:
+                ds.LossyImageCompression = "00"
+            ds.save_as(path)
+        notes = read_volume(tmp_path).acquisition.reading_notes
+        assert any("compressed with loss" in note for note in notes) is told
+
+    def test_a_stated_ratio_that_the_size_exceeds_is_not_believed(self, tmp_path: Path) -> None:
+        write_series(tmp_path, chest_slices(10, 128, 160))
+        for path in sorted(tmp_path.iterdir()):
+            ds = pydicom.dcmread(path)
+            ds.compress(JPEG2000, j2k_cr=[20])
+            ds.LossyImageCompression, ds.LossyImageCompressionRatio = "01", 2.0
+            ds.save_as(path)
+        assert "compressed with loss, up to 2" in refusal(tmp_path)
+
+    def test_an_icon_of_jpeg_in_the_header_is_no_stream_of_the_image(self, tmp_path: Path) -> None:
+        write_series(tmp_path, HU)
+        for path in sorted(tmp_path.iterdir()):
+            ds = pydicom.dcmread(path)
+            ds.compress(RLELossless)
+            ds.add_new(0x00091001, "OB", bytes.fromhex("ffd8ffc0000b080001000101011100ffda0008010100003f00"))
+            ds.save_as(path)
+        volume = read_volume(tmp_path)
+        np.testing.assert_array_equal(volume.hu, HU)
+        assert volume.acquisition.reading_notes == ()
 
     def test_a_strong_one_is_refused_in_a_multi_frame_file_too(self, tmp_path: Path) -> None:
         def strong(ds: FileDataset) -> None:

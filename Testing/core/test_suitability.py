@@ -96,6 +96,13 @@ def test_pixels_outside_the_trained_range_are_said_with_their_size() -> None:
     assert "1.20 mm" in reasons(assess(chest(pixel_mm=1.2, number=50.0, kernel="B50f")))
 
 
+def test_pixels_that_are_not_square_are_said() -> None:
+    square = chest()
+    oblong = replace(square, geometry=replace(square.geometry, spacing=(*square.geometry.spacing[:2], 0.65)))
+    assert "The pixels are 0.7 x 0.65 mm, and scanners make square ones" in reasons(assess(oblong))
+    assert "square" not in reasons(assess(square))
+
+
 def test_a_missing_floor_and_another_floor_are_said() -> None:
     assert "No values were cut off at an HU floor" in reasons(assess(chest(floor=None)))
     assert "The HU floor is -1000" in reasons(assess(chest(floor=-1000.0)))

@@ -11,6 +11,7 @@ import numpy as np
 
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.imaging.filters import noise_sd
+from KernelNormalizationLib.core.io.dicom_kind import is_map, is_virtual
 from KernelNormalizationLib.core.io.dicom_pixels import read_pixels
 from KernelNormalizationLib.core.kernels.kernel_names import kernel_name
 from KernelNormalizationLib.core.plain_text import plain
@@ -24,6 +25,8 @@ SHORTEST_MM = 120.0
 THICKEST_MM = 5.0
 _NOT_AXIAL = ("LOCALIZER", "MPR", "MIP", "MINIP", "AVERAGE", "VRT", "SSD", "SCREEN SAVE", "PROJECTION IMAGE", "CSAPARALLEL")
 _NOT_CHEST = ("HEAD", "BRAIN", "SKULL", "NECK", "ABDOMEN", "PELVIS", "LEG", "KNEE", "FOOT", "HAND", "ARM", "LSPINE", "CSPINE")
+# Whatever else a body part names: these hold the lungs.
+_CHEST = ("CHEST", "THORA", "THORX", "LUNG", "TORSO", "TRUNK", "WHOLEBODY", "WHOLE BODY", "HEART", "CARDIAC")
 # Reconstructions of one acquisition lie on the same slices to this, mm.
 _SAME_MM = 0.05
 # Wide, so that a sharp kernel's noise is not cut off where it is compared.
@@ -47,8 +50,12 @@ def unfit(series: SeriesFound, thickest_mm: float = THICKEST_MM) -> str | None:
     reasons = (
         (facts.modality not in (None, "CT"), f"The modality is {facts.modality}, not CT."),
         (any(word in kinds for word in _NOT_AXIAL), f"The image type is {plain(kinds, 60)}: no axial reconstruction."),
+        (is_map(facts.image_type), f"The image type is {plain(kinds, 60)}: a map, whose values are not HU."),
         (series.derived and "SECONDARY" in kinds, "The images were computed from others (image type derived)."),
-        (any(word in body for word in _NOT_CHEST) and "CHEST" not in body, f"The body part is {plain(body, 30)}."),
+        (
+            any(word in body for word in _NOT_CHEST) and not any(word in body for word in _CHEST),
+            f"The body part is {plain(body, 30)}.",
+        ),
         (series.images < MINIMUM_SLICES, f"It has {series.images} image(s); at least {MINIMUM_SLICES} are needed."),
         (
             series.length_mm is not None and series.length_mm < SHORTEST_MM,
@@ -69,9 +76,14 @@ def choose(series: Sequence[SeriesFound], every: bool) -> tuple[list[Choice], li
         series: of one study, at least one.
         every: take every acquisition and thickness, not the thinnest alone.
     """
+    virtual = [item for item in series if is_virtual(item.facts.image_type)]
+    ordinary = [item for item in series if item not in virtual]
+    left_out = []
+    if virtual and ordinary:
+        series, reason = ordinary, "The images are virtual ones; an ordinary series of the study is taken."
+        left_out += [LeftOut(shown(item), reason) for item in virtual]
     groups = _same_slices(series)
     groups.sort(key=lambda group: (round(group[0].step_mm or 99.0, 2), -group[0].images, group[0].uid))
-    left_out = []
     if not every:
         for group in groups[1:]:
             reason = "Another series of the study is thinner or longer (--all-series takes both)."

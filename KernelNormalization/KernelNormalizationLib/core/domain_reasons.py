@@ -17,6 +17,8 @@ from .volume import CTVolume
 # Emphysema indices were related to pathology and lung function on thin slices.
 THICK_SLICE_MM = 1.5
 FLOOR_SHARE_LIMIT = 0.35
+# Lengths and widths of pixels that are rounded differ by less.
+SQUARE_TOLERANCE = 0.02
 
 
 def outside_domain(
@@ -64,6 +66,12 @@ def worth_knowing(volume: CTVolume, floor: HUFloor, domain: Domain) -> tuple[str
     if THICK_SLICE_MM < thickness <= domain.slice_mm[1]:
         reasons.append(
             f"The slices are {thickness:.1f} mm thick; the usual limits of EI are for thin ones (up to {THICK_SLICE_MM:g} mm)."
+        )
+    rows, columns = volume.geometry.spacing[1:]
+    if abs(rows / columns - 1.0) > SQUARE_TOLERANCE:
+        reasons.append(
+            f"The pixels are {rows:.3g} x {columns:.3g} mm, and scanners make square ones: the image was resampled, or one "
+            "length is wrong, and the volumes with it."
         )
     if floor.kind == "none":
         reasons.append(f"No values were cut off at an HU floor (lowest value {floor.value:.0f} HU).")

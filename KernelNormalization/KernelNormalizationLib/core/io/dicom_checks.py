@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -15,21 +13,13 @@ from ..errors import InputError
 from ..plain_text import plain, quoted
 from ..volume import MINIMUM_SLICES
 from .dicom_class import class_of, require_ct_class
+from .dicom_kind import require_slice
 from .dicom_values import HeaderValues
 
-# Largest relative deviation of a slice distance from the median that counts as even: scanners round positions to 0.1 mm.
-SPACING_TOLERANCE = 0.15
-# The table does not move sideways and positions are rounded to 0.1 mm; a larger shift is patient motion or another series.
-SIDEWAYS_MM = 0.25
-TILT_MM = 1.0
-# With more than this share of uneven distances a series is irregular, with less it has missing slices.
-MOSTLY_EVEN = 0.4
 # The largest CT images have 2048 x 2048 pixels; a header that states more is damaged.
 LARGEST_SIDE = 4096
 # With tube current modulation every slice has its own exposure; two or three values that differ by this factor are two scans.
 EXPOSURE_FACTOR, FEW_EXPOSURES = 1.5, 3
-# Projections through a slab, and pictures made from it, in ImageType (0008,0008): each pixel is the highest or lowest of many.
-_PROJECTIONS = re.compile(r"\b(MIP|MINIP|MIN IP|MAX IP|VRT|SSD|VOLREN)\b")
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 # What RescaleType (0028,1054) says of values that are HU (PS3.3, C.11.1.1.2): US is "unspecified", which scanners write for HU.
 # Others are maps of dual-energy CT, such as MGML (iodine, mg/mL), Z_EFF and ED.
@@ -54,7 +44,7 @@ class SeriesImage(Protocol):
 
 
 def check_series(images: Sequence[SeriesImage]) -> None:
-    """Check every header by itself and against the others; positions are checked by :func:`check_positions`.
+    """Check every header by itself and against the others; positions are checked by :func:`.dicom_positions.check_positions`.
 
     Raises:
         InputError: not CT, colour, no rescale, no placement, mixed sizes, kernels, studies, patients or exposures.
@@ -102,7 +92,7 @@ def rescale_of(values: HeaderValues) -> tuple[float, float]:
             "Export the series again."
         )
     kind = values.text("RescaleType") or ""
-    if kind.upper() not in _HU_TYPES:
+    if kind.upper() not in _HU_TYPES and not kind.upper().startswith("HOUNSFIELD"):
         raise InputError(
             f"{values.where} states {values.shown('RescaleType')}: its values are not HU but a map made from them, such as "
             "iodine or electron density. Choose the series of CT images."
@@ -147,34 +137,9 @@ def size_of(values: HeaderValues) -> tuple[int, int]:
     return rows, columns
 
 
-def is_no_scan(images: Sequence[SeriesImage]) -> bool:
-    """Whether all images of a series say themselves that they are no transverse CT: another modality, or scouts."""
-    modalities = [image.values.text("Modality") for image in images]
-    scouts = ["LOCALIZER" in image.values.texts("ImageType") for image in images]
-    return all(modality not in (None, "", "CT") for modality in modalities) or all(scouts)
-
-
-def _projection(values: HeaderValues) -> str | None:
-    """How the header says that the image is a projection through a slab; ``None`` if it does not."""
-    image_type = values.texts("ImageType")
-    if _PROJECTIONS.search(" ".join(image_type).upper().replace("_", " ")):
-        return f"the image type {quoted(' '.join(image_type))}"
-    if "DERIVED" not in image_type:
-        return None
-    # some workstations name it in words only; free text is not repeated, since it may hold a name
-    texts = (values.text(keyword) or "" for keyword in ("SeriesDescription", "DerivationDescription"))
-    found = _PROJECTIONS.search(" ".join(texts).upper())
-    return None if found is None else f"{quoted(found[0])} in its description"
-
-
 def _check_values(values: HeaderValues) -> None:
     where = values.where
-    projection = _projection(values)
-    if projection is not None:
-        raise InputError(
-            f"{where} states {projection}: a projection through many slices, in which the density of the lung is lost. "
-            "Choose the series of single slices."
-        )
+    require_slice(values)
     modality = values.text("Modality")
     if modality != "CT":
         raise InputError(f"{where} has modality {quoted(modality)} in a series of CT; move it out of the folder.")
@@ -258,14 +223,15 @@ def _check_one_of_each(images: Sequence[SeriesImage]) -> None:
     def number(keyword: str) -> Callable[[HeaderValues], str | None]:
         def shown(values: HeaderValues) -> str | None:
             found = values.number_if_readable(keyword)
-            return None if found is None else f"{found:.3g}"
+            return None if found is None else f"{found:.3g}" if abs(found) < 1000.0 else f"{found:.0f}"
 
         return shown
 
     _require_one(images, [class_of(image.values) for image in images], "kinds of image (SOPClassUID)")
     kernel = [image.values.text("ConvolutionKernel") or "not stated" for image in images]
     _require_one(images, kernel, "kernels (ConvolutionKernel)")
-    for keyword, what in (("SliceThickness", "slice thicknesses (mm)"), ("KVP", "tube voltages (kV)")):
+    numbers = (("SliceThickness", "slice thicknesses (mm)"), ("KVP", "tube voltages (kV)"), ("SeriesNumber", "series numbers"))
+    for keyword, what in numbers:
         _require_one(images, [number(keyword)(image.values) for image in images], what)
     for keyword, what in (
         ("StudyInstanceUID", "studies (StudyInstanceUID)"),
@@ -278,8 +244,14 @@ def _check_one_of_each(images: Sequence[SeriesImage]) -> None:
     # the first word only: the others, such as AXIAL, vary within series of some makers
     origin = [next(iter(image.values.texts("ImageType")), None) for image in images]
     _require_one(images, origin, "origins (first value of ImageType)")
-    for keyword in ("PatientID", "PatientName"):
-        _require_one(images, [text(keyword)(image.values) for image in images], "patients", secret=True)
+    _require_one(images, [image.values.text("PatientID") for image in images], "patients", secret=True)
+    _require_one(images, [_name(image.values) for image in images], "patients", secret=True)
+    _require_one(images, [image.values.text("PatientBirthDate") for image in images], "patients", secret=True)
+
+
+def _name(values: HeaderValues) -> str | None:
+    """The patient's name without what differs between programs: letters' case, and empty components at its end."""
+    return (values.text("PatientName") or "").rstrip("^= ").casefold() or None
 
 
 def _require_one(images: Sequence[SeriesImage], found: Sequence[str | None], what: str, secret: bool = False) -> None:
@@ -307,78 +279,3 @@ def _check_exposure(images: Sequence[SeriesImage]) -> None:
         counts = [stated.count(value) for value in values]
         if 2 <= len(values) <= FEW_EXPOSURES and min(counts) >= 2 and values[-1] >= EXPOSURE_FACTOR * values[0]:
             _require_one(images, [None if v is None else f"{v:g}" for v in stated], f"exposures ({keyword})")
-
-
-def check_positions(ordered: Sequence[SeriesImage]) -> None:
-    """Check that slices are evenly spaced and not shifted sideways.
-
-    Args:
-        ordered: by position along the slice normal.
-
-    Raises:
-        InputError: doubled, missing, uneven, tilted or shifted slices; the message names positions or files.
-    """
-    positions = np.array([image.position for image in ordered])
-    gaps = np.diff(positions)
-    doubled = list(dict.fromkeys(f"{p:.2f}" for p, g in zip(positions[1:], gaps, strict=True) if g < 1e-3))
-    if doubled:
-        raise InputError(
-            f"Doubled slices at {', '.join(doubled[:8])} mm along the slice axis; keep one image for each position."
-        )
-    _check_change_of_step(ordered, gaps)
-    step = float(np.median(gaps))
-    # a few distances of all kinds are no regular series with images missing
-    if np.mean(np.abs(gaps / step - 1.0) > SPACING_TOLERANCE) > MOSTLY_EVEN:
-        raise InputError(
-            f"The distances between slices vary from {gaps.min():.2f} to {gaps.max():.2f} mm; one volume needs one distance. "
-            "Choose a series with even distances, or export the whole series again if images are missing."
-        )
-    missing = [f"{p + step:.2f}" for p, g in zip(positions, gaps, strict=False) if g > (1.0 + SPACING_TOLERANCE) * step]
-    if missing:
-        raise InputError(
-            f"Missing slices: the usual distance is {step:.2f} mm, but no slice is at {', '.join(missing[:8])} mm along the "
-            "slice axis; export the whole series again."
-        )
-    if np.abs(gaps / step - 1.0).max() > SPACING_TOLERANCE:
-        raise InputError(
-            f"The distances between slices vary from {gaps.min():.2f} to {gaps.max():.2f} mm; one volume needs one distance. "
-            "Export the whole series again, or choose an even one; resampling takes noise away and lowers the emphysema index."
-        )
-    _check_straight(ordered, positions)
-
-
-def _check_change_of_step(ordered: Sequence[SeriesImage], gaps: NDArray[np.float64]) -> None:
-    """Report a series of two or three parts with different slice distances, which has no missing slices."""
-    starts = [0, *(n for n in range(1, len(gaps)) if abs(gaps[n] / gaps[n - 1] - 1.0) > SPACING_TOLERANCE), len(gaps)]
-    runs = list(itertools.pairwise(starts))
-    if not 2 <= len(runs) <= 3 or min(b - a for a, b in runs) < 3:
-        return
-    parts = [f"{b - a + 1} slices every {float(np.median(gaps[a:b])):.2f} mm" for a, b in runs]
-    a, b = max(runs, key=lambda run: run[1] - run[0])
-    ends = f"{quoted(ordered[a].path.name)} to {quoted(ordered[b].path.name)}"
-    raise InputError(
-        f"The slice distance changes within the series: {', then '.join(parts)}. Nothing is missing, but one volume needs one "
-        f"distance. Put the regular part, the {b - a + 1} files {ends} "
-        "along the slice axis, into a folder of its own."
-    )
-
-
-def _check_straight(ordered: Sequence[SeriesImage], positions: NDArray[np.float64]) -> None:
-    corners = np.array([image.values.numbers("ImagePositionPatient", 3) for image in ordered], dtype=float)
-    axes = np.reshape(ordered[0].values.numbers("ImageOrientationPatient", 6) or (), (2, 3))
-    sideways = (corners - corners[0]) @ axes.T
-    drift = float(np.abs(sideways[-1]).max())
-    if drift > TILT_MM:
-        raise InputError(
-            f"The slices shift by {drift:.1f} mm in their own plane (gantry tilt). Straightening them means interpolating "
-            "between slices, which takes noise away as a smooth kernel does and lowers the emphysema index, so it is not done "
-            "here. Choose a series reconstructed without tilt; resampling this one elsewhere leaves its numbers not comparable."
-        )
-    share = (positions - positions[0]) / (positions[-1] - positions[0])
-    off = np.abs(sideways - share[:, None] * sideways[-1]).max(axis=1)
-    worst = int(off.argmax())
-    if off[worst] > SIDEWAYS_MM:
-        raise InputError(
-            f"{ordered[worst].path.name} lies {off[worst]:.1f} mm beside the line of the other slices; "
-            "the images do not belong together. Export the whole series again."
-        )

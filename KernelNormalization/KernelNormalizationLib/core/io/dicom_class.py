@@ -11,7 +11,7 @@ from .dicom_tags import CT_CLASSES
 from .dicom_values import HeaderValues
 
 # Programs that make DICOM of other files store it as secondary captures, of one frame or several, with all that CT states.
-_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 
 
 def class_of(values: HeaderValues) -> str | None:
@@ -27,7 +27,7 @@ def require_ct_class(values: HeaderValues) -> None:
         InputError: such a class.
     """
     stated, name = values.text("SOPClassUID") or "", class_of(values) or ""
-    captured = stated == _SECONDARY_CAPTURE or stated.startswith(f"{_SECONDARY_CAPTURE}.")
+    captured = stated == SECONDARY_CAPTURE or stated.startswith(f"{SECONDARY_CAPTURE}.")
     if captured or stated in CT_CLASSES or not name.endswith("Storage"):
         return
     raise InputError(

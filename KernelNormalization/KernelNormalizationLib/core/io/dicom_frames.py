@@ -34,12 +34,21 @@ _SAME = {name: name for name in ("ConvolutionKernel", "KVP", "Exposure", "XRayTu
 _GROUPS: dict[str, dict[str, str]] = {
     "PlanePositionSequence": {"ImagePositionPatient": "ImagePositionPatient"},
     "PlaneOrientationSequence": {"ImageOrientationPatient": "ImageOrientationPatient"},
-    "PixelMeasuresSequence": {"PixelSpacing": "PixelSpacing", "SliceThickness": "SliceThickness"},
+    "PixelMeasuresSequence": {name: name for name in ("PixelSpacing", "SliceThickness", "SpacingBetweenSlices")},
     "PixelValueTransformationSequence": {name: name for name in ("RescaleSlope", "RescaleIntercept", "RescaleType")},
-    "CTReconstructionSequence": {"ConvolutionKernel": "ConvolutionKernel"},
+    "CTReconstructionSequence": {name: name for name in ("ConvolutionKernel", "ReconstructionDiameter")},
+    "CTAcquisitionDetailsSequence": {"GantryDetectorTilt": "GantryDetectorTilt"},
+    "CardiacSynchronizationSequence": {"NominalPercentageOfCardiacPhase": "NominalPercentageOfCardiacPhase"},
     "CTXRayDetailsSequence": {"KVP": "KVP"},
     "CTExposureSequence": {"ExposureInmAs": "Exposure", "XRayTubeCurrentInmA": "XRayTubeCurrent"},
-    "FrameContentSequence": {"FrameAcquisitionNumber": "AcquisitionNumber"},
+    "FrameContentSequence": {
+        "FrameAcquisitionNumber": "AcquisitionNumber",
+        "TemporalPositionIndex": "TemporalPositionIndex",
+    },
+    "CTImageFrameTypeSequence": {
+        "FrameType": "ImageType",
+        "VolumeBasedCalculationTechnique": "VolumeBasedCalculationTechnique",
+    },
     # what a conversion from single-frame images found no other place for
     "UnassignedSharedConvertedAttributesSequence": _SAME,
     "UnassignedPerFrameConvertedAttributesSequence": _SAME,

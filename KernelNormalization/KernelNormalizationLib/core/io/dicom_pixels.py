@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 import shutil
 import tempfile
 import warnings
@@ -43,15 +42,6 @@ from .dicom_values import UNREADABLE, HeaderValues
 from .jpeg2000_blocks import has_whole_tiles
 
 NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
-# Lossy by definition (PS3.5, section 10), or unless the header states that they are not (JPEG 2000, HTJ2K).
-LOSSY = (
-    "1.2.840.10008.1.2.4.50",
-    "1.2.840.10008.1.2.4.51",
-    "1.2.840.10008.1.2.4.81",
-    "1.2.840.10008.1.2.4.91",
-    "1.2.840.10008.1.2.4.93",
-    "1.2.840.10008.1.2.4.203",
-)
 _TAGS: list[str | int] = [
     "Rows",
     "Columns",
@@ -70,12 +60,11 @@ _TAGS: list[str | int] = [
     "ExtendedOffsetTable",
     "ExtendedOffsetTableLengths",
     "PixelData",
+    "FloatPixelData",
+    "DoubleFloatPixelData",
 ]
 _READ_AS_IT_IS = ("PixelData", "ExtendedOffsetTable", "ExtendedOffsetTableLengths", OVERLAY)
 _JPEG_BEGINNINGS = (b"\xff\xd8", b"\xff\x4f")
-# How the remarks on an image's derivation tell of compression with loss: CID 7203 of PS3.16, and words.
-_LOSSY_CODE = ("113040", "DCM")
-_LOSSY_WORD = re.compile(r"\b(lossy|irreversibl[ey])\b", re.IGNORECASE)
 _JPEG_END = b"\xff\xd9"
 # What closes an item or a sequence (PS3.5, 7.5): no four pixels, but what a writer filled short pixels up with.
 _CLOSING = tuple(tag + bytes(4) for tag in (b"\xfe\xff\x0d\xe0", b"\xfe\xff\xdd\xe0"))
@@ -133,6 +122,10 @@ def read_packed(path: Path) -> tuple[pydicom.Dataset, HeaderValues, UID]:
                 dataset.get(tag)  # pydicom reads an element when it is asked for; a changed type of it shows then
     except UNREADABLE as error:
         raise InputError(f"{where} is cut off or damaged; copy the series again.") from error
+    if "PixelData" not in dataset and ("FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset):
+        raise InputError(
+            f"{where} holds its pixels as floating-point numbers, as maps and not CT images do; export whole numbers, or NRRD."
+        )
     if "PixelData" not in dataset:
         raise InputError(f"{where} holds no pixels; it is cut off, copy the series again.")
     values, syntax = HeaderValues(dataset, where), transfer_syntax(dataset, where)
@@ -227,55 +220,3 @@ def _check_packed(dataset: pydicom.Dataset, values: HeaderValues) -> bytes:
     if not whole or not has_whole_tiles(stream) or len(stream) * _PACKED_AT_MOST < rows * columns:
         raise InputError(f"{values.where} holds compressed pixels that are cut off or damaged; copy the series again.")
     return stream
-
-
-def compression_ratio(header: pydicom.Dataset, values: HeaderValues, bytes_left: int) -> float | None:
-    """Ratio of the lossy compression, 1.0 if the image was never compressed with loss, ``None`` if it is not stated.
-
-    "01" is what the standard asks for; other marks, and a ratio or method without a mark, are trusted as much. A ratio of 1
-    says that there was a loss, and does not say which.
-    """
-    flagged = values.text("LossyImageCompression")
-    if flagged == "00":
-        return 1.0
-    lossy_now = transfer_syntax(header, values.where) in LOSSY
-    stated = [ratio for ratio in _ratios(values) if ratio > 1.0]
-    told = flagged is not None or bool(stated) or values.text("LossyImageCompressionMethod") is not None
-    if not told and not lossy_now:
-        return None if _derived_with_loss(header, values) else 1.0
-    if stated:
-        return max(stated)
-    rows, columns = size_of(values)
-    whole = rows * columns * (values.whole("BitsAllocated") or 16) / 8
-    return whole / max(bytes_left, 1) if lossy_now else None
-
-
-def _derived_with_loss(header: pydicom.Dataset, values: HeaderValues) -> bool:
-    """Whether the image's derivation, which programs fill in instead of the flag, tells of a compression with loss."""
-    if _LOSSY_WORD.search(values.text("DerivationDescription") or ""):
-        return True
-    try:
-        codes = [(str(item.get("CodeValue", "")), str(item.get("CodingSchemeDesignator", ""))) for item in _derivations(header)]
-    except UNREADABLE:
-        return False  # a damaged remark is no reason to refuse whole pixels
-    return _LOSSY_CODE in codes
-
-
-def _derivations(header: pydicom.Dataset) -> list[pydicom.Dataset]:
-    return list(header.get("DerivationCodeSequence") or [])
-
-
-def _ratios(values: HeaderValues) -> list[float]:
-    """The ratios that are stated; with a decimal comma too, since leaving one out would hide the loss."""
-    for count in (1, 2, 3):
-        try:
-            return list(values.numbers("LossyImageCompressionRatio", count) or ())
-        except InputError:
-            continue
-    ratios = []
-    for text in values.texts("LossyImageCompressionRatio"):
-        try:
-            ratios.append(float(text.replace(",", ".")))
-        except ValueError:
-            continue
-    return ratios

@@ -15,11 +15,14 @@ from ..arrays import FloatArray
 from ..errors import InputError
 from ..plain_text import plain, quoted
 from ..volume import Acquisition, Geometry
-from .dicom_checks import check_positions, check_series, is_no_scan, rescale_of, size_of
+from .dicom_checks import check_series, rescale_of, size_of
+from .dicom_compression import compression_ratios
 from .dicom_copies import without_copies
 from .dicom_directory import listed_images, missing_images
 from .dicom_frames import read_frames
-from .dicom_pixels import NATIVE, compression_ratio, read_pixels, transfer_syntax
+from .dicom_kind import is_no_scan, notes_on_kind
+from .dicom_pixels import NATIVE, read_pixels, transfer_syntax
+from .dicom_positions import check_positions, notes_on_places
 from .dicom_reconstruction import reconstruction_text
 from .dicom_slice import DicomSlice, faulty_file, read_images
 from .dicom_slice import Series as Series
@@ -157,7 +160,7 @@ def pick_series(series: dict[str, Series], wanted: str | None, option: str = "--
     """
     if wanted is None:
         # exports hold dose sheets and scouts beside the scan; among these there is nothing to choose
-        scans = [slices for slices in series.values() if not is_no_scan(slices)]
+        scans = [slices for slices in series.values() if not is_no_scan([item.values for item in slices])]
         candidates = scans or list(series.values())
         if len(candidates) == 1:
             return candidates[0]
@@ -298,7 +301,7 @@ def _notes(ordered: Series) -> tuple[str, ...]:
         InputError: lossy compression that has changed the noise.
     """
     notes = []
-    ratios = [compression_ratio(item.header, item.values, item.bytes_left) for item in ordered]
+    ratios = compression_ratios(ordered)
     strongest = max((ratio for ratio in ratios if ratio is not None), default=1.0)
     lossy = sum(ratio != 1.0 for ratio in ratios)
     if strongest > LOSSY_RATIO_LIMIT:
@@ -315,15 +318,10 @@ def _notes(ordered: Series) -> tuple[str, ...]:
         if values.unreadable(keyword):
             notes.append(f"{values.shown(keyword)} is no number and is not used.")
     notes += note_on_rescale([rescale_of(item.values) for item in ordered], [item.path.name for item in ordered])
+    notes += [*notes_on_kind([item.values for item in ordered]), *notes_on_places(ordered)]
     left_out = {name for item in ordered for name in item.copies}
     if left_out:
         notes.append(f"{len(left_out)} file(s) that equal another one, such as {quoted(min(left_out))}, were left out.")
-    acquisitions = {number for item in ordered if (number := _number(item.values, "AcquisitionNumber")) is not None}
-    if 2 <= len(acquisitions) < len(ordered) // 2:
-        shown = ", ".join(sorted(acquisitions)[:4])
-        notes.append(
-            f"The series joins {len(acquisitions)} acquisitions (numbers {shown}); the patient may have breathed in between."
-        )
     return tuple(notes)
 
 
@@ -342,7 +340,7 @@ def acquisition_of(header: pydicom.Dataset, notes: tuple[str, ...] = ()) -> Acqu
         scanner_model=text("ManufacturerModelName"),
         slice_thickness_mm=_positive(values, "SliceThickness"),
         tube_voltage_kv=_positive(values, "KVP"),
-        contrast_agent=text("ContrastBolusAgent"),
+        contrast_agent=text("ContrastBolusAgent") or text("ContrastBolusIngredient") or _unnamed_contrast(values),
         body_part=text("BodyPartExamined"),
         modality=text("Modality"),
         image_type=tuple(plain(part) for part in values.texts("ImageType")),
@@ -352,6 +350,11 @@ def acquisition_of(header: pydicom.Dataset, notes: tuple[str, ...] = ()) -> Acqu
         reconstruction=None if made is None else plain(made) or None,
         reading_notes=notes,
     )
+
+
+def _unnamed_contrast(values: HeaderValues) -> str | None:
+    given = values.is_there("ContrastBolusAgentSequence") or (values.number_if_readable("ContrastBolusVolume") or 0.0) > 0.0
+    return "given, not named" if given else None
 
 
 def _positive(values: HeaderValues, keyword: str) -> float | None:

@@ -132,6 +132,10 @@ class HeaderValues:
             return ""
         return value.decode("ascii", "replace") if isinstance(value, bytes) else str("" if value is None else value)
 
+    def is_there(self, keyword: str) -> bool:
+        """Whether the tag stands in the header, with or without a value that can be read."""
+        return (tag_for_keyword(keyword) or 0) in self._header
+
     def unreadable(self, keyword: str) -> bool:
         """Whether the tag holds something that is not one finite number."""
         try:
@@ -175,7 +179,7 @@ class HeaderValues:
 
 
 def _parts(value: Any) -> list[Any]:
-    if isinstance(value, str | bytes):
+    if isinstance(value, bytes) or _is_text(value):
         return [value]
     try:
         return list(value)

@@ -80,6 +80,16 @@ def has_whole_tiles(stream: bytes) -> bool:
     return True  # what stands behind the last tile is no pixel
 
 
+def is_irreversible(stream: bytes) -> bool:
+    """Whether a JPEG 2000 stream, of which the beginning is enough, uses the transform that rounds (ISO/IEC 15444-1, A.6.1).
+
+    Raises:
+        IndexError, struct.error: a damaged header.
+    """
+    # COD: length, Scod, 4 bytes, levels, width, height, style, transform
+    return any(marker == _COD and stream[at + 13] == 0 for marker, at in _main_header(stream))
+
+
 def _with_flag(stream: bytes) -> bytes | None:
     """The codestream with the flag of predictable termination; ``None`` if its blocks hold several codes."""
     changed = bytearray(stream)

@@ -26,6 +26,8 @@ LONE_FACTOR = 1.1
 # A slope is doubted where one slice, or this share of them, has another than the others; where more have, each has its own, as
 # some programs write it.
 ODD_SLOPES = 0.1
+# Programs that scale each slice by itself make as many rescales as slices; fewer than this are those of joined parts.
+FEW_RESCALES = 3
 # A row of one value shows nothing where this share of the same row is tissue in the slices before and after it. Rows are lost
 # in blocks: a single row may be flat by chance.
 TISSUE_HU, TISSUE_SHARE, BLANK_ROWS = -500.0, 0.1, 2
@@ -121,7 +123,7 @@ def notes_on_slices(hu: FloatArray, names: Sequence[str], step_mm: float, files:
         step_mm: between slices.
         files: whether each slice came as a file of its own; volumes often end with empty slices, which need no word.
     """
-    notes, cut = [*_note_on_scale(hu), *_note_on_steps(hu)], _cut_ends(hu)
+    notes, cut = [*_note_on_scale(hu), *_note_on_steps(hu), *_note_on_repeats(hu, names)], _cut_ends(hu)
     odd = odd_slices(hu) if step_mm <= COMPARABLE_STEP_MM else []
     if odd:
         worst, by = max(odd, key=lambda item: item[1])
@@ -175,6 +177,39 @@ def _note_on_steps(hu: FloatArray) -> list[str]:
         f"Near emphysema the values lie {step:.1f} HU apart, as after storage in few grey levels; EI depends on where these "
         "steps fall."
     ]
+
+
+def _note_on_repeats(hu: FloatArray, names: Sequence[str]) -> list[str]:
+    """Slices that equal another one: the noise of a scanner makes no two equal images, a faulty export does."""
+    repeats = repeated_slices(hu)
+    if not repeats:
+        return []
+    (again, first), *_ = repeats
+    return [
+        f"{len(repeats)} slice(s) equal another one in every voxel, first {quoted(names[again])} and {quoted(names[first])}: a "
+        "slice stands in the place of one that was lost, or slices were multiplied. Its lung is counted twice."
+    ]
+
+
+def repeated_slices(hu: FloatArray) -> list[tuple[int, int]]:
+    """Slices with an image that equal an earlier one, and the first of those.
+
+    Args:
+        hu: (k, j, i), HU.
+    """
+    found: list[tuple[int, int]] = []
+    seen: dict[int, list[int]] = {}
+    for k, image in enumerate(hu):
+        if image.min() == image.max():
+            continue
+        # few rows tell apart what differs, all of them are compared where these do not
+        alike = seen.setdefault(hash(image[:: max(len(image) // 16, 1)].tobytes()), [])
+        first = next((n for n in alike if np.array_equal(hu[n], image)), None)
+        if first is None:
+            alike.append(k)
+        else:
+            found.append((k, first))
+    return found
 
 
 def _cut_ends(hu: FloatArray) -> list[tuple[str, int, int]]:
@@ -276,6 +311,12 @@ def note_on_rescale(rescales: Sequence[tuple[float, float]], names: Sequence[str
     """
     counts = Counter(rescales)
     (usual, _), *others = counts.most_common()
+    if 0 < len(others) < FEW_RESCALES and not _few_differ(counts) and len(rescales) > 2 * len(counts):
+        shown = "; ".join(
+            f"slope {slope:g} and intercept {intercept:g} in {n} from {quoted(names[rescales.index((slope, intercept))])}"
+            for (slope, intercept), n in counts.most_common()
+        )
+        return [f"The slices state {len(counts)} rescales ({shown}); look whether the HU fit where they meet."]
     if not others or not _few_differ(counts):
         return []
     k = next(n for n, rescale in enumerate(rescales) if rescale != usual)
