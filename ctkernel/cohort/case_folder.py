@@ -17,7 +17,7 @@ from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.io.file_conversion import write_into_set
 from KernelNormalizationLib.core.io.json_file import read_json
 from KernelNormalizationLib.core.io.reading import read_volume
-from KernelNormalizationLib.core.io.whole_sets import finish_interrupted, whole_set
+from KernelNormalizationLib.core.io.whole_sets import PRIVATE_PREFIX, finish_interrupted, whole_set
 from KernelNormalizationLib.core.io.writing import write_json
 from KernelNormalizationLib.core.methods.protocol import NormalizationResult, synthetic_name
 from KernelNormalizationLib.core.provenance.manifest import require_record_of, require_unchanged, sealed
@@ -90,7 +90,9 @@ def write_normalized(folder: Path, normalized: CTVolume | None, record: Mapping[
     if normalized is None:
         write_json(sealed(record), folder / PROVENANCE)
     else:
-        write_into_set(NormalizationResult(normalized, dict(record)), folder / VOLUME, PROVENANCE)
+        # messages name the case's folder, not the private one that is gone by then
+        target = folder.parent / VOLUME if folder.name.startswith(PRIVATE_PREFIX) else None
+        write_into_set(NormalizationResult(normalized, dict(record)), folder / VOLUME, PROVENANCE, target)
     arrays: dict[str, Any] = {"labels": lung_mask.labels, "airways": np.packbits(lung_mask.airways)}
     if lung_mask.lobes is not None:
         arrays["lobes"] = lung_mask.lobes
