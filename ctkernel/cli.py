@@ -149,7 +149,7 @@ def quantify_scan(options: argparse.Namespace) -> None:
         lung_mask = lung_mask_for(list(read), options.mask, progress, options.mask_labels)
         require_usable(lung_mask.quality)
         measurement = measure(list(read), lung_mask, settings, provenance, progress)
-        record = write_measurement_set(measurement, options.out, options.report)
+        record = write_measurement_set(measurement, options.out, options.report, progress)
     if options.json:
         print_json(record)
         return
@@ -193,6 +193,7 @@ def change(options: argparse.Namespace) -> None:
     folders = [path.is_dir() for path in both]
     chosen = [options.series if folder or not any(folders) else None for folder in folders]
     baseline, follow_up = (read_volume(path, series) for path, series in zip(both, chosen, strict=True))
+    records_of({baseline: both[0], follow_up: both[1]})
     with cancellable(options.json) as progress:
         record = change_record(baseline, follow_up, options.threshold, progress)
     if options.json:
