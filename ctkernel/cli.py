@@ -141,6 +141,7 @@ def quantify_scan(options: argparse.Namespace) -> None:
     for path in (options.scan, options.compare):
         if path is not None:
             finish_interrupted(path.parent)
+            _require_kept(path, options.out)
     read = {read_volume(options.scan, options.series): options.scan}
     if options.compare is not None:
         read[read_second_volume(options.compare, options.compare_series, options.scan, options.series)] = options.compare
@@ -155,6 +156,13 @@ def quantify_scan(options: argparse.Namespace) -> None:
         return
     mask_lines = [airways_sentence(measurement.volume.airways_ml), mask_sentence(lung_mask.quality), *lung_mask.notes]
     print_lines([*result_lines(measurement), *mask_lines, *_without_pdf(options), f"Files: {options.out}", RESEARCH_USE])
+
+
+def _require_kept(scan: Path, out: Path) -> None:
+    """Refuse to write a file of the measurement over the scan."""
+    for target in (out / name for name in SET_NAMES):
+        if scan.is_file() and target.exists() and target.samefile(scan):
+            raise InputError(f"{target} is the input itself; an original is never overwritten. Give another output folder.")
 
 
 def _without_pdf(options: argparse.Namespace) -> list[str]:

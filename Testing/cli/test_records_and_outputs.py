@@ -42,6 +42,19 @@ def test_a_slice_of_the_scan_is_not_replaced_by_the_volume(tmp_path: Path, capsy
     assert one.read_bytes() == before
 
 
+@pytest.mark.parametrize("option", ["scan", "--compare"])
+def test_a_measurement_is_not_written_over_its_scan(scan: Path, tmp_path: Path, capsys: Capture, option: str) -> None:
+    own = tmp_path / "emphysema.seg.nrrd"
+    shutil.copy(scan, own)
+    before = own.read_bytes()
+    given = [own] if option == "scan" else [scan, "--compare", own]
+    assert main(["quantify", *map(str, given), "--out", str(tmp_path)]) == 2
+    assert (
+        f"{own} is the input itself; an original is never overwritten. Give another output folder." in capsys.readouterr().err
+    )
+    assert own.read_bytes() == before
+
+
 def test_a_record_that_is_no_file_is_not_taken_for_none(tmp_path: Path) -> None:
     record = tmp_path / "a.provenance.json"
     assert read_provenance(tmp_path / "a.nrrd") == {}
