@@ -141,6 +141,7 @@ def quantify_scan(options: argparse.Namespace) -> None:
     for path in (options.scan, options.compare):
         if path is not None:
             finish_interrupted(path.parent)
+            _require_kept(path, options.out)
     read = {read_volume(options.scan, options.series): options.scan}
     if options.compare is not None:
         read[read_second_volume(options.compare, options.compare_series, options.scan, options.series)] = options.compare
@@ -149,12 +150,19 @@ def quantify_scan(options: argparse.Namespace) -> None:
         lung_mask = lung_mask_for(list(read), options.mask, progress, options.mask_labels)
         require_usable(lung_mask.quality)
         measurement = measure(list(read), lung_mask, settings, provenance, progress)
-        record = write_measurement_set(measurement, options.out, options.report)
+        record = write_measurement_set(measurement, options.out, options.report, progress)
     if options.json:
         print_json(record)
         return
     mask_lines = [airways_sentence(measurement.volume.airways_ml), mask_sentence(lung_mask.quality), *lung_mask.notes]
     print_lines([*result_lines(measurement), *mask_lines, *_without_pdf(options), f"Files: {options.out}", RESEARCH_USE])
+
+
+def _require_kept(scan: Path, out: Path) -> None:
+    """Refuse to write a file of the measurement over the scan."""
+    for target in (out / name for name in SET_NAMES):
+        if scan.is_file() and target.exists() and target.samefile(scan):
+            raise InputError(f"{target} is the input itself; an original is never overwritten. Give another output folder.")
 
 
 def _without_pdf(options: argparse.Namespace) -> list[str]:
@@ -193,6 +201,7 @@ def change(options: argparse.Namespace) -> None:
     folders = [path.is_dir() for path in both]
     chosen = [options.series if folder or not any(folders) else None for folder in folders]
     baseline, follow_up = (read_volume(path, series) for path, series in zip(both, chosen, strict=True))
+    records_of({baseline: both[0], follow_up: both[1]})
     with cancellable(options.json) as progress:
         record = change_record(baseline, follow_up, options.threshold, progress)
     if options.json:

@@ -30,6 +30,7 @@ from .quantification_files import lung_mask_for, read_provenance
 
 # Relative tolerance between numbers read from a file and computed again: rounding of decimal digits.
 _SAME = 1e-9
+_NUMBERS = ("threshold_hu", *(field for field, _, _ in MEASUREMENTS))
 
 
 def add_export(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -68,6 +69,7 @@ def export(options: argparse.Namespace) -> None:
         written = export_series(volume, source, record, staged / CT_FOLDER, progress)
         if options.mask is not None or options.segmentation:
             told = _write_measurement(options, volume, written, staged, progress)
+        progress.check_cancelled()  # before the folder gets its name
     facts = {
         "folder": str(options.out),
         "images": len(written.headers),
@@ -151,12 +153,20 @@ def measured_regions(
 def _told_regions(results: Path) -> list[RegionIndices]:
     try:
         volumes = read_json(results)["volumes"]
-        regions = next(entry["regions"] for entry in volumes if entry["synthetic"])
-        return [RegionIndices(**region) for region in regions]
+        told = next(entry["regions"] for entry in volumes if entry["synthetic"])
+        regions = [RegionIndices(**region) for region in told]
+        if not regions or any(not _is_number(getattr(region, field)) for region in regions for field in _NUMBERS):
+            raise TypeError(regions)
     except (OSError, InputError, KeyError, TypeError, StopIteration) as error:
         raise InputError(
             f"{results} holds no indices of a synthetic volume; give the metrics.json that ctkernel quantify wrote."
         ) from error
+    require_threshold(regions[0].threshold_hu)
+    return regions
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _agree(one: RegionIndices, other: RegionIndices) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from EmphysemaQuantLib.core.indices.longitudinal import EI_LIMIT_POINTS, PERC15_ADJUSTED_LIMIT_HU, compare_dates
 from EmphysemaQuantLib.core.lungs.quality_verdict import require_usable
 from EmphysemaQuantLib.core.lungs.segmentation import segment_lungs
@@ -67,6 +69,8 @@ def change_lines(record: dict[str, Any]) -> list[str]:
 
 
 def _doubts(baseline: CTVolume, follow_up: CTVolume) -> list[str]:
+    if baseline.shape == follow_up.shape and np.array_equal(baseline.hu, follow_up.hu):
+        return ["Both scans have the same voxels, so they are one scan and not two dates."]
     kernels = [volume.acquisition.kernel for volume in (baseline, follow_up)]
     if None in kernels:
         return ["A kernel is not stated: a change of kernel looks like a change of lung density."]

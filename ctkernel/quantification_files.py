@@ -78,7 +78,7 @@ def read_provenance(volume_path: Path) -> dict[str, Any]:
     """
     finish_interrupted(volume_path.parent)
     path = provenance_path(volume_path)
-    if not path.is_file():
+    if not path.exists():
         return {}
     try:
         record = read_json(path)
@@ -114,13 +114,16 @@ def records_of(volumes: Mapping[CTVolume, Path]) -> dict[CTVolume, dict[str, Any
     return found
 
 
-def write_measurement_set(measurement: Measurement, folder: Path, report: bool) -> dict[str, Any]:
+def write_measurement_set(
+    measurement: Measurement, folder: Path, report: bool, progress: Progress | None = None
+) -> dict[str, Any]:
     """Write all files of a measurement as one set; those of an older one in ``folder`` are replaced together.
 
     Args:
         measurement: what was measured.
         folder: made if it does not exist.
         report: whether to write the report too.
+        progress: asked before the files get their place whether the user wants to stop.
 
     Returns:
         What ``metrics.json`` holds.
@@ -128,11 +131,15 @@ def write_measurement_set(measurement: Measurement, folder: Path, report: bool) 
     Raises:
         InputError: the folder cannot be written to; nothing is changed.
         LungNotFoundError: the mask's verdict is "failed"; nothing is changed.
+        Cancelled: the user stopped; nothing is changed.
     """
     require_usable(measurement.lung_mask.quality)
     with whole_set(folder, SET_NAMES) as private:
         reports = [path.name for path in write_report(measurement, private).values()] if report else []
-        return write_measurement(measurement, private, reports)
+        record = write_measurement(measurement, private, reports)
+        if progress is not None:
+            progress.check_cancelled()
+        return record
 
 
 def write_measurement(measurement: Measurement, folder: Path, reports: Sequence[str] = ()) -> dict[str, Any]:

@@ -52,6 +52,7 @@ def test_the_same_scan_twice_has_not_changed(scans: dict[str, Path], capsys: pyt
     record = changed(scans["first"], scans["first"], capsys)
     assert record["change"]["tlv_change_ml"] == 0.0
     assert not record["change"]["beyond_limits"]
+    assert record["doubts"] == ["Both scans have the same voxels, so they are one scan and not two dates."]
 
 
 @pytest.mark.slow

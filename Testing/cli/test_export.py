@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
+import sys
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -160,9 +163,65 @@ def test_results_of_another_mask_are_refused(files: Files, tmp_path: Path, capsy
     said = refused(files, tmp_path / "out", capsys, "--mask", str(files.mask), "--results", str(other))
     assert "Give the mask that was measured" in said
     assert "--mask" in refused(files, tmp_path / "out", capsys, "--results", str(other))
-    other.write_text("[]")
+
+
+def _without_regions(volume: dict[str, Any]) -> None:
+    volume["regions"] = []
+
+
+def _a_decimal_comma(volume: dict[str, Any]) -> None:
+    volume["regions"][0]["ei_percent"] = "7,79"
+
+
+def _no_index(volume: dict[str, Any]) -> None:
+    volume["regions"][1]["ei_percent"] = None
+
+
+def _no_threshold(volume: dict[str, Any]) -> None:
+    volume["regions"][0]["threshold_hu"] = "x"
+
+
+@pytest.mark.parametrize("edit", [None, _without_regions, _a_decimal_comma, _no_index, _no_threshold])
+def test_results_that_were_edited_are_refused(
+    files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str], edit: Callable[[dict[str, Any]], None] | None
+) -> None:
+    told: dict[str, Any] = json.loads(files.results.read_text())
+    if edit is not None:
+        edit(told["volumes"][1])
+    other = tmp_path / "metrics.json"
+    other.write_text(json.dumps([] if edit is None else told))
     said = refused(files, tmp_path / "out", capsys, "--mask", str(files.mask), "--results", str(other))
-    assert "holds no indices of a synthetic volume" in said
+    assert "holds no indices of a synthetic volume; give the metrics.json that ctkernel quantify wrote." in said
+
+
+def test_results_that_an_editor_marked_as_utf8_are_still_results(files: Files, tmp_path: Path) -> None:
+    other = tmp_path / "metrics.json"
+    other.write_bytes(b"\xef\xbb\xbf" + files.results.read_bytes().replace(b"\n", b"\r\n"))
+    assert files.export(tmp_path / "out", "--mask", str(files.mask), "--results", str(other)) == 0
+
+
+def test_a_stop_during_the_last_step_leaves_no_folder(files: Files, tmp_path: Path) -> None:
+    work = (
+        "import os, signal, sys\n"
+        "from ctkernel.cli import main\n"
+        "def stop(event, arguments):\n"
+        "    if event == 'open' and str(arguments[0]).endswith('report.dcm'):\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "sys.addaudithook(stop)\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    out = tmp_path / "out"
+    arguments = ["export", files.source, files.synthetic, "--out", out, "--mask", files.mask]
+    done = subprocess.run(
+        [sys.executable, "-c", work, *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3, done.stderr
+    assert done.stderr.count("Cancelled during") == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_volume_that_does_not_say_how_it_was_made_is_refused(

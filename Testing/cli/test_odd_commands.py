@@ -149,6 +149,9 @@ class TestLists:
     def test_two_cases_never_share_a_folder_on_any_system(self, tmp_path: Path) -> None:
         assert self.found(tmp_path, "path,case\na.nrrd,scan\nb.nrrd,SCAN\n") == ["scan"]
 
+    def test_a_name_that_windows_keeps_for_a_device_is_no_case(self, tmp_path: Path) -> None:
+        assert self.found(tmp_path, "path,case\na.nrrd,CON\nb.nrrd,nul.txt\nc.nrrd,com1\nd.nrrd,console\n") == ["console"]
+
     @pytest.mark.parametrize("first", ["sep=;\r\n", '"sep=;"\r\n', "SEP=;;;\r\n", ""])
     @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
     def test_the_separator_line_of_a_spreadsheet(self, tmp_path: Path, first: str, encoding: str) -> None:

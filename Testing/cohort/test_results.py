@@ -165,6 +165,18 @@ def test_half_a_result_counts_as_none(listed: Path, out: Path) -> None:
     assert states(do(listed, out)) == {"first": "done", "second": "done"}
 
 
+def test_numbers_that_were_changed_are_measured_again(listed: Path, out: Path) -> None:
+    before = (out / "results.csv").read_bytes()
+    rows = [out / "cases" / case / "measured" / "rows.json" for case in ("first", "second")]
+    changed = json.loads(rows[0].read_text())
+    changed[0]["ei_percent"] = 99.0
+    rows[0].write_text(json.dumps(changed))
+    rows[1].write_text('[{"x": 1}]')
+    assert states(do(listed, out)) == {"first": "done", "second": "done"}
+    assert (out / "results.csv").read_bytes() == before
+    assert states(do(listed, out)) == {"first": "kept", "second": "kept"}
+
+
 def test_stopping_keeps_what_is_finished_and_says_how_to_go_on(listed: Path, tmp_path: Path) -> None:
     def stop(update: Update) -> None:
         if update.done:

@@ -44,6 +44,42 @@ with whole_set(folder, ("a.nrrd", "b.json", "c.csv", "old.pdf"), own) as private
 """
 
 
+DAMAGED_LISTS = (
+    "{",
+    "[]",
+    '{"written": 3, "gone": []}',
+    '{"written": ["a.nrrd", 5], "gone": []}',
+    '{"written": ["../victim"], "gone": []}',
+    '{"written": ["a.nrrd"], "gone": ["../victim"]}',
+    '{"written": ["a.nrrd"], "gone": [".."]}',
+)
+
+
+@pytest.mark.parametrize("told", DAMAGED_LISTS)
+def test_a_damaged_list_of_a_left_over_set_stops_no_work_and_reaches_no_other_file(tmp_path: Path, told: str) -> None:
+    ended = subprocess.run(
+        [
+            *(sys.executable, "-S", "-c"),
+            "from KernelNormalizationLib.core.io.whole_sets import private_prefix; print(private_prefix(), end='')",
+        ],
+        env=os.environ | {"PYTHONPATH": str(PACKAGE)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (tmp_path / "victim").write_text("of the user")
+    folder = tmp_path / "out"
+    private = folder / f"{ended.stdout}x"
+    private.mkdir(parents=True)
+    (folder / "a.nrrd").write_text("old")
+    (private / "a.nrrd").write_text("new")
+    (private / ".complete.json").write_text(told)
+    finish_interrupted(folder)
+    assert seen_in(folder) == {"a.nrrd": "old"}
+    assert not private.exists()
+    assert (tmp_path / "victim").read_text() == "of the user"
+
+
 def killed_at(folder: Path, own: str, moment: int) -> bool:
     run = subprocess.run(
         [sys.executable, "-S", "-c", WRITER, str(folder), own, str(moment)],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from emphysemapanel import BoxLogic, EmphysemaPanel, chest, compute, panel, partner
 
 from EmphysemaQuantLib.core.lungs.quality_verdict import MaskQuality
-from EmphysemaQuantLib.ui.headline import Headline
+from EmphysemaQuantLib.ui.headline import Headline, legend
 from EmphysemaQuantLib.ui.saved_results import savedHeadline
 from KernelNormalizationLib.ui.scan_card import ScanCard, errorCard
 
@@ -35,6 +36,27 @@ def test_the_names_of_volumes(panel: EmphysemaPanel, chest: Any, partner: Any) -
     labels = (panel.ui.indexLabel, panel.ui.figuresLabel, panel.ui.detailsLabel, panel.ui.legendLabel)
     assert SHOWN in panel.ui.indexLabel.text
     assert not [label.text for label in labels if MARKUP in label.text]
+
+
+def test_the_names_of_segments_in_the_legend(chest: Any, partner: Any) -> None:
+    for compared in (None, partner):
+        result, nodes = BoxLogic().quantify(chest, compared)
+        segments = nodes.segmentation.GetSegmentation()
+        for number in range(segments.GetNumberOfSegments()):
+            segments.GetNthSegment(number).SetName(MARKUP)
+        for change in (False, True):
+            shown = legend(nodes.segmentation, Headline.of(result), change)
+            assert SHOWN in shown
+            assert MARKUP not in shown
+
+
+@pytest.mark.parametrize(
+    "entry", [{"lines": 3}, {"table": None}, {"details": ["x"]}, {"millilitres": [1]}, {"millilitres": {"a": "x"}}]
+)
+def test_a_headline_of_a_scene_with_entries_of_another_kind_is_none(entry: dict[str, Any]) -> None:
+    whole = Headline("EI", "table", "details", {"emphysema": 3.0})
+    assert Headline.fromLine(whole.asLine()) == whole
+    assert Headline.fromLine(json.dumps({**json.loads(whole.asLine()), **entry})) is None
 
 
 def test_notes_on_the_mask_and_the_cells_of_a_saved_table(chest: Any) -> None:

@@ -17,10 +17,10 @@ from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.io.file_conversion import write_into_set
 from KernelNormalizationLib.core.io.json_file import read_json
 from KernelNormalizationLib.core.io.reading import read_volume
-from KernelNormalizationLib.core.io.whole_sets import finish_interrupted, whole_set
+from KernelNormalizationLib.core.io.whole_sets import PRIVATE_PREFIX, finish_interrupted, whole_set
 from KernelNormalizationLib.core.io.writing import write_json
 from KernelNormalizationLib.core.methods.protocol import NormalizationResult, synthetic_name
-from KernelNormalizationLib.core.provenance.manifest import require_record_of, require_unchanged, sealed
+from KernelNormalizationLib.core.provenance.manifest import FILES_KEY, file_hashes, require_record_of, require_unchanged, sealed
 from KernelNormalizationLib.core.volume import CTVolume
 
 CASES, NORMALIZED, MEASURED, DICOM = "cases", "normalized", "measured", "dicom"
@@ -43,12 +43,14 @@ class CaseFolder:
         self.measured = self.path / MEASURED
 
     def stage(self, part: Path) -> dict[str, Any]:
-        """What a part was made from; empty if it is absent or damaged, so that it is made again."""
+        """What a part was made from; empty if it is absent, or damaged or changed since, so that it is made again."""
         try:
             found = read_json(part / STAGE)
-        except (InputError, OSError):
+            # parts of an earlier version have no hashes
+            told = found.get(FILES_KEY, {})
+            return found if file_hashes(part, list(told)) == told else {}
+        except (InputError, OSError, AttributeError, TypeError):
             return {}
-        return found if isinstance(found, dict) else {}
 
     @contextmanager
     def writing(self, part: Path, stage: Mapping[str, Any]) -> Iterator[Path]:
@@ -58,7 +60,9 @@ class CaseFolder:
         old = [path.name for path in part.iterdir() if path.is_file()] if part.is_dir() else []
         with whole_set(part, old) as private:
             yield private
-            write_json(dict(stage), private / STAGE)
+            # volumes are checked where they are read
+            texts = sorted(path.name for path in private.iterdir() if path.suffix in (".json", ".csv"))
+            write_json({**stage, FILES_KEY: file_hashes(private, texts)}, private / STAGE)
 
     def write_failure(self, record: Mapping[str, Any]) -> None:
         """Remember a failure that trying again would not change."""
@@ -90,7 +94,9 @@ def write_normalized(folder: Path, normalized: CTVolume | None, record: Mapping[
     if normalized is None:
         write_json(sealed(record), folder / PROVENANCE)
     else:
-        write_into_set(NormalizationResult(normalized, dict(record)), folder / VOLUME, PROVENANCE)
+        # messages name the case's folder, not the private one that is gone by then
+        target = folder.parent / VOLUME if folder.name.startswith(PRIVATE_PREFIX) else None
+        write_into_set(NormalizationResult(normalized, dict(record)), folder / VOLUME, PROVENANCE, target)
     arrays: dict[str, Any] = {"labels": lung_mask.labels, "airways": np.packbits(lung_mask.airways)}
     if lung_mask.lobes is not None:
         arrays["lobes"] = lung_mask.lobes

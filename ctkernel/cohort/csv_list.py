@@ -36,6 +36,8 @@ COLUMNS: dict[str, str] = {
     "weight": "kg",
 }
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+# https://learn.microsoft.com/windows/win32/fileio/naming-a-file
+_DEVICE = re.compile(r"(CON|PRN|AUX|NUL|(COM|LPT)[0-9])(\..*)?", re.IGNORECASE)
 # Read by Microsoft Excel, which does not show it; rows are therefore counted without it.
 _SEPARATOR_LINE = re.compile(r'"?sep=([,;\t|])"?[,;\t|]*[ ]*(?:\r\n|\r|\n)', re.IGNORECASE)
 _LARGEST_BYTES = 200_000_000
@@ -173,6 +175,8 @@ def _identifier(told: str, otherwise: str) -> str:
         return made_id(otherwise)
     if not _SAFE_ID.fullmatch(told) or told.endswith("."):
         raise InputError(f"The case {quoted(told)} cannot name a folder; use up to 64 letters, digits, - _ and dots inside.")
+    if _DEVICE.fullmatch(told):
+        raise InputError(f"The case {quoted(told)} has a name that Windows keeps for a device; give another.")
     return told
 
 

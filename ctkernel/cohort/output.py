@@ -16,7 +16,7 @@ from typing import Any
 from KernelNormalizationLib.core.errors import RESEARCH_USE, CTKernelError, InputError
 from KernelNormalizationLib.core.io.json_file import read_json
 from KernelNormalizationLib.core.io.whole_sets import require_set_writable
-from KernelNormalizationLib.core.io.writing import atomic_path, write_json
+from KernelNormalizationLib.core.io.writing import atomic_path, require_utf8, write_json
 from KernelNormalizationLib.core.plain_text import for_csv
 
 from .case import Failure, LeftOut
@@ -41,6 +41,7 @@ def output_salt(out: Path, inputs: Sequence[Path]) -> bytes:
         InputError: another run is at work there, or the folder holds something else or other inputs.
     """
     require_set_writable(out, (COHORT_FILE, FAILURES))
+    require_utf8(out)
     _require_no_other(out)
     record = cohort_record(out)
     if record is None:

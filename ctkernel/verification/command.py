@@ -71,6 +71,7 @@ def verify(options: argparse.Namespace) -> int:
     with cancellable(options.json) as progress:
         try:
             found = run(record, path, choices, progress)
+            progress.check_cancelled()
         except (KeyError, IndexError, TypeError, AttributeError) as error:
             # a record that is as it was written has every entry in its form
             if seal_is_broken(record) is False:
@@ -116,6 +117,8 @@ def read_record(path: Path) -> tuple[Path, dict[str, Any]]:
     elif (found := _exported_record(path)) is not None:
         return found
     if not path.is_file():
+        if path.exists():
+            raise InputError(f"{path} is no file that holds a record; give a .provenance.json or a metrics.json.")
         raise InputError(f"{path} does not exist; give the .provenance.json of a volume, or the metrics.json of a measurement.")
     record = read_json(path)
     kinds = ("method", "volumes", MANIFEST_KEY, CASES_KEY)

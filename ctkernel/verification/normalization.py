@@ -11,8 +11,8 @@ import numpy as np
 
 from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.io.dicom_beginning import has_dicom_mark
-from KernelNormalizationLib.core.io.file_conversion import VOLUME_FILE_KEY
-from KernelNormalizationLib.core.io.reading import read_volume
+from KernelNormalizationLib.core.io.file_conversion import RECORD_SUFFIX, VOLUME_FILE_KEY, provenance_path
+from KernelNormalizationLib.core.io.reading import VOLUME_SUFFIXES, read_volume
 from KernelNormalizationLib.core.kernels.told_kernel import with_told_kernel
 from KernelNormalizationLib.core.methods.gate import normalize_gated
 from KernelNormalizationLib.core.methods.protocol import GATE_KEY, HYPOTHESES_KEY, Method, NormalizationResult, Normalizer
@@ -82,7 +82,7 @@ def verify_normalization(record: Mapping[str, Any], path: Path, choices: Choices
     check_seal(record, found)
     (item,) = find_inputs([facts], path.parent, choices.inputs)
     is_input = check_input(facts, item, found)
-    written = _written_volume(record, path.parent, found)
+    written = _written_volume(record, path, found)
     check_versions(record, record.get("backend"), found)
     if not is_input or not _check_model(record, choices, found):
         found.note("voxels", "Nothing was computed again: from another input or with another model the result must differ.")
@@ -113,11 +113,11 @@ def tolerance_hu(record: Mapping[str, Any], again: Mapping[str, Any]) -> tuple[f
     return OTHER_BACKEND_HU, f"{' '.join(then)} then, {' '.join(now)} now"
 
 
-def _written_volume(record: Mapping[str, Any], folder: Path, found: Verification) -> CTVolume | None:
+def _written_volume(record: Mapping[str, Any], path: Path, found: Verification) -> CTVolume | None:
     """The volume beside the record, after saying whether it is the one that was written; ``None`` if it is not there."""
     output = record.get("output") or {}
-    name = Path(str(output.get("file") or record.get(VOLUME_FILE_KEY) or "")).name
-    file = folder / name
+    file = _volume_of_record(path, Path(str(output.get("file") or record.get(VOLUME_FILE_KEY) or "")).name)
+    name = file.name
     if not name or not file.is_file():
         found.note(
             "volume", f"The volume {plain(name) or '(not named)'} is not beside the record, so only hashes are compared."
@@ -133,6 +133,16 @@ def _written_volume(record: Mapping[str, Any], folder: Path, found: Verification
     else:
         found.agrees("volume", f"{plain(name)} is the file that was written.")
     return volume
+
+
+def _volume_of_record(path: Path, recorded: str) -> Path:
+    """The volume that a record lies beside by its name, which is not the recorded one if either was renamed or exchanged."""
+    file = path.with_name(recorded) if recorded else path.parent / ""
+    if recorded and provenance_path(file) == path and file.is_file():
+        return file
+    stem = path.name.removesuffix(RECORD_SUFFIX)
+    beside = (path.with_name(name) for name in (stem, *(stem + suffix for suffix in VOLUME_SUFFIXES)) if name != path.name)
+    return next((other for other in beside if other.name.lower().endswith(VOLUME_SUFFIXES) and other.is_file()), file)
 
 
 def _check_model(record: Mapping[str, Any], choices: Choices, found: Verification) -> bool:

@@ -100,9 +100,16 @@ class Headline:
     def fromLine(cls, line: str) -> Headline | None:
         """What :meth:`asLine` wrote; ``None`` for an empty line, or one of a version that wrote something else."""
         try:
-            return cls(**json.loads(line)) if line else None
+            told = cls(**json.loads(line)) if line else None
         except (TypeError, ValueError):
             return None
+        return told if told is not None and told.isWellFormed() else None
+
+    def isWellFormed(self) -> bool:
+        """Whether every entry, which may come from a scene that another program wrote, is of its kind."""
+        texts = all(isinstance(text, str) for text in (self.lines, self.table, self.details))
+        amounts = self.millilitres.values() if isinstance(self.millilitres, dict) else [None]
+        return texts and all(isinstance(amount, int | float) for amount in amounts)
 
     def asLine(self) -> str:
         """One line: scene files keep no line breaks in attributes."""

@@ -68,6 +68,10 @@ class ExportedSeries:
         return f"Wrote {len(self.headers)} images ({SERIES_DESCRIPTION}). {self.encoding.in_words()}"
 
 
+class _IncompleteError(CTKernelError):
+    """A folder could not be written; one around it says so with its own name."""
+
+
 @contextmanager
 def staged_folder(folder: Path) -> Iterator[Path]:
     """A private folder beside ``folder``, renamed to it on success and removed on failure.
@@ -93,8 +97,9 @@ def staged_folder(folder: Path) -> Iterator[Path]:
         if folder.exists():
             folder.rmdir()
         inside.rename(folder)
-    except OSError as error:
-        raise CTKernelError(f"{folder} could not be written completely; is the disk full? Nothing of it was kept.") from error
+    except (OSError, _IncompleteError) as error:
+        told = f"{folder} could not be written completely; is the disk full? Nothing of it was kept."
+        raise _IncompleteError(told) from error
     finally:
         shutil.rmtree(private, ignore_errors=True)
 

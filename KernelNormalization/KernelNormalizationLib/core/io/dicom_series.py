@@ -167,7 +167,9 @@ def pick_series(series: dict[str, Series], wanted: str | None, option: str = "--
     listing = "\n".join("  " + describe_series(uid, slices) for uid, slices in series.items())
     if wanted is None:
         raise InputError(f"The folder holds {len(series)} series; pick one with {option} NUMBER, KERNEL or UID:\n{listing}")
-    hits = [s for uid, s in series.items() if wanted in _handles(uid, s[0])]
+    told = wanted.strip().casefold()
+    exact = [s for uid, s in series.items() if wanted in _handles(uid, s[0])]
+    hits = exact or [s for uid, s in series.items() if told in {handle.casefold() for handle in _handles(uid, s[0])}]
     if len(hits) != 1:
         raise InputError(f"{option} {plain(wanted)} fits {len(hits)} series; choose exactly one of:\n{listing}")
     return hits[0]

@@ -29,6 +29,7 @@ __all__ = ["Choices", "create_normalizer", "normalize_file", "provenance_path", 
 
 # Key of the provenance record: name of the volume's file beside it.
 VOLUME_FILE_KEY = "volume_file"
+RECORD_SUFFIX = ".provenance.json"
 
 
 @dataclass(frozen=True)
@@ -146,8 +147,8 @@ def provenance_path(volume_path: str | Path) -> Path:
     """
     volume_path = Path(volume_path)
     name = volume_path.name.removesuffix(".gz")
-    short = volume_path.with_name(Path(name).stem + ".provenance.json")
-    long = volume_path.with_name(volume_path.name + ".provenance.json")
+    short = volume_path.with_name(Path(name).stem + RECORD_SUFFIX)
+    long = volume_path.with_name(volume_path.name + RECORD_SUFFIX)
     return long if long.is_file() or _belongs_to_another(short, volume_path) else short
 
 
@@ -161,6 +162,6 @@ def _belongs_to_another(record: Path, volume: Path) -> bool:
     if owner is not None:
         return bool(owner != volume.name and record.with_name(str(owner)).is_file())
     # records of earlier versions name no volume: one belongs to the only volume of its stem
-    stem = record.name.removesuffix(".provenance.json")
+    stem = record.name.removesuffix(RECORD_SUFFIX)
     others = [record.with_name(stem + suffix) for suffix in VOLUME_SUFFIXES if stem + suffix != volume.name]
     return not volume.exists() and any(other.is_file() for other in others)

@@ -17,6 +17,8 @@ _LARGEST = 64 << 20
 def read_json(path: Path) -> Any:
     """The content of a JSON file in UTF-8; NaN and infinity, which JSON does not allow, are refused.
 
+    The mark that some editors put first is passed over.
+
     Raises:
         FileNotFoundError: there is no such file.
         InputError: no ordinary file, not readable, too large, nested too deeply or no JSON.
@@ -28,7 +30,7 @@ def read_json(path: Path) -> Any:
     if len(content) > _LARGEST:
         raise InputError(f"{path} is larger than {_LARGEST >> 20} MB, too large for such a file; copy it again.")
     try:
-        return json.loads(content.decode("utf-8"), parse_constant=_refuse)
+        return json.loads(content.decode("utf-8-sig"), parse_constant=_refuse)
     except RecursionError:
         raise InputError(f"{path} is nested too deeply for such a file; copy it again.") from None
     except UnicodeDecodeError:

@@ -172,7 +172,7 @@ def finish_interrupted(folder: Path) -> None:
     for private in sorted(folder.glob(PRIVATE_PREFIX + "*")):
         if not _is_abandoned(private):
             continue
-        if (private / COMPLETE).is_file():
+        if (private / COMPLETE).is_file() and _is_whole_list(private / COMPLETE):
             _move_into_place(private, folder)
         elif private.is_dir():
             shutil.rmtree(private, ignore_errors=True)
@@ -186,6 +186,16 @@ def private_prefix() -> str:
     It says whose it is: what a process left that was killed at any moment is known as left over.
     """
     return f"{PRIVATE_PREFIX}{_this_machine()}-{os.getpid()}-"
+
+
+def _is_whole_list(path: Path) -> bool:
+    """Whether a set's list can be read and names files of the set's folder only; what another program left need not."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        names = (*content["written"], *content["gone"])
+        return all(name and name == Path(name).name and name != ".." for name in names)
+    except (OSError, ValueError, RecursionError, KeyError, TypeError):
+        return False
 
 
 def _move_into_place(private: Path, folder: Path) -> None:

@@ -16,11 +16,24 @@ import SimpleITK as sitk
 from ..errors import RESEARCH_USE, CTKernelError, InputError
 from ..plain_text import quoted
 from ..volume import CTVolume, Geometry
+from .dicom_beginning import has_dicom_mark
 from .nifti_header import NIFTI_SUFFIXES, check_nifti
 from .reading import KERNEL_KEY, MANUFACTURER_KEY, NOTES_KEY, SYNTHETIC_KEY, SYNTHETIC_NOTE, THICKNESS_KEY, VOLUME_SUFFIXES
 from .whole_sets import current_umask, finish_interrupted, private_prefix, require_name
 
 WRITABLE_SUFFIXES = tuple(s for s in VOLUME_SUFFIXES if s not in (".nhdr", ".mhd"))
+
+
+def require_utf8(path: Path) -> None:
+    """Refuse a name on which ITK aborts the program, and which other libraries do not write to.
+
+    Raises:
+        InputError: ``path`` is no name in UTF-8.
+    """
+    try:
+        str(path.absolute()).encode("utf-8")
+    except UnicodeEncodeError:
+        raise InputError(f"{quoted(path, 120)} is no name in UTF-8; give the file and its folders another name.") from None
 
 
 def require_writable(path: Path) -> None:
@@ -31,16 +44,14 @@ def require_writable(path: Path) -> None:
     """
     if not path.name.lower().endswith(WRITABLE_SUFFIXES):
         raise InputError(f"{path.name} has no volume suffix; end it with one of {', '.join(WRITABLE_SUFFIXES)}.")
-    try:
-        str(path.absolute()).encode("utf-8")
-    except UnicodeEncodeError:
-        # ITK aborts the program on such names
-        raise InputError(f"{quoted(path, 120)} is no name in UTF-8; give the file and its folders another name.") from None
+    require_utf8(path)
     require_name(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder; give a file name.")
     if path.exists() and not path.is_file():
         raise InputError(f"{path} is a pipe or a device, which a volume would replace; give another file name.")
+    if has_dicom_mark(path):
+        raise InputError(f"{path} is a DICOM image; an original is never overwritten. Give another output name.")
     if not path.parent.is_dir():
         raise InputError(f"The folder {path.parent} does not exist; create it first.")
     if not os.access(path.parent, os.W_OK):
