@@ -109,7 +109,7 @@ def test_two_kernels_under_one_series_give_no_common_index(tmp_path: Path, tagge
     uid = pydicom.dcmread(next((PHILIPS / "sharp_L").glob("*.dcm"))).SeriesInstanceUID
 
     def joined(_: int, ds: FileDataset) -> None:
-        ds.SeriesInstanceUID = uid
+        ds.SeriesInstanceUID, ds.SeriesNumber = uid, 2
         if not tagged:
             ds.ConvolutionKernel = "L"
 
