@@ -149,6 +149,24 @@ def test_a_mask_of_scattered_voxels_has_sides_at_once(chest: Phantom) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("gaps", ["every second slice", "one slice of one lung"])
+def test_empty_slices_between_those_of_a_lung_are_told(chest: Phantom, gaps: str) -> None:
+    """As of a mask drawn on every second slice: its TLV was half the lungs', and its verdict ok."""
+    labels = numbered(chest, 1, 2)
+    held = np.flatnonzero(chest.left.any(axis=(1, 2)))
+    middle = int(held.mean())
+    empty = slice(middle % 2, None, 2) if gaps == "every second slice" else slice(middle, middle + 1)
+    labels[empty][labels[empty] == 2] = 0
+    if gaps == "every second slice":
+        labels[empty] = 0
+    quality = mask_from_labels(chest.volume, labels).quality
+    assert quality.verdict == "look"
+    told = next(reason for reason in quality.reasons if "are empty between slices" in reason)
+    number = int(told.split()[0])
+    assert number == 1 if gaps == "one slice of one lung" else number > held.size // 3
+
+
+@pytest.mark.slow
 def test_a_number_that_is_not_used_is_named(chest: Phantom) -> None:
     labels = numbered(chest, 1, 2)
     labels[10:14, 60:80, 100:110] = 6  # tissue

@@ -36,6 +36,8 @@ MISSED_OPENING_MM = 6.0
 MISSED_PIECE_ML = 20.0
 MISSED_CONTACT_CM2 = 10.0
 PURE_GAS_HU = -975.0
+# Own choice: a stray piece of a mask is smaller in its slice, a lung is larger in all but its last slices.
+LUNG_SLICE_CM2 = 10.0
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,12 @@ def measure_supplied(volume: CTVolume, labels: LabelArray) -> MaskFacts:
     scene = Scene(hu, grid.mean(hu, *CLIP_HU), grid, frame.spacing, frame.forward(volume.padding_mask))
     coarse = _at_centres(sides, grid)
     contact = _contact_cm2(coarse, grid.spacing)
-    return replace(_of_labels(scene, sides), contact_cm2=contact, missed_lung_ml=_missed_lung_ml(scene, coarse > 0))
+    return replace(
+        _of_labels(scene, sides),
+        contact_cm2=contact,
+        missed_lung_ml=_missed_lung_ml(scene, coarse > 0),
+        left_out_slices=_left_out_slices(sides, frame.spacing),
+    )
 
 
 def _of_labels(scene: Scene, labels: LabelArray) -> MaskFacts:
@@ -159,6 +166,20 @@ def _missed_lung_ml(scene: Scene, lungs: BoolArray) -> float:
         if _contact_cm2(np.where(piece, np.uint8(LEFT), lungs.astype(np.uint8)), spacing) >= MISSED_CONTACT_CM2:
             missed += sizes[number - 1] * voxel_ml
     return missed
+
+
+def _left_out_slices(labels: LabelArray, spacing: Spacing) -> int:
+    """Transverse slices without a lung between two that hold it, as in a mask drawn on every second slice; canonical order.
+
+    The number is that of the lung with more of them.
+    """
+    most = 0
+    for side in (RIGHT, LEFT):
+        area_cm2 = np.array([np.count_nonzero(one == side) for one in labels]) * spacing[1] * spacing[2] / 100.0
+        held = np.flatnonzero(area_cm2 > LUNG_SLICE_CM2)
+        if held.size:
+            most = max(most, int(np.count_nonzero(area_cm2[held[0] : held[-1]] == 0.0)))
+    return most
 
 
 def _solid_ml(scene: Scene, lungs: BoolArray) -> float:

@@ -71,6 +71,7 @@ class MaskFacts:
         solid_ml: mL, largest piece of tissue inside the mask that is thicker than a vessel.
         missed_lung_ml: mL that look like lung and lie against the mask, but outside it (masks made elsewhere or edited).
         silhouette_gap_cm2: cm2 that the (right, left) lung lacks of the other's silhouette seen from the side.
+        left_out_slices: transverse slices without a lung between slices that hold it (masks made elsewhere or edited).
     """
 
     right_ml: float
@@ -91,6 +92,7 @@ class MaskFacts:
     solid_ml: float = 0.0
     missed_lung_ml: float = 0.0
     silhouette_gap_cm2: tuple[float, float] = (0.0, 0.0)
+    left_out_slices: int = 0
 
 
 @dataclass(frozen=True)
@@ -242,6 +244,11 @@ def _content_reasons(facts: MaskFacts) -> list[str]:
         (
             facts.missed_lung_ml > MISSED_LUNG_ML,
             f"{facts.missed_lung_ml:.0f} mL beside the mask look like lung and were left out: a part of a lung is missing.",
+        ),
+        (
+            facts.left_out_slices > 0,
+            f"{facts.left_out_slices} slice(s) of the mask are empty between slices that hold lung: what they show is not "
+            "measured, so TLV is too small. Fill them (in 3D Slicer: Fill between slices).",
         ),
         (
             facts.solid_ml > SOLID_ML,
