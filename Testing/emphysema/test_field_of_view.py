@@ -29,6 +29,13 @@ def beyond(diameter_mm: float) -> np.ndarray:
     return found
 
 
+def off_centre(diameter_mm: float, middle_mm: tuple[float, float]) -> np.ndarray:
+    """Pixels (j, i) beyond a circle whose middle lies off that of the image."""
+    j, i = ((np.arange(n) - (n - 1) / 2) * SPACING[1] for n in SHAPE[1:])
+    found: np.ndarray = np.hypot(j[:, None] - middle_mm[0], i - middle_mm[1]) > diameter_mm / 2
+    return found
+
+
 def cut(chest: SamplePair, value: float, diameter_mm: float) -> CTVolume:
     hu = chest.sharp.hu.copy()
     hu[:, beyond(diameter_mm)] = value
@@ -51,6 +58,29 @@ def test_the_surroundings_are_found_in_any_stored_axis_order(chest: SamplePair, 
     found = surrounding_mask(stored)
     assert found is not None
     assert np.array_equal(found, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("value", [-1024.0, -1000.0, 0.0])
+@pytest.mark.parametrize("middle", [(0.0, 80.0), (0.0, -80.0), (-70.0, 90.0)])
+def test_lungs_cut_by_a_circle_that_reaches_beyond_the_image_are_kept(
+    chest: SamplePair, value: float, middle: tuple[float, float]
+) -> None:
+    outside = off_centre(240.0, middle)
+    assert not (outside[[0, -1]].all() and outside[:, [0, -1]].all())  # the border of the image cuts the circle
+    hu = np.where(outside, np.float32(value), chest.sharp.hu)
+    mask = segment_lungs(CTVolume(hu, chest.sharp.geometry, chest.sharp.acquisition))
+    truth = chest.lungs & ~outside
+    assert np.count_nonzero(truth) < 0.9 * np.count_nonzero(chest.lungs)  # the circle does cut them
+    assert dice(mask.mask, truth) > 0.97
+    assert any("the field of view cuts the lungs" in reason for reason in mask.quality.reasons)
+
+
+def test_the_round_outline_of_a_cropped_body_in_air_without_noise_is_no_circle() -> None:
+    rows, columns = np.indices(SHAPE[1:])
+    for height, width in ((60.0, 75.0), (70.0, 80.0), (90.0, 110.0)):
+        body = np.hypot((rows - 64) / height, (columns - 64) / width) < 1.0
+        assert surrounding_mask(np.broadcast_to(np.where(body, 40.0, -1000.0), SHAPE).astype(np.float32)) is None
 
 
 def test_lungs_that_a_filled_rectangle_cuts_are_kept(chest: SamplePair) -> None:

@@ -27,6 +27,11 @@ BLENDED_SHARE, RIM_VOXELS = 0.4, 3
 # The field of view is a disc: the area within its bounding circle that it fills at least, and that lies outside it at most; a
 # body seen against air without noise, as in simulations, fills 0.7 of its bounding circle. Its box is square within this share.
 DISC_FILLED, DISC_BEYOND, DISC_SQUARE = 0.98, 0.01, 0.03
+# Of a disc that the border of the image cuts, at least this share of the rim lies so near to one circle, in pixels, and the
+# image shows at least so many pixels of the rim, as a multiple of its longer side. The outline of a body, an ellipse, does not.
+RIM_ON_CIRCLE, RIM_OFF_PIXELS, RIM_SHOWN = 0.98, 0.75, 0.75
+# At least this share of such a rim is tissue (0.35 to 0.53 where it cuts a chest; 0 in a scan whose circle lies in air).
+RIM_TISSUE, TISSUE_HU = 0.05, -400.0
 # At a floor lie this many times the voxels that are blended to the 24 HU below it.
 FLOOR_SPIKE = 3.0
 
@@ -161,17 +166,28 @@ def surrounding_mask(hu: FloatArray) -> BoolArray | None:
     for axis in range(3):
         slices = np.moveaxis(hu, axis, 0)
         corners = slices[:, [0, 0, -1, -1], [0, -1, 0, -1]]
-        value = corners[0, 0]
-        if value < LOWEST_STORED_HU or not (corners == value).all():
-            continue
-        same = (slices == value).all(axis=0)
-        # a rectangle in air without noise may be a simulated body
-        if _is_disc(~same) or (value != AIR_HU and _is_rectangle(~same)):
-            beyond = np.moveaxis(np.broadcast_to(same, slices.shape), 0, axis)
+        for value in {float(corner[0]) for corner in corners.T if (corner == corner[0]).all()}:
+            seen = (slices != value).any(axis=0)
+            if value < LOWEST_STORED_HU or not _is_view(slices, seen, value):
+                continue
+            beyond = np.moveaxis(np.broadcast_to(~seen, slices.shape), 0, axis)
             # seen from its side, a disc fills a rectangle: the view that leaves most out is the right one
             if found is None or np.count_nonzero(beyond) > np.count_nonzero(found):
                 found = beyond
     return found
+
+
+def _is_view(slices: FloatArray, seen: BoolArray, value: float) -> bool:
+    """Whether ``seen`` (j, i), all that is not filled with ``value``, is a field of view."""
+    everywhere = not seen[[0, 0, -1, -1], [0, -1, 0, -1]].any()
+    # a rectangle in air without noise may be a simulated body
+    if everywhere and (_is_disc(seen) or (value != AIR_HU and _is_rectangle(seen))):
+        return True
+    if not _is_cut_disc(seen):
+        return False
+    # a circle in the air around the body cuts nothing
+    rows, columns = (places.astype(np.intp) for places in _outline(seen))
+    return bool(np.mean(slices[:, rows, columns] > TISSUE_HU) >= RIM_TISSUE)
 
 
 def _is_rectangle(seen: BoolArray) -> bool:
@@ -194,3 +210,35 @@ def _is_disc(seen: BoolArray) -> bool:
     inner, outer = (from_middle <= 0.25 * (height + width) + pixels for pixels in (-1.0, 1.0))
     filled = np.count_nonzero(seen & inner) >= DISC_FILLED * np.count_nonzero(inner)
     return bool(filled and np.count_nonzero(seen & ~outer) <= DISC_BEYOND * np.count_nonzero(outer))
+
+
+def _is_cut_disc(seen: BoolArray) -> bool:
+    """Whether ``seen`` (j, i) is a disc, in pixels, that the border of the image cuts."""
+    j, i = _outline(seen)
+    if j.size < RIM_SHOWN * max(seen.shape):
+        return False
+    # Kasa's fit of a circle: (j - a)^2 + (i - b)^2 = r^2 is linear in a, b and r^2 - a^2 - b^2
+    equations = np.stack([2.0 * j, 2.0 * i, np.ones_like(j)], axis=1)
+    (middle_j, middle_i, rest), *_ = np.linalg.lstsq(equations, j * j + i * i, rcond=None)
+    radius = np.sqrt(max(0.0, rest + middle_j**2 + middle_i**2))
+    off = np.abs(np.hypot(j - middle_j, i - middle_i) - radius)
+    rows, columns = np.ogrid[: seen.shape[0], : seen.shape[1]]
+    inner, outer = (np.hypot(rows - middle_j, columns - middle_i) <= radius + pixels for pixels in (-1.0, 1.0))
+    filled = np.count_nonzero(seen & inner) >= DISC_FILLED * np.count_nonzero(inner)
+    within = np.count_nonzero(seen & ~outer) <= DISC_BEYOND * np.count_nonzero(outer)
+    return bool(np.mean(off <= RIM_OFF_PIXELS) >= RIM_ON_CIRCLE and filled and within)
+
+
+def _outline(seen: BoolArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Rows and columns of the outermost pixels of ``seen`` (j, i) along every row and column, without the image's border."""
+    found = []
+    for turned in (False, True):
+        lines = seen.T if turned else seen
+        across = np.flatnonzero(lines.any(axis=1))
+        first = lines[across].argmax(axis=1)
+        last = lines.shape[1] - 1 - lines[across][:, ::-1].argmax(axis=1)
+        for end, inside in ((first, first > 0), (last, last < lines.shape[1] - 1)):
+            points = np.stack([across[inside], end[inside]])
+            found.append(points[::-1] if turned else points)
+    rows, columns = np.concatenate(found, axis=1).astype(np.float64)
+    return rows, columns
