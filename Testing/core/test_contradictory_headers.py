@@ -55,9 +55,18 @@ def test_a_metaimage_field_that_is_stated_twice(tmp_path: Path, again: str) -> N
     assert "twice, with different values" in refusal(mha(tmp_path / "a.mha", f"{again}\n"))
 
 
-@pytest.mark.parametrize("again", ["Position = 9 9 9", "Rotation = 1 0 0 0 0 1 0 1 0"])
+@pytest.mark.parametrize("again", ["Position = 9 9 9", "Rotation = 1 0 0 0 0 1 0 1 0", "ElementByteOrderMSB = True"])
 def test_a_metaimage_field_that_is_stated_under_two_names(tmp_path: Path, again: str) -> None:
     assert "which mean the same" in refusal(mha(tmp_path / "a.mha", f"{again}\n"))
+
+
+@pytest.mark.parametrize(("spacings", "fits"), [("0.6 0.7 1.25", True), ("nan nan nan", True), ("0.6 0.7 5", False)])
+def test_spacings_beside_space_directions_of_a_nrrd(tmp_path: Path, spacings: str, fits: bool) -> None:
+    path = nrrd(tmp_path / "a.nrrd", f"spacings: {spacings}\n")
+    if fits:
+        assert read_volume(path).geometry.spacing == (1.25, 0.7, 0.6)
+    else:
+        assert f"states the spacings “{spacings}” and space directions with the lengths 0.6 0.7 1.25 mm" in refusal(path)
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,17 @@ def test_rows_that_were_not_copied_are_named(tmp_path: Path, rows: slice) -> Non
     assert refusal(tmp_path).startswith("image0005.dcm shows nothing in ")
 
 
+@pytest.mark.parametrize(("slope", "told"), [(1, False), (2, True)])
+def test_a_slope_that_makes_soft_tissue_bone_is_told(tmp_path: Path, slope: int, told: bool) -> None:
+    write_series(tmp_path, make_sample(2, (10, 96, 96), (5.0, 3.5, 3.5)).smooth.hu)
+    for path in tmp_path.iterdir():
+        ds = pydicom.dcmread(path)
+        ds.RescaleSlope = slope
+        ds.save_as(path)
+    notes = read_volume(tmp_path).acquisition.reading_notes
+    assert any("look whether the rescale slope is wrong" in note for note in notes) == told
+
+
 @pytest.mark.parametrize("which", [0, 9])
 def test_an_end_slice_without_an_image_is_told(tmp_path: Path, which: int) -> None:
     hu = chest_slices()

@@ -44,6 +44,7 @@ _TYPES: Mapping[str, str] = {
     "MET_FLOAT": "f4",
     "MET_DOUBLE": "f8",
 }
+_BYTE_ORDER = ("BinaryDataByteOrderMSB", "ElementByteOrderMSB")
 _KNOWN = (
     "ObjectType",
     "NDims",
@@ -55,8 +56,7 @@ _KNOWN = (
     "CompressedData",
     "CompressedDataSize",
     "BinaryData",
-    "BinaryDataByteOrderMSB",
-    "ElementByteOrderMSB",
+    *_BYTE_ORDER,
     "TransformMatrix",
     "Rotation",
     "Orientation",
@@ -197,7 +197,13 @@ def _dtype(fields: Mapping[str, str], name: str) -> np.dtype[np.generic]:
     stated = fields.get("ElementType", "")
     if stated not in _TYPES:
         raise InputError(f"{name} states the ElementType {quoted(stated, 40)}; numbers are read. Save it again.")
-    big = _yes(fields, name, False, "BinaryDataByteOrderMSB", "ElementByteOrderMSB")
+    one, other = _BYTE_ORDER
+    big = _yes(fields, name, False, one, other)
+    if big != _yes(fields, name, big, other):
+        raise InputError(
+            f"{name} states {one} = {quoted(fields[one], 40)} and {other} = {quoted(fields[other], 40)}, which mean the same; "
+            "its header is damaged, save it again."
+        )
     return np.dtype((">" if big else "<") + _TYPES[stated])
 
 

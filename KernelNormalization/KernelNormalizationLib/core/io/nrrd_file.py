@@ -102,6 +102,8 @@ _REPEATED_KINDS = ("time", "frequency")
 _NOT_ANATOMICAL = ("", "scanner-xyz", "3d-right-handed", "3d-left-handed", "scanner")
 # Beginnings of the texts that are read, of the segments of 3D Slicer and of this project.
 _OWN_TEXTS = ("Segment", "CTKernelNormalization.")
+# Spacings and directions of one file may differ by the digits that were written.
+_ROUNDING = 1e-3
 _LENGTHS = {"mm": 1.0, "millimeter": 1.0, "millimeters": 1.0, "": 1.0}
 _COMPONENT_KINDS = (
     "vector",
@@ -271,10 +273,22 @@ def _placement(
         raise InputError(f"{name} has the space directions {quoted(directions, 80)}; three vectors are needed. Save it again.")
     with np.errstate(all="ignore"):
         spacing = require_spacing([float(v) for v in np.linalg.norm(matrix, axis=1)], name)
+    _require_same_lengths(header, spacing, name)
     rotation = require_rotation((matrix / np.array(spacing)[:, None]).T, name)
     origin = _numbers(header.fields.get("space origin", "(0,0,0)"), name)
     placed = require_origin([float(o) * s for o, s in zip(origin, signs, strict=False)] if len(origin) == 3 else origin, name)
     return spacing, placed, rotation
+
+
+def _require_same_lengths(header: NrrdHeader, lengths: tuple[float, float, float], name: str) -> None:
+    """Refuse “spacings” beside “space directions” of other lengths; NaN stands for an unknown spacing."""
+    spacings = _numbers(header.fields.get("spacings", ""), name)[-3:]
+    if all(math.isnan(s) or math.isclose(s, mm, rel_tol=_ROUNDING) for s, mm in zip(spacings, lengths, strict=False)):
+        return
+    raise InputError(
+        f"{name} states the spacings {quoted(header.fields['spacings'], 60)} and space directions with the lengths "
+        f"{' '.join(f'{mm:g}' for mm in lengths)} mm; one of both is wrong. Correct its header, or save it again."
+    )
 
 
 def _numbers(text: str, name: str) -> list[float]:
