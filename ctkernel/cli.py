@@ -22,7 +22,7 @@ from KernelNormalizationLib.core.errors import RESEARCH_USE, InputError
 from KernelNormalizationLib.core.io.file_conversion import Choices, normalize_file, provenance_path
 from KernelNormalizationLib.core.io.reading import read_second_volume, read_volume
 from KernelNormalizationLib.core.io.whole_sets import finish_interrupted, require_name, require_set_writable
-from KernelNormalizationLib.core.io.writing import require_writable
+from KernelNormalizationLib.core.io.writing import require_not_input, require_writable
 from KernelNormalizationLib.core.kernels.told_kernel import with_told_kernel
 from KernelNormalizationLib.core.methods.protocol import DEFAULT_METHOD, METHOD_TEXTS, METHODS, UNCHANGED_KEY
 from KernelNormalizationLib.core.methods.registry import chosen_method
@@ -141,7 +141,8 @@ def quantify_scan(options: argparse.Namespace) -> None:
     for path in (options.scan, options.compare):
         if path is not None:
             finish_interrupted(path.parent)
-            _require_kept(path, options.out)
+            for name in SET_NAMES:
+                require_not_input(options.out / name, path, "output folder")
     read = {read_volume(options.scan, options.series): options.scan}
     if options.compare is not None:
         read[read_second_volume(options.compare, options.compare_series, options.scan, options.series)] = options.compare
@@ -156,13 +157,6 @@ def quantify_scan(options: argparse.Namespace) -> None:
         return
     mask_lines = [airways_sentence(measurement.volume.airways_ml), mask_sentence(lung_mask.quality), *lung_mask.notes]
     print_lines([*result_lines(measurement), *mask_lines, *_without_pdf(options), f"Files: {options.out}", RESEARCH_USE])
-
-
-def _require_kept(scan: Path, out: Path) -> None:
-    """Refuse to write a file of the measurement over the scan."""
-    for target in (out / name for name in SET_NAMES):
-        if scan.is_file() and target.exists() and target.samefile(scan):
-            raise InputError(f"{target} is the input itself; an original is never overwritten. Give another output folder.")
 
 
 def _without_pdf(options: argparse.Namespace) -> list[str]:

@@ -17,7 +17,7 @@ from KernelNormalizationLib.core.errors import InputError
 from KernelNormalizationLib.core.io.file_conversion import write_into_set
 from KernelNormalizationLib.core.io.json_file import read_json
 from KernelNormalizationLib.core.io.reading import read_volume
-from KernelNormalizationLib.core.io.whole_sets import PRIVATE_PREFIX, finish_interrupted, whole_set
+from KernelNormalizationLib.core.io.whole_sets import finish_interrupted, whole_set
 from KernelNormalizationLib.core.io.writing import write_json
 from KernelNormalizationLib.core.methods.protocol import NormalizationResult, synthetic_name
 from KernelNormalizationLib.core.provenance.manifest import FILES_KEY, file_hashes, require_record_of, require_unchanged, sealed
@@ -82,11 +82,14 @@ class CaseFolder:
         (self.path / FAILURE).unlink(missing_ok=True)
 
 
-def write_normalized(folder: Path, normalized: CTVolume | None, record: Mapping[str, Any], lung_mask: LungMask) -> None:
+def write_normalized(
+    folder: Path, part: Path, normalized: CTVolume | None, record: Mapping[str, Any], lung_mask: LungMask
+) -> None:
     """Write what a later measurement needs.
 
     Args:
         folder: private folder.
+        part: the case's folder that it becomes; messages name it, since the private one is gone by then.
         normalized: the synthetic volume; ``None`` to keep none.
         record: provenance.
         lung_mask: with its quality.
@@ -94,9 +97,7 @@ def write_normalized(folder: Path, normalized: CTVolume | None, record: Mapping[
     if normalized is None:
         write_json(sealed(record), folder / PROVENANCE)
     else:
-        # messages name the case's folder, not the private one that is gone by then
-        target = folder.parent / VOLUME if folder.name.startswith(PRIVATE_PREFIX) else None
-        write_into_set(NormalizationResult(normalized, dict(record)), folder / VOLUME, PROVENANCE, target)
+        write_into_set(NormalizationResult(normalized, dict(record)), folder / VOLUME, PROVENANCE, part / VOLUME)
     arrays: dict[str, Any] = {"labels": lung_mask.labels, "airways": np.packbits(lung_mask.airways)}
     if lung_mask.lobes is not None:
         arrays["lobes"] = lung_mask.lobes

@@ -143,7 +143,7 @@ def write_products(
         told = {**stages[0], "unchanged": bool(products.record.get(UNCHANGED_KEY))}
         with folder.writing(folder.normalized, told) as private:
             kept = products.normalized if settings.keep_volumes else None
-            write_normalized(private, kept, products.record, products.lung_mask)
+            write_normalized(private, folder.normalized, kept, products.record, products.lung_mask)
     if settings.dicom:
         _write_dicom(products, case, folder)
     with folder.writing(folder.measured, {**stages[1], "products": settings.products()}) as private:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .arrays import LOWEST_STORED_HU
+from .imaging.reconstruction_plane import SQUARE
 from .kernels.contradiction import kernel_contradiction
 from .kernels.kernel_names import KernelName
 from .kernels.mtf import kernel_number
@@ -17,8 +18,6 @@ from .volume import CTVolume
 # Emphysema indices were related to pathology and lung function on thin slices.
 THICK_SLICE_MM = 1.5
 FLOOR_SHARE_LIMIT = 0.35
-# Lengths and widths of pixels that are rounded differ by less.
-SQUARE_TOLERANCE = 0.02
 
 
 def outside_domain(
@@ -68,7 +67,7 @@ def worth_knowing(volume: CTVolume, floor: HUFloor, domain: Domain) -> tuple[str
             f"The slices are {thickness:.1f} mm thick; the usual limits of EI are for thin ones (up to {THICK_SLICE_MM:g} mm)."
         )
     rows, columns = volume.geometry.spacing[1:]
-    if abs(rows / columns - 1.0) > SQUARE_TOLERANCE:
+    if abs(rows / columns - 1.0) > SQUARE:
         reasons.append(
             f"The pixels are {rows:.3g} x {columns:.3g} mm, and scanners make square ones: the image was resampled, or one "
             "length is wrong, and the volumes with it."

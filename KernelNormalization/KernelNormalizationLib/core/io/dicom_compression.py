@@ -44,7 +44,9 @@ def compression_ratios(images: Sequence[DicomSlice]) -> list[float | None]:
     left = Counter[Path]()
     for image in images:
         left[image.path] += image.bytes_left
-    return [_ratio(image, _loss_of_stream(image, left[image.path])) for image in images]
+    # once for each file: an enhanced CT holds all frames in one
+    loss = {path: _loss_of_stream(image, left[path]) for path, image in {image.path: image for image in images}.items()}
+    return [_ratio(image, loss[image.path]) for image in images]
 
 
 def _ratio(image: DicomSlice, loss: bool | None) -> float | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ..errors import InputError
 from ..plain_text import quoted
-from .dicom_class import SECONDARY_CAPTURE
+from .dicom_class import is_secondary_capture
 from .dicom_values import HeaderValues
 
 
@@ -107,9 +107,8 @@ def notes_on_kind(images: Sequence[HeaderValues]) -> list[str]:
 
 
 def _is_picture(values: HeaderValues) -> bool:
-    captured = (values.text("SOPClassUID") or "").startswith(SECONDARY_CAPTURE)
     frames = values.number_if_readable("NumberOfFrames") or 1
-    unplaced = frames == 1 and captured and not values.is_there("ImagePositionPatient")
+    unplaced = frames == 1 and is_secondary_capture(values) and not values.is_there("ImagePositionPatient")
     return unplaced or bool(_PICTURE.search(_image_type(values)))
 
 

@@ -21,7 +21,7 @@ from ..suitability import assess
 from .json_file import read_json
 from .reading import VOLUME_SUFFIXES, read_volume
 from .whole_sets import require_set_writable, whole_set
-from .writing import require_writable, write_json, write_volume
+from .writing import require_not_input, require_writable, write_json, write_volume
 
 logger = logging.getLogger(__name__)
 
@@ -85,8 +85,7 @@ def normalize_file(
     method = chosen_method(method, choices.model)
     require_writable(output_path)
     require_set_writable(output_path.parent, (provenance_path(output_path).name,))
-    if input_path.is_file() and output_path.exists() and input_path.samefile(output_path):
-        raise InputError(f"{output_path} is the input itself; an original is never overwritten. Give another output name.")
+    require_not_input(output_path, input_path, "output name")
     volume = with_told_kernel(read_volume(input_path, choices.series), choices.kernel)
     if volume.acquisition.told_kernel is not None:
         contradiction = kernel_contradiction(volume, assess(volume).sharpness)

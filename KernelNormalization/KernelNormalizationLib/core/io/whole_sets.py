@@ -109,7 +109,7 @@ def whole_set(folder: Path, names: Sequence[str] = (), own_folder: bool = True) 
             if beside:
                 private = private.rename(folder / private.name)
             _write_whole(private / COMPLETE, {"written": written, "gone": gone})
-            _move_into_place(private, folder)
+            _move_into_place(private, folder, written, gone)
     finally:
         # a complete set is moved by the next run
         if private.exists() and not (private / COMPLETE).exists():
@@ -172,8 +172,8 @@ def finish_interrupted(folder: Path) -> None:
     for private in sorted(folder.glob(PRIVATE_PREFIX + "*")):
         if not _is_abandoned(private):
             continue
-        if (private / COMPLETE).is_file() and _is_whole_list(private / COMPLETE):
-            _move_into_place(private, folder)
+        if (content := _whole_list(private / COMPLETE)) is not None:
+            _move_into_place(private, folder, *content)
         elif private.is_dir():
             shutil.rmtree(private, ignore_errors=True)
         else:
@@ -188,19 +188,20 @@ def private_prefix() -> str:
     return f"{PRIVATE_PREFIX}{_this_machine()}-{os.getpid()}-"
 
 
-def _is_whole_list(path: Path) -> bool:
-    """Whether a set's list can be read and names files of the set's folder only; what another program left need not."""
+def _whole_list(path: Path) -> tuple[list[str], list[str]] | None:
+    """The names in a set's list, written and gone; ``None`` where there is none, or none that this program wrote."""
     try:
+        if not path.is_file():
+            return None
         content = json.loads(path.read_text(encoding="utf-8"))
-        names = (*content["written"], *content["gone"])
-        return all(name and name == Path(name).name and name != ".." for name in names)
+        written, gone = content["written"], content["gone"]
+        own = all(name and name == Path(name).name and name != ".." for name in (*written, *gone))
     except (OSError, ValueError, RecursionError, KeyError, TypeError):
-        return False
+        return None
+    return (written, gone) if own else None
 
 
-def _move_into_place(private: Path, folder: Path) -> None:
-    content = json.loads((private / COMPLETE).read_text(encoding="utf-8"))
-    written, gone = content["written"], content["gone"]
+def _move_into_place(private: Path, folder: Path, written: Sequence[str], gone: Sequence[str]) -> None:
     waiting = [name for name in written if (private / name).exists()]
     if len(waiting) == len(written):
         # remove old files first, so that old and new files are never mixed

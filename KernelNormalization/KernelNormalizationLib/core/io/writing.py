@@ -36,6 +36,21 @@ def require_utf8(path: Path) -> None:
         raise InputError(f"{quoted(path, 120)} is no name in UTF-8; give the file and its folders another name.") from None
 
 
+def require_not_input(target: Path, scan: Path, other: str) -> None:
+    """Refuse to write over the scan.
+
+    Args:
+        target: where to write.
+        scan: file or folder that is read.
+        other: what the user should give instead: another what.
+
+    Raises:
+        InputError: both are one file.
+    """
+    if scan.is_file() and target.exists() and target.samefile(scan):
+        raise InputError(f"{target} is the input itself; an original is never overwritten. Give another {other}.")
+
+
 def require_writable(path: Path) -> None:
     """Check that a volume can be written to ``path``, before any work is done.
 
