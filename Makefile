@@ -52,7 +52,7 @@ examples: $(VENV)/.installed-test
 PAIR ?= ../shared/data/lung-dx-a0001-philips
 philips: $(VENV)/.installed-test
 	$(BIN)/python -m training.pairs $(PAIR) --out runs/philips
-	$(BIN)/python -m training.evaluate runs/philips --methods raw heuristic bands linear unet --out runs/philips/results --panels 1
+	$(BIN)/python -m training.evaluate runs/philips --methods raw heuristic bands linear restored unet --best restored --out runs/philips/results --panels 1
 
 ## Speed and memory, as ratios measured in the same run.
 bench: $(VENV)/.installed-test
